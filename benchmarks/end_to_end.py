@@ -1,0 +1,117 @@
+"""fmedge against the tutorial program: from process start to the page, turn by turn.
+
+Both read the same photo and the same complete weights file (seeded values in the official layout, unless
+--weights names another). fmedge's artifact is there already, as it is after a first run. Each run is a process
+of its own; the two take turns, so that a machine that drifts hits both alike.
+
+    python benchmarks/end_to_end.py --image photo.jpg --layer block1_conv1,block5_conv3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from weights_file import write_weights
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "examples"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: wall time in seconds, peak resident memory and the page's size in bytes."""
+
+    wall_s: float
+    peak_bytes: int
+    page_bytes: int
+
+
+def main() -> None:
+    """Measure, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, help="a photo; without one, the example picture")
+    parser.add_argument("--layer", default="block1_conv1", help="one layer, or several with commas between")
+    parser.add_argument("--weights", type=Path, help="a complete Keras .h5 weights file")
+    parser.add_argument("--runs", type=int, default=7, help="counted runs of each, after one that is not")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        results = [_compare(layer, chosen, Path(name)) for layer in chosen.layer.split(",")]
+    if chosen.output:
+        chosen.output.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _compare(layer: str, chosen: argparse.Namespace, folder: Path) -> dict[str, object]:
+    image, weights = _inputs(chosen, folder)
+    pages = {"tutorial": folder / "tutorial.html", "fmedge": folder / "fmedge.html"}
+    commands = {
+        "tutorial": [sys.executable, HERE / "tutorial.py", image, layer, weights, pages["tutorial"]],
+        "fmedge": [
+            Path(sys.executable).with_name("fmedge"), "run", image, "--layer", layer, "--weights", weights,
+            "--models", folder / "models", "--output", pages["fmedge"],
+        ],
+    }  # fmt: skip
+    runs: dict[str, list[Run]] = {"tutorial": [], "fmedge": []}
+    for turn in range(chosen.runs + 1):
+        for name, command in commands.items():
+            run = _measure([str(word) for word in command], pages[name])
+            if turn:
+                runs[name].append(run)
+    summary = {name: _median(measured) for name, measured in runs.items()}
+    ratios = [ours.wall_s / theirs.wall_s for ours, theirs in zip(runs["fmedge"], runs["tutorial"], strict=True)]
+    faster = 1 / statistics.median(ratios)
+    for name, row in summary.items():
+        memory, page = row.peak_bytes / 1e6, row.page_bytes / 1e6
+        print(f"{layer:13} {name:9} {row.wall_s:6.2f} s {memory:7.0f} MB {page:6.2f} MB page")
+    print(f"{layer:13} fmedge is {faster:.1f} times as fast (median of {chosen.runs} pairs)")
+    return {
+        "layer": layer,
+        "faster": faster,
+        "runs": {name: [vars(run) for run in rows] for name, rows in runs.items()},
+    }
+
+
+def _inputs(chosen: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
+    image, weights = chosen.image, chosen.weights
+    if image is None:
+        from draw_picture import draw
+
+        image = folder / "example.png"
+        draw().save(image)
+    if weights is None:
+        weights = folder / "seeded.h5"
+        if not weights.exists():
+            write_weights(weights)
+    return image, weights
+
+
+def _measure(command: list[str], page: Path) -> Run:
+    page.unlink(missing_ok=True)
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall_s = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return Run(wall_s, usage.ru_maxrss * 1024, page.stat().st_size)
+
+
+def _median(runs: list[Run]) -> Run:
+    return Run(
+        *(statistics.median(getattr(run, name) for run in runs) for name in ("wall_s", "peak_bytes", "page_bytes"))
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What `make demo` does: a photo in, a page out; random weights where the real ones cannot be had."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from draw_picture import draw
+
+from fmedge.cli import main as fmedge
+from fmedge.errors import FmedgeError, WeightsError
+from fmedge.pipeline import create_artifact, find_artifact, request_artifact
+
+
+def main() -> int:
+    """Run the demonstration; returns the exit code of ``fmedge run``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("image", nargs="?", help="a photo; without one, a picture of our own is drawn")
+    parser.add_argument("--layer", default="block1_conv1")
+    chosen = parser.parse_args()
+    image = chosen.image or _own_picture()
+    words = ["run", image, "--layer", chosen.layer]
+    try:
+        request = request_artifact(chosen.layer)
+        if find_artifact(request) is None:
+            create_artifact(request)
+    except WeightsError as error:
+        print(f"{error}\nThe demonstration goes on with untrained weights: random filters, not learned ones.")
+        words += ["--weights", "untrained"]
+    except FmedgeError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    return fmedge(words)
+
+
+def _own_picture() -> str:
+    path = Path("demo.png")
+    draw().save(path)
+    return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

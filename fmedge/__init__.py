@@ -1,0 +1,50 @@
+"""VGG16 feature maps on the edge: cut, export, run, look.
+
+The names below are loaded when they are first used, so that ``import fmedge`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fmedge.artifact import Artifact as Artifact
+    from fmedge.artifact import ModelCard as ModelCard
+    from fmedge.artifact import read_artifact as read_artifact
+    from fmedge.errors import FmedgeError as FmedgeError
+    from fmedge.feature_maps import FeatureMaps as FeatureMaps
+    from fmedge.pipeline import export_submodel as export_submodel
+    from fmedge.pipeline import extract as extract
+    from fmedge.render import render_page as render_page
+    from fmedge.runtime import Session as Session
+    from fmedge.runtime import open_session as open_session
+    from fmedge.submodel import SubModel as SubModel
+    from fmedge.vgg16 import VGG16_LAYERS as VGG16_LAYERS
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "fmedge.artifact",
+    "FeatureMaps": "fmedge.feature_maps",
+    "FmedgeError": "fmedge.errors",
+    "ModelCard": "fmedge.artifact",
+    "Session": "fmedge.runtime",
+    "SubModel": "fmedge.submodel",
+    "VGG16_LAYERS": "fmedge.vgg16",
+    "export_submodel": "fmedge.pipeline",
+    "extract": "fmedge.pipeline",
+    "open_session": "fmedge.runtime",
+    "read_artifact": "fmedge.artifact",
+    "render_page": "fmedge.render",
+}
+
+__all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fmedge' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,268 @@
+"""The artifact: a model file and the card beside it.
+
+The card is the commit record. It is removed first, written last, and holds the hash of the model file;
+a model without a card that matches it counts as absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fmedge import files
+from fmedge.errors import ArtifactError, FmedgeError
+from fmedge.parity import Parity
+from fmedge.submodel import Activation, Format, Precision, SubModel
+
+CARD_SCHEMA = 1
+"""Version of the card's fields; another one is refused."""
+
+MAX_CARD_BYTES = 1 << 20
+"""A card is about 2 kB; what is larger than this is not one."""
+
+MAX_MODEL_BYTES = 1 << 30
+"""VGG16 without its top holds 59 MB of float32 weights; a user's own network may hold more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of the model.
+
+    Attributes:
+        name: Its name in the file.
+        dtype: NumPy's name of the element type.
+        shape: Extents in order; ``None`` is any number.
+        layout: What the axes are, such as ``NHWC``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    layout: str
+
+    def describe(self) -> str:
+        """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
+        extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
+        return f"{self.dtype} {extents} ({self.layout})"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """What the model does to the pixels before its first convolution.
+
+    Attributes:
+        channel_order: Order of the colours that the weights were trained on.
+        mean: Subtracted per channel, in that order, from values of 0 to 255.
+        in_model: Whether the model file does it (its input is then plain RGB).
+    """
+
+    channel_order: str
+    mean: tuple[float, float, float]
+    in_model: bool
+
+    def describe(self) -> str:
+        """In words, for a person."""
+        where = "inside the model" if self.in_model else "left to the caller"
+        return f"{self.channel_order} minus {', '.join(f'{value:g}' for value in self.mean)}, {where}"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFacts:
+    """Which weights a model holds.
+
+    Attributes:
+        kind: ``imagenet`` (Keras' official file), ``file`` (another one) or ``untrained``.
+        sha256: Hash of the weights file; None for untrained weights.
+        recipe: How untrained weights were drawn; None for others.
+    """
+
+    kind: str
+    sha256: str | None
+    recipe: str | None = None
+
+    def describe(self) -> str:
+        """In words, for titles and messages."""
+        if self.kind == "file":
+            return f"weights {(self.sha256 or '')[:8]}"
+        return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """All that is known of a model: the only thing that passes from export to runtime.
+
+    Attributes:
+        submodel: What was cut.
+        format: Kind of file.
+        precision: Number format.
+        weights: Which weights it holds.
+        inputs: Its input.
+        outputs: Its outputs, one per tap, in the network's order.
+        preprocessing: What it does to pixels.
+        tools: Versions of what wrote it.
+        parity: Agreement with the reference; None when it was not checked.
+        file_sha256: Hash of the model file; None inside the file itself.
+        schema: Version of these fields.
+    """
+
+    submodel: SubModel
+    format: Format
+    precision: Precision
+    weights: WeightsFacts
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    tools: dict[str, str]
+    parity: Parity | None = None
+    file_sha256: str | None = None
+    schema: int = CARD_SCHEMA
+
+    @property
+    def activation(self) -> Activation:
+        """What the taps show."""
+        return self.submodel.activation
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the image the model takes, in pixels."""
+        _, height, width, _ = self.inputs[0].shape
+        if height is None or width is None:
+            raise ArtifactError("The card leaves the image's size open; this version needs a fixed one.")
+        return height, width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the deepest tap."""
+        return self.outputs[-1].shape[1] or 0
+
+    def facts(self) -> ModelCard:
+        """The card without the file's hash and the parity: what stands inside the model file."""
+        return replace(self, parity=None, file_sha256=None)
+
+    def to_json(self) -> str:
+        """The card as indented JSON text; the same card gives the same text."""
+        data = asdict(self)
+        data["parity"] = self.parity and self.parity.to_dict()
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ArtifactError: It is not JSON, of another version, or lacks a field.
+        """
+        try:
+            data = json.loads(text)
+            if data["schema"] != CARD_SCHEMA:
+                raise ArtifactError(
+                    f"The card has schema {data['schema']}; this version reads {CARD_SCHEMA}. Export again."
+                )
+            submodel = data["submodel"]
+            preprocessing = data["preprocessing"]
+            blue, green, red = (float(value) for value in preprocessing["mean"])
+            card = cls(
+                submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
+                format=Format(data["format"]),
+                precision=Precision(data["precision"]),
+                weights=WeightsFacts(**data["weights"]),
+                inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
+                outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
+                preprocessing=Preprocessing(
+                    str(preprocessing["channel_order"]), (blue, green, red), bool(preprocessing["in_model"])
+                ),
+                tools={str(name): str(version) for name, version in data["tools"].items()},
+                parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
+                file_sha256=data["file_sha256"],
+            )
+            if [len(spec.shape) for spec in card.inputs] != [4] or len(card.outputs) != len(card.submodel.taps):
+                raise ArtifactError(
+                    "The card's inputs and outputs are not those of a sub-model. Export the model again."
+                )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ArtifactError(f"The card cannot be read ({type(error).__name__}). Export the model again.") from error
+        except FmedgeError as error:
+            raise ArtifactError(str(error)) from error
+        return card
+
+
+def _tensor_spec(data: dict[str, Any]) -> TensorSpec:
+    shape = tuple(None if extent is None else int(extent) for extent in data["shape"])
+    return TensorSpec(str(data["name"]), str(data["dtype"]), shape, str(data["layout"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model file that was read and found to match its card.
+
+    Attributes:
+        path: Where the model file is.
+        card: Its card.
+        model: The model file's bytes: the very ones that were hashed.
+    """
+
+    path: Path
+    card: ModelCard
+    model: bytes
+
+
+def card_path(model_path: Path) -> Path:
+    """Where the card of a model file is: its name with ``.json`` behind."""
+    return model_path.with_name(model_path.name + ".json")
+
+
+def write_artifact(model_path: Path, model: bytes, card: ModelCard) -> Artifact:
+    """Write a model and its card so that a crash at any moment leaves a whole artifact or none.
+
+    Args:
+        model_path: Final name of the model file; its folder is created if missing.
+        model: Content of the model file.
+        card: Its card; the file's hash is filled in here.
+
+    Returns:
+        What was written.
+
+    Raises:
+        WriteError: The disk is full, the folder read-only, or the like.
+    """
+    complete = replace(card, file_sha256=hashlib.sha256(model).hexdigest())
+    files.create_folder(model_path.parent)
+    files.remove(card_path(model_path))
+    files.write_bytes(model_path, model)
+    files.write_bytes(card_path(model_path), complete.to_json().encode())
+    return Artifact(model_path, complete, model)
+
+
+def read_card(model_path: Path) -> ModelCard:
+    """Read the card beside a model file; the model itself is not looked at.
+
+    Raises:
+        ArtifactError: There is no card, or it cannot be read.
+    """
+    path = card_path(model_path)
+    if not path.is_file():
+        raise ArtifactError(f"No card '{path}' beside the model. Export again: fmedge export.")
+    try:
+        return ModelCard.from_json(files.read_bytes(path, MAX_CARD_BYTES).decode())
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
+
+
+def read_artifact(model_path: Path) -> Artifact:
+    """Read a model file and check it against its card.
+
+    Raises:
+        ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
+    """
+    if not model_path.is_file():
+        raise ArtifactError(f"No model file '{model_path}'. Make one: fmedge export.")
+    card = read_card(model_path)
+    model = files.read_bytes(model_path, MAX_MODEL_BYTES)
+    if hashlib.sha256(model).hexdigest() != card.file_sha256:
+        raise ArtifactError(
+            f"'{model_path}' is not the file its card describes (hash differs). Export again: fmedge export."
+        )
+    return Artifact(model_path, card, model)

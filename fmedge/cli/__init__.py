@@ -1,0 +1,5 @@
+"""The ``fmedge`` command."""
+
+from fmedge.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,68 @@
+"""What the commands say: data on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+
+import typer
+
+
+def say(text: str) -> None:
+    """Print one line of talk on stderr; control characters of file names and the like are left out."""
+    print("".join(letter if letter.isprintable() else "?" for letter in text), file=sys.stderr)
+
+
+def emit(text: str) -> None:
+    """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
+
+
+def print_json(data: object) -> None:
+    """Print data as JSON on stdout."""
+    emit(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout: first column to the left, the others to the right."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        first, *others = (
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        emit("  ".join([first, *others]).rstrip())
+
+
+class ProgressLine:
+    """A bar on stderr, where stderr is a terminal; elsewhere a line for every tenth. A ``Progress``."""
+
+    _WIDTH = 30
+    _PAUSE_S = 0.1
+
+    def __init__(self) -> None:
+        self._shown_at = 0.0
+        self._tenths = -1
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show how much is done, in bytes."""
+        share = min(1.0, done / total) if total else 0.0
+        text = f"{what} {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+        finished = done >= total
+        if sys.stderr.isatty():
+            if finished or time.monotonic() - self._shown_at >= self._PAUSE_S:
+                self._shown_at = time.monotonic()
+                bar = "#" * round(share * self._WIDTH)
+                end = "\n" if finished else ""
+                print(f"\r[{bar:<{self._WIDTH}}] {text}", end=end, file=sys.stderr, flush=True)
+        elif int(share * 10) > self._tenths:
+            self._tenths = int(share * 10)
+            say(text)

@@ -1,0 +1,41 @@
+"""``fmedge info``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fmedge.cli.console import emit, print_json
+from fmedge.cli.options import AsJson
+
+
+def info_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file with its card beside it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model is, where it comes from, and whether the file is the one its card describes."""
+    from fmedge.artifact import read_artifact
+
+    artifact = read_artifact(model)
+    card = artifact.card
+    if as_json:
+        print_json(json.loads(card.to_json()))
+        return
+    lines = {
+        "layer": card.submodel.label,
+        "activation": card.activation,
+        "format": f"{card.format}, {card.precision}, {len(artifact.model):,} bytes",
+        "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
+        **{f"input {spec.name}": spec.describe() for spec in card.inputs},
+        **{f"output {spec.name}": spec.describe() for spec in card.outputs},
+        "preprocessing": card.preprocessing.describe(),
+        "parity": card.parity.describe() if card.parity else "not checked (--no-verify)",
+        "written by": ", ".join(f"{tool} {version}" for tool, version in card.tools.items()),
+        "sha256": f"{card.file_sha256} (checked)",
+    }
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        emit(f"{name:<{width}}  {text}")

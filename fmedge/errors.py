@@ -1,0 +1,90 @@
+"""Every error fmedge raises on purpose, each with the exit code of the command line.
+
+A message is one line: what was got, what is allowed, and what to do next. Anything that is not an
+:class:`FmedgeError` is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class FmedgeError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+    exit_code = 1
+
+
+class UsageError(FmedgeError):
+    """A request that cannot be meant: an unknown layer, a channel out of range."""
+
+    exit_code = 2
+
+
+class ImageError(FmedgeError):
+    """An image that is missing or cannot be decoded."""
+
+    exit_code = 3
+
+
+class ArtifactError(FmedgeError):
+    """A model file or its card that is missing, damaged or does not fit its card."""
+
+    exit_code = 4
+
+
+class WeightsError(FmedgeError):
+    """Weights that are missing, damaged, incomplete or cannot be fetched."""
+
+    exit_code = 4
+
+
+class ParityError(FmedgeError):
+    """An exported model that does not compute what its weights say."""
+
+    exit_code = 4
+
+
+class BackendUnavailable(FmedgeError):
+    """An engine that is not installed."""
+
+    exit_code = 5
+
+
+class ProviderUnavailable(FmedgeError):
+    """A device that the engine cannot use here."""
+
+    exit_code = 5
+
+
+class WriteError(FmedgeError):
+    """A file that could not be written; the former one, if any, is still whole."""
+
+    exit_code = 6
+
+
+class LimitExceeded(FmedgeError):
+    """A bound on pixels, memory or time was reached."""
+
+    exit_code = 7
+
+
+def closest(got: str, allowed: Iterable[str]) -> str:
+    """The allowed value most alike to what was typed, as words for a message.
+
+    Args:
+        got: What the user typed.
+        allowed: The values that would have done.
+
+    Returns:
+        ``" Closest: 'x'."``, or an empty string when nothing is alike.
+    """
+    import difflib  # only on the way to an error
+    from itertools import takewhile
+
+    def likeness(name: str) -> tuple[float, int]:
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(got, name, strict=False)))
+        return difflib.SequenceMatcher(None, got, name).ratio(), alike
+
+    matches = difflib.get_close_matches(got, list(allowed), n=8, cutoff=0.6)
+    return f" Closest: '{max(sorted(matches, reverse=True), key=likeness)}'." if matches else ""

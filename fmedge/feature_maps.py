@@ -1,0 +1,100 @@
+"""The result of a run: an array, and what made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import ModelCard
+from fmedge.files import replacing
+from fmedge.submodel import require_channel
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where feature maps come from.
+
+    Attributes:
+        card: Facts of the model that computed them.
+        image_name: File name of the image, without its folder.
+        image_size: Height and width of the image as decoded, in pixels, before it was resized.
+        resize: How it was brought to the model's size: ``nearest``, ``bilinear`` or ``bicubic``.
+        backend: The engine, such as ``onnxruntime``.
+        active_provider: The part of the engine that computed, such as ``CPUExecutionProvider``.
+        threads: CPU threads the engine was given.
+    """
+
+    card: ModelCard
+    image_name: str
+    image_size: tuple[int, int]
+    resize: str
+    backend: str
+    active_provider: str
+    threads: int
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of the run, without the card, as JSON can hold it."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "card"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMaps:
+    """Feature maps of one layer.
+
+    Attributes:
+        maps: Float32, (N, C, H, W): images, channels, rows, columns; row 0 is the top.
+        layer: Keras' name of the layer.
+        provenance: What made them.
+        pixels: The images as the model saw them: uint8, (N, height, width, 3), RGB.
+    """
+
+    maps: FloatArray
+    layer: str
+    provenance: Provenance
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
+
+    @property
+    def activation(self) -> str:
+        """``relu``, or ``none`` for values before ReLU."""
+        return self.provenance.card.activation
+
+    def channel(self, index: int) -> FloatArray:
+        """One channel of the first image: float32, (H, W), a view.
+
+        Raises:
+            UsageError: There is no channel of that number.
+        """
+        self.require_channel(index)
+        return self.maps[0, index]
+
+    def require_channel(self, index: int) -> None:
+        """Check that a channel of that number exists, counted from 0.
+
+        Raises:
+            UsageError: It does not.
+        """
+        require_channel(self.layer, self.maps.shape[1], index)
+
+    def save(self, path: Path) -> None:
+        """Write the first image's maps as a NumPy archive, atomically.
+
+        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` and ``card`` (JSON text).
+        None of them is a pickle: read it with ``numpy.load(path)``.
+
+        Raises:
+            WriteError: The file cannot be written.
+        """
+        with replacing(path) as stream:
+            np.savez(
+                stream,
+                maps=self.maps[0],
+                layer=np.array(self.layer),
+                activation=np.array(self.activation),
+                card=np.array(self.provenance.card.to_json()),
+            )

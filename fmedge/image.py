@@ -1,0 +1,142 @@
+"""From an image file to the pixels VGG16 takes."""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
+
+MEAN_BGR = (103.939, 116.779, 123.68)
+"""Mean of the ImageNet training pixels per channel, 0 to 255, blue first: subtracted by Keras'
+``vgg16.preprocess_input`` (its "caffe" mode), which scales nothing."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
+programs or read other files."""
+
+MAX_PIXELS = 89_478_485
+"""Largest image accepted, in pixels: where Pillow begins to warn of a decompression bomb, 1/4 GiB as RGB."""
+
+
+Resize = Literal["nearest", "bilinear", "bicubic"]
+"""How an image is brought to the model's size."""
+
+_FILTERS: dict[str, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded and resized image.
+
+    Attributes:
+        pixels: uint8, (height, width, 3), RGB, 0 to 255.
+        name: The file's name, without its folder.
+        original_size: Height and width as decoded and turned upright, in pixels, before resizing.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    name: str
+    original_size: tuple[int, int]
+
+
+def load_photo(path: Path, size: tuple[int, int], resize: Resize = "nearest") -> Photo:
+    """Open an image, turn it upright as its EXIF orientation says, bring it to RGB and resize it.
+
+    Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values keep
+    their upper 8 bits' scale, CMYK is converted. An embedded colour profile is not applied.
+
+    Args:
+        path: JPEG, PNG, WebP or BMP, whatever its suffix says.
+        size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
+        resize: ``nearest`` is what Keras' ``load_img`` does by default.
+
+    Returns:
+        The pixels and where they come from.
+
+    Raises:
+        UsageError: There is no such way to resize.
+        ImageError: The file is missing, no image, of another format, or damaged.
+        LimitExceeded: The image has more than :data:`MAX_PIXELS` pixels.
+    """
+    require_image_file(path)
+    if resize not in _FILTERS:
+        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, _FILTERS)} Allowed: {', '.join(_FILTERS)}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
+            with Image.open(path, formats=FORMATS) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise _too_large(path)
+                opened.load()
+                upright = _upright(opened)
+                rgb = _to_rgb(upright)
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
+    except MemoryError as error:
+        raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
+    except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
+        # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
+        raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
+    height, width = size
+    resized = rgb.resize((width, height), _FILTERS[resize])
+    return Photo(np.asarray(resized, dtype=np.uint8), path.name, (rgb.height, rgb.width))
+
+
+def require_image_file(path: Path) -> None:
+    """Check that there is a file worth decoding; its content is not looked at.
+
+    Raises:
+        ImageError: It is missing, empty, or a folder, pipe or device.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"No image '{path}': no such file, or not readable. Check the path.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"'{path}' is not a regular file. Give a JPEG, PNG, WebP or BMP file.")
+    if status.st_size == 0:
+        raise ImageError(f"'{path}' is empty (0 bytes). Give a JPEG, PNG, WebP or BMP file.")
+
+
+def _too_large(path: Path) -> LimitExceeded:
+    return LimitExceeded(f"'{path}' has more than the {MAX_PIXELS:,} pixels allowed. Make it smaller first.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, EOFError):
+        return image  # the metadata is damaged, the pixels are not: shown as stored, as viewers do
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _sixteen_bit_to_grey(image)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
+    """16-bit grey (0 to 65,535) to 8-bit, rounded; ``Image.convert`` would clip at 255 instead."""
+    values = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray(((values.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8))
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
+        return Image.merge("LA", (grey, opaque))
+    return grey

@@ -1,0 +1,95 @@
+"""The table of engines, and opening a session on one of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+
+from fmedge.artifact import Artifact
+from fmedge.errors import BackendUnavailable, UsageError, closest
+from fmedge.runtime.session import Session
+from fmedge.submodel import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A row of the table.
+
+    Attributes:
+        name: What ``--backend`` takes.
+        formats: Model files it runs.
+        module: Our adapter, imported when used. It has ``open_backend(artifact, device, threads) -> Session``.
+        extra: The pip extra that installs the engine.
+        devices: What ``--device`` takes with it.
+    """
+
+    name: str
+    formats: tuple[Format, ...]
+    module: str
+    extra: str
+    devices: tuple[str, ...]
+
+
+BACKENDS: tuple[Backend, ...] = (
+    Backend("onnxruntime", (Format.ONNX,), "fmedge.runtime.onnxruntime_backend", "cpu", ("cpu",)),
+)
+"""The engines, the preferred one first."""
+
+
+def find_backend(name: str) -> Backend:
+    """The row of the engine with that name.
+
+    Raises:
+        UsageError: There is no such engine.
+    """
+    for backend in BACKENDS:
+        if backend.name == name:
+            return backend
+    names = [backend.name for backend in BACKENDS]
+    raise UsageError(f"Unknown backend '{name}'.{closest(name, names)} Allowed: {', '.join(names)}.")
+
+
+def usable_cpus() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_session(
+    artifact: Artifact, *, backend: str = BACKENDS[0].name, device: str = "cpu", threads: int | None = None
+) -> Session:
+    """Load a model into an engine.
+
+    Args:
+        artifact: From ``read_artifact``.
+        backend: Name of the engine.
+        device: Where it shall compute; it does so there or not at all.
+        threads: CPU threads; None takes one per core that this process may use.
+
+    Returns:
+        A session; use it in a ``with`` block.
+
+    Raises:
+        UsageError: The engine, the device or the number of threads does not exist, or the engine
+            does not take the artifact's format.
+        BackendUnavailable: The engine is not installed.
+        ProviderUnavailable: The device cannot be used here.
+        ArtifactError: The engine refuses the model.
+    """
+    row = find_backend(backend)
+    if artifact.card.format not in row.formats:
+        raise UsageError(f"{row.name} does not run .{artifact.card.format} files. Allowed: {', '.join(row.formats)}.")
+    if device not in row.devices:
+        raise UsageError(f"Unknown device '{device}' for {row.name}. Allowed: {', '.join(row.devices)}.")
+    count = usable_cpus() if threads is None else threads
+    if count < 1:
+        raise UsageError(f"--threads {count}: at least 1 is needed.")
+    try:
+        adapter = importlib.import_module(row.module)
+    except ImportError as error:
+        mend = f"pip install 'fmedge[{row.extra}]'"
+        raise BackendUnavailable(f"{row.name} is not installed. Install it: {mend}.") from error
+    session: Session = adapter.open_backend(artifact, device, count)
+    return session

@@ -1,0 +1,91 @@
+"""What every engine's session looks like, and the checks they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import TensorSpec
+from fmedge.errors import UsageError
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An engine's name for a device.
+
+    Attributes:
+        name: As the engine spells it, such as ``CPUExecutionProvider``.
+        options: Passed to the engine as they are.
+    """
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Session(Protocol):
+    """A model, loaded and ready to run. A context manager; closed at the end of its block."""
+
+    @property
+    def backend(self) -> str:
+        """Name of the engine."""
+        ...
+
+    @property
+    def active_provider(self) -> str:
+        """What computes, as the engine says after loading."""
+        ...
+
+    @property
+    def placement(self) -> Mapping[str, int]:
+        """Number of the model's nodes per provider, as the engine says after loading."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """CPU threads that compute."""
+        ...
+
+    def run(self, images: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+        """Compute the taps.
+
+        Args:
+            images: uint8, (N, H, W, 3), RGB, of the card's size.
+
+        Returns:
+            Per tap a float32 array, (N, C, H, W), that the caller owns.
+
+        Raises:
+            UsageError: The images have another type or shape, or the session is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the engine's memory. May be called twice."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def require_images(images: npt.NDArray[np.uint8], spec: TensorSpec) -> None:
+    """Check that an array is what the model's input takes.
+
+    Raises:
+        UsageError: Its type or shape is another.
+    """
+    fits = len(images.shape) == len(spec.shape) and all(
+        want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True)
+    )
+    if images.dtype != spec.dtype or not fits or images.shape[0] == 0:
+        got = f"{images.dtype} {' x '.join(map(str, images.shape))}"
+        raise UsageError(f"The model takes {spec.describe()}; got {got}. See fmedge info.")

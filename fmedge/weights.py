@@ -1,0 +1,171 @@
+"""Which weights are meant, where they are, and reading them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import WeightsFacts
+from fmedge.download import Progress, download
+from fmedge.errors import WeightsError
+from fmedge.vgg16 import LayerSpec, layers_through
+
+OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
+OFFICIAL_MD5 = "6d6bbae143d832006294945121d1f1fc"
+"""URL and hash of the file as they stand in ``keras/src/applications/vgg16.py``."""
+OFFICIAL_BYTES = 58_889_256
+"""Size of that file."""
+
+UNTRAINED_SEED = 0
+
+Weights = Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+"""Per convolution: kernel (3, 3, in, out), BGR input, and bias (out,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsChoice:
+    """Weights that were asked for, as far as can be told without the network.
+
+    Attributes:
+        facts: Their identity; the hash of the official file stays open until it is read.
+        path: The file; None for untrained weights and for an official file not found yet.
+    """
+
+    facts: WeightsFacts
+    path: Path | None
+
+    @property
+    def token(self) -> str:
+        """The word these weights add to an artifact's name; empty for the official ones."""
+        if self.facts.kind == "file":
+            return f"w-{(self.facts.sha256 or '')[:8]}"
+        return "" if self.facts.kind == "imagenet" else self.facts.kind
+
+    def matches(self, facts: WeightsFacts) -> bool:
+        """Whether a model with these facts holds the weights asked for."""
+        if self.facts.kind == "imagenet":
+            return facts.kind == "imagenet"
+        return facts == self.facts
+
+
+UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
+
+
+def choose_weights(wish: str | None = None) -> WeightsChoice:
+    """Say which weights are meant; nothing is downloaded.
+
+    Args:
+        wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None asks the environment
+            variable ``FMEDGE_WEIGHTS``, and then means ``imagenet``.
+
+    Returns:
+        The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
+
+    Raises:
+        WeightsError: A path was given and there is no such file.
+    """
+    wish = wish or os.environ.get("FMEDGE_WEIGHTS") or "imagenet"
+    if wish == "imagenet":
+        return WeightsChoice(WeightsFacts("imagenet", None), None)
+    if wish == "untrained":
+        return UNTRAINED
+    path = Path(wish).expanduser()
+    _require_file(path)
+    kind = "imagenet" if _is_official(path) else "file"
+    return WeightsChoice(WeightsFacts(kind, _digest(path, "sha256")), path)
+
+
+def load_weights(
+    choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress | None = None
+) -> tuple[Weights, WeightsFacts]:
+    """Read the weights of all convolutions up to a layer, fetching the official file if need be.
+
+    Args:
+        choice: From :func:`choose_weights`.
+        deepest: The last layer that is needed.
+        offline: Never touch the network.
+        progress: Told how a download gets on.
+
+    Returns:
+        The arrays, and the weights' identity with its hash.
+
+    Raises:
+        WeightsError: The file is missing and cannot be fetched, is damaged, or lacks a layer.
+    """
+    layers = layers_through(deepest)
+    if choice.facts.kind == "untrained":
+        return _untrained(layers), choice.facts
+    from fmedge.h5_weights import read_h5  # h5py is needed by an export alone
+
+    path = choice.path or _official_file(offline, progress)
+    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", _digest(path, "sha256"))
+    return read_h5(path, layers), facts
+
+
+def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
+    """He-normal kernels, standard deviation sqrt(2 / (9 * in)) (He et al. 2015, equation 10)."""
+    generator = np.random.default_rng(UNTRAINED_SEED)
+    weights: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
+    for spec in layers:
+        if spec.kind == "conv":
+            kernel = generator.standard_normal((3, 3, spec.in_channels, spec.channels), dtype=np.float32)
+            kernel *= np.float32(np.sqrt(2 / (9 * spec.in_channels)))
+            weights[spec.name] = kernel, np.zeros(spec.channels, np.float32)
+    return weights
+
+
+def cache_folder() -> Path:
+    """Where a download of ours is kept."""
+    import platformdirs  # needed only where no weights file was named
+
+    return Path(platformdirs.user_cache_dir("fmedge", appauthor=False)) / "weights"
+
+
+def _keras_folder() -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"
+
+
+def _official_file(offline: bool, progress: Progress | None) -> Path:
+    """The official file: from our cache, else from Keras' own, else from the network."""
+    target = cache_folder() / OFFICIAL_NAME
+    for path in (target, _keras_folder() / OFFICIAL_NAME):
+        if path.is_file() and _is_official(path):
+            return path
+    mend = f"Put {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) into '{target.parent}', or give --weights FILE or untrained."
+    if offline:
+        raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
+    try:
+        download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
+    except WeightsError as error:
+        raise WeightsError(f"No ImageNet weights here: {error} {mend}") from error
+    return target
+
+
+def _is_official(path: Path) -> bool:
+    return path.stat().st_size == OFFICIAL_BYTES and _digest(path, "md5") == OFFICIAL_MD5
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights '{path}': {error.strerror}.") from error
+
+
+def _require_file(path: Path) -> None:
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"No weights file '{path}'. Allowed: a Keras .h5 file, imagenet, untrained.") from error
+    if not regular:
+        raise WeightsError(f"'{path}' is not a regular file. Allowed: a Keras .h5 file, imagenet, untrained.")

@@ -1,0 +1,210 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture
+def fmedge(tmp_path):
+    def run(*words, code=0, **environment):
+        process = subprocess.run(
+            [sys.executable, "-m", "fmedge", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert process.returncode == code, process.stderr
+        return process
+
+    return run
+
+
+@pytest.fixture
+def models(block1):
+    return block1.path.parent
+
+
+def test_version_layers_and_help(fmedge):
+    assert fmedge("--version").stdout.startswith("fmedge 0.")
+    lines = fmedge("layers").stdout.splitlines()
+    assert len(lines) == 19
+    assert lines[1].split() == ["block1_conv1", "64", "x", "224", "x", "224", "1", "3", "1,792", "86.7"]
+    rows = json.loads(fmedge("layers", "--json", "--size", "64").stdout)
+    assert rows[-1] == {
+        "layer": "block5_pool", "kind": "pool", "channels": 512, "shape": [512, 2, 2], "stride": 32,
+        "receptive_field": 212, "parameters": 0, "macs": 0,
+    }  # fmt: skip
+    assert "run" in fmedge("--help").stdout
+
+
+def test_export_then_info_then_run(fmedge, tmp_path, picture):
+    exported = fmedge("export", "--layer", "block1_conv1", "--weights", "untrained")
+    assert exported.stdout == "models/block1_conv1.relu.fp32.untrained.onnx\n".replace("/", os.sep)
+    assert "untrained weights" in exported.stderr
+    assert "dB SNR" in exported.stderr
+    model = exported.stdout.strip()
+    shown = fmedge("info", model).stdout
+    assert "uint8 N x 224 x 224 x 3 (NHWC)" in shown
+    assert "untrained weights (He normal" in shown
+    assert json.loads(fmedge("info", model, "--json").stdout)["submodel"]["taps"] == ["block1_conv1"]
+    ran = fmedge("run", picture, "--model", model)
+    assert ran.stdout == "picture.block1_conv1.html\n"
+    assert "untrained weights" in ran.stderr
+    assert b"untrained" in (tmp_path / "picture.block1_conv1.html").read_bytes()
+    assert "Exporting" not in ran.stderr
+
+
+def test_run_exports_what_is_missing_and_says_so(fmedge, tmp_path, picture):
+    words = [
+        "run",
+        picture,
+        "--layer",
+        "block1_conv2",
+        "--activation",
+        "none",
+        "--channel",
+        "5",
+        "--weights",
+        "untrained",
+    ]
+    files = ["--output", "five.html", "--save-maps", "maps.npz"]
+    ran = fmedge(*words, *files, "--json", FMEDGE_MODELS="here")
+    assert "Exporting" in ran.stderr
+    assert (tmp_path / "here" / "block1_conv2.none.fp32.untrained.onnx").is_file()
+    facts = json.loads(ran.stdout)
+    assert (facts["page"], facts["maps"], facts["active_provider"]) == ("five.html", "maps.npz", "CPUExecutionProvider")
+    with np.load(tmp_path / "maps.npz") as archive:
+        assert archive["maps"].shape == (64, 224, 224)
+        assert archive["maps"].min() < 0
+
+
+def test_same_page_twice(fmedge, tmp_path, picture, models):
+    for name in ("a.html", "b.html"):
+        fmedge("run", picture, "--weights", "untrained", "--models", models, "--output", name)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def text_as_jpg(folder):
+    (folder / "text.jpg").write_text("not an image")
+    return ["run", "text.jpg"]
+
+
+def empty(folder):
+    (folder / "empty.jpg").touch()
+    return ["run", "empty.jpg"]
+
+
+def wrong_weights(folder):
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["dense/kernel"] = np.zeros(3)
+    return ["export", "--weights", "other.h5"]
+
+
+def no_card(folder):
+    (folder / "m.onnx").write_bytes(b"x")
+    return ["info", "m.onnx"]
+
+
+def folder_of_that_name(folder):
+    (folder / "page.html").mkdir()
+    return ["run", "PICTURE", "--output", "page.html"]
+
+
+def models_is_a_file(folder):
+    (folder / "models").touch()
+    return ["export", "--weights", "untrained", "--models", "models"]
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "message"),
+    [
+        (2, ["run", "PICTURE", "--layer", "block1_conv3"], "Unknown layer 'block1_conv3'. Closest: 'block1_conv2'"),
+        (2, ["run", "PICTURE", "--channel", "64"], "No channel 64 in block1_conv1. Allowed: 0 to 63"),
+        (2, ["run", "PICTURE", "--layer", "block1_pool", "--activation", "none"], "has no ReLU to leave out"),
+        (2, ["run", "PICTURE", "--output", "page.pdf"], "ends in .html"),
+        (2, ["run", "PICTURE", "--model", "m.onnx", "--layer", "block1_conv1"], "Leave those options out"),
+        (2, ["run"], "IMAGE"),
+        (2, ["run", "PICTURE", "--lyer", "block1_conv1"], "--l"),
+        (2, ["run", "PICTURE", "--activation", "tanh"], "tanh"),
+        (2, ["run", "PICTURE", "--threads", "0"], "at least 1"),
+        (2, ["layers", "--size", "3"], "32 or more"),
+        (3, ["run", "gone.jpg"], "No image 'gone.jpg'"),
+        (3, text_as_jpg, "Cannot decode 'text.jpg'"),
+        (3, empty, "is empty"),
+        (3, ["run", "."], "not a regular file"),
+        (4, ["run", "PICTURE", "--model", "gone.onnx"], "No model file 'gone.onnx'"),
+        (4, ["export", "--weights", "gone.h5"], "No weights file 'gone.h5'"),
+        (4, ["export", "--weights", "imagenet", "--offline"], "MD5 6d6bbae143d832006294945121d1f1fc"),
+        (4, wrong_weights, "holds no VGG16 weights"),
+        (4, no_card, "No card"),
+        (6, ["run", "PICTURE", "--output", "no/page.html"], "does not exist"),
+        (6, folder_of_that_name, "it is a folder"),
+        (6, models_is_a_file, "Cannot write"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_one_line_with_its_code(fmedge, tmp_path, picture, models, code, words, message):
+    words = words(tmp_path) if callable(words) else words
+    words = [picture if word == "PICTURE" else word for word in words]
+    before = sorted(tmp_path.rglob("*"))
+    result = fmedge(*words, code=code, FMEDGE_WEIGHTS="untrained", FMEDGE_MODELS=str(models))
+    assert message in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(fmedge):
+    assert "\x1b" not in fmedge("run", "\x1b[31m.jpg", code=3).stderr
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(fmedge, tmp_path, picture):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    assert "read-only" in fmedge("run", picture, "--output", "closed/page.html", code=6).stderr
+
+
+def test_layers_into_a_closed_pipe():
+    command = [sys.executable, "-m", "fmedge", "layers"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_nothing_half_written(tmp_path, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmedge", "export", "--layer", "block5_conv3", "--weights", "untrained"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "models").is_dir():  # the command is under way once its folder is there
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in talk
+    assert [path.name for path in (tmp_path / "models").iterdir()] == []
+
+
+def test_layer_names_complete(fmedge):
+    typed = {"COMP_WORDS": "fmedge run --layer block3_c", "COMP_CWORD": "3"}
+    found = fmedge(_FMEDGE_COMPLETE="complete_bash", **typed)
+    assert found.stdout.split() == ["block3_conv1", "block3_conv2", "block3_conv3"]

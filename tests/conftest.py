@@ -1,0 +1,83 @@
+"""Data and models that the tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmedge.submodel import SubModel
+from fmedge.weights import UNTRAINED, load_weights
+
+ROOT = Path(__file__).parent.parent
+TEST_DATA = Path(os.environ.get("FMEDGE_TEST_DATA") or ROOT.parent / "shared")
+"""Holds ``vgg16/`` (real weights), ``photos/`` and ``odd_images/``; not part of the project."""
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("imagenet") and not TEST_DATA.is_dir():
+            item.add_marker(pytest.mark.skip(reason=f"no real weights and photos in {TEST_DATA}: set FMEDGE_TEST_DATA"))
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch, tmp_path_factory):
+    """No test sees the user's weights, models or caches, or reaches the network by them."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("FMEDGE_WEIGHTS", "FMEDGE_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
+
+
+@pytest.fixture(scope="session")
+def real_weights() -> Path:
+    return next((TEST_DATA / "vgg16").glob("*.h5"))
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Path]:
+    return sorted(path for path in (TEST_DATA / "photos").iterdir() if path.suffix in {".png", ".jpg"})
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory) -> Path:
+    """A small picture, taller than wide, of which no two corners or colours are alike."""
+    generator = np.random.default_rng(7)
+    pixels = generator.integers(0, 60, (90, 60, 3), dtype=np.uint8)
+    pixels[:30, :20] += np.array([180, 0, 0], np.uint8)
+    pixels[60:, :20] += np.array([0, 180, 0], np.uint8)
+    pixels[:30, 40:] += np.array([0, 0, 180], np.uint8)
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def untrained_models(tmp_path_factory) -> Path:
+    """A folder of models that tests may add to."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="session")
+def untrained_weights():
+    """Seeded weights of the whole network."""
+    return load_weights(UNTRAINED, "block5_pool")[0]
+
+
+@pytest.fixture
+def block1(untrained_models):
+    """The artifact of block1_conv1 with untrained weights."""
+    from fmedge.pipeline import create_artifact, find_artifact, request_artifact
+
+    request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
+    return find_artifact(request) or create_artifact(request)
+
+
+@pytest.fixture
+def submodel() -> SubModel:
+    return SubModel(("block1_conv1",))

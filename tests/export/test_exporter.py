@@ -1,0 +1,73 @@
+"""Build, check, write: and nothing written where the check fails."""
+
+import numpy as np
+import pytest
+
+from fmedge.errors import ParityError, WriteError
+from fmedge.export.exporter import build_artifact, parity_image
+from fmedge.pipeline import _run_once
+from fmedge.submodel import Activation, SubModel
+from fmedge.weights import UNTRAINED
+
+
+@pytest.mark.parametrize(
+    ("layer", "activation"), [("block1_conv2", "relu"), ("block2_conv1", "none"), ("block1_pool", "relu")]
+)
+def test_parity_stands_in_the_card(untrained_weights, tmp_path, layer, activation):
+    submodel = SubModel((layer,), Activation(activation))
+    artifact = build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=_run_once)
+    assert artifact.card.parity is not None
+    assert artifact.card.parity.snr_db > 110
+    assert artifact.card.file_sha256 is not None
+
+
+def test_without_a_runner_the_card_says_so(untrained_weights, submodel, tmp_path):
+    artifact = build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=None)
+    assert artifact.card.parity is None
+
+
+def no_padding_border(maps):
+    maps[:, :, 0, :] *= 0.99
+
+
+def lost_bias(maps):
+    maps += 0.5
+
+
+def swapped_axes(maps):
+    maps[:] = maps.transpose(0, 1, 3, 2).copy()
+
+
+def swapped_channels(maps):
+    maps[:, [0, 1]] = maps[:, [1, 0]].copy()
+
+
+def one_pixel(maps):
+    maps[0, 3, 100, 100] += 1.0
+
+
+@pytest.mark.parametrize(
+    "fault", [no_padding_border, lost_bias, swapped_axes, swapped_channels, one_pixel], ids=lambda fault: fault.__name__
+)
+def test_wrong_model_is_not_left_behind(untrained_weights, submodel, tmp_path, fault):
+    def wrong(artifact, images):
+        outputs = {name: maps.copy() for name, maps in _run_once(artifact, images).items()}
+        fault(outputs["block1_conv1"])
+        return outputs
+
+    with pytest.raises(ParityError, match=r"m\.onnx does not compute"):
+        build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=wrong)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_image_tells_axes_and_colours_apart():
+    image = parity_image(40, 40)
+    assert image.dtype == np.uint8
+    for other in (image.transpose(1, 0, 2), image[::-1], image[:, ::-1], image[:, :, ::-1]):
+        assert np.abs(image.astype(int) - other).mean() > 20
+
+
+def test_folder_that_is_a_file(untrained_weights, submodel, tmp_path):
+    (tmp_path / "models").touch()
+    with pytest.raises(WriteError):
+        build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "models" / "m.onnx", runner=None)

@@ -1,0 +1,107 @@
+"""Feature maps made by hand, and a second reader of what a page holds."""
+
+import base64
+import json
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+
+from fmedge.artifact import ModelCard, Preprocessing, TensorSpec, WeightsFacts
+from fmedge.feature_maps import FeatureMaps, Provenance
+from fmedge.submodel import Activation, Format, Precision, SubModel
+
+IMAGENET = WeightsFacts("imagenet", "ab" * 32)
+UNTRAINED = WeightsFacts("untrained", None, "seed 0")
+
+
+def make_maps(
+    maps,
+    *,
+    layer="block1_conv1",
+    activation="relu",
+    weights=IMAGENET,
+    image_name="photo.png",
+    resize="nearest",
+    backend="onnxruntime",
+    active_provider="CPUExecutionProvider",
+    pixels=None,
+):
+    """Feature maps from an array (C, H, W), with a plausible past."""
+    maps = np.asarray(maps, np.float32)[np.newaxis]
+    card = ModelCard(
+        submodel=SubModel(("block1_conv1",), Activation(activation)),
+        format=Format.ONNX,
+        precision=Precision.FP32,
+        weights=weights,
+        inputs=(TensorSpec("image", "uint8", (None, 224, 224, 3), "NHWC"),),
+        outputs=(TensorSpec("block1_conv1", "float32", (None, *maps.shape[1:]), "NCHW"),),
+        preprocessing=Preprocessing("BGR", (103.939, 116.779, 123.68), True),
+        tools={},
+    )
+    if pixels is None:
+        pixels = np.random.default_rng(3).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    past = Provenance(card, image_name, (480, 640), resize, backend, active_provider, 2)
+    return FeatureMaps(maps, layer, past, pixels[np.newaxis])
+
+
+def random_maps(channels, rows, columns):
+    """Values before ReLU, of another size and centre in each channel."""
+    generator = np.random.default_rng(channels)
+    scale = generator.lognormal(2, 1, (channels, 1, 1))
+    return (generator.normal(0, 1, (channels, rows, columns)) * scale).astype(np.float32)
+
+
+def inflate(block):
+    return zlib.decompress(base64.b64decode(block))
+
+
+def decode(encoded):
+    """The values that planes stand for: float64, (C, H, W), by the text of fmedge/render/encoding.py."""
+    channels, rows, columns = encoded.shape
+    size, half = rows * columns, -(-rows * columns // 2)
+    high = np.frombuffer(b"".join(map(inflate, encoded.high)), np.uint8).reshape(channels, size)
+    low = np.frombuffer(b"".join(map(inflate, encoded.low)), np.uint8).reshape(channels, half)
+    nibbles = np.stack([low & 15, low >> 4], axis=-1).reshape(channels, -1)[:, :size]
+    codes = high.astype(np.float64) * 16 + nibbles
+    values = codes * encoded.step[:, np.newaxis] + encoded.offset[:, np.newaxis]
+    return values.reshape(encoded.shape)
+
+
+class Elements(HTMLParser):
+    """Every element of a page: its name, attributes and text."""
+
+    def __init__(self, page):
+        super().__init__(convert_charrefs=True)
+        self.found = []
+        self.open = False
+        self.feed(page.decode())
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append([tag, dict(attrs), ""])
+        self.open = True
+
+    def handle_endtag(self, tag):
+        self.open = False
+
+    def handle_data(self, data):
+        if self.open:
+            self.found[-1][2] += data
+
+    def texts(self, tag):
+        return [text for name, _, text in self.found if name == tag]
+
+    def by_id(self, name):
+        (text,) = [text for _, attributes, text in self.found if attributes.get("id") == name]
+        return text
+
+    @property
+    def header(self):
+        return json.loads(self.by_id("header"))
+
+    @property
+    def policy(self):
+        (content,) = [
+            attributes["content"] for _, attributes, _ in self.found if "Content-Security-Policy" in attributes.values()
+        ]
+        return {words[0]: words[1:] for words in map(str.split, content.split(";"))}

@@ -1,0 +1,115 @@
+"""The contract every engine keeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
+from fmedge.pipeline import create_artifact, request_artifact
+from fmedge.runtime import BACKENDS, open_session
+from fmedge.runtime import backends as table
+
+
+@pytest.fixture(params=[backend.name for backend in BACKENDS])
+def backend(request):
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
+    return request.param
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(3).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+
+
+def test_outputs_are_float32_nchw_and_owned_by_the_caller(backend, block1, images):
+    with open_session(block1, backend=backend, threads=1) as session:
+        one = session.run(images)["block1_conv1"]
+        kept = one.copy()
+        two = session.run(images[::-1])["block1_conv1"]
+        assert one.dtype == np.float32
+        assert one.shape == (3, 64, 224, 224)
+        np.testing.assert_array_equal(one, kept)
+        one[:] = 0
+        np.testing.assert_array_equal(two[0], kept[2])
+    assert kept.any()
+
+
+def test_session_says_where_it_runs(backend, block1):
+    with open_session(block1, backend=backend, threads=2) as session:
+        assert session.backend == backend
+        assert session.threads == 2
+        assert session.active_provider
+        assert set(session.placement) == {session.active_provider}
+        assert sum(session.placement.values()) >= 1
+
+
+def test_threads_default_to_the_usable_cores(backend, block1):
+    with open_session(block1, backend=backend) as session:
+        assert session.threads == table.usable_cpus()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((1, 224, 224, 3), np.float32),
+        np.zeros((1, 3, 224, 224), np.uint8),
+        np.zeros((224, 224, 3), np.uint8),
+        np.zeros((0, 224, 224, 3), np.uint8),
+        np.zeros((1, 224, 225, 3), np.uint8),
+    ],
+    ids=["float32", "NCHW", "no batch", "empty", "size"],
+)
+def test_other_images_are_refused(backend, block1, wrong):
+    with (
+        open_session(block1, backend=backend) as session,
+        pytest.raises(UsageError, match="The model takes uint8 N x 224"),
+    ):
+        session.run(wrong)
+
+
+def test_images_in_any_memory_order(backend, block1, images):
+    with open_session(block1, backend=backend) as session:
+        expected = session.run(images)["block1_conv1"]
+        np.testing.assert_array_equal(session.run(np.asfortranarray(images))["block1_conv1"], expected)
+
+
+def test_closed_session(backend, block1, images):
+    with open_session(block1, backend=backend) as session:
+        pass
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.run(images)
+
+
+def test_damaged_model(backend, block1):
+    with pytest.raises(ArtifactError, match="cannot load"):
+        open_session(replace(block1, model=block1.model[:200]), backend=backend)
+
+
+def test_relu_of_the_raw_map_is_the_map(backend, untrained_models, images):
+    seen = {}
+    for activation in ("relu", "none"):
+        request = request_artifact("block2_conv1", activation, weights="untrained", models=untrained_models)
+        with open_session(create_artifact(request, verify=False), backend=backend) as session:
+            seen[activation] = session.run(images[:1])["block2_conv1"]
+    assert seen["none"].min() < 0
+    np.testing.assert_array_equal(np.maximum(seen["none"], 0), seen["relu"])
+
+
+def test_wrong_choices(block1):
+    with pytest.raises(UsageError, match="Closest: 'onnxruntime'"):
+        open_session(block1, backend="onnxruntim")
+    with pytest.raises(UsageError, match="Unknown device 'tpu'"):
+        open_session(block1, device="tpu")
+    with pytest.raises(UsageError, match="--threads 0"):
+        open_session(block1, threads=0)
+
+
+def test_missing_engine_names_the_command(block1, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "fmedge.runtime.onnxruntime_backend", raising=False)
+    with pytest.raises(BackendUnavailable, match=r"pip install 'fmedge\[cpu\]'"):
+        open_session(block1)

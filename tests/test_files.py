@@ -1,0 +1,81 @@
+"""Atomic writing."""
+
+import os
+import stat
+
+import pytest
+
+from fmedge.errors import ArtifactError, UsageError, WriteError
+from fmedge.files import read_bytes, replacing, require_output, require_writable, write_bytes
+
+
+def test_content_replaces_what_was_there(tmp_path):
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"one", b"two")
+    write_bytes(path, b"three")
+    assert path.read_bytes() == b"three"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_failure_leaves_the_former_file_and_no_other(tmp_path):
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"former")
+    with pytest.raises(RuntimeError), replacing(path) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"former"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_file_follows_the_umask(tmp_path):
+    former = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "a.bin", b"")
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640
+
+
+def test_full_disk_is_one_clear_line(tmp_path):
+    resource = pytest.importorskip("resource", reason="POSIX alone limits the size of files")
+    import signal
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(WriteError, match=r"Cannot write '.*a.bin': File too large"):
+            write_bytes(tmp_path / "a.bin", bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_link_planted_at_the_name_is_replaced_not_followed(tmp_path):
+    other = tmp_path / "other"
+    other.write_bytes(b"untouched")
+    (tmp_path / "a.bin").symlink_to(other)
+    write_bytes(tmp_path / "a.bin", b"new")
+    assert other.read_bytes() == b"untouched"
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(WriteError, match="it is a folder"):
+        require_writable(tmp_path)
+    with pytest.raises(WriteError, match="does not exist"):
+        require_writable(tmp_path / "no" / "page.html")
+    with pytest.raises(UsageError, match=r"ends in \.html"):
+        require_output(tmp_path / "page.pdf", ".html")
+    require_output(None, ".html")
+
+
+def test_reading_is_bounded(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(11))
+    assert read_bytes(path, 11) == bytes(11)
+    with pytest.raises(ArtifactError, match="larger than the 10 bytes"):
+        read_bytes(path, 10)
+    with pytest.raises(ArtifactError, match="Cannot read"):
+        read_bytes(tmp_path / "none", 10)

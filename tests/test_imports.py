@@ -1,0 +1,92 @@
+"""Which package may import which, looked at in fresh interpreters."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "fmedge").rglob("*.py")
+    if path.name != "__main__.py"
+)
+
+HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer"}
+
+LIGHT = {"fmedge", "fmedge.errors", "fmedge.vgg16", "fmedge.submodel", "fmedge.files", "fmedge.download"}
+"""Modules that import nothing but the standard library."""
+
+
+def allowed(module):
+    if module in LIGHT:
+        return set()
+    if module.startswith("fmedge.cli"):
+        return {"typer"}
+    extra = {
+        "fmedge.export.onnx_direct": {"onnx"},
+        "fmedge.h5_weights": {"h5py"},
+        "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
+    }
+    return {"numpy", "PIL"} | extra.get(module, set())
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """What each module brings along: heavy packages, and packages of ours."""
+    script = (
+        "import importlib,json,sys\n"
+        "importlib.import_module(sys.argv[1])\n"
+        "print(json.dumps([m for m in sys.modules if m.startswith('fmedge') or '.' not in m]))"
+    )
+    running = {
+        module: subprocess.Popen([sys.executable, "-c", script, module], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        for module in MODULES
+    }
+    return {module: set(json.loads(process.communicate()[0])) for module, process in running.items()}
+
+
+def test_heavy_packages_come_only_where_they_are_used(loaded):
+    found = {module: (names & HEAVY) - allowed(module) for module, names in loaded.items()}
+    assert {module: names for module, names in found.items() if names} == {}
+
+
+def test_arrows(loaded):
+    forbidden = {
+        "fmedge.runtime": ("fmedge.export", "fmedge.render", "fmedge.pipeline", "fmedge.cli"),
+        "fmedge.export": ("fmedge.runtime", "fmedge.render", "fmedge.pipeline", "fmedge.cli"),
+        "fmedge.render": ("fmedge.export", "fmedge.runtime", "fmedge.pipeline", "fmedge.cli"),
+        "fmedge.pipeline": ("fmedge.export", "fmedge.cli"),
+        "fmedge.cli": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.pipeline"),
+    }
+    for room, others in forbidden.items():
+        for module in [name for name in MODULES if name.startswith(room)]:
+            assert [name for name in loaded[module] if name.startswith(others)] == [], module
+
+
+def test_running_an_artifact_needs_no_exporter(block1, picture, tmp_path):
+    script = (
+        "import sys\n"
+        "from fmedge.cli import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "unwanted = {'tensorflow', 'keras', 'tf2onnx', 'onnx', 'h5py', 'fmedge.export'} & set(sys.modules)\n"
+        "assert not unwanted, unwanted\n"
+        "assert 'onnxruntime' in sys.modules"
+    )
+    words = ["run", str(picture), "--weights", "untrained", "--models", str(block1.path.parent)]
+    output = ["--output", str(tmp_path / "page.html")]
+    subprocess.run([sys.executable, "-c", script, *words, *output], check=True, cwd=ROOT)
+    assert (tmp_path / "page.html").is_file()
+
+
+def test_public_names_are_there_and_no_package_hides_them():
+    script = (
+        "import fmedge, importlib, pkgutil\n"
+        "for m in pkgutil.walk_packages(fmedge.__path__, 'fmedge.'):\n"
+        "    m.name.endswith('__main__') or importlib.import_module(m.name)\n"
+        "assert all(hasattr(fmedge, name) for name in fmedge.__all__)\n"
+        "assert callable(fmedge.extract) and callable(fmedge.render_page)\n"
+        "assert not {m.name for m in pkgutil.iter_modules(fmedge.__path__)} & set(fmedge.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)

@@ -1,0 +1,68 @@
+"""What the README shows works."""
+
+import hashlib
+import re
+import shlex
+import sys
+
+import pytest
+
+from conftest import ROOT
+from fmedge import weights
+from fmedge.cli import main
+
+sys.path += [str(ROOT / "examples"), str(ROOT / "benchmarks")]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """Someone with a photo, and with the official weights in the cache (seeded values stand in for them)."""
+    from draw_picture import draw
+    from weights_file import write_weights
+
+    official = weights.cache_folder() / weights.OFFICIAL_NAME
+    official.parent.mkdir(parents=True)
+    write_weights(official)
+    content = official.read_bytes()
+    monkeypatch.setattr(weights, "OFFICIAL_BYTES", len(content))
+    monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())
+    monkeypatch.chdir(tmp_path)
+    draw().save("photo.jpg")
+    return tmp_path
+
+
+def test_commands(reader, capsys):
+    words = [shlex.split(command) for command in COMMANDS if command.startswith("fmedge ")]
+    assert len(words) >= 7
+    for command in words:
+        assert main(command[1:]) == 0, command
+    produced = {str(path.relative_to(reader)) for path in reader.rglob("*") if path.is_file()}
+    assert {"models/block1_conv1.relu.fp32.onnx", "photo.block1_conv1.html", "five.html", "maps.npz"} <= produced
+    assert "untrained" not in capsys.readouterr().err
+
+
+def test_python_example(reader, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "(1, 128, 112, 112) float32" in capsys.readouterr().out
+    assert (reader / "page.html").stat().st_size > 1_000_000
+
+
+def test_targets_of_make_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make (\w+)", README))
+    assert named
+    assert named <= targets
+
+
+def test_the_example_picture_is_always_the_same():
+    from draw_picture import draw
+
+    assert draw().size == (448, 448)
+    assert draw().tobytes() == draw().tobytes()

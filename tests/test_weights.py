@@ -1,0 +1,87 @@
+"""Which weights are meant, and where they come from."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from fmedge import weights
+from fmedge.artifact import WeightsFacts
+from fmedge.errors import WeightsError
+
+
+def test_untrained_weights_are_seeded_he_normal():
+    one, facts = weights.load_weights(weights.UNTRAINED, "block1_conv2")
+    two, _ = weights.load_weights(weights.UNTRAINED, "block2_conv1")
+    assert facts.kind == "untrained"
+    np.testing.assert_array_equal(one["block1_conv2"][0], two["block1_conv2"][0])
+    assert two["block2_conv1"][0].std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+    assert not two["block2_conv1"][1].any()
+
+
+def test_wish_comes_from_the_flag_then_the_environment_then_imagenet(monkeypatch):
+    assert weights.choose_weights().facts.kind == "imagenet"
+    monkeypatch.setenv("FMEDGE_WEIGHTS", "untrained")
+    assert weights.choose_weights().facts.kind == "untrained"
+    assert weights.choose_weights("imagenet").facts.kind == "imagenet"
+
+
+def test_other_weights_add_their_hash_to_the_name(tmp_path):
+    path = tmp_path / "mine.h5"
+    path.write_bytes(b"mine")
+    choice = weights.choose_weights(str(path))
+    assert choice.token == f"w-{hashlib.sha256(b'mine').hexdigest()[:8]}"
+    assert choice.matches(choice.facts)
+    assert not choice.matches(WeightsFacts("file", "0" * 64))
+    assert not choice.matches(WeightsFacts("imagenet", choice.facts.sha256))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"No weights file '.*gone.h5'"):
+        weights.choose_weights(str(tmp_path / "gone.h5"))
+    with pytest.raises(WeightsError, match="not a regular file"):
+        weights.choose_weights(str(tmp_path))
+
+
+@pytest.fixture
+def small_official(monkeypatch, tmp_path):
+    """A stand-in for the official file: the search for it looks at size and hash alone."""
+    content = b"official"
+    monkeypatch.setattr(weights, "OFFICIAL_BYTES", len(content))
+    monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())
+    return content
+
+
+def test_the_official_file_under_any_name_is_imagenet(small_official, tmp_path):
+    path = tmp_path / "copy.h5"
+    path.write_bytes(small_official)
+    assert weights.choose_weights(str(path)).token == ""
+
+
+def test_our_cache_comes_before_keras_and_damaged_files_are_passed_over(small_official, tmp_path, monkeypatch):
+    ours = weights.cache_folder() / weights.OFFICIAL_NAME
+    keras = tmp_path / "keras" / "models" / weights.OFFICIAL_NAME
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for path in (ours, keras):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(small_official)
+    assert weights._official_file(True, None) == ours
+    ours.write_bytes(b"offic1al")
+    assert weights._official_file(True, None) == keras
+    keras.unlink()
+    with pytest.raises(WeightsError, match="--offline"):
+        weights._official_file(True, None)
+
+
+def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
+    def closed(*_, **__):
+        raise WeightsError("host could not be reached.")
+
+    monkeypatch.setattr(weights, "download", closed)
+    with pytest.raises(WeightsError) as caught:
+        weights.load_weights(weights.choose_weights(), "block1_conv1")
+    text = str(caught.value)
+    assert weights.OFFICIAL_NAME in text
+    assert weights.OFFICIAL_MD5 in text
+    assert str(weights.cache_folder()) in text
+    assert "\n" not in text
