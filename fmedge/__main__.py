@@ -1,7 +1,5 @@
 """``python -m fmedge``."""
 
-import sys
+from fmedge.cli import entry
 
-from fmedge.cli import main
-
-sys.exit(main())
+entry()

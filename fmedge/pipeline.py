@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.artifact import Artifact, ModelCard, read_artifact
-from fmedge.download import Progress
 from fmedge.errors import ArtifactError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import create_folder, require_writable, write_bytes
@@ -22,6 +22,9 @@ from fmedge.render.plotly_js import prepare as prepare_page
 from fmedge.submodel import Activation, Format, Precision, SubModel, find_activation, require_channel
 from fmedge.vgg16 import find_layer
 from fmedge.weights import WeightsChoice, choose_weights, load_weights
+
+if TYPE_CHECKING:
+    from fmedge.download import Progress
 
 DEFAULT_LAYER = "block1_conv1"
 

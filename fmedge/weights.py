@@ -8,14 +8,17 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.artifact import WeightsFacts
-from fmedge.download import Progress, download
 from fmedge.errors import WeightsError
 from fmedge.vgg16 import LayerSpec, layers_through
+
+if TYPE_CHECKING:
+    from fmedge.download import Progress
 
 OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
@@ -143,6 +146,8 @@ def _official_file(offline: bool, progress: Progress | None) -> Path:
     mend = f"Put {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) into '{target.parent}', or give --weights FILE or untrained."
     if offline:
         raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
+    from fmedge.download import download  # urllib takes longer to load than a run has
+
     try:
         download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
     except WeightsError as error:

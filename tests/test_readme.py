@@ -6,8 +6,8 @@ import shlex
 import sys
 
 import pytest
-
 from conftest import ROOT
+
 from fmedge import weights
 from fmedge.cli import main
 

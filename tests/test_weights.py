@@ -77,7 +77,7 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     def closed(*_, **__):
         raise WeightsError("host could not be reached.")
 
-    monkeypatch.setattr(weights, "download", closed)
+    monkeypatch.setattr("fmedge.download.download", closed)
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(weights.choose_weights(), "block1_conv1")
     text = str(caught.value)

@@ -1,5 +1,5 @@
 """The ``fmedge`` command."""
 
-from fmedge.cli.main import main
+from fmedge.cli.main import entry, main
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -66,6 +68,18 @@ def main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         say("Interrupted. Nothing half-written was left.")
     return code if isinstance(code, int) else 0
+
+
+def entry() -> NoReturn:
+    """The ``fmedge`` command: :func:`main`, then out without taking the interpreter apart.
+
+    Freeing the engine and the arrays piece by piece takes 50 ms, a tenth of a run; everything is written
+    and closed by then.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -106,7 +106,7 @@ def _hash(script: bytes) -> str:
 
 def _comment(text: str) -> bytes:
     """Text that cannot end the HTML comment it stands in."""
-    return text.replace("--", "- -").replace(">", "&gt;").encode()
+    return text.replace(">", "&gt;").encode()
 
 
 def _json(data: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,14 @@ def test_plotlys_licence_can_be_read():
     comment = page[page.index(b"<!-- ") : page.index(b"-->")]
     assert b"plotly.js v" in comment
     assert b"MIT license" in comment
+
+
+def test_a_licence_cannot_end_its_comment(monkeypatch):
+    packed = replace(plotly_js.prepare(), licence="--><script>alert(1)</script>--!>")
+    monkeypatch.setattr(plotly_js, "prepare", lambda: packed)
+    page = render_page(make_maps(random_maps(1, 3, 3)))
+    assert page.count(b"-->") == 1
+    assert b"--!>" not in page
 
 
 @pytest.mark.parametrize("name", HOSTILE)
