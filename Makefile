@@ -14,7 +14,7 @@ test: .venv-test/installed
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
-	.venv-test/bin/pyright
+	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
 bench: .venv-test/installed
 	.venv-test/bin/python benchmarks/end_to_end.py $(ARGS)
