@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Generator
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -56,7 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    with _signals() as interrupted:
+        code = _run(arguments)
+    if interrupted:
+        say("Interrupted. Nothing half-written was left.")
+        return INTERRUPTED
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         code = app(args=arguments, prog_name="fmedge", standalone_mode=False)
     except FmedgeError as error:
@@ -65,9 +75,35 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         say(f"Error: {error.format_message()} See fmedge --help.")
         return 2
-    if code == INTERRUPTED:
-        say("Interrupted. Nothing half-written was left.")
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _signals() -> Generator[list[int]]:
+    """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
+
+    Yields:
+        A list that holds SIGINT once it came: C code that is being imported may turn the exception into
+        another one, or swallow it.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if former[signal.SIGINT] is not signal.SIG_IGN:  # as in a shell's background: leave it so
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield came
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def entry() -> NoReturn:
@@ -80,8 +116,3 @@ def entry() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    """Leave through the ``finally`` clauses, so that temporary files go."""
-    raise SystemExit(TERMINATED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from fmedge.artifact import Artifact
 from fmedge.errors import BackendUnavailable, UsageError, closest
@@ -89,7 +90,8 @@ def open_session(
     try:
         adapter = importlib.import_module(row.module)
     except ImportError as error:
+        state = "does not load" if find_spec(row.name) else "is not installed"
         mend = f"pip install 'fmedge[{row.extra}]'"
-        raise BackendUnavailable(f"{row.name} is not installed. Install it: {mend}.") from error
+        raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
     session: Session = adapter.open_backend(artifact, device, count)
     return session

@@ -191,6 +191,7 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
         [sys.executable, "-m", "fmedge", "export", "--layer", "block5_conv3", "--weights", "untrained"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         stderr=subprocess.PIPE,
         text=True,
     )
