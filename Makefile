@@ -3,13 +3,17 @@ PYTHON ?= python3
 LAYER ?= block1_conv1
 IMAGE ?=
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-slow lint bench clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
 
 test: .venv-test/installed
 	.venv-test/bin/python -m pytest $(ARGS)
+
+# The whole of the matrices of which the default suite runs a slice.
+test-slow: .venv-test/installed
+	.venv-test/bin/python -m pytest -m slow $(ARGS)
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
@@ -31,5 +35,5 @@ clean:
 # What the tests need: Keras to compare with, a browser's driver, the linters.
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,export,dev]"
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,litert,export,dev]"
 	touch $@

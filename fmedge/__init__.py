@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fmedge.artifact import read_artifact as read_artifact
     from fmedge.errors import FmedgeError as FmedgeError
     from fmedge.feature_maps import FeatureMaps as FeatureMaps
-    from fmedge.pipeline import export_submodel as export_submodel
     from fmedge.pipeline import extract as extract
+    from fmedge.provision import export_submodel as export_submodel
     from fmedge.render import render_page as render_page
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
@@ -32,7 +32,7 @@ _HOMES = {
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",
     "VGG16_LAYERS": "fmedge.vgg16",
-    "export_submodel": "fmedge.pipeline",
+    "export_submodel": "fmedge.provision",
     "extract": "fmedge.pipeline",
     "open_session": "fmedge.runtime",
     "read_artifact": "fmedge.artifact",

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fmedge import files
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
-from fmedge.submodel import Activation, Format, Precision, SubModel
+from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel
 
-CARD_SCHEMA = 1
+CARD_SCHEMA = 2
 """Version of the card's fields; another one is refused."""
 
 MAX_CARD_BYTES = 1 << 20
@@ -74,8 +74,9 @@ class WeightsFacts:
     """Which weights a model holds.
 
     Attributes:
-        kind: ``imagenet`` (Keras' official file), ``file`` (another one) or ``untrained``.
-        sha256: Hash of the weights file; None for untrained weights.
+        kind: ``imagenet`` (Keras' official file), ``file`` (another one), ``keras`` (a whole model of the
+            user's own) or ``untrained``.
+        sha256: Hash of the file; None for untrained weights.
         recipe: How untrained weights were drawn; None for others.
     """
 
@@ -85,8 +86,8 @@ class WeightsFacts:
 
     def describe(self) -> str:
         """In words, for titles and messages."""
-        if self.kind == "file":
-            return f"weights {(self.sha256 or '')[:8]}"
+        if self.kind in ("file", "keras"):
+            return f"{'weights' if self.kind == 'file' else 'Keras model'} {(self.sha256 or '')[:8]}"
         return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
 
 
@@ -96,26 +97,26 @@ class ModelCard:
 
     Attributes:
         submodel: What was cut.
-        format: Kind of file.
-        precision: Number format.
+        options: In which form it was written.
         weights: Which weights it holds.
         inputs: Its input.
         outputs: Its outputs, one per tap, in the network's order.
         preprocessing: What it does to pixels.
         tools: Versions of what wrote it.
+        recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         file_sha256: Hash of the model file; None inside the file itself.
         schema: Version of these fields.
     """
 
     submodel: SubModel
-    format: Format
-    precision: Precision
+    options: ExportOptions
     weights: WeightsFacts
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     tools: dict[str, str]
+    recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
     file_sha256: str | None = None
     schema: int = CARD_SCHEMA
@@ -126,17 +127,20 @@ class ModelCard:
         return self.submodel.activation
 
     @property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the image the model takes, in pixels."""
-        _, height, width, _ = self.inputs[0].shape
-        if height is None or width is None:
-            raise ArtifactError("The card leaves the image's size open; this version needs a fixed one.")
-        return height, width
+    def format(self) -> Format:
+        """Kind of file."""
+        return self.options.format
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of weights and arithmetic."""
+        return self.options.precision
 
     @property
     def channels(self) -> int:
         """Channels of the deepest tap."""
-        return self.outputs[-1].shape[1] or 0
+        deepest = self.outputs[-1]
+        return deepest.shape[deepest.layout.index("C")] or 0
 
     def facts(self) -> ModelCard:
         """The card without the file's hash and the parity: what stands inside the model file."""
@@ -166,8 +170,7 @@ class ModelCard:
             blue, green, red = (float(value) for value in preprocessing["mean"])
             card = cls(
                 submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
-                format=Format(data["format"]),
-                precision=Precision(data["precision"]),
+                options=_options(data["options"]),
                 weights=WeightsFacts(**data["weights"]),
                 inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
                 outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
@@ -175,6 +178,7 @@ class ModelCard:
                     str(preprocessing["channel_order"]), (blue, green, red), bool(preprocessing["in_model"])
                 ),
                 tools={str(name): str(version) for name, version in data["tools"].items()},
+                recipe={str(name): str(text) for name, text in data["recipe"].items()},
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
                 file_sha256=data["file_sha256"],
             )
@@ -187,6 +191,17 @@ class ModelCard:
         except FmedgeError as error:
             raise ArtifactError(str(error)) from error
         return card
+
+
+def _options(data: dict[str, Any]) -> ExportOptions:
+    named: dict[str, Any] = {
+        **data,
+        "format": Format(data["format"]),
+        "precision": Precision(data["precision"]),
+        "converter": data["converter"] and Converter(data["converter"]),
+        "size": data["size"] and (int(data["size"][0]), int(data["size"][1])),
+    }
+    return ExportOptions(**named)
 
 
 def _tensor_spec(data: dict[str, Any]) -> TensorSpec:

@@ -51,7 +51,7 @@ class Photo:
     original_size: tuple[int, int]
 
 
-def load_photo(path: Path, size: tuple[int, int], resize: Resize = "nearest") -> Photo:
+def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "nearest") -> Photo:
     """Open an image, turn it upright as its EXIF orientation says, bring it to RGB and resize it.
 
     Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values keep
@@ -60,6 +60,7 @@ def load_photo(path: Path, size: tuple[int, int], resize: Resize = "nearest") ->
     Args:
         path: JPEG, PNG, WebP or BMP, whatever its suffix says.
         size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
+            None leaves the image as it is.
         resize: ``nearest`` is what Keras' ``load_img`` does by default.
 
     Returns:
@@ -89,8 +90,7 @@ def load_photo(path: Path, size: tuple[int, int], resize: Resize = "nearest") ->
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
-    height, width = size
-    resized = rgb.resize((width, height), _FILTERS[resize])
+    resized = rgb if size is None else rgb.resize((size[1], size[0]), _FILTERS[resize])
     return Photo(np.asarray(resized, dtype=np.uint8), path.name, (rgb.height, rgb.width))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,25 @@ class Gate:
     Attributes:
         max_error_over_range: Largest difference allowed, over the range (max - min) of the reference.
             Scaled by the range because VGG16's activations reach 10^4: a fixed bound alarms falsely.
+            None where single values may be far off, as with 8 bits.
         min_snr_db: Smallest signal-to-noise ratio allowed, in dB.
         reason: Why the bounds are what they are.
+        min_cosine: Smallest cosine allowed; None where the ratio says it all.
     """
 
-    max_error_over_range: float
+    max_error_over_range: float | None
     min_snr_db: float
     reason: str
+    min_cosine: float | None = None
+
+    def describe(self) -> str:
+        """The bounds in words."""
+        words = [f"at least {self.min_snr_db:g} dB"]
+        if self.max_error_over_range is not None:
+            words.append(f"at most {self.max_error_over_range:g} of the range")
+        if self.min_cosine is not None:
+            words.append(f"a cosine of at least {self.min_cosine:g}")
+        return ", ".join(words)
 
 
 GATES: dict[str, Gate] = {
@@ -33,8 +46,32 @@ GATES: dict[str, Gate] = {
         min_snr_db=100.0,
         reason="float32 rounding through 13 convolutions of up to 4,608 terms; engines differ in summation order only",
     ),
+    "fp16": Gate(
+        max_error_over_range=2e-3,
+        min_snr_db=55.0,
+        reason="weights, and on some engines values, rounded to 11 bits",
+    ),
+    "int8": Gate(
+        max_error_over_range=None,
+        min_snr_db=30.0,
+        reason="8 bits per value at block 1; each block adds its own rounding, 2.5 dB are allowed for it",
+        min_cosine=0.99,
+    ),
 }
-"""Gate per precision."""
+"""Gate per precision, at the first block."""
+
+_INT8_LOSS_PER_BLOCK_DB = 2.5
+"""From 30 dB at block 1 to 20 dB at block 5, the figures usual for 8-bit convolution networks."""
+
+
+def gate_for(precision: str, layer: str) -> Gate:
+    """The gate of a precision at a layer; deeper int8 layers may be noisier, and unknown ones as noisy as block 5."""
+    gate = GATES[precision]
+    if precision != "int8":
+        return gate
+    block = re.match(r"block([1-5])_", layer)
+    depth = int(block[1]) if block else 5
+    return replace(gate, min_snr_db=gate.min_snr_db - _INT8_LOSS_PER_BLOCK_DB * (depth - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +92,13 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether both bounds are kept. A NaN anywhere fails."""
-        return self.max_error_over_range <= self.gate.max_error_over_range and self.snr_db >= self.gate.min_snr_db
+        """Whether every bound is kept. A NaN anywhere fails."""
+        gate = self.gate
+        return (
+            self.snr_db >= gate.min_snr_db
+            and (gate.max_error_over_range is None or self.max_error_over_range <= gate.max_error_over_range)
+            and (gate.min_cosine is None or self.cosine >= gate.min_cosine)
+        )
 
     def describe(self) -> str:
         """The figures in words, for one line."""
@@ -73,8 +115,8 @@ class Parity:
         """
         if not self.passed:
             raise ParityError(
-                f"{what} does not compute what its weights say: {self.describe()}; allowed: at least "
-                f"{self.gate.min_snr_db:g} dB and {self.gate.max_error_over_range:g}. It was not kept."
+                f"{what} does not compute what its weights say: {self.describe()}. Allowed: {self.gate.describe()}. "
+                "It was not kept."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,12 +1,19 @@
-"""What is cut out of VGG16, and the name of the file that holds it."""
+"""What is cut out of a network, in which form, and the name of the file that holds it."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from fmedge.errors import UsageError, closest
-from fmedge.vgg16 import LAYER_NAMES, find_layer
+from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, find_layer
+
+VGG16 = "vgg16"
+KERAS = "keras"
+"""Sources of a sub-model: Keras' stock VGG16, or a Keras model of the user's own."""
 
 
 class Activation(StrEnum):
@@ -20,12 +27,35 @@ class Format(StrEnum):
     """Kind of model file; the value is the file's suffix."""
 
     ONNX = "onnx"
+    TFLITE = "tflite"
 
 
 class Precision(StrEnum):
-    """Number format of weights and arithmetic."""
+    """Number format of weights and arithmetic; input and output are as the options say."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class Converter(StrEnum):
+    """What writes the model file."""
+
+    DIRECT = "direct"
+    TF2ONNX = "tf2onnx"
+    TENSORFLOW = "tensorflow"
+
+
+Layout = Literal["NCHW", "NHWC"]
+
+_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"}
+
+
+def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
+    """What writes a format for a network, unless told otherwise: straight from the weights where that is possible."""
+    if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
+        return Converter.DIRECT
+    return Converter.TF2ONNX if model_format is Format.ONNX else Converter.TENSORFLOW
 
 
 def find_activation(name: str) -> Activation:
@@ -42,13 +72,14 @@ def find_activation(name: str) -> Activation:
 
 @dataclass(frozen=True, slots=True)
 class SubModel:
-    """VGG16 cut after one or more layers.
+    """A network cut after one or more layers.
 
     Attributes:
         taps: Names of the layers whose outputs leave the model, in the network's order.
         activation: Whether the taps show values after ReLU or before. Layers on the way to a tap
             always keep their ReLU.
-        source: The network: ``"vgg16"``, Keras' stock model.
+        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own,
+            whose layers are known only once it is loaded.
 
     Raises:
         UsageError: A layer is unknown or named twice, there is none, or a pool is asked for
@@ -57,23 +88,25 @@ class SubModel:
 
     taps: tuple[str, ...]
     activation: Activation = Activation.RELU
-    source: str = "vgg16"
+    source: str = VGG16
 
     def __post_init__(self) -> None:
         if not self.taps:
             raise UsageError("No layer given. Name one with --layer. All: fmedge layers.")
-        specs = [find_layer(name) for name in self.taps]
         if len(set(self.taps)) < len(self.taps):
             raise UsageError(f"A layer is named twice in '{'+'.join(self.taps)}'. Name each once.")
-        in_order = tuple(sorted(self.taps, key=LAYER_NAMES.index))
-        object.__setattr__(self, "taps", in_order)
-        if self.activation is Activation.NONE:
-            for spec in specs:
-                if spec.kind == "pool":
-                    raise UsageError(
-                        f"'{spec.name}' is a pool: it has no ReLU to leave out. Use --activation relu, "
-                        f"or a convolution such as '{spec.name.replace('pool', 'conv1')}'."
-                    )
+        if self.source == VGG16:
+            self._sort_and_check()
+
+    def _sort_and_check(self) -> None:
+        specs = sorted(map(find_layer, self.taps), key=lambda spec: LAYER_NAMES.index(spec.name))
+        object.__setattr__(self, "taps", tuple(spec.name for spec in specs))
+        for spec in specs:
+            if spec.kind == "pool" and self.activation is Activation.NONE:
+                raise UsageError(
+                    f"'{spec.name}' is a pool: it has no ReLU to leave out. Use --activation relu, "
+                    f"or a convolution such as '{spec.name.replace('pool', 'conv1')}'."
+                )
 
     @property
     def deepest(self) -> str:
@@ -82,19 +115,80 @@ class SubModel:
 
     @property
     def label(self) -> str:
-        """The taps as one word: ``block1_conv1`` or ``block1_conv1+block3_pool``."""
-        return "+".join(self.taps)
+        """The taps as one word that can stand in a file name: ``block1_conv1`` or ``block1_conv1+block3_pool``."""
+        joined = "+".join(self.taps)
+        plain = re.sub(r"[^A-Za-z0-9_+-]", "_", joined)[:120]
+        return plain if plain == joined else f"{plain}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
 
-    def artifact_name(self, model_format: Format, precision: Precision, *tokens: str) -> str:
-        """File name of the artifact, such as ``block1_conv1.relu.fp32.onnx``.
 
-        Args:
-            model_format: Gives the suffix.
-            precision: Stands after the activation.
-            *tokens: One word for every choice that is not the default; empty ones are left out.
-        """
-        words = [self.label, self.activation, precision, *filter(None, tokens), model_format]
-        return ".".join(words)
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """In which form a sub-model is written. The defaults give the short file name.
+
+    Attributes:
+        format: Kind of file.
+        precision: Number format.
+        converter: What writes it; None takes :func:`own_converter`.
+        input_dtype: Element type of the image: ``uint8``, or ``float32`` with values of 0 to 255.
+        size: Height and width of the image in pixels; None leaves both open.
+        batch: Images per run; None leaves it open.
+        output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (ONNX NCHW, TFLite NHWC).
+        preprocessing: What a Keras model of the user's own wants done to pixels: ``vgg16``, as Keras' VGG16, or
+            ``none`` since it does it itself (it then gets RGB, 0 to 255).
+        float_tap: With int8: whether the last convolution is computed in float.
+        seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
+    """
+
+    format: Format = Format.ONNX
+    precision: Precision = Precision.FP32
+    converter: Converter | None = None
+    input_dtype: Literal["uint8", "float32"] = "uint8"
+    size: tuple[int, int] | None = INPUT_SIZE
+    batch: int | None = None
+    output_layout: Layout | None = None
+    preprocessing: Literal["vgg16", "none"] = "vgg16"
+    float_tap: bool = False
+    seven_bit: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output_layout == _OWN_LAYOUTS[self.format]:
+            object.__setattr__(self, "output_layout", None)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the outputs."""
+        return self.output_layout or _OWN_LAYOUTS[self.format]
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """One word for every choice that is not the default."""
+        size = "dynamic" if self.size is None else "x".join(map(str, self.size))
+        return tuple(
+            word
+            for word, chosen in (
+                (str(self.converter), self.converter is not None),
+                (f"{self.input_dtype}in", self.input_dtype != "uint8"),
+                (size, self.size != INPUT_SIZE),
+                (f"b{self.batch}", self.batch is not None),
+                (str(self.output_layout).lower(), self.output_layout is not None),
+                ("plain", self.preprocessing != "vgg16"),
+                ("tapfloat", self.float_tap),
+                ("7bit", self.seven_bit),
+            )
+            if chosen
+        )
+
+
+def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str = "") -> str:
+    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx``.
+
+    Args:
+        submodel: Gives layer and activation.
+        options: Give the precision, the suffix and a word for every choice that is not the default.
+        weights_token: A word for weights that are not the official ones.
+    """
+    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens, options.format]
+    return ".".join(filter(None, words))
 
 
 def require_channel(layer: str, channels: int, index: int) -> None:

@@ -48,8 +48,8 @@ class WeightsChoice:
     @property
     def token(self) -> str:
         """The word these weights add to an artifact's name; empty for the official ones."""
-        if self.facts.kind == "file":
-            return f"w-{(self.facts.sha256 or '')[:8]}"
+        if self.facts.kind in ("file", "keras"):
+            return f"{self.facts.kind[0].replace('f', 'w')}-{(self.facts.sha256 or '')[:8]}"
         return "" if self.facts.kind == "imagenet" else self.facts.kind
 
     def matches(self, facts: WeightsFacts) -> bool:
@@ -84,6 +84,16 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
     return WeightsChoice(WeightsFacts(kind, _digest(path, "sha256")), path)
+
+
+def choose_keras_file(path: Path) -> WeightsChoice:
+    """A Keras model of the user's own, ``.keras`` or ``.h5``, as the weights that are meant.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    _require_file(path)
+    return WeightsChoice(WeightsFacts("keras", _digest(path, "sha256")), path)
 
 
 def load_weights(

@@ -69,10 +69,18 @@ def untrained_weights():
     return load_weights(UNTRAINED, "block5_pool")[0]
 
 
+@pytest.fixture(scope="session")
+def untrained_network(untrained_weights):
+    """Those weights as a network to cut."""
+    from fmedge.export import StockNetwork
+
+    return StockNetwork(untrained_weights, UNTRAINED.facts)
+
+
 @pytest.fixture
 def block1(untrained_models):
     """The artifact of block1_conv1 with untrained weights."""
-    from fmedge.pipeline import create_artifact, find_artifact, request_artifact
+    from fmedge.provision import create_artifact, find_artifact, request_artifact
 
     request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
     return find_artifact(request) or create_artifact(request)
@@ -81,3 +89,14 @@ def block1(untrained_models):
 @pytest.fixture
 def submodel() -> SubModel:
     return SubModel(("block1_conv1",))
+
+
+@pytest.fixture(scope="session")
+def photos_folder(tmp_path_factory) -> Path:
+    """Eighteen small pictures to calibrate with: soft noise of several sizes and colours."""
+    folder = tmp_path_factory.mktemp("calibration")
+    generator = np.random.default_rng(11)
+    for index in range(18):
+        coarse = generator.integers(0, 256, (3 + index, 4 + index, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((256, 224), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
+    return folder

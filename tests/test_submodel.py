@@ -3,7 +3,7 @@
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.submodel import Activation, Format, Precision, SubModel, find_activation
+from fmedge.submodel import Activation, ExportOptions, Format, Precision, SubModel, artifact_name, find_activation
 
 
 def test_taps_stand_in_the_networks_order():
@@ -28,11 +28,18 @@ def test_nonsense_is_refused(taps, activation, message):
 
 def test_default_choices_keep_the_short_name():
     submodel = SubModel(("block1_conv1",))
-    assert submodel.artifact_name(Format.ONNX, Precision.FP32, "") == "block1_conv1.relu.fp32.onnx"
+    assert artifact_name(submodel, ExportOptions()) == "block1_conv1.relu.fp32.onnx"
     raw = SubModel(("block1_conv1", "block2_conv1"), Activation.NONE)
-    assert raw.artifact_name(Format.ONNX, Precision.FP32, "untrained") == (
-        "block1_conv1+block2_conv1.none.fp32.untrained.onnx"
+    chosen = ExportOptions(Format.TFLITE, Precision.INT8, None, "float32", (320, 240), 8, "NCHW", "vgg16", True, True)
+    assert artifact_name(raw, chosen, "untrained") == (
+        "block1_conv1+block2_conv1.none.int8.untrained.float32in.320x240.b8.nchw.tapfloat.7bit.tflite"
     )
+
+
+def test_names_of_own_layers_are_made_fit_for_a_file():
+    one, two = (SubModel((name,), source="keras").label for name in ("a/b:c", "a/b;c"))
+    assert one != two
+    assert not set("/:;") & set(one + two)
 
 
 def test_unknown_activation_suggests():

@@ -1,42 +1,172 @@
-"""``fmedge export``."""
+"""``fmedge export`` and ``fmedge verify``."""
 
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, emit, print_json, say
-from fmedge.submodel import Activation
+from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.errors import ParityError, UsageError
+from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision
+from fmedge.vgg16 import LAYER_NAMES
+
+if TYPE_CHECKING:
+    from fmedge.artifact import Artifact
+    from fmedge.provision import ArtifactRequest
 
 
 def export_command(
-    layer: options.Layer = "block1_conv1",
+    layer: options.LayerList = "block1_conv1",
+    every_layer: Annotated[bool, typer.Option("--all", help="All 18 layers, one artifact each.")] = False,
     activation: options.ActivationChoice = Activation.RELU,
+    model_format: options.FormatList = "onnx",
+    precision: options.PrecisionList = "fp32",
+    calibration: options.Calibration = None,
+    size: options.Size = "224",
+    batch: options.Batch = "dynamic",
+    image_type: Annotated[
+        Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image, 0 to 255.")
+    ] = "uint8",
+    output_layout: Annotated[
+        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nchw for ONNX, nhwc for TFLite]")
+    ] = None,
+    tap: Annotated[
+        Literal["int8", "float"], typer.Option(help="With int8: how the last convolution is computed.")
+    ] = "int8",
+    seven_bit: Annotated[
+        bool, typer.Option("--seven-bit", help="With int8: 7-bit weights, safe on x86 without VNNI.")
+    ] = False,
+    converter: Annotated[
+        Converter | None, typer.Option(help="[default: direct for ONNX of stock weights, else TensorFlow's]")
+    ] = None,
     weights: options.Weights = None,
+    keras: options.Keras = None,
+    preprocessing: options.Preprocessing = "vgg16",
     models: options.Models = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print figures, write nothing.")] = False,
     no_verify: options.NoVerify = False,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cut VGG16 after a layer and write it as an ONNX model with its card."""
-    from fmedge.pipeline import export_submodel
+    """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
+    from fmedge.provision import request_artifact
 
-    artifact = export_submodel(
-        layer,
-        activation,
-        weights=weights,
-        models=models,
-        verify=not no_verify,
-        offline=offline,
-        progress=ProgressLine(),
-    )
-    card = artifact.card
-    if card.weights.kind == "untrained":
-        say("Note: untrained weights. The maps will show random filters, not learned ones.")
-    if as_json:
-        print_json({"model": str(artifact.path), "size_bytes": len(artifact.model), "card": json.loads(card.to_json())})
+    layers = LAYER_NAMES if every_layer else options.split(layer)
+    requests = [
+        request_artifact(
+            name,
+            activation if "pool" not in name or not every_layer else Activation.RELU,
+            weights=weights,
+            keras=keras,
+            models=models,
+            options=ExportOptions(
+                format=kind,
+                precision=width,
+                converter=converter,
+                input_dtype=image_type,
+                size=options.parse_size(size),
+                batch=options.parse_batch(batch),
+                output_layout=None if output_layout is None else options.LAYOUTS[output_layout],
+                preprocessing=preprocessing,
+                float_tap=tap == "float",
+                seven_bit=seven_bit,
+            ),
+        )
+        for name, kind, width in product(
+            layers, options.parse_list(model_format, Format), options.parse_list(precision, Precision)
+        )
+    ]
+    if dry_run:
+        _show_plans(requests, as_json)
         return
-    parity = card.parity.describe() if card.parity else "not checked"
-    emit(str(artifact.path))
-    say(f"{len(artifact.model) / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}.")
-    say(f"Next: fmedge run photo.jpg --model {artifact.path}")
+    artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline)
+    if as_json:
+        print_json([_facts(artifact) for artifact in artifacts])
+
+
+def _export_all(
+    requests: list[ArtifactRequest], calibration: Path | None, *, verify: bool, offline: bool
+) -> list[Artifact]:
+    from fmedge.provision import create_artifact, require_request
+
+    for request in requests:  # before any work
+        require_request(request, calibration)
+    artifacts: list[Artifact] = []
+    for number, request in enumerate(requests, 1):
+        start = time.perf_counter()
+        artifact = create_artifact(
+            request, calibration=calibration, verify=verify, offline=offline, progress=ProgressLine(), warn=say
+        )
+        card = artifact.card
+        parity = card.parity.describe() if card.parity else "not checked"
+        place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
+        emit(str(artifact.path))
+        say(
+            f"{place}{len(artifact.model) / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
+            f"{time.perf_counter() - start:.1f} s."
+        )
+        artifacts.append(artifact)
+    last = artifacts[-1]
+    if last.card.weights.kind == "untrained":
+        say("Note: untrained weights. The maps will show random filters, not learned ones.")
+    say(f"Next: fmedge run photo.jpg --model {last.path}")
+    return artifacts
+
+
+def _facts(artifact: Artifact) -> dict[str, object]:
+    return {
+        "model": str(artifact.path),
+        "size_bytes": len(artifact.model),
+        "card": json.loads(artifact.card.to_json()),
+    }
+
+
+def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
+    from fmedge.plan import plan_export
+
+    if any(request.submodel.source != "vgg16" for request in requests):
+        raise UsageError("--dry-run knows stock VGG16 alone. Leave out --keras, or export.")
+    plans = [(request, plan_export(request.submodel, request.options)) for request in requests]
+    if as_json:
+        print_json([{"model": str(request.path), **asdict(plan)} for request, plan in plans])
+        return
+    print_table(
+        ["would write", "outputs C x H x W", "parameters", "MMACs", "sees px", "about MB"],
+        (
+            [
+                str(request.path),
+                ", ".join(" x ".join(map(str, shape)) for shape in plan.outputs.values()),
+                f"{plan.parameters:,}",
+                f"{plan.macs / 1e6:,.1f}",
+                str(plan.receptive_field),
+                f"{plan.size_bytes / 1e6:.2f}",
+            ]
+            for request, plan in plans
+        ),
+    )
+
+
+def verify_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file with its card beside it.")],
+    weights: options.Weights = None,
+    keras: options.Keras = None,
+    calibration: options.Calibration = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Check a model again: its hash against the card's, its outputs against the reference."""
+    from fmedge.provision import verify_artifact
+
+    artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, warn=say)
+    if as_json:
+        print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
+    else:
+        emit(f"{model}: the file is the card's, {parity.describe()}, allowed: {parity.gate.describe()}")
+    if not parity.passed:
+        raise ParityError(f"'{artifact.path}' does not keep its gate. Export it again: fmedge export.")

@@ -31,6 +31,7 @@ def info_command(
         "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},
         **{f"output {spec.name}": spec.describe() for spec in card.outputs},
+        **{f"recipe: {name}": text for name, text in card.recipe.items()},
         "preprocessing": card.preprocessing.describe(),
         "parity": card.parity.describe() if card.parity else "not checked (--no-verify)",
         "written by": ", ".join(f"{tool} {version}" for tool, version in card.tools.items()),

@@ -29,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command("export")(export.export_command)
+app.command("verify")(export.verify_command)
 app.command("run")(run.run_command)
 app.command("layers")(layers.layers_command)
 app.command("info")(info.info_command)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
-from fmedge.submodel import Activation
+from fmedge.errors import UsageError, closest
+from fmedge.submodel import Activation, Layout
 from fmedge.vgg16 import LAYER_NAMES
 
 
@@ -15,7 +18,25 @@ def _complete_layer(incomplete: str) -> list[str]:
     return [name for name in LAYER_NAMES if name.startswith(incomplete)]
 
 
-Layer = Annotated[str, typer.Option(help="Keras' name of the layer to cut after.", autocompletion=_complete_layer)]
+LayerList = Annotated[
+    str,
+    typer.Option(
+        "--layer",
+        metavar="LAYER[,LAYER|+LAYER]",
+        help="Keras' name of the layer to cut after; a,b: an artifact each; a+b: one model with two outputs.",
+        autocompletion=_complete_layer,
+    ),
+]
+FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite[,...]", help="Kind of model file.")]
+PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
+Calibration = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of photos: int8 takes its ranges from them; 64 suggested.")
+]
+Size = Annotated[str, typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image.")]
+Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
+Keras = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A Keras model of your own, .keras or .h5, in place of VGG16.")
+]
 OptionalLayer = Annotated[
     str | None,
     typer.Option("--layer", help="Keras' name of the layer. [default: block1_conv1]", autocompletion=_complete_layer),
@@ -37,3 +58,59 @@ Models = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
+
+Preprocessing = Annotated[
+    Literal["vgg16", "none"],
+    typer.Option(help="With --keras: what it wants done to pixels; none: RGB, 0 to 255."),
+]
+
+LAYOUTS: dict[str, Layout] = {"nchw": "NCHW", "nhwc": "NHWC"}
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def split(words: str) -> list[str]:
+    """The words between commas."""
+    return [word.strip() for word in words.split(",") if word.strip()]
+
+
+def parse_list(words: str, choices: type[Choice]) -> list[Choice]:
+    """Words between commas, each one of an enumeration.
+
+    Raises:
+        UsageError: One is none of them.
+    """
+    allowed = [str(choice) for choice in choices]
+    for word in split(words):
+        if word not in allowed:
+            raise UsageError(
+                f"Unknown {choices.__name__.lower()} '{word}'.{closest(word, allowed)} Allowed: {', '.join(allowed)}."
+            )
+    return [choices(word) for word in split(words)]
+
+
+def parse_size(word: str) -> tuple[int, int] | None:
+    """``N``, ``HxW`` in pixels, or ``dynamic`` (None).
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    if word == "dynamic":
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", word)
+    if match is None:
+        raise UsageError(f"--size {word}: not a size. Allowed: a number, HEIGHTxWIDTH, dynamic.")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_batch(word: str) -> int | None:
+    """A number of images, or ``dynamic`` (None).
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if word == "dynamic":
+        return None
+    if not re.fullmatch(r"\d{1,5}", word):
+        raise UsageError(f"--batch {word}: not a number of images. Allowed: 1, 2, 3… or dynamic.")
+    return int(word)

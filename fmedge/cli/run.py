@@ -10,10 +10,11 @@ import typer
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, print_json, say
 from fmedge.errors import UsageError
+from fmedge.submodel import ExportOptions, Format, Precision
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact
-    from fmedge.pipeline import ArtifactRequest
+    from fmedge.provision import ArtifactRequest
 
 
 def run_command(
@@ -31,30 +32,50 @@ def run_command(
         Path | None, typer.Option(metavar="MODEL", help="Run this model file instead of one from --models.")
     ] = None,
     resize: Annotated[
-        Literal["nearest", "bilinear", "bicubic"], typer.Option(help="How the photo is brought to the model's size.")
+        Literal["nearest", "bilinear", "bicubic", "none"],
+        typer.Option(help="How the photo is brought to the model's size; none: not at all."),
     ] = "nearest",
+    model_format: Annotated[Format | None, typer.Option("--format", help="Kind of model file. [default: onnx]")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Number format. [default: fp32]")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. [default: one per core]")] = None,
     weights: options.Weights = None,
+    keras: options.Keras = None,
     models: options.Models = None,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Turn a photo into the feature maps of a layer, on one page."""
-    from fmedge import pipeline
+    from fmedge import pipeline, provision
     from fmedge.artifact import read_artifact
     from fmedge.files import require_output
     from fmedge.image import require_image_file
 
-    if model is not None and (layer or activation or weights or models):
-        raise UsageError("--model says which layer, activation and weights it holds. Leave those options out.")
+    chosen = (layer, activation, weights, keras, models, model_format, precision, size)
+    if model is not None and any(choice is not None for choice in chosen):
+        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
     require_output(output, ".html")
     require_output(save_maps, ".npz")
     require_image_file(image)
     if model is not None:
         artifact = read_artifact(model)
     else:
-        request = pipeline.request_artifact(layer, activation, channel=channel, weights=weights, models=models)
-        artifact = pipeline.find_artifact(request) or _export(request, offline)
+        request = provision.request_artifact(
+            layer,
+            activation,
+            channel=channel,
+            weights=weights,
+            keras=keras,
+            models=models,
+            options=ExportOptions(
+                format=model_format or Format.ONNX,
+                precision=precision or Precision.FP32,
+                size=options.parse_size(size or "224"),
+            ),
+        )
+        artifact = provision.find_artifact(request) or _export(request, offline)
     page = output or Path(pipeline.page_name(image, artifact.card.submodel, channel))
     maps = pipeline.make_page(
         artifact, image, page, channel=channel, save_maps=save_maps, resize=resize, threads=threads
@@ -73,7 +94,7 @@ def run_command(
 
 
 def _export(request: ArtifactRequest, offline: bool) -> Artifact:
-    from fmedge.pipeline import create_artifact
+    from fmedge.provision import create_artifact
 
     say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
-    return create_artifact(request, offline=offline, progress=ProgressLine())
+    return create_artifact(request, offline=offline, progress=ProgressLine(), warn=say)

@@ -1,5 +1,17 @@
 """From weights to an artifact: build, check, write."""
 
-from fmedge.export.exporter import EXPORTERS, build_artifact
+from fmedge.export.calibration import Calibration, read_calibration
+from fmedge.export.exporter import EXPORTERS, Built, build_artifact, check, require_options
+from fmedge.export.network import Network, StockNetwork
 
-__all__ = ["EXPORTERS", "build_artifact"]
+__all__ = [
+    "EXPORTERS",
+    "Built",
+    "Calibration",
+    "Network",
+    "StockNetwork",
+    "build_artifact",
+    "check",
+    "read_calibration",
+    "require_options",
+]

@@ -3,109 +3,246 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge import __version__
-from fmedge.artifact import Artifact, ModelCard, Preprocessing, TensorSpec, WeightsFacts, write_artifact
-from fmedge.image import MEAN_BGR
-from fmedge.parity import GATES, Parity, measure_parity
-from fmedge.submodel import Format, Precision, SubModel
-from fmedge.vgg16 import INPUT_SIZE, find_layer
-from fmedge.weights import Weights
+from fmedge.artifact import Artifact, ModelCard, TensorSpec, write_artifact
+from fmedge.errors import BackendUnavailable, ParityError, UsageError
+from fmedge.export.calibration import Calibration, Runner
+from fmedge.export.network import Images, Network
+from fmedge.parity import Parity, gate_for, measure_parity
+from fmedge.submodel import (
+    KERAS,
+    VGG16,
+    Converter,
+    ExportOptions,
+    Format,
+    Precision,
+    SubModel,
+    own_converter,
+)
+from fmedge.vgg16 import VGG16_LAYERS
 
-EXPORTERS: dict[tuple[Format, Precision], str] = {
-    (Format.ONNX, Precision.FP32): "fmedge.export.onnx_direct",
-}
-"""Module that builds a format at a precision; imported when used. It has ``build_model`` and ``tool_versions``."""
 
-Runner = Callable[[Artifact, npt.NDArray[np.uint8]], Mapping[str, npt.NDArray[np.float32]]]
-"""Runs a model on images, (N, H, W, 3) uint8 RGB, and returns (N, C, H, W) per tap. Handed in, so that
-export needs to know no engine."""
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A row of the table of exporters.
+
+    Attributes:
+        format: What it writes.
+        converter: With what.
+        precisions: Number formats it can write.
+        sources: Networks it takes.
+        module: Where it is; imported when used. It has ``build_model(card, network, calibration) -> Built``.
+        extra: The pip extra it needs; empty for none.
+    """
+
+    format: Format
+    converter: Converter
+    precisions: tuple[Precision, ...]
+    sources: tuple[str, ...]
+    module: str
+    extra: str
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What an exporter's module returns.
+
+    Attributes:
+        model: Content of the model file, the card's facts inside.
+        card: The card with its tools and recipe filled in.
+    """
+
+    model: bytes
+    card: ModelCard
+
+
+_FLOAT = (Precision.FP32, Precision.FP16)
+
+EXPORTERS: tuple[Exporter, ...] = (
+    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx_direct", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx_int8", ""),
+    Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite_int8", "litert"),
+    Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx_tf2onnx", "export"),
+    Exporter(Format.TFLITE, Converter.TENSORFLOW, tuple(Precision), (VGG16, KERAS), "fmedge.export.tflite", "export"),
+)
+"""Every way to write a model file."""
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
+"""65,504: what is larger becomes infinite in float16."""
 
 _IMAGE_SEED = 20140904
 """Seed of the parity image: the day VGG16's paper appeared."""
 
+_OPEN_SIZE = (160, 224)
+"""Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
+
+
+def find_exporter(source: str, options: ExportOptions) -> Exporter:
+    """The row of the table that writes what is asked for.
+
+    Raises:
+        UsageError: There is none; the message names the nearest possible choice.
+    """
+    converter = options.converter or own_converter(source, options.format, options.precision)
+    rows = [row for row in EXPORTERS if source in row.sources]
+    for row in rows:
+        if (row.format, row.converter) == (options.format, converter) and options.precision in row.precisions:
+            return row
+    asked = f"{options.format} {options.precision} by {converter}"
+    what = "a Keras model of your own" if source == KERAS else "stock weights"
+
+    def distance(row: Exporter) -> tuple[bool, bool, bool]:
+        return row.format != options.format, options.precision not in row.precisions, row.converter != converter
+
+    near = min(rows, key=distance)
+    precision = options.precision if options.precision in near.precisions else near.precisions[-1]
+    raise UsageError(
+        f"Cannot write {asked} from {what}. Nearest: --format {near.format} --precision {precision} "
+        f"--converter {near.converter}."
+    )
+
+
+def require_options(submodel: SubModel, options: ExportOptions) -> None:
+    """Check options against each other and the network.
+
+    Raises:
+        UsageError: They contradict each other.
+    """
+    exporter = find_exporter(submodel.source, options)
+    if options.precision is not Precision.INT8 and (options.float_tap or options.seven_bit):
+        raise UsageError("--tap float and --seven-bit belong to --precision int8. Add it, or leave them out.")
+    if exporter.converter is not Converter.DIRECT and (options.float_tap or options.seven_bit):
+        raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
+    if submodel.source == VGG16 and options.preprocessing != "vgg16":
+        raise UsageError("--preprocessing none belongs to --keras: stock VGG16 needs its own. Leave it out.")
+    if options.batch is not None and options.batch < 1:
+        raise UsageError(f"--batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.")
+    if submodel.source == VGG16 and options.size is not None:
+        stride = next(spec.stride for spec in VGG16_LAYERS if spec.name == submodel.deepest)
+        if min(options.size) < stride:
+            asked = "x".join(map(str, options.size))
+            raise UsageError(f"--size {asked} is too small for {submodel.deepest}. Allowed: {stride} or more each way.")
+
 
 def build_artifact(
     submodel: SubModel,
-    weights: Weights,
-    facts: WeightsFacts,
+    network: Network,
     path: Path,
     *,
-    model_format: Format = Format.ONNX,
-    precision: Precision = Precision.FP32,
+    options: ExportOptions | None = None,
+    calibration: Calibration | None = None,
     runner: Runner | None,
 ) -> Artifact:
     """Export a sub-model: model file and card.
 
     Args:
         submodel: What to cut.
-        weights: Kernel and bias of every convolution up to the deepest tap.
-        facts: Where the weights are from.
+        network: What to cut it from.
         path: Final name of the model file.
-        model_format: Kind of file.
-        precision: Number format.
+        options: In which form; None takes the defaults.
+        calibration: Photos that int8's ranges are taken from; also used for the parity check.
         runner: Runs the model for the parity check; None leaves the check out, and the card says so.
 
     Returns:
         The artifact as written.
 
     Raises:
+        UsageError: The options contradict each other.
+        BackendUnavailable: What the converter needs is not installed.
         ParityError: The model does not compute what the weights say; nothing is written.
         WriteError: It could not be written.
     """
-    module = importlib.import_module(EXPORTERS[model_format, precision])
-    card = describe(submodel, facts, model_format, precision, module)
-    model: bytes = module.build_model(card, weights)
+    options = options or ExportOptions()
+    require_options(submodel, options)
+    submodel = network.ordered(submodel)
+    exporter = find_exporter(submodel.source, options)
+    try:
+        module = importlib.import_module(exporter.module)
+    except ImportError as error:
+        mend = f"pip install 'fmedge[{exporter.extra}]'"
+        raise BackendUnavailable(f"{exporter.converter} is not installed. Install it: {mend}.") from error
+    built: Built = module.build_model(describe(submodel, network, options), network, calibration)
+    card = built.card
     if runner is not None:
-        parity = check(Artifact(path, card, model), weights, runner)
+        parity = check(Artifact(path, card, built.model), network, runner, calibration)
         parity.require(path.name)
         card = replace(card, parity=parity)
-    return write_artifact(path, model, card)
+    return write_artifact(path, built.model, card)
 
 
-def describe(
-    submodel: SubModel, facts: WeightsFacts, model_format: Format, precision: Precision, module: ModuleType
-) -> ModelCard:
+def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:
     """The card of a model that is about to be built."""
-    height, width = INPUT_SIZE
-    outputs = tuple(
-        TensorSpec(name, "float32", (None, *find_layer(name).output_shape(height, width)), "NCHW")
-        for name in submodel.taps
-    )
     return ModelCard(
         submodel=submodel,
-        format=model_format,
-        precision=precision,
-        weights=facts,
-        inputs=(TensorSpec("image", "uint8", (None, height, width, 3), "NHWC"),),
-        outputs=outputs,
-        preprocessing=Preprocessing("BGR", MEAN_BGR, in_model=True),
-        tools={"fmedge": __version__, **module.tool_versions()},
+        options=options,
+        weights=network.facts,
+        inputs=(TensorSpec("image", options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
+        outputs=tuple(_output(name, network, options) for name in submodel.taps),
+        preprocessing=network.preprocessing,
+        tools={"fmedge": __version__},
     )
 
 
-def check(artifact: Artifact, weights: Weights, runner: Runner) -> Parity:
-    """Run a model on the parity image and hold it against the float64 reference.
+def _output(name: str, network: Network, options: ExportOptions) -> TensorSpec:
+    channels, height, width = network.output_shape(name, options.size)
+    if options.layout == "NCHW":
+        return TensorSpec(name, "float32", (options.batch, channels, height, width), "NCHW")
+    return TensorSpec(name, "float32", (options.batch, height, width, channels), "NHWC")
+
+
+def check(artifact: Artifact, network: Network, runner: Runner, calibration: Calibration | None = None) -> Parity:
+    """Run a model and hold it against the reference.
+
+    Args:
+        artifact: The model.
+        network: What it was cut from.
+        runner: Runs it.
+        calibration: Photos to run it on; None, or a model of open size, takes the parity image.
 
     Returns:
-        The agreement at the tap that agrees least.
-    """
-    from fmedge.export.reference import reference_outputs
+        The agreement at the tap and image that agree least, with that tap's gate.
 
+    Raises:
+        ParityError: With fp16: a layer's values are too large for it.
+    """
     card = artifact.card
-    image = parity_image(*card.input_size)
-    found = runner(artifact, image[np.newaxis])
-    expected = reference_outputs(card.submodel, weights, image)
-    gate = GATES[card.precision]
-    parities = [measure_parity(found[name][0], expected[name], gate) for name in card.submodel.taps]
-    return min(parities, key=lambda parity: parity.snr_db)
+    images = _check_images(card, calibration)
+    if card.precision is Precision.FP16:
+        _require_half_range(network.largest_values(card.submodel, images))
+    found = next(runner(artifact, [images]))
+    expected = network.reference(card.submodel, images)
+    parities = [
+        measure_parity(found[name][index], expected[name][index], gate_for(card.precision, name))
+        for name in card.submodel.taps
+        for index in range(len(images))
+    ]
+    return min(parities, key=lambda parity: (parity.passed, parity.snr_db - (parity.gate.min_snr_db)))
+
+
+def _require_half_range(values: Mapping[str, float]) -> None:
+    layer = max(values, key=values.__getitem__)
+    if values[layer] > LARGEST_HALF:
+        raise ParityError(
+            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
+        )
+
+
+def _check_images(card: ModelCard, calibration: Calibration | None) -> Images:
+    count = card.options.batch or 1
+    size = card.options.size or _OPEN_SIZE
+    if calibration is not None:
+        photos = calibration.some(count, size)
+    else:
+        image = parity_image(*size)
+        photos = np.stack([np.roll(image, 31 * index, axis=1) for index in range(count)])
+    return photos.astype(card.options.input_dtype)
 
 
 def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:

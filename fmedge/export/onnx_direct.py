@@ -2,85 +2,69 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmedge.artifact import ModelCard, TensorSpec
-from fmedge.submodel import Activation, SubModel
+from fmedge.artifact import ModelCard
+from fmedge.export.calibration import Calibration
+from fmedge.export.exporter import Built
+from fmedge.export.network import StockNetwork
+from fmedge.export.onnx_file import finish, make_model, output_transposes
+from fmedge.export.onnx_float16 import RECIPE, to_float16
+from fmedge.submodel import Activation, Precision, SubModel
 from fmedge.vgg16 import LayerSpec, layers_through
 from fmedge.weights import Weights
 
-OPSET = 17
-IR_VERSION = 8
-"""Opset and file version of ONNX 1.12 (2022): old enough for the engines on long-lived boards."""
 
-METADATA_KEY = "fmedge_card"
-"""Entry of the file's ``metadata_props`` that holds the card's facts as JSON."""
-
-
-def tool_versions() -> dict[str, str]:
-    """Version of what this exporter builds with."""
-    return {"onnx": onnx.__version__}
-
-
-def build_model(card: ModelCard, weights: Weights) -> bytes:
+def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration | None = None) -> Built:
     """Build the model that a card describes.
 
-    The graph is ``image`` (uint8, (N, H, W, 3), RGB) → Transpose → Cast → Sub(mean) → Conv, Relu, MaxPool….
+    The graph is ``image`` ((N, H, W, 3), RGB) → Transpose → Cast → Sub(mean) → Conv, Relu, MaxPool….
     The mean is subtracted before the first convolution pads with zeros, as in Keras, so that the borders
     agree too; the order blue, green, red is folded into the first kernel. Each output bears its layer's name.
 
     Args:
         card: What to build; only its facts are used.
-        weights: Kernel and bias of every convolution up to the deepest tap.
+        network: Kernel and bias of every convolution up to the deepest tap.
+        calibration: Not used: nothing is rounded by what photos show.
 
     Returns:
-        The file's content; the same card and weights give the same bytes.
+        The file's content and the finished card; the same card and weights give the same bytes.
     """
+    del calibration
+    half = card.precision is Precision.FP16
+    card = replace(card, tools={**card.tools, "onnx": onnx.__version__}, recipe=RECIPE if half else {})
+    model = float_model(card, network)
+    if half:
+        to_float16(model)
+    return Built(finish(model, card), card)
+
+
+def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
+    """The model in float32, not yet checked, without the card's facts."""
     nodes, initializers = _preprocessing(card)
     tensor = "pixels"
     for spec in layers_through(card.submodel.deepest):
         layer_nodes, tensor = _layer(spec, tensor, card.submodel)
         nodes.extend(layer_nodes)
         if spec.kind == "conv":
-            initializers.extend(_layer_weights(spec, weights))
-    graph = helper.make_graph(
-        nodes,
-        f"vgg16_{card.submodel.label}",
-        [_value_info(spec) for spec in card.inputs],
-        [_value_info(spec) for spec in card.outputs],
-        initializers,
-    )
-    model = helper.make_model(
-        graph,
-        producer_name="fmedge",
-        producer_version=card.tools["fmedge"],
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-    )
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(card.facts()), sort_keys=True)})
-    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
-    return model.SerializeToString(deterministic=True)
-
-
-def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
-    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
-    shape = ["batch" if extent is None else extent for extent in spec.shape]
-    return helper.make_tensor_value_info(spec.name, dtype, shape)
+            initializers.extend(_layer_weights(spec, network.weights))
+    nodes.extend(output_transposes(nodes, card))
+    return make_model(card, nodes, initializers)
 
 
 def _preprocessing(card: ModelCard) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     mean_rgb = np.array(card.preprocessing.mean[::-1], np.float32).reshape(1, 3, 1, 1)
     nodes = [  # transposed first, while a pixel is one byte
-        helper.make_node("Transpose", [card.inputs[0].name], ["image_nchw"], "image_nchw", perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["image_nchw"], ["image_float"], "image_float", to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["image_float", "mean_rgb"], ["pixels"], "pixels"),
+        helper.make_node("Transpose", [card.inputs[0].name], ["image_nchw"], "image_nchw", perm=[0, 3, 1, 2])
     ]
+    if card.options.input_dtype == "uint8":
+        nodes.append(helper.make_node("Cast", ["image_nchw"], ["image_float"], "image_float", to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Sub", [nodes[-1].output[0], "mean_rgb"], ["pixels"], "pixels"))
     return nodes, [numpy_helper.from_array(mean_rgb, "mean_rgb")]
 
 

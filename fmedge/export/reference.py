@@ -16,13 +16,13 @@ _STRIP_BYTES = 1 << 25
 """Memory for the unfolded patches of one strip of rows: large enough for GEMM to run at full speed."""
 
 
-def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[np.uint8]) -> dict[str, Float64Array]:
+def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[np.number]) -> dict[str, Float64Array]:
     """Compute a sub-model the way Keras defines it, in float64.
 
     Args:
         submodel: What to compute.
         weights: Kernel and bias of every convolution up to the deepest tap.
-        image: uint8, (H, W, 3), RGB.
+        image: (H, W, 3), RGB, 0 to 255.
 
     Returns:
         Per tap: (C, H, W).

@@ -20,20 +20,24 @@ class Backend:
     Attributes:
         name: What ``--backend`` takes.
         formats: Model files it runs.
-        module: Our adapter, imported when used. It has ``open_backend(artifact, device, threads) -> Session``.
-        extra: The pip extra that installs the engine.
+        module: Our adapter, imported when used. It has
+            ``open_backend(artifact, device, threads, spinning) -> Session``.
+        package: The engine's import package.
+        extra: The pip extra that installs it.
         devices: What ``--device`` takes with it.
     """
 
     name: str
     formats: tuple[Format, ...]
     module: str
+    package: str
     extra: str
     devices: tuple[str, ...]
 
 
 BACKENDS: tuple[Backend, ...] = (
-    Backend("onnxruntime", (Format.ONNX,), "fmedge.runtime.onnxruntime_backend", "cpu", ("cpu",)),
+    Backend("onnxruntime", (Format.ONNX,), "fmedge.runtime.onnxruntime_backend", "onnxruntime", "cpu", ("cpu",)),
+    Backend("litert", (Format.TFLITE,), "fmedge.runtime.litert_backend", "ai_edge_litert", "litert", ("cpu",)),
 )
 """The engines, the preferred one first."""
 
@@ -51,6 +55,12 @@ def find_backend(name: str) -> Backend:
     raise UsageError(f"Unknown backend '{name}'.{closest(name, names)} Allowed: {', '.join(names)}.")
 
 
+def _backend_for(model_format: Format) -> Backend:
+    """The first engine of the table that runs a format and is installed; where none is, the first of them."""
+    rows = [row for row in BACKENDS if model_format in row.formats]
+    return next((row for row in rows if find_spec(row.package) is not None), rows[0])
+
+
 def usable_cpus() -> int:
     """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -59,15 +69,22 @@ def usable_cpus() -> int:
 
 
 def open_session(
-    artifact: Artifact, *, backend: str = BACKENDS[0].name, device: str = "cpu", threads: int | None = None
+    artifact: Artifact,
+    *,
+    backend: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    spinning: bool = True,
 ) -> Session:
     """Load a model into an engine.
 
     Args:
         artifact: From ``read_artifact``.
-        backend: Name of the engine.
+        backend: Name of the engine; None takes the first of the table that runs the artifact's format.
         device: Where it shall compute; it does so there or not at all.
         threads: CPU threads; None takes one per core that this process may use.
+        spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
+            that follow each other, slower where other work goes on beside.
 
     Returns:
         A session; use it in a ``with`` block.
@@ -79,7 +96,7 @@ def open_session(
         ProviderUnavailable: The device cannot be used here.
         ArtifactError: The engine refuses the model.
     """
-    row = find_backend(backend)
+    row = _backend_for(artifact.card.format) if backend is None else find_backend(backend)
     if artifact.card.format not in row.formats:
         raise UsageError(f"{row.name} does not run .{artifact.card.format} files. Allowed: {', '.join(row.formats)}.")
     if device not in row.devices:
@@ -93,5 +110,5 @@ def open_session(
         state = "does not load" if find_spec(row.name) else "is not installed"
         mend = f"pip install 'fmedge[{row.extra}]'"
         raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
-    session: Session = adapter.open_backend(artifact, device, count)
+    session: Session = adapter.open_backend(artifact, device, count, spinning)
     return session

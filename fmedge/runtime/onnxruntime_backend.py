@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from fmedge.artifact import Artifact
 from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable, UsageError
-from fmedge.runtime.session import FloatArray, Provider, require_images
+from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images
 
 PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider"),
@@ -31,13 +29,14 @@ class OnnxRuntimeSession:
 
     backend = "onnxruntime"
 
-    def __init__(self, artifact: Artifact, provider: Provider, threads: int) -> None:
+    def __init__(self, artifact: Artifact, provider: Provider, threads: int, spinning: bool) -> None:
         self._card = artifact.card
         self._taps = [spec.name for spec in artifact.card.outputs]
         self.threads = threads
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1  # the network is a chain
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         self._session: Any = _load(artifact, options, provider)
@@ -46,7 +45,7 @@ class OnnxRuntimeSession:
         if self.active_provider != provider.name:  # a missing provider is only a warning there
             raise ProviderUnavailable(f"{provider.name} was asked for; ONNX Runtime offers {self.active_provider}.")
 
-    def run(self, images: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+    def run(self, images: Images) -> dict[str, FloatArray]:
         """See :meth:`fmedge.runtime.Session.run`."""
         if self._session is None:
             raise UsageError("The session is closed. Open another: fmedge.open_session.")
@@ -55,7 +54,7 @@ class OnnxRuntimeSession:
             outputs = self._session.run(self._taps, {self._card.inputs[0].name: images})
         except MemoryError as error:
             raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
-        return dict(zip(self._taps, outputs, strict=True))
+        return {spec.name: channels_first(maps, spec) for spec, maps in zip(self._card.outputs, outputs, strict=True)}
 
     def close(self) -> None:
         """See :meth:`fmedge.runtime.Session.close`."""
@@ -70,9 +69,9 @@ class OnnxRuntimeSession:
         self.close()
 
 
-def open_backend(artifact: Artifact, device: str, threads: int) -> OnnxRuntimeSession:
+def open_backend(artifact: Artifact, device: str, threads: int, spinning: bool) -> OnnxRuntimeSession:
     """Load a model; the arguments are those of :func:`fmedge.runtime.open_session`, already checked."""
-    return OnnxRuntimeSession(artifact, PROVIDERS[device], threads)
+    return OnnxRuntimeSession(artifact, PROVIDERS[device], threads, spinning)
 
 
 def _load(artifact: Artifact, options: ort.SessionOptions, provider: Provider) -> ort.InferenceSession:

@@ -14,6 +14,7 @@ from fmedge.artifact import TensorSpec
 from fmedge.errors import UsageError
 
 FloatArray = npt.NDArray[np.float32]
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,11 @@ class Session(Protocol):
         """CPU threads that compute."""
         ...
 
-    def run(self, images: npt.NDArray[np.uint8]) -> dict[str, FloatArray]:
+    def run(self, images: Images) -> dict[str, FloatArray]:
         """Compute the taps.
 
         Args:
-            images: uint8, (N, H, W, 3), RGB, of the card's size.
+            images: (N, H, W, 3), RGB, 0 to 255, of the card's element type and size.
 
         Returns:
             Per tap a float32 array, (N, C, H, W), that the caller owns.
@@ -77,7 +78,12 @@ class Session(Protocol):
     ) -> None: ...
 
 
-def require_images(images: npt.NDArray[np.uint8], spec: TensorSpec) -> None:
+def channels_first(maps: FloatArray, spec: TensorSpec) -> FloatArray:
+    """An output as (N, C, H, W), whatever layout the model gives it."""
+    return maps if spec.layout == "NCHW" else np.ascontiguousarray(maps.transpose(0, 3, 1, 2))
+
+
+def require_images(images: Images, spec: TensorSpec) -> None:
     """Check that an array is what the model's input takes.
 
     Raises:

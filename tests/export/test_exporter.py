@@ -5,24 +5,23 @@ import pytest
 
 from fmedge.errors import ParityError, WriteError
 from fmedge.export.exporter import build_artifact, parity_image
-from fmedge.pipeline import _run_once
+from fmedge.provision import run_batches
 from fmedge.submodel import Activation, SubModel
-from fmedge.weights import UNTRAINED
 
 
 @pytest.mark.parametrize(
     ("layer", "activation"), [("block1_conv2", "relu"), ("block2_conv1", "none"), ("block1_pool", "relu")]
 )
-def test_parity_stands_in_the_card(untrained_weights, tmp_path, layer, activation):
+def test_parity_stands_in_the_card(untrained_network, tmp_path, layer, activation):
     submodel = SubModel((layer,), Activation(activation))
-    artifact = build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=_run_once)
+    artifact = build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=run_batches)
     assert artifact.card.parity is not None
     assert artifact.card.parity.snr_db > 110
     assert artifact.card.file_sha256 is not None
 
 
-def test_without_a_runner_the_card_says_so(untrained_weights, submodel, tmp_path):
-    artifact = build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=None)
+def test_without_a_runner_the_card_says_so(untrained_network, submodel, tmp_path):
+    artifact = build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=None)
     assert artifact.card.parity is None
 
 
@@ -49,14 +48,15 @@ def one_pixel(maps):
 @pytest.mark.parametrize(
     "fault", [no_padding_border, lost_bias, swapped_axes, swapped_channels, one_pixel], ids=lambda fault: fault.__name__
 )
-def test_wrong_model_is_not_left_behind(untrained_weights, submodel, tmp_path, fault):
-    def wrong(artifact, images):
-        outputs = {name: maps.copy() for name, maps in _run_once(artifact, images).items()}
-        fault(outputs["block1_conv1"])
-        return outputs
+def test_wrong_model_is_not_left_behind(untrained_network, submodel, tmp_path, fault):
+    def wrong(artifact, batches):
+        for found in run_batches(artifact, batches):
+            outputs = {name: maps.copy() for name, maps in found.items()}
+            fault(outputs["block1_conv1"])
+            yield outputs
 
     with pytest.raises(ParityError, match=r"m\.onnx does not compute"):
-        build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "m.onnx", runner=wrong)
+        build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=wrong)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,7 +67,7 @@ def test_parity_image_tells_axes_and_colours_apart():
         assert np.abs(image.astype(int) - other).mean() > 20
 
 
-def test_folder_that_is_a_file(untrained_weights, submodel, tmp_path):
+def test_folder_that_is_a_file(untrained_network, submodel, tmp_path):
     (tmp_path / "models").touch()
     with pytest.raises(WriteError):
-        build_artifact(submodel, untrained_weights, UNTRAINED.facts, tmp_path / "models" / "m.onnx", runner=None)
+        build_artifact(submodel, untrained_network, tmp_path / "models" / "m.onnx", runner=None)

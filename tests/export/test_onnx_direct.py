@@ -9,22 +9,22 @@ import pytest
 
 from fmedge.export import onnx_direct
 from fmedge.export.exporter import describe
-from fmedge.submodel import Activation, Format, Precision, SubModel
+from fmedge.export.onnx_file import METADATA_KEY
+from fmedge.submodel import Activation, ExportOptions, SubModel
 from fmedge.vgg16 import LAYER_NAMES
-from fmedge.weights import UNTRAINED
 
 
-def build(weights, *taps, activation=Activation.RELU):
-    card = describe(SubModel(taps, activation), UNTRAINED.facts, Format.ONNX, Precision.FP32, onnx_direct)
-    return card, onnx_direct.build_model(card, weights)
+def build(network, *taps, activation=Activation.RELU):
+    card = describe(SubModel(taps, activation), network, ExportOptions())
+    return card, onnx_direct.build_model(card, network).model
 
 
 def operators(model):
     return [node.op_type for node in onnx.load_model_from_string(model).graph.node]
 
 
-def test_names_and_shapes(untrained_weights):
-    _, data = build(untrained_weights, "block2_conv1")
+def test_names_and_shapes(untrained_network):
+    _, data = build(untrained_network, "block2_conv1")
     graph = onnx.load_model_from_string(data).graph
     assert [value.name for value in graph.input] == ["image"]
     assert [value.name for value in graph.output] == ["block2_conv1"]
@@ -36,8 +36,8 @@ def test_names_and_shapes(untrained_weights):
 
 
 @pytest.mark.parametrize("layer", LAYER_NAMES)
-def test_every_convolution_has_one_relu_but_a_raw_last_one(untrained_weights, layer):
-    _, data = build(untrained_weights, layer)
+def test_every_convolution_has_one_relu_but_a_raw_last_one(untrained_network, layer):
+    _, data = build(untrained_network, layer)
     found = operators(data)
     assert found[:3] == ["Transpose", "Cast", "Sub"]
     convolutions = found.count("Conv")
@@ -45,37 +45,38 @@ def test_every_convolution_has_one_relu_but_a_raw_last_one(untrained_weights, la
     assert found.count("Transpose") == 1
     assert all(found[index + 1] == "Relu" for index, kind in enumerate(found) if kind == "Conv")
     if "conv" in layer:
-        _, raw = build(untrained_weights, layer, activation=Activation.NONE)
+        _, raw = build(untrained_network, layer, activation=Activation.NONE)
         assert operators(raw) == found[:-1]
 
 
-def test_raw_taps_leave_the_trunk_its_relus(untrained_weights):
-    _, data = build(untrained_weights, "block1_conv1", "block1_conv2", activation=Activation.NONE)
+def test_raw_taps_leave_the_trunk_its_relus(untrained_network):
+    _, data = build(untrained_network, "block1_conv1", "block1_conv2", activation=Activation.NONE)
     graph = onnx.load_model_from_string(data).graph
     assert [value.name for value in graph.output] == ["block1_conv1", "block1_conv2"]
     assert operators(data)[3:] == ["Conv", "Relu", "Conv"]
     assert graph.node[5].input[0] == graph.node[4].output[0]
 
 
-def test_facts_of_the_card_stand_in_the_file(untrained_weights):
-    card, data = build(untrained_weights, "block1_conv1")
+def test_facts_of_the_card_stand_in_the_file(untrained_network):
+    card, data = build(untrained_network, "block1_conv1")
     properties = {entry.key: entry.value for entry in onnx.load_model_from_string(data).metadata_props}
-    facts = json.loads(properties[onnx_direct.METADATA_KEY])
+    facts = json.loads(properties[METADATA_KEY])
     assert facts["submodel"]["taps"] == ["block1_conv1"]
     assert facts["weights"] == {"kind": "untrained", "sha256": None, "recipe": card.weights.recipe}
     assert facts["file_sha256"] is None
     assert facts["parity"] is None
 
 
-def test_same_inputs_give_the_same_bytes_in_another_process(untrained_weights):
-    _, one = build(untrained_weights, "block1_conv2")
-    _, two = build(untrained_weights, "block1_conv2")
+def test_same_inputs_give_the_same_bytes_in_another_process(untrained_network):
+    _, one = build(untrained_network, "block1_conv2")
+    _, two = build(untrained_network, "block1_conv2")
     assert one == two
     script = (
         "import hashlib;from fmedge.export import onnx_direct;from fmedge.export.exporter import describe;"
-        "from fmedge.submodel import *;from fmedge.weights import *;"
-        "c=describe(SubModel(('block1_conv2',)),UNTRAINED.facts,Format.ONNX,Precision.FP32,onnx_direct);"
-        "print(hashlib.sha256(onnx_direct.build_model(c,load_weights(UNTRAINED,'block1_conv2')[0])).hexdigest())"
+        "from fmedge.export.network import StockNetwork;from fmedge.submodel import *;from fmedge.weights import *;"
+        "n=StockNetwork(*load_weights(UNTRAINED,'block1_conv2'));"
+        "c=describe(SubModel(('block1_conv2',)),n,ExportOptions());"
+        "print(hashlib.sha256(onnx_direct.build_model(c,n).model).hexdigest())"
     )
     import hashlib
 

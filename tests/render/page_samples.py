@@ -9,7 +9,7 @@ import numpy as np
 
 from fmedge.artifact import ModelCard, Preprocessing, TensorSpec, WeightsFacts
 from fmedge.feature_maps import FeatureMaps, Provenance
-from fmedge.submodel import Activation, Format, Precision, SubModel
+from fmedge.submodel import Activation, ExportOptions, SubModel
 
 IMAGENET = WeightsFacts("imagenet", "ab" * 32)
 UNTRAINED = WeightsFacts("untrained", None, "seed 0")
@@ -31,8 +31,7 @@ def make_maps(
     maps = np.asarray(maps, np.float32)[np.newaxis]
     card = ModelCard(
         submodel=SubModel(("block1_conv1",), Activation(activation)),
-        format=Format.ONNX,
-        precision=Precision.FP32,
+        options=ExportOptions(),
         weights=weights,
         inputs=(TensorSpec("image", "uint8", (None, 224, 224, 3), "NHWC"),),
         outputs=(TensorSpec("block1_conv1", "float32", (None, *maps.shape[1:]), "NCHW"),),

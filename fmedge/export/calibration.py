@@ -1,0 +1,106 @@
+"""The photos that int8's ranges are taken from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import Artifact
+from fmedge.errors import ImageError, LimitExceeded, UsageError
+from fmedge.export.network import Images
+from fmedge.image import load_photo
+from fmedge.vgg16 import INPUT_SIZE
+
+Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
+"""Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
+no engine."""
+
+SUGGESTED = 64
+"""Photos suggested for calibration."""
+FEW = 16
+"""Below this the ranges are a matter of luck: a warning."""
+FEWEST = 4
+"""Below this there is no calibration."""
+
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Photos, decoded anew at every pass: memory does not grow with their number.
+
+    Attributes:
+        photos: The files, each known to decode.
+        sha256: Hash of their contents, in order.
+        runner: Runs the models that calibration goes through.
+        progress: Told what is being done, how much of it is done, and how much there is.
+    """
+
+    photos: tuple[Path, ...]
+    sha256: str
+    runner: Runner
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None
+
+    def images(self, size: tuple[int, int] | None = None) -> Iterator[npt.NDArray[np.uint8]]:
+        """Yield the photos one by one through the preprocessing of ``run``: uint8, (height, width, 3), RGB."""
+        for path in self.photos:
+            yield load_photo(path, size or INPUT_SIZE).pixels
+
+    def some(self, count: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """A few of them as one batch, repeated where there are too few: uint8, (count, height, width, 3)."""
+        chosen = [self.photos[index % len(self.photos)] for index in range(count)]
+        return np.stack([load_photo(path, size).pixels for path in chosen])
+
+    def describe(self) -> str:
+        """In words, for the card."""
+        return f"{len(self.photos)} photos, sha256 {self.sha256[:16]}"
+
+
+def read_calibration(
+    folder: Path,
+    runner: Runner,
+    *,
+    warn: Callable[[str], None] = print,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Calibration:
+    """Look through a folder of photos.
+
+    Args:
+        folder: Its JPEG, PNG, WebP and BMP files are taken, by name; folders in it are not.
+        runner: Runs models.
+        warn: Told of files that are skipped, and of a number too small.
+        progress: Told how the calibration gets on.
+
+    Raises:
+        UsageError: There is no such folder, or it holds fewer than :data:`FEWEST` usable photos.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"No calibration folder '{folder}'. Give a folder of photos, {SUGGESTED} or more.")
+    candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    good = list(_usable(candidates, warn))
+    if len(good) < FEWEST:
+        raise UsageError(
+            f"'{folder}' holds {len(good)} usable photos. Allowed: {FEWEST} or more; suggested: {SUGGESTED}. Add some."
+        )
+    if len(good) < FEW:
+        warn(f"Only {len(good)} photos to calibrate with: the ranges are a matter of luck. Suggested: {SUGGESTED}.")
+    digest = hashlib.sha256()
+    for path in good:
+        digest.update(path.read_bytes())
+    found = Calibration(tuple(good), digest.hexdigest(), runner)
+    return found if progress is None else replace(found, progress=progress)
+
+
+def _usable(paths: Sequence[Path], warn: Callable[[str], None]) -> Iterator[Path]:
+    for path in paths:
+        try:
+            load_photo(path, INPUT_SIZE)
+        except (ImageError, LimitExceeded) as error:
+            warn(f"Skipped: {error}")
+        else:
+            yield path

@@ -1,0 +1,42 @@
+"""The only place that imports Keras, on TensorFlow."""
+# pyright: reportMissingTypeStubs=false, reportMissingModuleSource=false, reportMissingImports=false
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.quiet import quietly
+
+try:
+    with quietly():
+        import keras as _keras
+except ImportError as error:
+    raise BackendUnavailable("keras is not installed. Install it: pip install 'fmedge[export]'.") from error
+
+keras: Any = _keras
+"""Keras; untyped, since it brings no types for most of what it has."""
+
+Model = Any
+"""A ``keras.Model``."""
+
+Layer = Any
+"""A layer, or an operation such as ``keras.ops.relu`` makes."""
+
+Call = Any
+"""Keras' record of a call of a layer: its ``Node``."""
+
+if keras.backend.backend() != "tensorflow":
+    raise UsageError(
+        f"Keras runs on {keras.backend.backend()} here; the converters take tensorflow alone. "
+        "Set KERAS_BACKEND=tensorflow."
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """The line of a Keras error that says what is wrong, without colours, ended by a full stop."""
+    plain = re.sub(r"\x1b\[\d*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    own = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received", "in user"))]
+    return (own[0][:160] if own else type(error).__name__).rstrip(". ") + "."

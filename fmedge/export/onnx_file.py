@@ -1,0 +1,77 @@
+"""What every ONNX file of ours has: declared shapes, declared layout, the card's facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from fmedge.artifact import ModelCard, TensorSpec
+
+METADATA_KEY = "fmedge_card"
+"""Entry of the file's ``metadata_props`` that holds the card's facts as JSON."""
+
+OPSET = 17
+IR_VERSION = 8
+"""Opset and file version of ONNX 1.12 (2022): old enough for the engines on long-lived boards."""
+
+_OPEN = {"N": "batch", "H": "height", "W": "width"}
+
+
+def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """An input or output as ONNX declares it; open extents get the names batch, height and width.
+
+    An output's open height and width differ from the input's, so theirs carry the output's name too.
+    """
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    shape: list[int | str] = []
+    for axis, extent in zip(spec.layout, spec.shape, strict=True):
+        name = _OPEN.get(axis, axis)
+        own = name if spec.name == "image" or axis == "N" else f"{spec.name}_{name}"
+        shape.append(own if extent is None else extent)
+    return helper.make_tensor_value_info(spec.name, dtype, shape)
+
+
+def output_transposes(nodes: Sequence[onnx.NodeProto], card: ModelCard) -> list[onnx.NodeProto]:
+    """Where the card declares NHWC: rename the taps' tensors in the nodes, and return the Transposes to their names."""
+    if card.options.layout == "NCHW":
+        return []
+    inner = {name: f"{name}_nchw" for name in card.submodel.taps}
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [inner.get(name, name) for name in names]
+    return [
+        helper.make_node("Transpose", [source], [name], f"{name}_nhwc", perm=[0, 2, 3, 1])
+        for name, source in inner.items()
+    ]
+
+
+def make_model(
+    card: ModelCard, nodes: Sequence[onnx.NodeProto], initializers: Sequence[TensorProto]
+) -> onnx.ModelProto:
+    """A model with the card's inputs and outputs, not yet checked, without the card's facts."""
+    graph = helper.make_graph(
+        nodes,
+        f"{card.submodel.source}_{card.submodel.label}",
+        [value_info(spec) for spec in card.inputs],
+        [value_info(spec) for spec in card.outputs],
+        initializers,
+    )
+    return helper.make_model(
+        graph,
+        producer_name="fmedge",
+        producer_version=card.tools["fmedge"],
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+
+
+def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
+    """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(card.facts()), sort_keys=True)})
+    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
+    return model.SerializeToString(deterministic=True)

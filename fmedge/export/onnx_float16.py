@@ -1,0 +1,58 @@
+"""float32 to float16, as a pass over an ONNX model."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fmedge.errors import ParityError, UsageError
+from fmedge.export.exporter import LARGEST_HALF
+
+RECIPE = {
+    "weights": "float16",
+    "arithmetic": "float16 from the first convolution on; an engine without float16 kernels, such as ONNX Runtime on "
+    "the CPU, computes in float32",
+    "preprocessing and outputs": "float32",
+}
+
+
+def to_float16(model: onnx.ModelProto) -> None:
+    """Turn everything from the first convolution on into float16, in place; inputs and outputs stay as declared.
+
+    Args:
+        model: Float32 throughout; its first Conv reads the preprocessed image.
+
+    Raises:
+        ParityError: A weight is too large for float16.
+        UsageError: It has no Conv.
+    """
+    graph = model.graph
+    first = next((index for index, node in enumerate(graph.node) if node.op_type == "Conv"), None)
+    if first is None:
+        raise UsageError("There is no convolution to compute in float16. Use --precision fp32.")
+    entry = graph.node[first].input[0]
+    _convert_weights(graph, first)
+    for node in graph.node[first:]:
+        node.input[:] = ["image_half" if name == entry else name for name in node.input]
+    graph.node.insert(first, helper.make_node("Cast", [entry], ["image_half"], "image_half", to=TensorProto.FLOAT16))
+    for output in graph.output:
+        inner = f"{output.name}_half"
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [inner if name == output.name else name for name in names]
+        graph.node.append(
+            helper.make_node("Cast", [inner], [output.name], f"{output.name}_float", to=TensorProto.FLOAT)
+        )
+
+
+def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
+    used = {name for node in graph.node[first:] for name in node.input}
+    for tensor in graph.initializer:
+        if tensor.name in used and tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor)
+            if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+                raise ParityError(
+                    f"'{tensor.name}' holds values beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
+                )
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))

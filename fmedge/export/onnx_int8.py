@@ -1,0 +1,158 @@
+"""int8 ONNX straight from a plan: Pad, QLinearConv, MaxPool on bytes, DequantizeLinear per channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fmedge.artifact import ModelCard
+from fmedge.export.calibration import Calibration
+from fmedge.export.exporter import Built
+from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean
+from fmedge.export.int8_recipe import make_plan, pool_behind, reached, recipe
+from fmedge.export.network import StockNetwork
+from fmedge.export.onnx_file import finish, make_model, output_transposes
+from fmedge.submodel import Activation
+
+_WINDOW = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
+_MIDDLE = 128
+"""Zero point of values before ReLU."""
+
+
+def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration) -> Built:
+    """Build the model that a card describes, its ranges and rounding taken from the photos.
+
+    Args:
+        card: What to build; only its facts are used.
+        network: Kernel and bias of every convolution up to the deepest tap.
+        calibration: The photos.
+
+    Returns:
+        The file's content and the finished card; the same card, weights and photos give the same bytes on one machine.
+    """
+    plan = make_plan(card, network, calibration)
+    card = replace(
+        card, tools={**card.tools, "onnx": onnx.__version__}, recipe=recipe(card, calibration, "per channel")
+    )
+    return Built(finish(plan_model(plan, card, network), card), card)
+
+
+def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
+    """The model of a plan, which may be longer than the taps need; without the card's facts."""
+    graph = _Graph()
+    codes, step = _image(graph, card), np.ones(4)
+    deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))
+    for conv in plan[: deepest + 1]:
+        last = conv is plan[deepest]
+        if last and card.options.float_tap:
+            _float_tap(graph, conv.layer, codes, step, card, network)
+            break
+        tapped = conv.layer in card.submodel.taps
+        raw = tapped and card.submodel.activation is Activation.NONE
+        if raw:  # a raw tap on the way costs a second convolution over the same weights
+            scale, zero, bias = conv.raw_output()
+            middle = graph.constant("middle", _MIDDLE, np.uint8)
+            inner = graph.convolve(conv, codes, f"{conv.layer}_raw", scale, bias, middle)
+            graph.dequantize(inner, conv.layer, scale, zero)
+        if not raw or not last:
+            name, step = f"{conv.layer}_codes", conv.step
+            codes = graph.convolve(conv, codes, name, step, conv.bias, graph.constant("zero", 0, np.uint8))
+            if tapped and not raw:
+                graph.dequantize(codes, conv.layer, step, np.zeros(len(step)))
+        codes = _pool(graph, conv.layer, codes, step, card)
+    nodes = [*graph.nodes, *output_transposes(graph.nodes, card)]
+    return make_model(card, nodes, list(graph.tensors.values()))
+
+
+@dataclass(slots=True)
+class _Graph:
+    """Nodes and constants under construction."""
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list[onnx.NodeProto])
+    tensors: dict[str, TensorProto] = field(default_factory=dict[str, TensorProto])
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
+        array = np.asarray(value, dtype=dtype)
+        self.tensors.setdefault(name, numpy_helper.from_array(array.copy(order="C"), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:  # noqa: ANN401 - as helper.make_node takes them
+        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        return output
+
+    def dequantize(self, codes: str, output: str, step: npt.NDArray[np.float64], zero: npt.NDArray[np.float64]) -> str:
+        scale = self.constant(f"{output}_step", step, np.float32)
+        return self.node(
+            "DequantizeLinear", [codes, scale, self.constant(f"{output}_zero", zero, np.uint8)], output, axis=1
+        )
+
+    def convolve(
+        self,
+        conv: QuantizedConv,
+        codes: str,
+        output: str,
+        step: npt.NDArray[np.float64],
+        bias: npt.NDArray[np.float64],
+        zero: str,
+    ) -> str:
+        """A convolution whose output channel k is stored in steps of ``step[k]``: its weight scale says unit / step."""
+        one = self.constant("one", 1, np.float32)
+        inputs = [
+            codes,
+            one,
+            self.constant("zero", 0, np.uint8),
+            self.constant(f"{conv.layer}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8),
+            self.constant(f"{output}_scale", conv.unit / step, np.float32),
+            # a zero of its own: ONNX Runtime's session.x64quantprecision fails on one that convolutions share
+            self.constant(f"{output}_weight_zero", 0, np.int8),
+            one,
+            zero,
+            self.constant(f"{output}_bias", bias, np.int32),
+        ]
+        return self.node("QLinearConv", inputs, output, **_WINDOW)
+
+
+def _image(graph: _Graph, card: ModelCard) -> str:
+    """Four channels of bytes, channels first.
+
+    The constant comes before the Transpose, so that ONNX Runtime, which convolves with channels last, cancels it.
+    """
+    image = card.inputs[0].name
+    if card.options.input_dtype == "float32":
+        one, zero = graph.constant("one", 1, np.float32), graph.constant("zero", 0, np.uint8)
+        image = graph.node("QuantizeLinear", [image, one, zero], "image_bytes")
+    pads = graph.constant("pads", [0, 0, 0, 0, 0, 0, 0, 1], np.int64)
+    padded = graph.node("Pad", [image, pads, graph.constant("constant", CONSTANT, np.uint8)], "image_constant")
+    return graph.node("Transpose", [padded], "image_nchw", perm=[0, 3, 1, 2])
+
+
+def _pool(graph: _Graph, layer: str, codes: str, step: npt.NDArray[np.float64], card: ModelCard) -> str:
+    pool = pool_behind(layer)
+    if pool is None:
+        return codes
+    codes = graph.node("MaxPool", [codes], f"{pool}_codes", kernel_shape=[2, 2], strides=[2, 2])
+    if pool in card.submodel.taps:
+        graph.dequantize(codes, pool, step, np.zeros(len(step)))
+    return codes
+
+
+def _float_tap(
+    graph: _Graph, layer: str, codes: str, step: npt.NDArray[np.float64], card: ModelCard, network: StockNetwork
+) -> None:
+    """The last convolution in float32, on the codes' real values."""
+    kernel, bias = network.weights[layer]
+    full = with_mean(kernel) if len(step) == len(kernel[0, 0]) + 1 else kernel
+    inputs = [
+        graph.dequantize(codes, f"{layer}_input", step, np.zeros(len(step))),
+        graph.constant(f"{layer}_kernel", full.transpose(3, 2, 0, 1), np.float32),
+        graph.constant(f"{layer}_bias", bias, np.float32),
+    ]
+    raw = card.submodel.activation is Activation.NONE
+    output = graph.node("Conv", inputs, layer if raw else f"{layer}_conv", **_WINDOW)
+    if not raw:
+        graph.node("Relu", [output], layer)

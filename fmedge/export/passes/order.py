@@ -1,0 +1,36 @@
+"""One order of nodes for one graph, whatever order tf2onnx wrote them in."""
+
+from __future__ import annotations
+
+import onnx
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Order the nodes by the outputs that need them, makers first; the outputs' own Transposes come last.
+
+    Nodes and initializers that no output needs are removed.
+    """
+    maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    outputs = [output.name for output in graph.output]
+    order: dict[int, None] = {}
+    stack = [maker[name] for name in reversed(outputs)]
+    while stack:
+        index = stack[-1]
+        waiting = [maker[name] for name in graph.node[index].input if name in maker and maker[name] not in order]
+        if waiting and index not in order:
+            stack.extend(reversed(waiting))
+        else:
+            order.setdefault(stack.pop(), None)
+    nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
+    nodes.sort(key=lambda node: node.op_type == "Transpose" and node.output[0] in outputs)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _sort_initializers(graph)
+
+
+def _sort_initializers(graph: onnx.GraphProto) -> None:
+    by_name = {tensor.name: tensor for tensor in graph.initializer}
+    used = dict.fromkeys(name for node in graph.node for name in node.input if name in by_name)
+    kept = [onnx.TensorProto.FromString(by_name[name].SerializeToString()) for name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

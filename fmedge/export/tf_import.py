@@ -1,0 +1,31 @@
+"""The only place that imports TensorFlow: without its chatter, and with a clear word where it is missing."""
+# pyright: reportMissingTypeStubs=false, reportMissingModuleSource=false, reportMissingImports=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from fmedge.errors import BackendUnavailable
+from fmedge.quiet import quietly
+
+try:
+    with quietly():
+        import tensorflow
+        from tensorflow.lite.python import schema_py_generated
+        from tensorflow.lite.python.convert_phase import ConverterError
+except ImportError as error:
+    raise BackendUnavailable("tensorflow is not installed. Install it: pip install 'fmedge[export]'.") from error
+
+__all__ = ["ConverterError", "Function", "Tensor", "schema", "tf"]
+
+tf: Any = tensorflow
+"""TensorFlow; untyped, since it brings no types for most of what it has."""
+
+schema: Any = schema_py_generated
+"""Classes for the tables of a TFLite file."""
+
+Tensor = Any
+"""A TensorFlow tensor, with values or being traced."""
+
+Function = Any
+"""A concrete function of TensorFlow's."""

@@ -1,0 +1,292 @@
+"""Which artifact is meant, and finding, making and checking it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import Artifact, ModelCard, read_artifact
+from fmedge.errors import ArtifactError, UsageError
+from fmedge.files import create_folder, require_writable
+from fmedge.parity import Parity
+from fmedge.submodel import (
+    KERAS,
+    VGG16,
+    Activation,
+    ExportOptions,
+    Precision,
+    SubModel,
+    artifact_name,
+    find_activation,
+    own_converter,
+    require_channel,
+)
+from fmedge.vgg16 import find_layer
+from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
+
+if TYPE_CHECKING:
+    from fmedge.download import Progress
+    from fmedge.export import Network
+    from fmedge.export.keras_import import Model
+
+DEFAULT_LAYER = "block1_conv1"
+
+
+def models_folder(folder: Path | str | None = None) -> Path:
+    """Where artifacts are: the argument, else ``FMEDGE_MODELS``, else ``models`` in the current folder."""
+    return Path(folder or os.environ.get("FMEDGE_MODELS") or "models")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRequest:
+    """What an artifact has to be to be taken.
+
+    Attributes:
+        submodel: What is cut.
+        weights: The weights it holds; for a Keras model of the user's own, that file.
+        folder: Where it is, or will be.
+        options: In which form.
+    """
+
+    submodel: SubModel
+    weights: WeightsChoice
+    folder: Path
+    options: ExportOptions = field(default_factory=ExportOptions)
+
+    @property
+    def path(self) -> Path:
+        """Name of the model file: short for the default choices, one token more for every other."""
+        return self.folder / artifact_name(self.submodel, self.options, self.weights.token)
+
+    def accepts(self, card: ModelCard) -> bool:
+        """Whether a model with that card is the one asked for."""
+        asked, found = self.submodel, card.submodel
+        same_cut = (
+            set(asked.taps) == set(found.taps)  # their order in a Keras model is known only once it is loaded
+            and (asked.activation, asked.source) == (found.activation, found.source)
+        )
+        return same_cut and card.options == self.options and self.weights.matches(card.weights)
+
+
+def request_artifact(
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    channel: int | None = None,
+    weights: str | None = None,
+    keras: Path | str | None = None,
+    models: Path | str | None = None,
+    options: ExportOptions | None = None,
+) -> ArtifactRequest:
+    """Say which artifact is meant, in plain words.
+
+    Args:
+        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        channel: A channel that will be looked at; checked here, before any work.
+        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
+        keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16.
+        models: Folder of the artifacts; None as in :func:`models_folder`.
+        options: In which form; None takes the defaults.
+
+    Raises:
+        UsageError: The layer or the channel does not exist, or the layer has no ReLU to leave out.
+        WeightsError: The weights or model file does not exist.
+    """
+    options = _spelled_short(options or ExportOptions(), KERAS if keras is not None else VGG16)
+    taps = tuple((layer or DEFAULT_LAYER).split("+"))
+    chosen = find_activation(activation or Activation.RELU)
+    if keras is not None:
+        if weights is not None:
+            raise UsageError("--keras brings its own weights. Leave --weights out.")
+        submodel = SubModel(taps, chosen, KERAS)
+        return ArtifactRequest(submodel, choose_keras_file(Path(keras)), models_folder(models), options)
+    submodel = SubModel(taps, chosen)
+    if channel is not None:
+        require_channel(submodel.deepest, find_layer(submodel.deepest).channels, channel)
+    return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
+
+
+def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
+    """The same options with a default that was spelled out left open: both are one artifact."""
+    own = own_converter(source, options.format, options.precision)
+    return replace(options, converter=None) if options.converter is own else options
+
+
+def find_artifact(request: ArtifactRequest) -> Artifact | None:
+    """Read the artifact if it is there, whole, and the one asked for; None otherwise."""
+    try:
+        artifact = read_artifact(request.path)
+    except ArtifactError:
+        return None
+    return artifact if request.accepts(artifact.card) else None
+
+
+def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
+    """Check, before any work, that an artifact can be exported as asked.
+
+    Raises:
+        UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
+    """
+    from fmedge.export import require_options
+
+    require_options(request.submodel, request.options)
+    if request.options.precision is Precision.INT8 and calibration is None:
+        raise UsageError("int8 needs photos to take its ranges from. Add --calibration DIR, 64 photos suggested.")
+
+
+def create_artifact(
+    request: ArtifactRequest,
+    *,
+    network: Network | None = None,
+    calibration: Path | None = None,
+    verify: bool = True,
+    offline: bool = False,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] = print,
+) -> Artifact:
+    """Export the artifact, in place of a former one.
+
+    Args:
+        request: Which artifact.
+        network: What to cut, where it is loaded already.
+        calibration: Folder of photos; int8 needs one, and the parity check runs on it.
+        verify: Hold the model against a reference before it is written.
+        offline: Never touch the network.
+        progress: Told how a download of the weights, or the calibration, gets on.
+        warn: Told what is worth knowing and no error.
+
+    Raises:
+        UsageError: The options contradict each other, or the calibration folder is of no use.
+        WeightsError: The weights are missing, damaged or incomplete.
+        ParityError: The model does not compute what its weights say; nothing is written.
+        BackendUnavailable: There is no engine to verify with, or no converter.
+        WriteError: It cannot be written.
+    """
+    from fmedge.export import build_artifact, read_calibration  # not needed where the artifact exists
+
+    require_request(request, calibration)
+    create_folder(request.path.parent)
+    require_writable(request.path)
+    photos = None
+    if calibration is not None:
+        photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)
+    return build_artifact(
+        request.submodel,
+        network or _load_network(request, offline, progress),
+        request.path,
+        options=request.options,
+        calibration=photos,
+        runner=run_batches if verify else None,
+    )
+
+
+def _load_network(request: ArtifactRequest, offline: bool, progress: Progress | None) -> Network:
+    from fmedge.export import StockNetwork
+
+    if request.submodel.source == KERAS:
+        from fmedge.export.keras_network import load_keras_network
+
+        return load_keras_network(request.weights, request.options.preprocessing)
+    arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
+    return StockNetwork(arrays, facts)
+
+
+def verify_artifact(
+    path: Path,
+    *,
+    weights: str | None = None,
+    keras: Path | None = None,
+    calibration: Path | None = None,
+    warn: Callable[[str], None] = print,
+) -> tuple[Artifact, Parity]:
+    """Repeat the parity check of an artifact, and compare its file's hash with the card's.
+
+    Args:
+        path: The model file.
+        weights: As in :func:`request_artifact`; None takes those the card names, where they can be had offline.
+        keras: The Keras model it was made from.
+        calibration: Folder of photos to run it on.
+        warn: Told what is worth knowing and no error.
+
+    Returns:
+        The artifact and its agreement with the reference, which may be below the gate.
+
+    Raises:
+        ArtifactError: The file or its card is missing or damaged, or was made from other weights.
+        WeightsError: The weights cannot be had.
+    """
+    from fmedge.export import check, read_calibration
+
+    artifact = read_artifact(path)
+    card = artifact.card
+    wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
+    choice = choose_keras_file(keras) if keras else choose_weights(wish)
+    if not choice.matches(card.weights):
+        raise ArtifactError(
+            f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
+        )
+    request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
+    photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
+    return artifact, check(artifact, _load_network(request, True, None), run_batches, photos)
+
+
+def export_submodel(
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    weights: str | None = None,
+    keras: Path | str | Model | None = None,
+    models: Path | str | None = None,
+    options: ExportOptions | None = None,
+    calibration: Path | None = None,
+    verify: bool = True,
+    offline: bool = False,
+) -> Artifact:
+    """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
+
+    Args:
+        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
+        keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
+            ``keras.Model`` object.
+        models: Folder to write to; None asks ``FMEDGE_MODELS``, then ``models``.
+        options: In which form; None takes the defaults.
+        calibration: Folder of photos; int8 needs one.
+        verify: Hold the model against a reference before it is written.
+        offline: Never touch the network.
+
+    Returns:
+        The artifact as written.
+
+    Raises:
+        FmedgeError: See :func:`request_artifact` and :func:`create_artifact`.
+    """
+    if keras is None or isinstance(keras, (str, Path)):
+        request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
+        return create_artifact(request, calibration=calibration, verify=verify, offline=offline)
+    from fmedge.export.keras_network import network_of_model
+
+    options = options or ExportOptions()
+    network = network_of_model(keras, options.preprocessing)
+    submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
+    request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
+    return create_artifact(request, network=network, calibration=calibration, verify=verify)
+
+
+def run_batches(
+    artifact: Artifact, batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]]
+) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
+    """Run a model on one batch of images after the other, on the first engine that takes its format."""
+    from fmedge.runtime import open_session
+
+    with open_session(artifact, spinning=False) as session:
+        for images in batches:
+            yield session.run(images)

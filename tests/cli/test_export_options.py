@@ -1,0 +1,120 @@
+"""``fmedge export`` with everything that is not the default, ``fmedge verify``, and running what they wrote."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmedge.cli import main
+from fmedge.provision import request_artifact
+from fmedge.submodel import Converter, ExportOptions, Format
+
+
+@pytest.fixture
+def fmedge(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FMEDGE_WEIGHTS", "untrained")
+
+    def run(*words, code=0):
+        assert main(list(map(str, words))) == code
+        return capsys.readouterr()
+
+    return run
+
+
+def test_commas_make_an_artifact_each_and_pluses_one_of_several_taps(fmedge, tmp_path):
+    fmedge("export", "--layer", "block1_conv1,block1_conv1+block1_pool", "--precision", "fp32,fp16")
+    names = {path.name for path in (tmp_path / "models").glob("*.onnx")}
+    assert names == {
+        f"{label}.relu.{precision}.untrained.onnx"
+        for label in ("block1_conv1", "block1_conv1+block1_pool")
+        for precision in ("fp32", "fp16")
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "shape"),
+    [
+        (["--size", "48x32", "--batch", "2"], "48x32.b2", (64, 48, 32)),
+        (["--size", "dynamic", "--output-layout", "nhwc"], "dynamic.nhwc", (64, 224, 224)),
+        (["--input", "float32", "--size", "64"], "float32in.64x64", (64, 64, 64)),
+        (["--precision", "fp16", "--output-layout", "nchw", "--converter", "direct"], "", (64, 224, 224)),
+    ],
+)
+def test_options_add_their_words_and_the_model_runs(fmedge, tmp_path, picture, options, name, shape):
+    out = fmedge("export", *options, "--activation", "none").out.strip()
+    precision = "fp16" if "fp16" in options else "fp32"
+    assert out.endswith(".".join(filter(None, [f"block1_conv1.none.{precision}.untrained", name, "onnx"])))
+    fmedge("run", picture, "--model", out, "--save-maps", "maps.npz")
+    with np.load("maps.npz") as archive:
+        assert archive["maps"].shape == shape
+        assert archive["maps"].min() < 0
+
+
+def test_default_choices_spelled_out_keep_the_short_name(fmedge):
+    spelled = ExportOptions(converter=Converter.DIRECT, output_layout="NCHW")
+    assert request_artifact(options=spelled, models="m").path.name == "block1_conv1.relu.fp32.untrained.onnx"
+    tflite = ExportOptions(format=Format.TFLITE, converter=Converter.TENSORFLOW, output_layout="NHWC")
+    assert request_artifact(options=tflite, models="m").path.name == "block1_conv1.relu.fp32.untrained.tflite"
+
+
+def test_photo_at_its_own_size(fmedge, tmp_path):
+    Image.fromarray(np.zeros((60, 90, 3), np.uint8)).save(tmp_path / "wide.png")
+    words = ["run", "wide.png", "--layer", "block1_pool", "--resize", "none", "--save-maps", "maps.npz"]
+    fmedge(*words, "--size", "dynamic")
+    with np.load("maps.npz") as archive:
+        assert archive["maps"].shape == (64, 30, 45)
+    refused = fmedge(*words, code=2).err
+    assert "is 60 x 90, the model takes 224 x 224" in refused
+
+
+def test_dry_run_writes_nothing(fmedge, tmp_path):
+    shown = fmedge("export", "--layer", "block5_conv3", "--dry-run").out
+    assert "14,714,688" in shown
+    (plan,) = json.loads(fmedge("export", "--layer", "block3_conv3", "--dry-run", "--json", "--size", "64").out)
+    assert plan["outputs"] == {"block3_conv3": [256, 16, 16]}
+    assert plan["receptive_field"] == 40
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_dry_run_tells_the_size(fmedge, tmp_path, photos_folder, precision):
+    words = ["export", "--layer", "block3_conv1", "--precision", precision, "--calibration", photos_folder]
+    (plan,) = json.loads(fmedge(*words, "--dry-run", "--json").out)
+    size = json.loads(fmedge(*words, "--json", "--no-verify").out.partition("\n")[2])[0]["size_bytes"]
+    assert plan["size_bytes"] == pytest.approx(size, rel=0.03)
+
+
+def test_verify_repeats_the_check(fmedge, tmp_path):
+    model = fmedge("export", "--layer", "block1_pool").out.strip()
+    result = json.loads(fmedge("verify", model, "--json").out)
+    assert result["passed"]
+    assert result["parity"]["snr_db"] > 110
+    content = bytearray((tmp_path / model).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / model).write_bytes(content)
+    assert "hash differs" in fmedge("verify", model, code=4).err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "big"], "not a size"),
+        (["--size", "8", "--layer", "block5_conv1"], "too small for block5_conv1. Allowed: 16 or more"),
+        (["--batch", "0"], "at least 1"),
+        (["--batch", "many"], "not a number of images"),
+        (["--format", "onnxx"], "Closest: 'onnx'"),
+        (["--precision", "fp8"], "Allowed: fp32, fp16, int8"),
+        (["--precision", "int8"], "Add --calibration"),
+        (["--tap", "float"], "belong to --precision int8"),
+        (["--layer", "block1_conv1,block1_conv9"], "Unknown layer 'block1_conv9'"),
+        (["--format", "tflite", "--converter", "direct"], "Nearest: --format"),
+        (["--keras", "gone.keras"], "No weights file"),
+    ],
+)
+def test_impossible_choices_are_one_line_before_any_work(fmedge, tmp_path, words, message):
+    shown = fmedge("export", *words, code=4 if "gone.keras" in words else 2)
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

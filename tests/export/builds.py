@@ -1,0 +1,81 @@
+"""What the tests of the exporters share."""
+
+import hashlib
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from conftest import ROOT
+
+from fmedge.artifact import Artifact
+from fmedge.export.exporter import check, describe, find_exporter
+from fmedge.provision import run_batches
+from fmedge.submodel import Activation, ExportOptions, SubModel
+from fmedge.vgg16 import VGG16_LAYERS
+
+ALL_CASES = [
+    (spec.name, activation)
+    for spec in VGG16_LAYERS
+    for activation in (("relu", "none") if spec.kind == "conv" else ("relu",))
+]
+"""Every layer with every activation it has."""
+
+FEW_CASES = [
+    ("block1_conv1", "relu"),
+    ("block1_conv1", "none"),
+    ("block1_conv1+block1_pool", "relu"),
+    ("block1_conv2+block2_conv1", "none"),
+]
+
+
+def build(module, network, layers, activation="relu", calibration=None, **options):
+    """An artifact that was built and not written."""
+    submodel = network.ordered(SubModel(tuple(layers.split("+")), Activation(activation), source(network)))
+    built = module.build_model(describe(submodel, network, ExportOptions(**options)), network, calibration)
+    return Artifact(Path(f"{layers}.{built.card.format}"), built.card, built.model)
+
+
+def build_with(network, calibration, layers, activation="relu", **options):
+    """An artifact that was built by the exporter that the options ask for, and not written."""
+    exporter = find_exporter(source(network), ExportOptions(**options))
+    return build(importlib.import_module(exporter.module), network, layers, activation, calibration, **options)
+
+
+def source(network):
+    return "keras" if network.facts.kind == "keras" else "vgg16"
+
+
+def require_parity(artifact, network, calibration=None):
+    parity = check(artifact, network, run_batches, calibration)
+    assert parity.passed, parity.describe()
+    return parity
+
+
+def hash_in_another_process(module, layers, options):
+    """SHA-256 of the model of stock layers with untrained weights, built in a fresh interpreter."""
+    script = (
+        "import hashlib,sys\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests' / 'export')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "import builds\n"
+        "from fmedge.submodel import *\n"
+        "from fmedge.export import StockNetwork\n"
+        "from fmedge.weights import UNTRAINED, load_weights\n"
+        f"from fmedge.export import {module.__name__.rpartition('.')[2]} as module\n"
+        "network = StockNetwork(*load_weights(UNTRAINED, 'block2_pool'))\n"
+        f"print(hashlib.sha256(builds.build(module, network, {layers!r}, **{options}).model).hexdigest())"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stderr == ""
+    return run.stdout.strip()
+
+
+def sqnr_db(found, true):
+    """Signal over quantisation noise of a whole tensor, in dB."""
+    noise = np.square(found.astype(float) - true).sum()
+    return 10 * np.log10(np.square(true.astype(float)).sum() / noise)
+
+
+def sha256(artifact):
+    return hashlib.sha256(artifact.model).hexdigest()
