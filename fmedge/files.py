@@ -11,6 +11,11 @@ from typing import IO
 
 from fmedge.errors import ArtifactError, UsageError, WriteError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 
 def require_writable(path: Path) -> None:
     """Check, before work is spent, that a file can be written at this path.
@@ -60,7 +65,8 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
     """Open a new temporary file beside ``path`` that takes its name when the block ends well.
 
     The content reaches the disk before the name does (fsync, rename, fsync of the folder), so after a
-    crash the name holds the old file or the new one. When the block raises, the temporary file is removed.
+    crash the name holds the old file or the new one. When the block raises, the temporary file is removed; one that
+    a killed process left goes when the same name is written again.
 
     Args:
         path: The final name; an existing file is replaced.
@@ -71,20 +77,56 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
     Raises:
         WriteError: The disk is full, the folder read-only, or the like.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     with write_error(path):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(temporary, flags, 0o666)
+        _sweep(path)
+        temporary, descriptor = _open_temporary(path)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(path)
+                temporary.replace(path)  # while the lock is held
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def _open_temporary(path: Path) -> tuple[Path, int]:
+    """A new file beside ``path``, locked for as long as it is open."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        descriptor = os.open(temporary, flags, 0o666)
+        if _lock(descriptor) and os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # another process swept it away before it was locked
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files of ``path`` that a killed process left: those that nobody holds locked."""
+    if fcntl is None:
+        return
+    for entry in path.parent.iterdir():
+        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp"):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if _lock(descriptor):
+                        entry.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file, where the system can (POSIX); False when another process has it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, *chunks: bytes) -> None:

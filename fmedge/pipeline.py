@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Literal
 
 import numpy as np
@@ -78,7 +79,7 @@ def run_artifact(
         loading = beside.submit(_load_for, artifact.card, image, resize)
         from fmedge.runtime import open_session  # takes 0.1 s: meanwhile the photo is decoded
 
-        with open_session(artifact, threads=threads) as session:
+        with open_session(artifact, threads=threads, spinning=False) as session:
             photo: Photo = loading.result()
             maps = session.run(_batch(artifact.card, photo))
     layer = artifact.card.submodel.deepest
@@ -146,13 +147,16 @@ def make_page(
     if channel is not None:
         require_channel(artifact.card.submodel.deepest, artifact.card.channels, channel)
     require_writable(page)
-    with ThreadPoolExecutor(1) as beside:
-        beside.submit(prepare_page)  # while the engine loads
-        maps = run_artifact(artifact, image, resize=resize, threads=threads)
-        if save_maps is not None:
-            maps.save(save_maps)
-        write_bytes(page, render_page(maps, channel=channel))
+    maps = run_artifact(artifact, image, resize=resize, threads=threads)
+    if save_maps is not None:
+        maps.save(save_maps)
+    write_bytes(page, render_page(maps, channel=channel))
     return maps
+
+
+def prepare_page_early() -> None:
+    """Begin to pack plotly.js for a page that will be made, in a thread: beside what has to come first."""
+    Thread(target=prepare_page, daemon=True).start()
 
 
 def page_name(image: Path, submodel: SubModel, channel: int | None = None) -> str:

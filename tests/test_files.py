@@ -79,3 +79,19 @@ def test_reading_is_bounded(tmp_path):
         read_bytes(path, 10)
     with pytest.raises(ArtifactError, match="Cannot read"):
         read_bytes(tmp_path / "none", 10)
+
+
+def test_eight_writers_at_once(tmp_path):
+    """None sweeps away what another is writing."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    contents = [bytes([number]) * 200_000 for number in range(8)]
+    with ProcessPoolExecutor(8) as pool:
+        list(pool.map(_write_often, [tmp_path / "a.bin"] * 8, contents))
+    assert (tmp_path / "a.bin").read_bytes() in contents
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def _write_often(path, content):
+    for _ in range(50):
+        write_bytes(path, content)

@@ -59,6 +59,7 @@ def run_command(
     require_output(output, ".html")
     require_output(save_maps, ".npz")
     require_image_file(image)
+    pipeline.prepare_page_early()
     if model is not None:
         artifact = read_artifact(model)
     else:
