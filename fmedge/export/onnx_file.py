@@ -73,5 +73,6 @@ def make_model(
 def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
     """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
     helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(card.facts()), sort_keys=True)})
-    onnx.checker.check_model(model)  # pyright: ignore[reportUnknownMemberType]
-    return model.SerializeToString(deterministic=True)
+    content = model.SerializeToString(deterministic=True)
+    onnx.checker.check_model(content)  # pyright: ignore[reportUnknownMemberType]
+    return content

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
-
 from conftest import ROOT
+
 from fmedge.artifact import read_artifact
 from fmedge.errors import ArtifactError
 
