@@ -7,7 +7,7 @@ import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
@@ -15,9 +15,7 @@ from urllib.parse import urlsplit
 
 from fmedge.errors import WeightsError
 from fmedge.files import create_folder, replacing
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is in all."""
+from fmedge.progress import Progress, no_progress
 
 ATTEMPTS = 3
 """Connections tried; each goes on where the one before was cut."""
@@ -41,7 +39,7 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Progress | None = None) -> None:
+def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Progress = no_progress) -> None:
     """Fetch a file, check it, and only then give it its name.
 
     A connection that is cut is taken up again where it ended. Nothing is left behind on failure.
@@ -51,7 +49,7 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
         target: Where it goes; the folder is created.
         md5: Hash it must have, hexadecimal.
         max_bytes: Most bytes that are accepted.
-        progress: Told how many bytes are there, and how many there will be.
+        progress: Told how much is there.
 
     Raises:
         WeightsError: It cannot be reached, is too large, or is another file than wanted.
@@ -71,8 +69,8 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
                             raise WeightsError(f"{host} sent more than the {max_bytes:,} bytes expected.")
                         digest.update(chunk)
                         stream.write(chunk)
-                        if progress is not None:
-                            progress("download", received, max_bytes)
+                        words = f"download {received / 1e6:.1f} of {max_bytes / 1e6:.1f} MB"
+                        progress(words, received / max_bytes)
                 break
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
                 if isinstance(error, urllib.error.HTTPError):

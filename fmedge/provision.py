@@ -15,6 +15,7 @@ from fmedge.artifact import Artifact, ModelCard, read_artifact
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, require_writable
 from fmedge.parity import Parity
+from fmedge.progress import Progress, no_progress
 from fmedge.submodel import (
     KERAS,
     VGG16,
@@ -31,7 +32,6 @@ from fmedge.vgg16 import find_layer
 from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 
 if TYPE_CHECKING:
-    from fmedge.download import Progress
     from fmedge.export import Network
     from fmedge.export.keras_import import Model
 
@@ -148,7 +148,7 @@ def create_artifact(
     calibration: Path | None = None,
     verify: bool = True,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     warn: Callable[[str], None] = print,
 ) -> Artifact:
     """Export the artifact, in place of a former one.
@@ -187,7 +187,7 @@ def create_artifact(
     )
 
 
-def _load_network(request: ArtifactRequest, offline: bool, progress: Progress | None) -> Network:
+def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -> Network:
     from fmedge.export import StockNetwork
 
     if request.submodel.source == KERAS:
@@ -234,7 +234,7 @@ def verify_artifact(
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, None), run_batches, photos)
+    return artifact, check(artifact, _load_network(request, True, no_progress), run_batches, photos)
 
 
 def export_submodel(

@@ -8,17 +8,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.artifact import WeightsFacts
 from fmedge.errors import WeightsError
+from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LayerSpec, layers_through
-
-if TYPE_CHECKING:
-    from fmedge.download import Progress
 
 OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
@@ -97,7 +94,7 @@ def choose_keras_file(path: Path) -> WeightsChoice:
 
 
 def load_weights(
-    choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress | None = None
+    choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress = no_progress
 ) -> tuple[Weights, WeightsFacts]:
     """Read the weights of all convolutions up to a layer, fetching the official file if need be.
 
@@ -147,7 +144,7 @@ def _keras_folder() -> Path:
     return (Path(home) if home else Path.home() / ".keras") / "models"
 
 
-def _official_file(offline: bool, progress: Progress | None) -> Path:
+def _official_file(offline: bool, progress: Progress) -> Path:
     """The official file: from our cache, else from Keras' own, else from the network."""
     target = cache_folder() / OFFICIAL_NAME
     for path in (target, _keras_folder() / OFFICIAL_NAME):

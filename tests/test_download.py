@@ -10,6 +10,7 @@ import pytest
 from fmedge import download as module
 from fmedge.download import download
 from fmedge.errors import WeightsError
+from fmedge.progress import no_progress
 
 CONTENT = bytes(range(256)) * 4096
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -86,7 +87,7 @@ def server():
     thread.join()
 
 
-def fetch(server, path, target, progress=None):
+def fetch(server, path, target, progress=no_progress):
     url = f"http://127.0.0.1:{server.server_port}/{path}"
     download(url, target, md5=MD5, max_bytes=len(CONTENT), progress=progress)
 
@@ -94,9 +95,9 @@ def fetch(server, path, target, progress=None):
 @pytest.mark.parametrize("path", ["whole", "cut_once", "cut_once_without_ranges", "to_whole"])
 def test_file_arrives_whole(server, tmp_path, path):
     steps = []
-    fetch(server, path, tmp_path / "new" / "w.h5", lambda what, done, total: steps.append((done, total)))
+    fetch(server, path, tmp_path / "new" / "w.h5", lambda words, share: steps.append((words, share)))
     assert (tmp_path / "new" / "w.h5").read_bytes() == CONTENT
-    assert steps[-1] == (len(CONTENT), len(CONTENT))
+    assert steps[-1] == ("download 1.0 of 1.0 MB", 1.0)
     assert os.listdir(tmp_path / "new") == ["w.h5"]
 
 

@@ -23,6 +23,7 @@ LIGHT = {
     "fmedge.files",
     "fmedge.download",
     "fmedge.quiet",
+    "fmedge.progress",
 }
 """Modules that import nothing but the standard library."""
 

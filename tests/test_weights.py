@@ -8,6 +8,7 @@ import pytest
 from fmedge import weights
 from fmedge.artifact import WeightsFacts
 from fmedge.errors import WeightsError
+from fmedge.progress import no_progress
 
 
 def test_untrained_weights_are_seeded_he_normal():
@@ -65,12 +66,12 @@ def test_our_cache_comes_before_keras_and_damaged_files_are_passed_over(small_of
     for path in (ours, keras):
         path.parent.mkdir(parents=True)
         path.write_bytes(small_official)
-    assert weights._official_file(True, None) == ours
+    assert weights._official_file(True, no_progress) == ours
     ours.write_bytes(b"offic1al")
-    assert weights._official_file(True, None) == keras
+    assert weights._official_file(True, no_progress) == keras
     keras.unlink()
     with pytest.raises(WeightsError, match="--offline"):
-        weights._official_file(True, None)
+        weights._official_file(True, no_progress)
 
 
 def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):

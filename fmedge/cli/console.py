@@ -52,17 +52,15 @@ class ProgressLine:
         self._shown_at = 0.0
         self._tenths = -1
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show how much is done, in bytes."""
-        share = min(1.0, done / total) if total else 0.0
-        text = f"{what} {done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        finished = done >= total
+    def __call__(self, words: str, share: float) -> None:
+        """Show how much is done."""
+        finished = share >= 1
         if sys.stderr.isatty():
             if finished or time.monotonic() - self._shown_at >= self._PAUSE_S:
                 self._shown_at = time.monotonic()
                 bar = "#" * round(share * self._WIDTH)
                 end = "\n" if finished else ""
-                print(f"\r[{bar:<{self._WIDTH}}] {text}", end=end, file=sys.stderr, flush=True)
+                print(f"\r\x1b[K[{bar:<{self._WIDTH}}] {words}", end=end, file=sys.stderr, flush=True)
         elif int(share * 10) > self._tenths:
             self._tenths = int(share * 10)
-            say(text)
+            say(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from fmedge.artifact import Artifact
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.export.network import Images
 from fmedge.image import load_photo
+from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import INPUT_SIZE
 
 Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
@@ -38,13 +39,13 @@ class Calibration:
         photos: The files, each known to decode.
         sha256: Hash of their contents, in order.
         runner: Runs the models that calibration goes through.
-        progress: Told what is being done, how much of it is done, and how much there is.
+        progress: Told how the calibration gets on.
     """
 
     photos: tuple[Path, ...]
     sha256: str
     runner: Runner
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None
+    progress: Progress = no_progress
 
     def images(self, size: tuple[int, int] | None = None) -> Iterator[npt.NDArray[np.uint8]]:
         """Yield the photos one by one through the preprocessing of ``run``: uint8, (height, width, 3), RGB."""
@@ -66,7 +67,7 @@ def read_calibration(
     runner: Runner,
     *,
     warn: Callable[[str], None] = print,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Calibration:
     """Look through a folder of photos.
 
@@ -92,8 +93,7 @@ def read_calibration(
     digest = hashlib.sha256()
     for path in good:
         digest.update(path.read_bytes())
-    found = Calibration(tuple(good), digest.hexdigest(), runner)
-    return found if progress is None else replace(found, progress=progress)
+    return Calibration(tuple(good), digest.hexdigest(), runner, progress)
 
 
 def _usable(paths: Sequence[Path], warn: Callable[[str], None]) -> Iterator[Path]:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from fmedge.export.int8_ranges import Histogram, best_ranges, equalized
 from fmedge.export.int8_rounding import measure_moments, round_kernel
 from fmedge.image import MEAN_BGR
+from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LayerSpec
 from fmedge.weights import Weights
 
@@ -104,7 +105,7 @@ def plan_layers(
     engine: Engine,
     *,
     limit: int = EIGHT_BIT,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> list[QuantizedConv]:
     """Work out the integer form of every convolution among the layers.
 
@@ -115,7 +116,7 @@ def plan_layers(
         count: How many there are.
         engine: Runs models.
         limit: :data:`EIGHT_BIT` or :data:`SEVEN_BIT`.
-        progress: Told after each pass over the photos how many are done, of how many.
+        progress: Told after each pass over the photos.
     """
     convolutions = [spec for spec in layers if spec.kind == "conv"]
     histograms = {spec.name: Histogram(spec.channels) for spec in convolutions}
@@ -124,10 +125,11 @@ def plan_layers(
             histograms[name].add(values)
     plan: list[QuantizedConv] = []
     for number, spec in enumerate(convolutions, 1):
-        progress(number, len(convolutions) + 1)
+        passes = len(convolutions) + 1
+        progress(f"calibration, pass {number} of {passes} over {count} photos", number / passes)
         inputs = _layer_inputs(plan, spec, images, engine)
         plan.append(_quantize(spec, weights[spec.name][0], histograms[spec.name], inputs, count, plan, limit))
-    progress(len(convolutions) + 1, len(convolutions) + 1)
+    progress(f"calibration done: {count} photos", 1.0)
     return plan
 
 

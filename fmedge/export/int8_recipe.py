@@ -51,7 +51,7 @@ def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) 
         len(calibration.photos),
         engine,
         limit=SEVEN_BIT if card.options.seven_bit else EIGHT_BIT,
-        progress=lambda done, total: calibration.progress("calibration", done, total),
+        progress=calibration.progress,
     )
 
 
