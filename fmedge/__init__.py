@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fmedge.render import render_page as render_page
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
+    from fmedge.submodel import ExportOptions as ExportOptions
     from fmedge.submodel import SubModel as SubModel
     from fmedge.vgg16 import VGG16_LAYERS as VGG16_LAYERS
 
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "fmedge.artifact",
+    "ExportOptions": "fmedge.submodel",
     "FeatureMaps": "fmedge.feature_maps",
     "FmedgeError": "fmedge.errors",
     "ModelCard": "fmedge.artifact",
