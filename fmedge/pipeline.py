@@ -15,10 +15,11 @@ from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import require_writable, write_bytes
 from fmedge.image import Photo, Resize, load_photo
+from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.provision import create_artifact, find_artifact, request_artifact
 from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
-from fmedge.submodel import Activation, SubModel, require_channel
+from fmedge.submodel import VGG16, Activation, SubModel, require_channel
 from fmedge.vgg16 import INPUT_SIZE
 
 
@@ -81,6 +82,7 @@ def run_artifact(
 
         with open_session(artifact, threads=threads, spinning=False) as session:
             photo: Photo = loading.result()
+            _require_room(artifact.card, photo)
             maps = session.run(_batch(artifact.card, photo))
     layer = artifact.card.submodel.deepest
     provenance = Provenance(
@@ -107,6 +109,14 @@ def _load_for(card: ModelCard, image: Path, resize: Resize | Literal["none"]) ->
             f"'{image}' is {got}, the model takes {wanted}. Leave out --resize none, or export with --size dynamic."
         )
     return photo
+
+
+def _require_room(card: ModelCard, photo: Photo) -> None:
+    """Check that a photo of its own size can be run; a model's fixed size was checked when it was exported."""
+    if card.options.size is None and card.submodel.source == VGG16:
+        height, width = photo.pixels.shape[:2]
+        wanted = vgg16_bytes(card.submodel.deepest, card.options.batch or 1, height, width)
+        require_memory(f"A photo of {height} x {width}", wanted)
 
 
 def _batch(card: ModelCard, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:

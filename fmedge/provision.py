@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact, ModelCard, read_artifact
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, require_writable
+from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
 from fmedge.submodel import (
@@ -28,7 +29,7 @@ from fmedge.submodel import (
     own_converter,
     require_channel,
 )
-from fmedge.vgg16 import find_layer
+from fmedge.vgg16 import INPUT_SIZE, find_layer
 from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 
 if TYPE_CHECKING:
@@ -133,10 +134,15 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
 
     Raises:
         UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
+        LimitExceeded: A run of the model would not fit into memory.
     """
     from fmedge.export import require_options
 
     require_options(request.submodel, request.options)
+    if request.submodel.source == VGG16:
+        size = request.options.size or INPUT_SIZE
+        wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
+        require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
     if request.options.precision is Precision.INT8 and calibration is None:
         raise UsageError("int8 needs photos to take its ranges from. Add --calibration DIR, 64 photos suggested.")
 

@@ -26,7 +26,7 @@ app = typer.Typer(
     help="VGG16 feature maps on the edge: cut at a layer, export, run, look.",
     rich_markup_mode=None,  # Rich takes longer to load than the help takes to read
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
 )
 app.command("export")(export.export_command)
 app.command("verify")(export.verify_command)
@@ -43,11 +43,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _common(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     del version  # handled by its callback
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> int:

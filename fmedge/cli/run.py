@@ -95,7 +95,8 @@ def run_command(
 
 
 def _export(request: ArtifactRequest, offline: bool) -> Artifact:
-    from fmedge.provision import create_artifact
+    from fmedge.provision import create_artifact, require_request
 
+    require_request(request, None)
     say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
     return create_artifact(request, offline=offline, progress=ProgressLine(), warn=say)

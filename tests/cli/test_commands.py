@@ -46,6 +46,7 @@ def test_version_layers_and_help(fmedge):
         "receptive_field": 212, "parameters": 0, "macs": 0,
     }  # fmt: skip
     assert "run" in fmedge("--help").stdout
+    assert fmedge().stdout == fmedge("--help").stdout
 
 
 def test_export_then_info_then_run(fmedge, tmp_path, picture):
@@ -138,6 +139,8 @@ def models_is_a_file(folder):
         (2, ["run", "PICTURE", "--lyer", "block1_conv1"], "--l"),
         (2, ["run", "PICTURE", "--activation", "tanh"], "tanh"),
         (2, ["run", "PICTURE", "--threads", "0"], "at least 1"),
+        (2, ["run", "PICTURE", "--precision", "int8"], "Add --calibration"),
+        (2, ["run", "PICTURE", "--size", "0"], "Allowed: 1 or more"),
         (2, ["layers", "--size", "3"], "32 or more"),
         (3, ["run", "gone.jpg"], "No image 'gone.jpg'"),
         (3, text_as_jpg, "Cannot decode 'text.jpg'"),

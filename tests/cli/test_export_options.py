@@ -97,6 +97,14 @@ def test_verify_repeats_the_check(fmedge, tmp_path):
     assert "hash differs" in fmedge("verify", model, code=4).err
 
 
+@pytest.mark.parametrize("words", [["--batch", "99999"], ["--size", "99999"]])
+def test_what_does_not_fit_into_memory_is_told_before_any_work(fmedge, tmp_path, words):
+    shown = fmedge("export", *words, code=7)
+    assert "GB of memory" in shown.err
+    assert shown.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

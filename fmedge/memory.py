@@ -1,0 +1,52 @@
+"""How much memory there is, asked before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fmedge.errors import LimitExceeded
+from fmedge.vgg16 import layers_through
+
+_FLOAT_BYTES = 4
+_ARRAYS = 3
+"""Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
+
+_MEMINFO = Path("/proc/meminfo")
+
+
+def available_bytes() -> int | None:
+    """Memory that can be had without swapping, in bytes; None where the system does not say (it does on Linux)."""
+    if not _MEMINFO.is_file():
+        return None
+    for line in _MEMINFO.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == "MemAvailable":
+            return int(rest.split()[0]) * 1024
+    return None
+
+
+def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
+    """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
+    largest = 0
+    for spec in layers_through(deepest):
+        channels, rows, columns = spec.output_shape(height, width)
+        largest = max(largest, channels * rows * columns)
+    return images * largest * _FLOAT_BYTES * _ARRAYS
+
+
+def require_memory(what: str, wanted: int) -> None:
+    """Check that there is memory for something large.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+
+    Raises:
+        LimitExceeded: There is less.
+    """
+    available = available_bytes()
+    if available is not None and wanted > available:
+        raise LimitExceeded(
+            f"{what} needs about {wanted / 1e9:,.1f} GB of memory, {available / 1e9:,.1f} GB are free. "
+            "Give fewer or smaller images."
+        )
