@@ -264,3 +264,10 @@ def test_weights_alone_are_no_model(tmp_path):
     keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3, name="c")]).save_weights(path)
     with pytest.raises(WeightsError, match="holds weights and no model"):
         load_keras_network(choose_keras_file(path))
+
+
+def test_operations_that_onnx_lacks_are_named():
+    image = layers.Input((32, 32, 3))
+    model = keras.Model(image, layers.Activation("gelu", name="g")(layers.Conv2D(4, 3, name="c")(image)))
+    with pytest.raises(UsageError, match="ONNX has no operator for Erfc"):
+        build(onnx_tf2onnx, network_of_model(model), "g", size=(32, 32))

@@ -4,14 +4,19 @@ import json
 import subprocess
 import sys
 
+import builds
+import numpy as np
 import onnx
 import pytest
 
+from fmedge.errors import ParityError
 from fmedge.export import onnx_direct
 from fmedge.export.exporter import describe
+from fmedge.export.network import StockNetwork
 from fmedge.export.onnx_file import METADATA_KEY
-from fmedge.submodel import Activation, ExportOptions, SubModel
+from fmedge.submodel import Activation, ExportOptions, Precision, SubModel
 from fmedge.vgg16 import LAYER_NAMES
+from fmedge.weights import UNTRAINED
 
 
 def build(network, *taps, activation=Activation.RELU):
@@ -21,6 +26,33 @@ def build(network, *taps, activation=Activation.RELU):
 
 def operators(model):
     return [node.op_type for node in onnx.load_model_from_string(model).graph.node]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("layers", "activation"), builds.FEW_CASES)
+def test_parity(untrained_network, layers, activation, precision):
+    builds.require_parity(
+        builds.build_with(untrained_network, None, layers, activation, precision=Precision(precision)),
+        untrained_network,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(("layer", "activation"), builds.ALL_CASES)
+def test_parity_of_every_layer(untrained_network, layer, activation, precision):
+    artifact = builds.build_with(untrained_network, None, layer, activation, precision=Precision(precision))
+    builds.require_parity(artifact, untrained_network)
+
+
+def test_float16_overflow_is_found(untrained_weights):
+    """A middle layer that reaches beyond 65,504 stops the export, though the file could be written."""
+    kernel, bias = untrained_weights["block1_conv1"]
+    weights = {**untrained_weights, "block1_conv1": (kernel * np.float32(1000), bias)}
+    network = StockNetwork(weights, UNTRAINED.facts)
+    artifact = builds.build_with(network, None, "block1_conv2", precision=Precision.FP16)
+    with pytest.raises(ParityError, match=r"reaches [\d,]+: beyond float16's 65,504"):
+        builds.require_parity(artifact, network)
 
 
 def test_names_and_shapes(untrained_network):
