@@ -15,7 +15,7 @@ from typing import Any
 from fmedge import files
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
-from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel
+from fmedge.submodel import KERAS, VGG16, Activation, Converter, ExportOptions, Format, Precision, SubModel
 
 CARD_SCHEMA = 2
 """Version of the card's fields; another one is refused."""
@@ -152,6 +152,24 @@ class ModelCard:
         data["parity"] = self.parity and self.parity.to_dict()
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
+    def _require_sense(self) -> None:
+        """Check that the facts agree with each other, as far as running the model depends on them."""
+        options = self.options
+        shapes = [spec.shape for spec in (*self.inputs, *self.outputs)]
+        extents = [options.batch, *(options.size or ()), *(extent for shape in shapes for extent in shape)]
+        image = (options.batch, *(options.size or (None, None)), 3)
+        sensible = (
+            all(map(_is_extent, extents))
+            and self.submodel.source in (VGG16, KERAS)
+            and options.input_dtype in ("uint8", "float32")
+            and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
+            and tuple(spec.name for spec in self.outputs) == self.submodel.taps
+            and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
+            and self.outputs[-1].shape[options.layout.index("C")] is not None
+        )
+        if not sensible:
+            raise ArtifactError("The card's facts contradict each other. Export the model again.")
+
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
         """Read a card.
@@ -171,7 +189,7 @@ class ModelCard:
             card = cls(
                 submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
                 options=_options(data["options"]),
-                weights=WeightsFacts(**data["weights"]),
+                weights=_weights(data["weights"]),
                 inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
                 outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
                 preprocessing=Preprocessing(
@@ -182,15 +200,26 @@ class ModelCard:
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
                 file_sha256=data["file_sha256"],
             )
-            if [len(spec.shape) for spec in card.inputs] != [4] or len(card.outputs) != len(card.submodel.taps):
-                raise ArtifactError(
-                    "The card's inputs and outputs are not those of a sub-model. Export the model again."
-                )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            card._require_sense()
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"The card cannot be read ({type(error).__name__}). Export the model again.") from error
         except FmedgeError as error:
             raise ArtifactError(str(error)) from error
         return card
+
+
+_MOST = 1 << 20
+"""Largest extent of a tensor that is believed."""
+
+
+def _is_extent(value: object) -> bool:
+    return value is None or (type(value) is int and 1 <= value <= _MOST)
+
+
+def _weights(data: dict[str, Any]) -> WeightsFacts:
+    if not all(isinstance(text, str) or text is None for text in data.values()):
+        raise ArtifactError("The card's weights are not named by text. Export the model again.")
+    return WeightsFacts(**data)
 
 
 def _options(data: dict[str, Any]) -> ExportOptions:
@@ -205,8 +234,7 @@ def _options(data: dict[str, Any]) -> ExportOptions:
 
 
 def _tensor_spec(data: dict[str, Any]) -> TensorSpec:
-    shape = tuple(None if extent is None else int(extent) for extent in data["shape"])
-    return TensorSpec(str(data["name"]), str(data["dtype"]), shape, str(data["layout"]))
+    return TensorSpec(str(data["name"]), str(data["dtype"]), tuple(data["shape"]), str(data["layout"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +286,7 @@ def read_card(model_path: Path) -> ModelCard:
         ArtifactError: There is no card, or it cannot be read.
     """
     path = card_path(model_path)
-    if not path.is_file():
+    if not files.is_file(path):
         raise ArtifactError(f"No card '{path}' beside the model. Export again: fmedge export.")
     try:
         return ModelCard.from_json(files.read_bytes(path, MAX_CARD_BYTES).decode())
@@ -272,7 +300,7 @@ def read_artifact(model_path: Path) -> Artifact:
     Raises:
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
-    if not model_path.is_file():
+    if not files.is_file(model_path):
         raise ArtifactError(f"No model file '{model_path}'. Make one: fmedge export.")
     card = read_card(model_path)
     model = files.read_bytes(model_path, MAX_MODEL_BYTES)

@@ -17,6 +17,22 @@ except ImportError:  # Windows
     fcntl = None
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is no file."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no folder can have is no folder."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def require_writable(path: Path) -> None:
     """Check, before work is spent, that a file can be written at this path.
 
@@ -24,12 +40,12 @@ def require_writable(path: Path) -> None:
         WriteError: The folder is missing or closed to us, or the path is a folder.
     """
     folder = path.parent
-    if path.is_dir():
+    if is_folder(path):
         raise WriteError(f"Cannot write '{path}': it is a folder. Name a file in it.")
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise WriteError(f"Cannot write '{path}': the folder '{folder}' does not exist. Create it first.")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteError(f"Cannot write '{path}': the folder '{folder}' is read-only. Choose another with --output.")
+        raise WriteError(f"Cannot write '{path}': the folder '{folder}' is read-only. Choose another.")
 
 
 def require_output(path: Path | None, suffix: str) -> None:
@@ -174,14 +190,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a regular file whole.
+    """Read a file whole.
 
     Args:
         path: The file.
         limit: Largest size allowed, in bytes.
 
     Raises:
-        ArtifactError: It is no regular file, cannot be read, or is larger than allowed.
+        ArtifactError: It cannot be read, or is larger than allowed.
     """
     try:
         with path.open("rb") as stream:

@@ -6,7 +6,7 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +80,9 @@ def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "neare
             with Image.open(path, formats=FORMATS) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise _too_large(path)
+                depth = _png_depth(opened)
                 opened.load()
+                _scale_transparency(opened, depth)
                 upright = _upright(opened)
                 rgb = _to_rgb(upright)
     except Image.DecompressionBombError as error:
@@ -112,6 +114,22 @@ def require_image_file(path: Path) -> None:
 
 def _too_large(path: Path) -> LimitExceeded:
     return LimitExceeded(f"'{path}' has more than the {MAX_PIXELS:,} pixels allowed. Make it smaller first.")
+
+
+def _png_depth(image: Image.Image) -> int:
+    """Bits per sample of a PNG that Pillow will change to 8; 8 for all others."""
+    tiles: Any = getattr(image, "tile", None)
+    rawmode = str(tiles[0].args) if image.format == "PNG" and tiles else ""
+    return {"L;2": 2, "L;4": 4, "RGB;16B": 16}.get(rawmode, 8)
+
+
+def _scale_transparency(image: Image.Image, depth: int) -> None:
+    """Bring a PNG's transparent colour to 8 bits; Pillow does so with the pixels alone."""
+    colour: Any = image.info.get("transparency")
+    if isinstance(colour, int) and depth < 8:
+        image.info["transparency"] = colour * 255 // (2**depth - 1)
+    elif isinstance(colour, tuple) and depth == 16:
+        image.info["transparency"] = tuple(int(value) >> 8 for value in cast("tuple[int, ...]", colour))
 
 
 def _upright(image: Image.Image) -> Image.Image:

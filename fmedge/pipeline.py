@@ -38,7 +38,7 @@ def extract(
 
     Args:
         image: JPEG, PNG, WebP or BMP.
-        layer: Keras' name of the layer; None means :data:`DEFAULT_LAYER`.
+        layer: Keras' name of the layer; None means ``block1_conv1``.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
@@ -169,8 +169,18 @@ def prepare_page_early() -> None:
     Thread(target=prepare_page, daemon=True).start()
 
 
+_LONGEST_STEM = 100
+"""Letters of an image's name that its page's name keeps: file systems allow 255 bytes in all."""
+
+
 def page_name(image: Path, submodel: SubModel, channel: int | None = None) -> str:
     """Default file name of a page: image and layer, and what is not the default."""
     activation = None if submodel.activation is Activation.RELU else submodel.activation
-    words = [image.stem, submodel.label, activation, None if channel is None else f"channel{channel}", "html"]
+    words = [
+        image.stem[:_LONGEST_STEM],
+        submodel.label,
+        activation,
+        None if channel is None else f"channel{channel}",
+        "html",
+    ]
     return ".".join(filter(None, words))

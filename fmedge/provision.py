@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, ModelCard, read_artifact
+from fmedge.artifact import Artifact, ModelCard, card_path, read_artifact
 from fmedge.errors import ArtifactError, UsageError
-from fmedge.files import create_folder, require_writable
+from fmedge.files import create_folder, is_file, require_writable
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
@@ -101,7 +101,7 @@ def request_artifact(
         WeightsError: The weights or model file does not exist.
     """
     options = _spelled_short(options or ExportOptions(), KERAS if keras is not None else VGG16)
-    taps = tuple((layer or DEFAULT_LAYER).split("+"))
+    taps = tuple(name.strip() for name in (layer or DEFAULT_LAYER).split("+"))
     chosen = find_activation(activation or Activation.RELU)
     if keras is not None:
         if weights is not None:
@@ -144,7 +144,7 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
         require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
     if request.options.precision is Precision.INT8 and calibration is None:
-        raise UsageError("int8 needs photos to take its ranges from. Add --calibration DIR, 64 photos suggested.")
+        raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
 
 
 def create_artifact(
@@ -202,6 +202,25 @@ def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -
         return load_keras_network(request.weights, request.options.preprocessing)
     arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
     return StockNetwork(arrays, facts)
+
+
+def describe_model(path: Path) -> tuple[ModelCard, bool]:
+    """What a model file is.
+
+    Args:
+        path: The file; where there is no card beside it, the facts inside it are read.
+
+    Returns:
+        The card, and whether there is one beside the file, which was then found to match the file's hash.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+    """
+    if is_file(card_path(path)):
+        return read_artifact(path).card, True
+    from fmedge.export.metadata import read_facts
+
+    return read_facts(path), False
 
 
 def verify_artifact(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from fmedge.artifact import WeightsFacts
 from fmedge.errors import WeightsError
+from fmedge.files import is_file
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LayerSpec, layers_through
 
@@ -77,7 +78,9 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
         return WeightsChoice(WeightsFacts("imagenet", None), None)
     if wish == "untrained":
         return UNTRAINED
-    path = Path(wish).expanduser()
+    path = Path(wish)
+    if wish.startswith("~"):  # from the environment: a shell has not seen it
+        path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
     return WeightsChoice(WeightsFacts(kind, _digest(path, "sha256")), path)
@@ -89,7 +92,7 @@ def choose_keras_file(path: Path) -> WeightsChoice:
     Raises:
         WeightsError: There is no such file.
     """
-    _require_file(path)
+    _require_file(path, "Keras model", "a .keras or .h5 file")
     return WeightsChoice(WeightsFacts("keras", _digest(path, "sha256")), path)
 
 
@@ -148,7 +151,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
     """The official file: from our cache, else from Keras' own, else from the network."""
     target = cache_folder() / OFFICIAL_NAME
     for path in (target, _keras_folder() / OFFICIAL_NAME):
-        if path.is_file() and _is_official(path):
+        if is_file(path) and _is_official(path):
             return path
     mend = f"Put {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) into '{target.parent}', or give --weights FILE or untrained."
     if offline:
@@ -174,10 +177,12 @@ def _digest(path: Path, algorithm: str) -> str:
         raise WeightsError(f"Cannot read the weights '{path}': {error.strerror}.") from error
 
 
-def _require_file(path: Path) -> None:
+def _require_file(
+    path: Path, what: str = "weights file", allowed: str = "a Keras .h5 file, imagenet, untrained"
+) -> None:
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"No weights file '{path}'. Allowed: a Keras .h5 file, imagenet, untrained.") from error
+        raise WeightsError(f"No {what} '{path}'. Allowed: {allowed}.") from error
     if not regular:
-        raise WeightsError(f"'{path}' is not a regular file. Allowed: a Keras .h5 file, imagenet, untrained.")
+        raise WeightsError(f"'{path}' is not a regular file. Allowed: {allowed}.")

@@ -1,11 +1,13 @@
 """Cards, and the pair of model and card."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from fmedge.artifact import ModelCard, card_path, read_artifact, write_artifact
 from fmedge.errors import ArtifactError
+from fmedge.submodel import ExportOptions
 
 
 def test_card_survives_json(block1):
@@ -57,6 +59,13 @@ def test_old_card_goes_before_the_new_model_comes(block1, tmp_path, monkeypatch)
         {"options": {"format": "exe"}},
         {"options": {"format": "onnx", "precision": "fp32", "converter": None, "size": [1, 2, 3, "x"], "sise": 1}},
         {"recipe": None},
+        {"options": {**asdict(ExportOptions()), "batch": -1}},
+        {"options": {**asdict(ExportOptions()), "batch": "x"}},
+        {"options": {**asdict(ExportOptions()), "size": [1, 2]}},
+        {"outputs": [{"name": "other", "dtype": "float32", "shape": [None, 64, 224, 224], "layout": "NCHW"}]},
+        {"outputs": [{"name": "block1_conv1", "dtype": "float32", "shape": [None, 64, 224, 224], "layout": "NHWC"}]},
+        {"outputs": [{"name": "block1_conv1", "dtype": "float32", "shape": [None, -4, 224, 224], "layout": "NCHW"}]},
+        {"inputs": [{"name": "image", "dtype": "complex64", "shape": [None, 224, 224, 3], "layout": "NHWC"}]},
         {"inputs": []},
         {"outputs": []},
         {"inputs": [{"name": "image", "dtype": "uint8", "shape": ["x"], "layout": ""}]},

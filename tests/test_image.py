@@ -115,6 +115,32 @@ def test_sixteen_bit_grey_with_a_transparent_value(tmp_path):
     assert pixel(path, 0, 1) == (156, 156, 156)
 
 
+@pytest.mark.parametrize(
+    ("depth", "colour_type", "row", "key", "expected"),
+    [
+        (4, 0, b"\x53", struct.pack(">H", 5), [(255,) * 3, (51,) * 3]),
+        (2, 0, b"\x90", struct.pack(">H", 2), [(255,) * 3, (85,) * 3]),
+        (
+            16,
+            2,
+            struct.pack(">6H", 800, 1800, 2900, 9000, 8000, 7000),
+            struct.pack(">3H", 800, 1800, 2900),
+            [(255,) * 3, (35, 31, 27)],
+        ),
+    ],
+    ids=["4-bit grey", "2-bit grey", "16-bit colour"],
+)
+def test_transparent_colour_of_other_depths(tmp_path, depth, colour_type, row, key, expected):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colour_type, 0, 0, 0)) + chunk(b"tRNS", key)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b""))
+    pixels = load_photo(path, None).pixels[0]
+    assert [tuple(int(value) for value in pixel) for pixel in pixels] == expected
+
+
 def test_cmyk(tmp_path):
     path = save(tmp_path / "a.jpg", Image.new("CMYK", (16, 16), (0, 255, 255, 0)), quality=100)
     red, green, blue = pixel(path)

@@ -47,6 +47,7 @@ def allowed(module):
     extra = {
         "fmedge.export.onnx_direct": {"onnx"},
         "fmedge.export.onnx_int8": {"onnx"},
+        "fmedge.export.metadata": {"onnx"},
         "fmedge.export.onnx_file": {"onnx"},
         "fmedge.export.onnx_float16": {"onnx"},
         "fmedge.export.passes": {"onnx"},

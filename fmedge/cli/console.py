@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
 
 import typer
 
+from fmedge.errors import WriteError
+
 
 def say(text: str) -> None:
-    """Print one line of talk on stderr; control characters of file names and the like are left out."""
+    """Print one line of talk on stderr; control characters of file names and the like are left out.
+
+    A word of more than 160 letters, such as a path, is shown without its middle.
+    """
+    text = re.sub(r"\S{160,}", lambda word: f"{word[0][:60]}…{word[0][-80:]}", text)
     print("".join(letter if letter.isprintable() else "?" for letter in text), file=sys.stderr)
 
 
@@ -23,6 +30,9 @@ def emit(text: str) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error
 
 
 def print_json(data: object) -> None:

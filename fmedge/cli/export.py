@@ -56,7 +56,7 @@ def export_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
-    from fmedge.provision import request_artifact
+    from fmedge.provision import request_artifact, require_request
 
     layers = LAYER_NAMES if every_layer else options.split(layer)
     requests = [
@@ -84,6 +84,8 @@ def export_command(
         )
     ]
     if dry_run:
+        for request in requests:
+            require_request(request, calibration or Path())
         _show_plans(requests, as_json)
         return
     artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline)
@@ -154,7 +156,9 @@ def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
 
 
 def verify_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file with its card beside it.")],
+    model: Annotated[
+        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file with its card beside it.")
+    ],
     weights: options.Weights = None,
     keras: options.Keras = None,
     calibration: options.Calibration = None,

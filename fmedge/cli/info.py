@@ -13,29 +13,36 @@ from fmedge.cli.options import AsJson
 
 
 def info_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file with its card beside it.")],
+    model: Annotated[
+        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file with its card beside it.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is, where it comes from, and whether the file is the one its card describes."""
-    from fmedge.artifact import read_artifact
+    from fmedge.provision import describe_model
 
-    artifact = read_artifact(model)
-    card = artifact.card
+    card, has_card = describe_model(model)
     if as_json:
         print_json(json.loads(card.to_json()))
         return
     lines = {
         "layer": card.submodel.label,
         "activation": card.activation,
-        "format": f"{card.format}, {card.precision}, {len(artifact.model):,} bytes",
+        "format": f"{card.format}, {card.precision}, {model.stat().st_size:,} bytes",
         "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},
         **{f"output {spec.name}": spec.describe() for spec in card.outputs},
         **{f"recipe: {name}": text for name, text in card.recipe.items()},
         "preprocessing": card.preprocessing.describe(),
-        "parity": card.parity.describe() if card.parity else "not checked (--no-verify)",
+        "parity": card.parity.describe()
+        if card.parity
+        else "not checked (--no-verify)"
+        if has_card
+        else "see its card",
         "written by": ", ".join(f"{tool} {version}" for tool, version in card.tools.items()),
-        "sha256": f"{card.file_sha256} (checked)",
+        "sha256": f"{card.file_sha256} (checked)"
+        if has_card
+        else "no card beside the file: these are the facts inside it",
     }
     width = max(map(len, lines))
     for name, text in lines.items():

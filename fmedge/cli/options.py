@@ -30,12 +30,16 @@ LayerList = Annotated[
 FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite[,...]", help="Kind of model file.")]
 PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
 Calibration = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of photos: int8 takes its ranges from them; 64 suggested.")
+    Path | None,
+    typer.Option(
+        readable=False, metavar="DIR", help="Folder of photos: int8 takes its ranges from them; 64 suggested."
+    ),
 ]
 Size = Annotated[str, typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image.")]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
 Keras = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="A Keras model of your own, .keras or .h5, in place of VGG16.")
+    Path | None,
+    typer.Option(readable=False, metavar="FILE", help="A Keras model of your own, .keras or .h5, in place of VGG16."),
 ]
 OptionalLayer = Annotated[
     str | None,
@@ -53,7 +57,8 @@ Weights = Annotated[
     ),
 ]
 Models = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Folder of the models. [env: FMEDGE_MODELS; default: models]")
+    Path | None,
+    typer.Option(readable=False, metavar="DIR", help="Folder of the models. [env: FMEDGE_MODELS; default: models]"),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
@@ -70,8 +75,15 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def split(words: str) -> list[str]:
-    """The words between commas."""
-    return [word.strip() for word in words.split(",") if word.strip()]
+    """The words between commas, each once.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    if not found:
+        raise UsageError(f"'{words}' names nothing. Give a word, or several with commas between.")
+    return found
 
 
 def parse_list(words: str, choices: type[Choice]) -> list[Choice]:

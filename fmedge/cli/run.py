@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 
 def run_command(
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
+    image: Annotated[Path, typer.Argument(readable=False, metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
     layer: options.OptionalLayer = None,
     activation: options.OptionalActivation = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="PAGE.html", help="The page. [default: IMAGE.LAYER.html, here]")
+        Path | None,
+        typer.Option(readable=False, metavar="PAGE.html", help="The page. [default: IMAGE.LAYER.html, here]"),
     ] = None,
     save_maps: Annotated[
-        Path | None, typer.Option(metavar="MAPS.npz", help="Save the maps as a NumPy archive too.")
+        Path | None, typer.Option(readable=False, metavar="MAPS.npz", help="Save the maps as a NumPy archive too.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option(metavar="MODEL", help="Run this model file instead of one from --models.")
+        Path | None,
+        typer.Option(readable=False, metavar="MODEL", help="Run this model file instead of one from --models."),
     ] = None,
     resize: Annotated[
         Literal["nearest", "bilinear", "bicubic", "none"],
@@ -53,6 +55,8 @@ def run_command(
     from fmedge.files import require_output
     from fmedge.image import require_image_file
 
+    if layer is not None and "," in layer:
+        raise UsageError(f"--layer {layer}: a run draws one layer. Run once for each; fmedge export takes them all.")
     chosen = (layer, activation, weights, keras, models, model_format, precision, size)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")

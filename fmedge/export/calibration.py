@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.export.network import Images
+from fmedge.files import is_folder
 from fmedge.image import load_photo
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import INPUT_SIZE
@@ -80,9 +81,12 @@ def read_calibration(
     Raises:
         UsageError: There is no such folder, or it holds fewer than :data:`FEWEST` usable photos.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise UsageError(f"No calibration folder '{folder}'. Give a folder of photos, {SUGGESTED} or more.")
-    candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    try:
+        candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    except OSError as error:
+        raise UsageError(f"Cannot look into the calibration folder '{folder}': {error.strerror}.") from error
     good = list(_usable(candidates, warn))
     if len(good) < FEWEST:
         raise UsageError(

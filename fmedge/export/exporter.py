@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -122,6 +123,9 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
     if submodel.source == VGG16 and options.preprocessing != "vgg16":
         raise UsageError("--preprocessing none belongs to --keras: stock VGG16 needs its own. Leave it out.")
+    row = (options.format, options.precision, exporter.converter)
+    if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
+        raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"--batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.")
     if submodel.source == VGG16 and options.size is not None:
@@ -169,6 +173,8 @@ def build_artifact(
         mend = f"pip install 'fmedge[{exporter.extra}]'"
         raise BackendUnavailable(f"{exporter.converter} is not installed. Install it: {mend}.") from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
+    if exporter.converter is not Converter.DIRECT:
+        gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
     card = built.card
     if runner is not None:
         parity = check(Artifact(path, card, built.model), network, runner, calibration)

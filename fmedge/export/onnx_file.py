@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from fmedge.artifact import ModelCard, TensorSpec
-
-METADATA_KEY = "fmedge_card"
-"""Entry of the file's ``metadata_props`` that holds the card's facts as JSON."""
+from fmedge.export.metadata import METADATA_KEY, facts_json
 
 OPSET = 17
 IR_VERSION = 8
@@ -72,7 +68,7 @@ def make_model(
 
 def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
     """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
-    helper.set_model_props(model, {METADATA_KEY: json.dumps(asdict(card.facts()), sort_keys=True)})
+    helper.set_model_props(model, {METADATA_KEY: facts_json(card)})
     content = model.SerializeToString(deterministic=True)
     onnx.checker.check_model(content)  # pyright: ignore[reportUnknownMemberType]
     return content

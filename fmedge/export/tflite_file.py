@@ -4,23 +4,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import flatbuffers
 import numpy as np
 
 from fmedge.artifact import ModelCard
+from fmedge.export.metadata import METADATA_KEY, facts_json
 from fmedge.export.tflite_graph import IDENTIFIER
 from fmedge.export.tflite_schema import schema
 
 _Table = Any
 """A table of the flatbuffer as an object."""
-
-METADATA_KEY = "fmedge_card"
-"""Name of the file's metadata entry, and so of the buffer, that holds the card's facts as JSON."""
 
 SIGNATURE = "serving_default"
 
@@ -40,7 +36,7 @@ def finish(model: bytes, card: ModelCard, layers: Sequence[str]) -> bytes:
     content.signatureDefs = [_signature(graph, card)]
     content.metadata = [entry for entry in content.metadata or [] if entry.name != METADATA_KEY.encode()]
     facts = schema.BufferT()
-    facts.data = np.frombuffer(json.dumps(asdict(card.facts()), sort_keys=True).encode(), np.uint8)
+    facts.data = np.frombuffer(facts_json(card).encode(), np.uint8)
     content.buffers.append(facts)
     entry = schema.MetadataT()
     entry.name, entry.buffer = METADATA_KEY.encode(), len(content.buffers) - 1

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.artifact import ModelCard
-from fmedge.errors import UsageError
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
 from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean
@@ -37,9 +36,6 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
     Returns:
         The file's content and the finished card; the same card, weights and photos give the same bytes on one machine.
-
-    Raises:
-        UsageError: The size is left open: TFLite's shapes are written down one by one.
     """
     plan = make_plan(card, network, calibration)
     tools = {**card.tools, "flatbuffers": version("flatbuffers")}
@@ -49,8 +45,6 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
 def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> bytes:
     """The model of a plan, which may be longer than the taps need; without the card's facts."""
-    if card.options.size is None:
-        raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
     writer = _Writer(card, network)
     codes, step = writer.image(), np.ones(4)
     deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))

@@ -57,7 +57,7 @@ def render_page(maps: FeatureMaps, *, channel: int | None = None) -> bytes:
         {
             "policy": _policy(_hash(script), plotly.sha256).encode(),
             "licence": _comment(plotly.licence),
-            "title": html.escape(captions.title).encode(),
+            "title": html.escape(f"{captions.title}, {captions.subtitle}").encode(),
             "style": _asset("viewer.css"),
             "photo": base64.b64encode(encode_png(maps.pixels[0])),
             "header": _json(_header(captions, encoded, channel)),

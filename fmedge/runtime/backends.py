@@ -42,6 +42,10 @@ BACKENDS: tuple[Backend, ...] = (
 """The engines, the preferred one first."""
 
 
+MOST_THREADS = 64
+"""Threads allowed where there are fewer cores: more would only cost memory."""
+
+
 def find_backend(name: str) -> Backend:
     """The row of the engine with that name.
 
@@ -102,12 +106,13 @@ def open_session(
     if device not in row.devices:
         raise UsageError(f"Unknown device '{device}' for {row.name}. Allowed: {', '.join(row.devices)}.")
     count = usable_cpus() if threads is None else threads
-    if count < 1:
-        raise UsageError(f"--threads {count}: at least 1 is needed.")
+    most = max(MOST_THREADS, usable_cpus())
+    if not 1 <= count <= most:
+        raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
     try:
         adapter = importlib.import_module(row.module)
     except ImportError as error:
-        state = "does not load" if find_spec(row.name) else "is not installed"
+        state = "does not load" if find_spec(row.package) else "is not installed"
         mend = f"pip install 'fmedge[{row.extra}]'"
         raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
     session: Session = adapter.open_backend(artifact, device, count, spinning)

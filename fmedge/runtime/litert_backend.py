@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from fmedge.artifact import Artifact
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.quiet import quietly
-from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images
+from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images, require_names
 
 PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("XNNPACK"),
@@ -71,6 +71,8 @@ def _load(artifact: Artifact, threads: int) -> tuple[Interpreter, Any]:
         try:  # from memory: a file that changes under an open interpreter would end the process
             interpreter = Interpreter(model_content=artifact.model, num_threads=threads)
             interpreter.allocate_tensors()
+            (signature,) = interpreter.get_signature_list().values()
+            require_names(artifact, signature["inputs"], signature["outputs"])
             return interpreter, interpreter.get_signature_runner()
         except MemoryError as error:
             raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error

@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from fmedge.artifact import Artifact
 from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable, UsageError
-from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images
+from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images, require_names
 
 PROVIDERS: dict[str, Provider] = {
     "cpu": Provider("CPUExecutionProvider"),
@@ -40,6 +40,11 @@ class OnnxRuntimeSession:
         options.log_severity_level = _ERRORS_ONLY
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         self._session: Any = _load(artifact, options, provider)
+        require_names(
+            artifact,
+            [node.name for node in self._session.get_inputs()],
+            [node.name for node in self._session.get_outputs()],
+        )
         self.active_provider: str = self._session.get_providers()[0]
         self.placement: Mapping[str, int] = _placement(self._session)
         if self.active_provider != provider.name:  # a missing provider is only a warning there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
@@ -10,8 +10,8 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import TensorSpec
-from fmedge.errors import UsageError
+from fmedge.artifact import Artifact, TensorSpec
+from fmedge.errors import ArtifactError, UsageError
 
 _STRIP = 128
 """Pixels transposed at a time: what is read and written then stays in the cache. 2.7 times as fast as NumPy's own
@@ -93,6 +93,19 @@ def channels_first(maps: FloatArray, spec: TensorSpec) -> FloatArray:
         strip = slice(start, start + _STRIP)
         planes[:, :, strip] = pixels[:, strip].transpose(0, 2, 1)
     return planes.reshape(count, channels, height, width)
+
+
+def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Check that a loaded model has the inputs and outputs of its card.
+
+    Raises:
+        ArtifactError: It has others.
+    """
+    card = artifact.card
+    if set(inputs) != {spec.name for spec in card.inputs} or not {spec.name for spec in card.outputs} <= set(outputs):
+        raise ArtifactError(
+            f"'{artifact.path}' has other inputs or outputs than its card. Export it again: fmedge export."
+        )
 
 
 def require_images(images: Images, spec: TensorSpec) -> None:

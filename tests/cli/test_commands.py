@@ -66,6 +66,14 @@ def test_export_then_info_then_run(fmedge, tmp_path, picture):
     assert "Exporting" not in ran.stderr
 
 
+def test_info_of_a_bare_file(fmedge, block1, tmp_path):
+    (tmp_path / "bare.onnx").write_bytes(block1.model)
+    shown = fmedge("info", "bare.onnx").stdout
+    assert "block1_conv1" in shown
+    assert "the facts inside it" in shown
+    assert json.loads(fmedge("info", "bare.onnx", "--json").stdout)["file_sha256"] is None
+
+
 def test_run_exports_what_is_missing_and_says_so(fmedge, tmp_path, picture):
     words = [
         "run",
@@ -139,10 +147,15 @@ def models_is_a_file(folder):
         (2, ["run", "PICTURE", "--lyer", "block1_conv1"], "--l"),
         (2, ["run", "PICTURE", "--activation", "tanh"], "tanh"),
         (2, ["run", "PICTURE", "--threads", "0"], "at least 1"),
-        (2, ["run", "PICTURE", "--precision", "int8"], "Add --calibration"),
+        (2, ["run", "PICTURE", "--precision", "int8"], "--calibration DIR"),
+        (2, ["run", "PICTURE", "--layer", "block1_conv1,block1_conv2"], "Run once for each"),
+        (2, ["run", "PICTURE", "--threads", "99999"], "at most"),
         (2, ["run", "PICTURE", "--size", "0"], "Allowed: 1 or more"),
         (2, ["layers", "--size", "3"], "32 or more"),
         (3, ["run", "gone.jpg"], "No image 'gone.jpg'"),
+        (3, ["run", "x" * 300], "No image"),
+        (4, ["run", "PICTURE", "--model", "x" * 300], "No model file"),
+        (6, ["run", "PICTURE", "--output", "x" * 300 + ".html"], "Cannot write"),
         (3, text_as_jpg, "Cannot decode 'text.jpg'"),
         (3, empty, "is empty"),
         (3, ["run", "."], "not a regular file"),
@@ -150,7 +163,7 @@ def models_is_a_file(folder):
         (4, ["export", "--weights", "gone.h5"], "No weights file 'gone.h5'"),
         (4, ["export", "--weights", "imagenet", "--offline"], "MD5 6d6bbae143d832006294945121d1f1fc"),
         (4, wrong_weights, "holds no VGG16 weights"),
-        (4, no_card, "No card"),
+        (4, no_card, "cannot be read as a model"),
         (6, ["run", "PICTURE", "--output", "no/page.html"], "does not exist"),
         (6, folder_of_that_name, "it is a folder"),
         (6, models_is_a_file, "Cannot write"),

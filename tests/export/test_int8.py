@@ -9,13 +9,13 @@ from builds import build_with, require_parity, sha256, sqnr_db
 from onnx import numpy_helper
 
 from fmedge.errors import UsageError
-from fmedge.export import read_calibration
+from fmedge.export import read_calibration, require_options
 from fmedge.export.int8_ranges import Histogram, best_ranges
 from fmedge.export.int8_rounding import round_kernel
 from fmedge.export.network import StockNetwork
 from fmedge.image import load_photo
 from fmedge.provision import run_batches
-from fmedge.submodel import Format, Precision
+from fmedge.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.vgg16 import VGG16_LAYERS
 from fmedge.weights import choose_weights, load_weights
 
@@ -83,7 +83,7 @@ def test_layouts_and_open_sizes(untrained_network, calibration):
     onnx_nhwc = int8(untrained_network, calibration, "block1_pool", size=None, output_layout="NHWC")
     require_parity(onnx_nhwc, untrained_network)
     with pytest.raises(UsageError, match="needs a size"):
-        int8(untrained_network, calibration, "block1_conv1", format=Format.TFLITE, size=None)
+        require_options(SubModel(("block1_conv1",)), ExportOptions(Format.TFLITE, Precision.INT8, size=None))
 
 
 def test_onnx_computes_in_integers(untrained_network, calibration):
