@@ -1,11 +1,14 @@
 """int8: the recipe, both formats, and what photos have to do with it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from builds import build_with, require_parity, sha256, sqnr_db
+from conftest import ROOT
 from onnx import numpy_helper
 
 from fmedge.errors import UsageError
@@ -113,6 +116,17 @@ def test_weights_keep_their_bits(untrained_network, calibration, seven_bit, limi
 def test_same_bytes_again(untrained_network, calibration, model_format):
     one, two = (sha256(int8(untrained_network, calibration, "block1_conv2", format=model_format)) for _ in range(2))
     assert one == two
+
+
+def test_same_bytes_in_another_process(model_format, photos_folder, tmp_path):
+    command = [sys.executable, "-m", "fmedge", "export", "--weights", "untrained", "--no-verify", "--precision", "int8"]
+    options = ["--format", str(model_format), "--calibration", str(photos_folder)]
+    for name in ("one", "two"):
+        subprocess.run(
+            [*command, *options, "--models", str(tmp_path / name)], cwd=ROOT, check=True, capture_output=True
+        )
+    (one,), (two,) = (list((tmp_path / name).glob(f"*.{model_format}")) for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_relu_of_nothing_is_exactly_zero(untrained_network, calibration, model_format):
