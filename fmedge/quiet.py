@@ -20,20 +20,28 @@ def quietly() -> Generator[None]:
     What was kept back is written out after all when the block raises an error that is a bug of ours.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryFile() as kept, _stderr_to(kept.fileno()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        level = logging.root.manager.disable
-        logging.disable(logging.ERROR)
+    with tempfile.TemporaryFile() as kept:
         try:
-            yield
+            with _stderr_to(kept.fileno()), _without_warnings():
+                yield
         except (FmedgeError, ImportError):
             raise
-        except Exception:
+        except Exception:  # stderr is itself again by now
             kept.seek(0)
             sys.stderr.write(kept.read().decode(errors="replace"))
             raise
-        finally:
-            logging.disable(level)
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Generator[None]:
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 @contextlib.contextmanager

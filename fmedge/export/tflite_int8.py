@@ -27,16 +27,7 @@ _ZERO = -128
 
 
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration) -> Built:
-    """Build the model that a card describes, its ranges and rounding taken from the photos.
-
-    Args:
-        card: What to build; only its facts are used.
-        network: Kernel and bias of every convolution up to the deepest tap.
-        calibration: The photos.
-
-    Returns:
-        The file's content and the finished card; the same card, weights and photos give the same bytes on one machine.
-    """
+    """Write as TFLite the plan that :func:`fmedge.export.onnx_int8.build_model` writes as ONNX; see there."""
     plan = make_plan(card, network, calibration)
     tools = {**card.tools, "flatbuffers": version("flatbuffers")}
     card = replace(card, tools=tools, recipe=recipe(card, calibration, "per tensor"))
