@@ -27,6 +27,10 @@ MAX_MODEL_BYTES = 1 << 30
 """VGG16 without its top holds 59 MB of float32 weights; a user's own network may hold more."""
 
 
+METADATA_KEY = "fmedge_card"
+"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input or output of the model.
@@ -145,6 +149,10 @@ class ModelCard:
     def facts(self) -> ModelCard:
         """The card without the file's hash and the parity: what stands inside the model file."""
         return replace(self, parity=None, file_sha256=None)
+
+    def facts_json(self) -> str:
+        """The facts as they stand in the model file: JSON on one line, always in the same order."""
+        return json.dumps(json.loads(self.facts().to_json()), sort_keys=True)
 
     def to_json(self) -> str:
         """The card as indented JSON text; the same card gives the same text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, ModelCard, card_path, read_artifact
+from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard, card_path, read_artifact
 from fmedge.errors import ArtifactError, UsageError
-from fmedge.files import create_folder, is_file, require_writable
+from fmedge.files import create_folder, is_file, read_bytes, require_writable
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
@@ -22,6 +23,7 @@ from fmedge.submodel import (
     VGG16,
     Activation,
     ExportOptions,
+    Format,
     Precision,
     SubModel,
     artifact_name,
@@ -216,11 +218,33 @@ def describe_model(path: Path) -> tuple[ModelCard, bool]:
     Raises:
         ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
     """
-    if is_file(card_path(path)):
-        return read_artifact(path).card, True
-    from fmedge.export.metadata import read_facts
+    card = open_model(path).card
+    return (card, True) if is_file(card_path(path)) else (card.facts(), False)
 
-    return read_facts(path), False
+
+def open_model(path: Path) -> Artifact:
+    """Read a model file with its card, or alone: then the facts inside it are its card.
+
+    Args:
+        path: The model file.
+
+    Returns:
+        The artifact; what the card says of the file, but for its hash, is as true as who wrote it.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+        LimitExceeded: It is larger than allowed in some way.
+    """
+    if is_file(card_path(path)) or not is_file(path):
+        return read_artifact(path)
+    from fmedge.runtime.gate import read_facts
+
+    suffixes = [f".{kind}" for kind in Format]
+    if path.suffix not in suffixes:
+        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {', '.join(suffixes)}.")
+    model = read_bytes(path, MAX_MODEL_BYTES)
+    card = read_facts(path, Format(path.suffix[1:]), model)
+    return Artifact(path, replace(card, file_sha256=hashlib.sha256(model).hexdigest()), model)
 
 
 def verify_artifact(
@@ -249,7 +273,7 @@ def verify_artifact(
     """
     from fmedge.export import check, read_calibration
 
-    artifact = read_artifact(path)
+    artifact = open_model(path)
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
     choice = choose_keras_file(keras) if keras else choose_weights(wish)

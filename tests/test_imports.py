@@ -24,6 +24,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.trust",
 }
 """Modules that import nothing but the standard library."""
 
@@ -47,7 +48,6 @@ def allowed(module):
     extra = {
         "fmedge.export.onnx_direct": {"onnx"},
         "fmedge.export.onnx_int8": {"onnx"},
-        "fmedge.export.metadata": {"onnx"},
         "fmedge.export.onnx_file": {"onnx"},
         "fmedge.export.onnx_float16": {"onnx"},
         "fmedge.export.passes": {"onnx"},

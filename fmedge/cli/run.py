@@ -51,7 +51,6 @@ def run_command(
 ) -> None:
     """Turn a photo into the feature maps of a layer, on one page."""
     from fmedge import pipeline, provision
-    from fmedge.artifact import read_artifact
     from fmedge.files import require_output
     from fmedge.image import require_image_file
 
@@ -65,7 +64,7 @@ def run_command(
     require_image_file(image)
     pipeline.prepare_page_early()
     if model is not None:
-        artifact = read_artifact(model)
+        artifact = provision.open_model(model)
     else:
         request = provision.request_artifact(
             layer,

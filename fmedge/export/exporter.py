@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fmedge import __version__
+from fmedge import __version__, trust
 from fmedge.artifact import Artifact, ModelCard, TensorSpec, write_artifact
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
@@ -175,12 +176,27 @@ def build_artifact(
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
-    card = built.card
+    artifact = own_artifact(path, built.card, built.model)
+    card = artifact.card
     if runner is not None:
-        parity = check(Artifact(path, card, built.model), network, runner, calibration)
+        parity = check(artifact, network, runner, calibration)
         parity.require(path.name)
         card = replace(card, parity=parity)
     return write_artifact(path, built.model, card)
+
+
+def own_artifact(path: Path, card: ModelCard, model: bytes, *, lasting: bool = True) -> Artifact:
+    """A model that was just built, remembered as ours: it is run without a trial.
+
+    Args:
+        path: What it is called, written or not.
+        card: Its card; the hash is filled in.
+        model: Content of the file.
+        lasting: Whether later processes remember it, too.
+    """
+    digest = hashlib.sha256(model).hexdigest()
+    trust.remember_made(digest, lasting=lasting)
+    return Artifact(path, replace(card, file_sha256=digest), model)
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:

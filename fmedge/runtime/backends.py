@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
+from fmedge import trust
 from fmedge.artifact import Artifact
 from fmedge.errors import BackendUnavailable, UsageError, closest
+from fmedge.runtime.gate import require_artifact
 from fmedge.runtime.session import Session
 from fmedge.submodel import Format
 
@@ -80,7 +84,7 @@ def open_session(
     threads: int | None = None,
     spinning: bool = True,
 ) -> Session:
-    """Load a model into an engine.
+    """Load a model into an engine. One that fmedge did not make on this machine is first tried in a process of its own.
 
     Args:
         artifact: From ``read_artifact``.
@@ -98,7 +102,8 @@ def open_session(
             does not take the artifact's format.
         BackendUnavailable: The engine is not installed.
         ProviderUnavailable: The device cannot be used here.
-        ArtifactError: The engine refuses the model.
+        ArtifactError: The gate or the engine refuses the model.
+        LimitExceeded: It is larger than allowed, or crashed the process in which it was tried.
     """
     row = _backend_for(artifact.card.format) if backend is None else find_backend(backend)
     if artifact.card.format not in row.formats:
@@ -109,11 +114,39 @@ def open_session(
     most = max(MOST_THREADS, usable_cpus())
     if not 1 <= count <= most:
         raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
+    require_artifact(artifact)
+    _require_known(artifact, row)
+    return load_session(artifact, row, device, count, spinning)
+
+
+def load_session(artifact: Artifact, row: Backend, device: str, threads: int, spinning: bool) -> Session:
+    """Load a model that is known, or that is being tried; the arguments are those of :func:`open_session`, checked."""
+    session: Session = _adapter(row).open_backend(artifact, device, threads, spinning)
+    return session
+
+
+def _adapter(row: Backend) -> Any:  # noqa: ANN401 - a module of ours, known by the table
     try:
-        adapter = importlib.import_module(row.module)
+        return importlib.import_module(row.module)
     except ImportError as error:
         state = "does not load" if find_spec(row.package) else "is not installed"
         mend = f"pip install 'fmedge[{row.extra}]'"
         raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
-    session: Session = adapter.open_backend(artifact, device, count, spinning)
-    return session
+
+
+def _require_known(artifact: Artifact, row: Backend) -> None:
+    """Try a model in a child process, once per model and version of the engine; ours were made here and are not tried.
+
+    Raises:
+        ArtifactError: See :func:`fmedge.runtime.trial.try_model`.
+        LimitExceeded: Likewise.
+    """
+    _adapter(row)  # an engine that is missing is the plainer error
+    digest = artifact.card.file_sha256 or hashlib.sha256(artifact.model).hexdigest()
+    version = getattr(importlib.import_module(row.package), "__version__", "unknown")
+    engine = f"{row.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
+    if not trust.is_known(digest, engine):
+        from fmedge.runtime.trial import try_model
+
+        try_model(artifact, row.name)
+        trust.remember_tried(digest, engine)
