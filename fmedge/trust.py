@@ -1,6 +1,6 @@
 """Which model files are known: those that this user's fmedge made itself, and those that were tried.
 
-What is known are hashes. A file's name and folder say nothing, and a card least of all: who sends a model sends its card.
+What is known are hashes. A name and a folder say nothing, and a card least of all: who sends a model sends its card.
 Each is an empty file named by the hash, so that nothing has to be parsed, locked or repaired.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFa
     try:
         return inspect(*contents[: gate.files])
     except (ArtifactError, LimitExceeded) as error:
-        raise type(error)(f"'{_short(path)}': {error}") from error
+        raise type(error)(f"'{_short(path)}': {_one_line(str(error))}") from error
 
 
 def require_artifact(artifact: Artifact) -> None:
@@ -99,6 +100,12 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
     if card.format is not model_format:
         raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}. Export it again: fmedge export.")
     return card
+
+
+def _one_line(text: str) -> str:
+    """A message that may quote names in the file, which may hold anything."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable)
 
 
 _LONGEST_PATH = 60
