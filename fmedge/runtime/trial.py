@@ -80,6 +80,7 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
             ) from error
         finally:
             process.kill()  # after Ctrl-C, too; one that ended is let alone
+            process.wait()
     _judge(artifact, process.returncode, answer)
 
 
@@ -95,7 +96,7 @@ def _judge(artifact: Artifact, code: int, answer: bytes) -> None:
     name = artifact.path.name
     report: dict[str, str | None] = {}
     with contextlib.suppress(ValueError):  # it ended before, or while, it wrote
-        report = json.loads(answer)
+        report = dict(json.loads(answer))
     if code == 0 and report == {"error": None}:
         return
     if code < 0:
@@ -113,15 +114,21 @@ def main() -> None:
     """The child: read a model from stdin, run it once, write to stdout what came of it."""
     source, answer = sys.stdin.buffer, os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print
-    head = json.loads(source.readline())
+    line = source.readline()
+    if not line:  # our parent was interrupted before it wrote
+        os._exit(1)
+    head = json.loads(line)
     _limit(int(head["bytes"]), float(head["seconds"]))
     report: dict[str, str | None] = {"error": None}
     try:
         _run(head, source)
     except FmedgeError as error:
         report = {"error": type(error).__name__, "message": str(error)}
-    except MemoryError:
-        report = {"error": "LimitExceeded", "message": _too_large(head)}
+    except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
+        if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+            report = {"error": "LimitExceeded", "message": _too_large(head)}
+        else:
+            report = {"error": "ArtifactError", "message": _refused(head, error)}
     answer.write(json.dumps(report))
     answer.flush()
     os._exit(0)  # an engine that crashes while it is taken apart has run all the same
@@ -130,6 +137,10 @@ def main() -> None:
 def _too_large(head: Mapping[str, object]) -> str:
     allowed = int(str(head["bytes"])) / 1e9
     return f"'{head['path']}' needs more than {allowed:.1f} GB to run once. Export it for fewer or smaller images."
+
+
+def _refused(head: Mapping[str, object], error: Exception) -> str:
+    return f"'{head['path']}' is not run by {head['backend']} ({type(error).__name__}). Export it again: fmedge export."
 
 
 def _limit(address_space: int, seconds: float) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def state(monkeypatch, tmp_path):
-    """A user who knows no model yet."""
+def state(monkeypatch, tmp_path, onnx_fp32, tflite_int8):
+    """A user who knows no model yet, not even those that this module made."""
     monkeypatch.setenv("FMEDGE_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(trust, "_made_here", set())
     return tmp_path / "state"
@@ -52,7 +53,8 @@ def onnx_fp32(models):
 
 @pytest.fixture(scope="module")
 def tflite_int8(models, photos_folder):
-    pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[litert]'")
+    if find_spec("ai_edge_litert") is None:
+        return None
     options = ExportOptions(Format.TFLITE, Precision.INT8, size=(32, 32))
     request = request_artifact("block1_conv2", weights="untrained", models=models, options=options)
     return create_artifact(request, calibration=photos_folder)
@@ -65,7 +67,7 @@ def own(artifact, model):
 
 @pytest.fixture(params=["onnx_fp32", "tflite_int8"])
 def artifact(request):
-    return request.getfixturevalue(request.param)
+    return request.getfixturevalue(request.param) or pytest.skip("needs LiteRT: pip install 'fmedge[litert]'")
 
 
 def test_an_unknown_model_is_tried_once(artifact, state, monkeypatch):
@@ -121,15 +123,13 @@ def outer_product(model):
 
 
 def test_a_small_file_that_wants_terabytes(onnx_fp32):
-    with pytest.raises((LimitExceeded, ArtifactError)) as caught:
+    with pytest.raises(LimitExceeded, match=r"needs more than 3\.2 GB to run once\."):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, outer_product)))
-    assert isinstance(caught.value, LimitExceeded), caught.value
-    assert "\n" not in str(caught.value)
 
 
 def test_memory_of_the_child_is_bounded(onnx_fp32):
-    with pytest.raises((LimitExceeded, ArtifactError)) as caught:
-        trial.try_model(onnx_fp32, "onnxruntime", base_bytes=200 << 20)
+    with pytest.raises((LimitExceeded, ArtifactError)) as caught:  # too little even for the engine itself
+        trial.try_model(onnx_fp32, "onnxruntime", base_bytes=64 << 20)
     assert "\n" not in str(caught.value)
     trial.try_model(onnx_fp32, "onnxruntime")
 
@@ -160,21 +160,23 @@ def children(process_id):
     return [int(word) for task in tasks for word in task.read_text().split()]
 
 
-def wait_for_child(process_id, began):
-    while time.monotonic() < began + 60:
+def wait_for_engine(process_id):
+    """The child, once it has loaded the engine."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         for child in children(process_id):
             try:
-                if b"fmedge.runtime.trial" in Path(f"/proc/{child}/cmdline").read_bytes():
+                if b"onnxruntime_pybind" in Path(f"/proc/{child}/maps").read_bytes():
                     return child
             except OSError:
-                continue  # it was another one, and is gone
+                continue  # it is gone
     raise AssertionError("no child came")
 
 
 @linux
 def test_a_crash_ends_the_child_alone_and_is_not_remembered(onnx_fp32, state):
     def shoot():
-        os.kill(wait_for_child(os.getpid(), time.monotonic()), signal.SIGSEGV)
+        os.kill(wait_for_engine(os.getpid()), signal.SIGSEGV)
 
     thread = threading.Thread(target=shoot)
     thread.start()
@@ -196,7 +198,7 @@ def test_ctrl_c_ends_the_child(onnx_fp32, picture, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    child = wait_for_child(process.pid, time.monotonic())
+    child = wait_for_engine(process.pid)
     process.send_signal(signal.SIGINT)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -242,14 +244,22 @@ RUNNER = (
 )
 
 
+def weights(artifact):
+    """The larger constants of a model file."""
+    if artifact.card.format is Format.ONNX:
+        return [tensor.raw_data for tensor in onnx.load_model_from_string(artifact.model).graph.initializer]
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.model)).buffers
+    return [bytes(buffer.data) for buffer in buffers if buffer.data is not None and len(buffer.data) > 256]
+
+
 def exit_codes(artifact, picture, folder, count):
     """Run the command line on mutated files, all in one process: their exit codes.
 
     Each has a card that holds its hash, as whoever means harm would write it.
     """
-    blobs = [artifact.card.facts_json().encode()]
-    if artifact.card.format is Format.ONNX:
-        blobs += [tensor.raw_data for tensor in onnx.load_model_from_string(artifact.model).graph.initializer]
+    blobs = [artifact.card.facts_json().encode(), *weights(artifact)]
     paths = []
     for index, content in enumerate(mutations(artifact.model, structure(artifact.model, *blobs), count, seed=5)):
         path = folder / f"{index}.{artifact.card.format}"
