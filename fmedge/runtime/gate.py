@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard
 from fmedge.errors import ArtifactError, LimitExceeded
@@ -14,8 +14,7 @@ from fmedge.runtime.gate_bounds import Declared, ModelFacts
 from fmedge.submodel import Format
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     """A row of the table.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fmedge.runtime.gate_bounds import MOST_SCALE, MOST_WINDOW
 
@@ -32,8 +32,7 @@ OPERATORS = frozenset(name for names in _GROUPS.values() for name in names.split
 """Names of all that are run, of the default domain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Bounds of integers, both ends allowed."""
 
     least: int

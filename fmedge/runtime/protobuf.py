@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate_bounds import MOST_NAME, damaged, forbidden
@@ -19,8 +19,11 @@ _WIDTH = 1 << 64
 _LONGEST_VARINT = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+_NOTHING: Mapping[int, int] = {}
+_NO_REASONS: Mapping[int, str] = {}
+
+
+class Message(NamedTuple):
     """What may stand in a message.
 
     Attributes:
@@ -34,9 +37,9 @@ class Message:
 
     name: str
     once: Mapping[int, int]
-    many: Mapping[int, int] = field(default_factory=dict[int, int])
+    many: Mapping[int, int] = _NOTHING
     packed: frozenset[int] = frozenset()
-    refused: Mapping[int, str] = field(default_factory=dict[int, str])
+    refused: Mapping[int, str] = _NO_REASONS
 
 
 Fields = dict[int, list[int]]

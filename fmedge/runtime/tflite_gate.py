@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fmedge.artifact import METADATA_KEY
 from fmedge.errors import LimitExceeded
@@ -68,8 +68,7 @@ def inspect_tflite(data: bytes) -> ModelFacts:
     return ModelFacts(inputs, outputs, _facts(data, model, buffers))
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     """A tensor as the file declares it; ``constant`` is whether the file holds its values, ``values`` small ones."""
 
     spec: Declared

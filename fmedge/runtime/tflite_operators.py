@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fmedge.runtime.gate_bounds import MOST_SCALE, MOST_WINDOW
 from fmedge.runtime.onnx_operators import Range
@@ -48,8 +48,7 @@ OPERATORS: Mapping[int, str] = {code: name for group in _GROUPS.values() for nam
 """Names of all that are run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The options that an operator needs.
 
     Attributes:

@@ -103,6 +103,53 @@ def test_what_we_export_passes_and_says_what_its_card_says(row, precision, untra
         assert open_model(path).card == replace(artifact.card, parity=None)
 
 
+@pytest.fixture(scope="module")
+def users_network():
+    """A Keras model with a bit of everything that convolutional networks are made of."""
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
+    from fmedge.export.keras_import import keras
+    from fmedge.export.keras_network import network_of_model
+
+    keras.utils.set_random_seed(9)
+    make = keras.layers
+    image = make.Input((None, None, 3))
+    values = make.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(make.Rescaling(1 / 255)(image))
+    values = make.Activation("swish")(make.BatchNormalization()(values))
+    gate_values = make.Conv2D(8, 1, activation="sigmoid")(make.GlobalAveragePooling2D(keepdims=True)(values))
+    values = make.Multiply()([values, gate_values])
+    branch = make.ReLU(6.0)(make.DepthwiseConv2D(3, padding="same")(values))
+    branch = make.Conv2D(8, 3, padding="same", dilation_rate=2)(branch)
+    values = make.LeakyReLU()(make.Add()([values, branch]))
+    values = make.Concatenate()([values, make.PReLU(shared_axes=[1, 2])(branch)])
+    values = make.UpSampling2D(2, interpolation="bilinear")(make.AveragePooling2D(2)(values))
+    values = make.MaxPooling2D(3, 2, padding="same")(make.ZeroPadding2D(2)(make.UpSampling2D(2)(values)))
+    values = make.Conv2DTranspose(6, 3, strides=2, padding="same", activation="tanh")(make.Cropping2D(1)(values))
+    values = make.LayerNormalization()(make.SeparableConv2D(4, 3, activation="elu")(values))
+    return network_of_model(keras.Model(image, make.Conv2D(4, 1, name="last")(values)), "none")
+
+
+@pytest.mark.keras
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [(kind, precision) for kind in (Format.ONNX, Format.TFLITE) for precision in (Precision.FP32, Precision.FP16)]
+    + [(Format.TFLITE, Precision.INT8)],
+)
+def test_models_of_the_users_own_pass(kind, precision, users_network, calibration, tmp_path):
+    artifact = build_artifact(
+        SubModel(("last",), source="keras"),
+        users_network,
+        tmp_path / f"m.{kind}",
+        options=ExportOptions(kind, precision, size=(32, 32), preprocessing="none"),
+        calibration=calibration,
+        runner=None,
+    )
+    gate.require_artifact(artifact)
+    (found,) = next(run_batches(artifact, [np.zeros((1, 32, 32, 3), np.uint8)])).values()
+    assert found.shape[:2] == (1, 4)
+
+
 ARTIFACT, LIMIT = ArtifactError, LimitExceeded
 BIG = 1 << 40
 

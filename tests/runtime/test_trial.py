@@ -166,7 +166,8 @@ def wait_for_engine(process_id):
     while time.monotonic() < end:
         for child in children(process_id):
             try:
-                if b"onnxruntime_pybind" in Path(f"/proc/{child}/maps").read_bytes():
+                words = Path(f"/proc/{child}/cmdline").read_bytes()  # before it is another program, it has our maps
+                if b"runtime.trial" in words and b"onnxruntime_p" in Path(f"/proc/{child}/maps").read_bytes():
                     return child
             except OSError:
                 continue  # it is gone
