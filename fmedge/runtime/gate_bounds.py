@@ -34,7 +34,9 @@ MOST_NAME = 1 << 10
 
 
 class Declared(NamedTuple):
-    """An input or output as the file declares it. (A dataclass takes three times as long to define, at every start.)
+    """An input or output as the file declares it.
+
+    A named tuple, like all records here: a dataclass takes three times as long to define, at every start.
 
     Attributes:
         name: Its name.
