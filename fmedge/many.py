@@ -19,7 +19,7 @@ from fmedge.feature_maps import FeatureMaps
 from fmedge.memory import available_bytes, tap_bytes, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, open_session
-from fmedge.runtime.backends import usable_cpus
+from fmedge.runtime.backends import MOST_THREADS, usable_cpus
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -73,7 +73,11 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
         resize: How photos are brought to its size.
         images: How many there are, where that is known.
     """
-    cores = run.threads or (usable_cpus() if run.cpus is None else len(run.cpus))
+    cores = run.threads
+    if cores is None:
+        cores = usable_cpus() if run.cpus is None else len(set(run.cpus))
+    if not 1 <= cores <= max(MOST_THREADS, usable_cpus()):
+        return Crew(1, (cores,), 1)  # opening the session says what is wrong with it
     if resize == "none" and artifact.card.options.size is None:
         return Crew(1, (run.threads,), 1)
     if run.device != "cpu":

@@ -30,7 +30,7 @@ class Outputs:
 
 def page_name(image: Path, submodel: SubModel, channel: int | None = None) -> str:
     """Default file name of a page: image and layer, and what is not the default."""
-    return f"{_name(image.stem, submodel, submodel.label, channel)}.html"
+    return f"{_name(_short(image.stem), submodel, submodel.label, channel)}.html"
 
 
 def name_outputs(
@@ -87,7 +87,7 @@ def require_no_image(images: Iterable[Path], outputs: Iterable[Outputs]) -> None
 def _name(stem: str, submodel: SubModel, taps: str, channel: int | None) -> str:
     activation = None if submodel.activation is Activation.RELU else submodel.activation
     shown = None if channel is None else f"channel{channel}"
-    return ".".join(filter(None, (_short(stem), taps, activation, shown)))
+    return ".".join(filter(None, (stem, taps, activation, shown)))
 
 
 def _short(stem: str) -> str:
@@ -115,7 +115,7 @@ def _unique_stems(images: Sequence[Path]) -> list[str]:
         left = [image for image in left if image not in words]
     taken = {word.casefold() for word in words.values()}
     for image in left:  # names that are cut short, or spelled alike but for the case
-        numbered = (f"{_short(image.stem)}-{number}" for number in range(2, len(images) + 2))
+        numbered = (f"{_short(image.stem)}-{number}" for number in range(1, len(images) + 1))
         words[image] = next(word for word in numbered if word.casefold() not in taken)
         taken.add(words[image].casefold())
     return [words[image] for image in images]
