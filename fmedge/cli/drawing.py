@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from fmedge.cli.console import ProgressLine, emit, print_json, say
 from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
 from fmedge.files import is_folder, require_output
-from fmedge.image import require_image_file
 from fmedge.output_names import Outputs, name_outputs, page_name, require_no_image
 from fmedge.run_options import RunOptions
 
@@ -59,6 +58,8 @@ class Drawing:
             WriteError: It cannot be written.
             ImageError: The only image is missing.
         """
+        from fmedge.image import require_image_file
+
         wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"))
         for path, suffix, option in wanted:
             if self.is_single(submodel):
