@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,6 +168,7 @@ def create_artifact(
     calibration: Path | None = None,
     verify: bool = True,
     offline: bool = False,
+    run: RunOptions | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], None] = print,
 ) -> Artifact:
@@ -178,6 +180,7 @@ def create_artifact(
         calibration: Folder of photos; int8 needs one, and the parity check runs on it.
         verify: Hold the model against a reference before it is written.
         offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
         progress: Told how a download of the weights, or the calibration, gets on.
         warn: Told what is worth knowing and no error.
 
@@ -202,7 +205,7 @@ def create_artifact(
         request.path,
         options=request.options,
         calibration=photos,
-        runner=run_batches if verify else None,
+        runner=partial(run_batches, run=run) if verify else None,
     )
 
 
@@ -242,6 +245,7 @@ def verify_artifact(
     weights: str | None = None,
     keras: Path | None = None,
     calibration: Path | None = None,
+    run: RunOptions | None = None,
     warn: Callable[[str], None] = print,
 ) -> tuple[Artifact, Parity]:
     """Repeat the parity check of an artifact, and compare its file's hash with the card's.
@@ -251,6 +255,7 @@ def verify_artifact(
         weights: As in :func:`request_artifact`; None takes those the card names, where they can be had offline.
         keras: The Keras model it was made from.
         calibration: Folder of photos to run it on.
+        run: On which engine and device; None takes the defaults.
         warn: Told what is worth knowing and no error.
 
     Returns:
@@ -272,7 +277,7 @@ def verify_artifact(
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, no_progress), run_batches, photos)
+    return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
 
 
 def export_submodel(
@@ -286,6 +291,7 @@ def export_submodel(
     calibration: Path | None = None,
     verify: bool = True,
     offline: bool = False,
+    run: RunOptions | None = None,
 ) -> Artifact:
     """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
 
@@ -300,6 +306,7 @@ def export_submodel(
         calibration: Folder of photos; int8 needs one.
         verify: Hold the model against a reference before it is written.
         offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
 
     Returns:
         The artifact as written.
@@ -309,22 +316,24 @@ def export_submodel(
     """
     if keras is None or isinstance(keras, (str, Path)):
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
-        return create_artifact(request, calibration=calibration, verify=verify, offline=offline)
+        return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
     from fmedge.export.keras_network import network_of_model
 
     options = options or ExportOptions()
     network = network_of_model(keras, options.preprocessing)
     submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=calibration, verify=verify)
+    return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 
 
 def run_batches(
-    artifact: Artifact, batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]]
+    artifact: Artifact,
+    batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]],
+    run: RunOptions | None = None,
 ) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
-    """Run a model on one batch of images after the other, on the first engine that takes its format."""
+    """Run a model on one batch of images after the other; by default on the first engine that takes its format."""
     from fmedge.runtime import open_session
 
-    with open_session(artifact, RunOptions(spinning=False)) as session:
+    with open_session(artifact, replace(run or RunOptions(), spinning=False)) as session:
         for images in batches:
             yield session.run(images)

@@ -35,8 +35,6 @@ class Engine(Protocol):
         name: The backend's name.
         active_provider: What computes, as the engine says after loading.
         placement: Where the engine put the model's nodes.
-        errors: What the engine raises when a run fails, beside ``MemoryError``.
-        owned: Whether arrays that ``compute`` returns are new and the caller's.
     """
 
     name: str
@@ -44,10 +42,14 @@ class Engine(Protocol):
     placement: Placement
 
     @property
-    def errors(self) -> tuple[type[Exception], ...]: ...
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the engine raises when a run fails, beside ``MemoryError``."""
+        ...
 
     @property
-    def owned(self) -> bool: ...
+    def owned(self) -> bool:
+        """Whether arrays that ``compute`` returns are new and the caller's."""
+        ...
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """Run the model once.
