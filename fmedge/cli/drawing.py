@@ -107,7 +107,7 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
         print_json(_facts(outputs, artifact, maps.provenance))
         return
     shape, ran = " x ".join(map(str, maps.maps.shape[1:])), maps.provenance
-    say(f"{maps.layer}: {shape}, {ran.placement}, {ran.threads} thread{'s'[: ran.threads - 1]}.")
+    say(f"{maps.layer}: {shape}, {_placed(ran)}, {ran.threads} thread{'s'[: ran.threads - 1]}.")
     _emit_path(outputs)
 
 
@@ -135,7 +135,7 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
                 rows.append({"image": str(image), "error": str(made)})
             else:
                 for tap, drawn in made.items():
-                    told = drawn.provenance.placement
+                    told = _placed(drawn.provenance)
                     rows.append(
                         {"image": str(image), "layer": tap, **_facts(drawn.outputs, artifact, drawn.provenance)}
                     )
@@ -166,6 +166,12 @@ def _emit_path(outputs: Outputs) -> None:
     path = outputs.page or outputs.maps
     if path is not None:
         emit(str(path))
+
+
+def _placed(provenance: Provenance) -> str:
+    """Where it ran; where a device was asked for, that too: part of the model, or all of it, may be elsewhere."""
+    asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
+    return provenance.placement + asked
 
 
 def _warn_of_weights(artifact: Artifact) -> None:
