@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fmedge.errors import LimitExceeded
-from fmedge.vgg16 import layers_through
+from fmedge.vgg16 import find_layer, layers_through
 
 _FLOAT_BYTES = 4
 _ARRAYS = 3
@@ -27,11 +27,14 @@ def available_bytes() -> int | None:
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
     """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
-    largest = 0
-    for spec in layers_through(deepest):
-        channels, rows, columns = spec.output_shape(height, width)
-        largest = max(largest, channels * rows * columns)
-    return images * largest * _FLOAT_BYTES * _ARRAYS
+    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
+    return largest * _ARRAYS
+
+
+def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
+    """Memory for the maps of a layer of VGG16, for so many images of that size."""
+    channels, rows, columns = find_layer(layer).output_shape(height, width)
+    return images * channels * rows * columns * _FLOAT_BYTES
 
 
 def require_memory(what: str, wanted: int) -> None:

@@ -20,6 +20,7 @@ from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
 from fmedge.run_options import RunOptions
 from fmedge.submodel import (
+    ALL,
     KERAS,
     VGG16,
     Activation,
@@ -27,6 +28,7 @@ from fmedge.submodel import (
     Precision,
     SubModel,
     artifact_name,
+    every_tap,
     find_activation,
     own_converter,
     require_channel,
@@ -90,9 +92,10 @@ def request_artifact(
     """Say which artifact is meant, in plain words.
 
     Args:
-        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
+            ``none`` every convolution) in one model; None means :data:`DEFAULT_LAYER`.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
-        channel: A channel that will be looked at; checked here, before any work.
+        channel: A channel of every tap that will be looked at; checked here, before any work.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
         keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16.
         models: Folder of the artifacts; None as in :func:`models_folder`.
@@ -103,8 +106,8 @@ def request_artifact(
         WeightsError: The weights or model file does not exist.
     """
     options = _spelled_short(options or ExportOptions(), KERAS if keras is not None else VGG16)
-    taps = tuple(name.strip() for name in (layer or DEFAULT_LAYER).split("+"))
     chosen = find_activation(activation or Activation.RELU)
+    taps = _taps(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
             raise UsageError("--keras brings its own weights. Leave --weights out.")
@@ -112,8 +115,17 @@ def request_artifact(
         return ArtifactRequest(submodel, choose_keras_file(Path(keras)), models_folder(models), options)
     submodel = SubModel(taps, chosen)
     if channel is not None:
-        require_channel(submodel.deepest, find_layer(submodel.deepest).channels, channel)
+        for tap in submodel.taps:
+            require_channel(tap, find_layer(tap).channels, channel)
     return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
+
+
+def _taps(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+    if layer.strip() != ALL:
+        return tuple(name.strip() for name in layer.split("+"))
+    if not stock:
+        raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
+    return every_tap(activation)
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
@@ -284,7 +296,7 @@ def export_submodel(
     """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
 
     Args:
-        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        layer: As in :func:`request_artifact`.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a

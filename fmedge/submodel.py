@@ -9,11 +9,14 @@ from enum import StrEnum
 from typing import Literal
 
 from fmedge.errors import UsageError, closest
-from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, find_layer
+from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
 
 VGG16 = "vgg16"
 KERAS = "keras"
 """Sources of a sub-model: Keras' stock VGG16, or a Keras model of the user's own."""
+
+ALL = "all"
+"""Stands for every tap of VGG16, where a layer is named and in a file's name."""
 
 
 class Activation(StrEnum):
@@ -70,6 +73,11 @@ def find_activation(name: str) -> Activation:
         raise UsageError(f"Unknown activation '{name}'.{closest(name, Activation)} Allowed: relu, none.") from error
 
 
+def every_tap(activation: Activation) -> tuple[str, ...]:
+    """Names of VGG16's layers that can be seen so: all 18 after ReLU, the 13 convolutions before it."""
+    return tuple(spec.name for spec in VGG16_LAYERS if spec.kind == "conv" or activation is Activation.RELU)
+
+
 @dataclass(frozen=True, slots=True)
 class SubModel:
     """A network cut after one or more layers.
@@ -115,10 +123,16 @@ class SubModel:
 
     @property
     def label(self) -> str:
-        """The taps as one word that can stand in a file name: ``block1_conv1`` or ``block1_conv1+block3_pool``."""
-        joined = "+".join(self.taps)
-        plain = re.sub(r"[^A-Za-z0-9_+-]", "_", joined)[:120]
-        return plain if plain == joined else f"{plain}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+        """The taps as one word for a file's name: ``block1_conv1``, ``block1_conv1+block3_pool``, ``all``."""
+        if self.source == VGG16 and self.taps == every_tap(self.activation):
+            return ALL
+        return file_word("+".join(self.taps))
+
+
+def file_word(name: str) -> str:
+    """A layer's name, or several, as a word that can stand in a file's name; other names give other words."""
+    plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:120]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,11 @@ class ProgressLine:
         self._shown_at = 0.0
         self._tenths = -1
 
+    def clear(self) -> None:
+        """Take the bar off the screen, for other lines to follow."""
+        if sys.stderr.isatty() and self._shown_at:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
     def __call__(self, words: str, share: float) -> None:
         """Show how much is done."""
         finished = share >= 1

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fmedge.artifact import Artifact
     from fmedge.provision import ArtifactRequest
 
+_SHOWN_SHAPES = 3
+"""Output shapes that a line has room for."""
+
 
 def export_command(
     layer: options.LayerList = "block1_conv1",
@@ -144,7 +147,7 @@ def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
         (
             [
                 str(request.path),
-                ", ".join(" x ".join(map(str, shape)) for shape in plan.outputs.values()),
+                _describe_shapes(list(plan.outputs.values())),
                 f"{plan.parameters:,}",
                 f"{plan.macs / 1e6:,.1f}",
                 str(plan.receptive_field),
@@ -153,6 +156,12 @@ def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
             for request, plan in plans
         ),
     )
+
+
+def _describe_shapes(shapes: list[tuple[int, ...]]) -> str:
+    if len(shapes) > _SHOWN_SHAPES:
+        return f"of {len(shapes)} layers"
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def verify_command(
