@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ from google.protobuf.message import DecodeError
 from fmedge.artifact import MAX_MODEL_BYTES, ModelCard
 from fmedge.errors import ArtifactError
 from fmedge.files import is_file, read_bytes
-from fmedge.submodel import Format
+from fmedge.submodel import Format, format_of
 
 METADATA_KEY = "fmedge_card"
-"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds the facts as JSON."""
+"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds the facts as JSON; in ncnn's graph
+the first word, behind a ``#``, of its last line."""
 
 
 def read_facts(path: Path) -> ModelCard:
     """The card that stands inside a model file: all but the file's hash and the parity.
 
     Args:
-        path: An ONNX or TFLite file that fmedge wrote, with or without its card.
+        path: An ONNX or TFLite file, or ncnn's graph, that fmedge wrote, with or without its card.
 
     Raises:
         ArtifactError: The file is missing, of another kind, damaged, or not written by fmedge.
@@ -33,7 +35,7 @@ def read_facts(path: Path) -> ModelCard:
     if not is_file(path):
         raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
     content = read_bytes(path, MAX_MODEL_BYTES)
-    read = _tflite_facts if path.suffix == f".{Format.TFLITE}" else _onnx_facts
+    read = _READERS.get(format_of(path.name), _onnx_facts)
     try:
         text = read(content)
     except (DecodeError, ValueError, TypeError, IndexError, AttributeError, struct.error) as error:
@@ -57,6 +59,15 @@ def _tflite_facts(content: bytes) -> str | None:
         if entry.Name() == METADATA_KEY.encode():
             return bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
     return None
+
+
+def _ncnn_facts(content: bytes) -> str | None:
+    last = content.decode("ascii").splitlines()[-1]
+    mark, _, text = last.partition(" ")
+    return text if mark == f"#{METADATA_KEY}" else None
+
+
+_READERS: dict[Format | None, Callable[[bytes], str | None]] = {Format.TFLITE: _tflite_facts, Format.NCNN: _ncnn_facts}
 
 
 def facts_json(card: ModelCard) -> str:
