@@ -32,7 +32,7 @@ class Format(StrEnum):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """How the names of its files end: first the one that an artifact is known by; a second one holds the weights."""
+        """How its files' names end: first the one that an artifact is known by; a second one holds the weights."""
         return _SUFFIXES[self]
 
 

@@ -1,4 +1,4 @@
-"""The ncnn model of a sub-model, written straight from the weights: a graph as text, and the weights. ncnn has no part in it.
+"""The ncnn model of a sub-model, a graph as text and its weights, written without ncnn.
 
 The two forms are described in ncnn's own documentation, "param and model file structure".
 """
@@ -27,8 +27,8 @@ FLOAT16 = 0x01306B47
 """Tags before a kernel, which say how its values are stored; from ncnn's ``modelbin.cpp``."""
 
 _NO_WINOGRAD = 1 << 6
-"""Bit of a layer's mask of methods that are not to be used. With three channels Winograd's transforms cost more than they
-save: the first convolution takes 4.3 ms with them and 2.4 without, at 224 x 224."""
+"""Bit of a layer's mask of methods that are not to be used. With three channels Winograd's transforms cost more than
+they save: the first convolution takes 4.3 ms with them and 2.4 without, at 224 x 224."""
 
 _ALIGNMENT = 4
 """Bytes: an array of halves is filled up to a multiple."""

@@ -80,7 +80,7 @@ class NcnnEngine:
 
     name = "ncnn"
     owned = True
-    errors = (RuntimeError,)
+    errors: tuple[type[Exception], ...] = (RuntimeError,)
 
     def __init__(self, artifact: Artifact, net: Any, provider: str) -> None:  # noqa: ANN401 - ncnn has no types
         self._net = net
