@@ -322,14 +322,26 @@ def read_card(model_path: Path) -> ModelCard:
         raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
 
 
+def require_model_file(path: Path) -> None:
+    """Check that there is such a file, and that it is the one of a pair that names the artifact.
+
+    Raises:
+        ArtifactError: It is not.
+    """
+    if not files.is_file(path):
+        raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
+    for first, second in (kind.suffixes for kind in Format if len(kind.suffixes) > 1):
+        if path.name.endswith(second):
+            raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
+
+
 def read_artifact(model_path: Path) -> Artifact:
     """Read a model file and check it against its card.
 
     Raises:
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
-    if not files.is_file(model_path):
-        raise ArtifactError(f"No model file '{model_path}'. Make one: fmedge export.")
+    require_model_file(model_path)
     card = read_card(model_path)
     model = files.read_bytes(model_path, MAX_MODEL_BYTES)
     second = weights_path(model_path, card.format)

@@ -9,12 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
-from google.protobuf.message import DecodeError
-
-from fmedge.artifact import MAX_MODEL_BYTES, ModelCard
+from fmedge.artifact import MAX_MODEL_BYTES, ModelCard, require_model_file
 from fmedge.errors import ArtifactError
-from fmedge.files import is_file, read_bytes
+from fmedge.files import read_bytes
 from fmedge.submodel import Format, format_of
 
 METADATA_KEY = "fmedge_card"
@@ -32,13 +29,12 @@ def read_facts(path: Path) -> ModelCard:
         ArtifactError: The file is missing, of another kind, damaged, or not written by fmedge.
         BackendUnavailable: Reading TFLite needs LiteRT or TensorFlow.
     """
-    if not is_file(path):
-        raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
+    require_model_file(path)
     content = read_bytes(path, MAX_MODEL_BYTES)
     read = _READERS.get(format_of(path.name), _onnx_facts)
     try:
         text = read(content)
-    except (DecodeError, ValueError, TypeError, IndexError, AttributeError, struct.error) as error:
+    except (ValueError, TypeError, IndexError, AttributeError, struct.error) as error:
         raise ArtifactError(f"'{path}' cannot be read as a model. Export it again: fmedge export.") from error
     if text is None:
         raise ArtifactError(f"'{path}' holds no facts of fmedge, and has no card beside it. Export it: fmedge export.")
@@ -46,7 +42,13 @@ def read_facts(path: Path) -> ModelCard:
 
 
 def _onnx_facts(content: bytes) -> str | None:
-    model = onnx.load_model_from_string(content)
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
     return next((entry.value for entry in model.metadata_props if entry.key == METADATA_KEY), None)
 
 

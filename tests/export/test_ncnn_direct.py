@@ -180,6 +180,12 @@ def test_missing_weights(written):
         read_artifact(written.path)
 
 
+def test_the_weights_are_not_the_model(written):
+    for read in (read_artifact, read_facts, describe_model):
+        with pytest.raises(ArtifactError, match=r"holds weights alone. Name the file beside it that ends in .ncnn.param"):
+            read(weights_path(written.path, Format.NCNN))
+
+
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_crash_leaves_a_whole_artifact_or_none(written, monkeypatch, failing):
     """The old card goes before the first of the new files comes."""
