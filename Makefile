@@ -35,5 +35,5 @@ clean:
 # What the tests need: Keras to compare with, a browser's driver, the linters.
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,export,dev]"
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,dev]"
 	touch $@
