@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from fmedge.image import load_photo
 from fmedge.parity import GATES, gate_for, measure_parity
 from fmedge.provision import ArtifactRequest, create_artifact, read_artifact, request_artifact
 from fmedge.runtime import BACKENDS, Backend, open_session
-from fmedge.submodel import VGG16, ExportOptions, Format, Precision
+from fmedge.submodel import VGG16, ExportOptions, Precision
 from fmedge.vgg16 import INPUT_SIZE
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
@@ -39,7 +39,10 @@ PRECISIONS = (Precision.FP32, Precision.INT8)
 DIGITS = 5
 """Significant digits to which the maximum of a float32 tap has to agree."""
 
-COLUMNS = "{:<12}{:<41}{:<18}{:>12}{:>12}{:>8}{:>9}{:>8}{:>8}{:>6}"
+LINE = "{:<12}{:<41}{:<18}{:>12}{:>12}{:>8}{:>9}{:>8}{:>10}{:>5}"
+TITLES = ("engine", "model", "exported", "max x86-64", "max here", "digits", "maps", "dB", "dB float", "s")
+"""``digits`` is how far the two maxima agree, ``maps`` how many maps' maxima agree to DIGITS; ``dB`` is the agreement of
+all values with x86-64 on the same engine, ``dB float`` with the first engine's float32 there; ``s`` is export and run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Case:
     def judge_file(self) -> Path:
         """The float32 maps that are right: those of the table's first engine."""
         options = ExportOptions(format=BACKENDS[0].formats[0])
-        request = request_artifact(self.layer, weights=self.subject.weights, models=self.request.folder, options=options)
+        folder, weights = self.request.folder, self.subject.weights
+        request = request_artifact(self.layer, weights=weights, models=folder, options=options)
         return Case(BACKENDS[0], request, self.subject).maps_file
 
 
@@ -127,6 +131,14 @@ def run(case: Case, artifact: Artifact) -> np.ndarray:
         return session.run(case.subject.image[np.newaxis])[case.layer][0]
 
 
+def describe_machine() -> str:
+    """Processor and versions, for one line."""
+    seen = {found.name: found.version for found in distributions()}
+    names = ("numpy", "onnx", *(backend.package.replace("_", "-") for backend in BACKENDS))
+    versions = [f"{name} {seen[name]}" for name in dict.fromkeys(names) if name in seen]
+    return f"{platform.machine()}: Python {platform.python_version()}, {', '.join(versions)}"
+
+
 def make(folder: Path) -> int:
     """Export every model, run it, keep the maps."""
     for case in cases(folder):
@@ -155,9 +167,7 @@ def digits(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 def compare(folder: Path) -> int:
     """Run every model that x86-64 kept maps of and print what was seen; 1 where a bound is broken."""
-    engines = {package: version(package) for package in ("numpy", "onnxruntime", "ai-edge-litert", "ncnn")}
-    print(platform.machine(), platform.python_version(), engines)
-    print(COLUMNS.format("engine", "model", "exported", "max x86-64", "max here", "digits", "maps", "SNR dB", "float", "s"))
+    print(LINE.format(*TITLES))
     bad = [case for case in cases(folder) if case.maps_file.is_file() and not kept(case, folder)]
     for case in bad:
         print(f"Beyond its bounds: {case.request.path.name} on {case.backend.name}.")
@@ -179,7 +189,7 @@ def kept(case: Case, folder: Path) -> bool:
     agreed = float(digits(found.max(keepdims=True), expected.max(keepdims=True)).item())
     maps = digits(found.max(axis=(1, 2)), expected.max(axis=(1, 2))) >= DIGITS
     print(
-        COLUMNS.format(
+        LINE.format(
             case.backend.name,
             case.request.path.name,
             origin,
@@ -198,4 +208,5 @@ def kept(case: Case, folder: Path) -> bool:
 
 if __name__ == "__main__":
     action, where = sys.argv[1:]
+    print(describe_machine())
     raise SystemExit({"make": make, "compare": compare}[action](Path(where).resolve()))
