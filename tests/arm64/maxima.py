@@ -10,6 +10,7 @@ taken as x86-64 wrote them.
 from __future__ import annotations
 
 import math
+import os
 import platform
 import sys
 import time
@@ -41,8 +42,8 @@ DIGITS = 5
 
 LINE = "{:<12}{:<41}{:<18}{:>12}{:>12}{:>8}{:>9}{:>8}{:>10}{:>5}"
 TITLES = ("engine", "model", "exported", "max x86-64", "max here", "digits", "maps", "dB", "dB float", "s")
-"""``digits`` is how far the two maxima agree, ``maps`` how many maps' maxima agree to DIGITS; ``dB`` is the agreement of
-all values with x86-64 on the same engine, ``dB float`` with the first engine's float32 there; ``s`` is export and run."""
+"""``digits``: how far the two maxima agree; ``maps``: how many maps' maxima agree to DIGITS; ``dB``: agreement of all
+values with x86-64 on the same engine; ``dB float``: with the first engine's float32 there; ``s``: export and run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,10 @@ def digits(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
         return np.where(found == expected, math.inf, -np.log10(share))
 
 
+def shown(agreement: float) -> str:
+    return "equal" if math.isinf(agreement) else f"{agreement:.1f}"
+
+
 def compare(folder: Path) -> int:
     """Run every model that x86-64 kept maps of and print what was seen; 1 where a bound is broken."""
     print(LINE.format(*TITLES))
@@ -195,10 +200,10 @@ def kept(case: Case, folder: Path) -> bool:
             origin,
             f"{expected.max():.6g}",
             f"{found.max():.6g}",
-            f"{agreed:.1f}",
+            shown(agreed),
             f"{maps.sum()}/{len(maps)}",
-            f"{same.snr_db:.1f}",
-            f"{judged.snr_db:.1f}",
+            shown(same.snr_db),
+            shown(judged.snr_db),
             f"{seconds:.0f}",
         ),
         flush=True,
@@ -208,5 +213,6 @@ def kept(case: Case, folder: Path) -> bool:
 
 if __name__ == "__main__":
     action, where = sys.argv[1:]
-    print(describe_machine())
+    os.environ.setdefault("FMEDGE_STATE", str(Path(where).resolve() / "state"))  # both machines: one user's models
+    print(describe_machine(), flush=True)
     raise SystemExit({"make": make, "compare": compare}[action](Path(where).resolve()))
