@@ -20,7 +20,7 @@ test-arm64: export FMEDGE_TEST_MODELS = $(CURDIR)/.arm64/models
 test-arm64: .venv-test/installed .arm64/venv/installed
 	rm -rf .arm64/models .arm64/maps
 	mkdir -p .arm64/models
-	.venv-test/bin/python -m pytest --quiet tests/runtime -k litert
+	.venv-test/bin/python -m pytest --quiet tests/runtime
 	.arm64/venv/bin/python -m pytest tests/runtime $(ARGS)
 	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
 	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
@@ -45,7 +45,7 @@ clean:
 # What the tests need: Keras to compare with, a browser's driver, the linters.
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,litert,export,dev]"
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,export,dev]"
 	touch $@
 
 .arm64/root/installed: tests/arm64/root.sh

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmedge.pipeline import extract as extract
     from fmedge.provision import export_submodel as export_submodel
     from fmedge.render import render_page as render_page
+    from fmedge.run_options import RunOptions as RunOptions
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
     from fmedge.submodel import ExportOptions as ExportOptions
@@ -31,6 +32,7 @@ _HOMES = {
     "FeatureMaps": "fmedge.feature_maps",
     "FmedgeError": "fmedge.errors",
     "ModelCard": "fmedge.artifact",
+    "RunOptions": "fmedge.run_options",
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",
     "VGG16_LAYERS": "fmedge.vgg16",

@@ -19,6 +19,7 @@ from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.provision import create_artifact, find_artifact, request_artifact
 from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
+from fmedge.run_options import RunOptions
 from fmedge.submodel import VGG16, Activation, SubModel, require_channel
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -80,7 +81,7 @@ def run_artifact(
         loading = beside.submit(_load_for, artifact.card, image, resize)
         from fmedge.runtime import open_session  # takes 0.1 s: meanwhile the photo is decoded
 
-        with open_session(artifact, threads=threads, spinning=False) as session:
+        with open_session(artifact, RunOptions(threads=threads, spinning=False)) as session:
             photo: Photo = loading.result()
             _require_room(artifact.card, photo)
             maps = session.run(_batch(artifact.card, photo))

@@ -17,6 +17,7 @@ from fmedge.files import create_folder, is_file, require_writable
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
+from fmedge.run_options import RunOptions
 from fmedge.submodel import (
     KERAS,
     VGG16,
@@ -312,6 +313,6 @@ def run_batches(
     """Run a model on one batch of images after the other, on the first engine that takes its format."""
     from fmedge.runtime import open_session
 
-    with open_session(artifact, spinning=False) as session:
+    with open_session(artifact, RunOptions(spinning=False)) as session:
         for images in batches:
             yield session.run(images)

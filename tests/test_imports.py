@@ -24,6 +24,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.run_options",
 }
 """Modules that import nothing but the standard library."""
 
@@ -52,6 +53,7 @@ def allowed(module):
         "fmedge.export.onnx_float16": {"onnx"},
         "fmedge.export.passes": {"onnx"},
         "fmedge.runtime.litert_backend": {"ai_edge_litert"},
+        "fmedge.runtime.openvino_backend": {"openvino"},
         "fmedge.h5_weights": {"h5py"},
         "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
     }

@@ -1,16 +1,37 @@
-"""The table of engines, and opening a session on one of them."""
+"""The table of engines and their devices, and opening a session on one of them."""
 
 from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import ModuleType
+from typing import Protocol, cast
 
 from fmedge.artifact import Artifact
-from fmedge.errors import BackendUnavailable, UsageError, closest
-from fmedge.runtime.session import Session
+from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
+from fmedge.run_options import Math, RunOptions
+from fmedge.runtime.session import Engine, Session, bound_to
 from fmedge.submodel import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An engine's name for a device.
+
+    Attributes:
+        device: Ours: what ``--device`` takes.
+        name: As the engine spells it, such as ``CPUExecutionProvider``.
+        install: The command that installs what it needs.
+        options: Passed to the engine as they are.
+    """
+
+    device: str
+    name: str
+    install: str
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +41,95 @@ class Backend:
     Attributes:
         name: What ``--backend`` takes.
         formats: Model files it runs.
-        module: Our adapter, imported when used. It has
-            ``open_backend(artifact, device, threads, spinning) -> Session``.
+        module: Our adapter, imported when used: an :class:`Adapter`.
         package: The engine's import package.
-        extra: The pip extra that installs it.
-        devices: What ``--device`` takes with it.
+        providers: Its devices: the CPU first, then the best first.
+        maths: Arithmetic it can be asked for on the CPU.
     """
 
     name: str
     formats: tuple[Format, ...]
     module: str
     package: str
-    extra: str
-    devices: tuple[str, ...]
+    providers: tuple[Provider, ...]
+    maths: tuple[Math, ...] = ("fp32",)
 
+    @property
+    def install(self) -> str:
+        """The command that installs the engine."""
+        return self.providers[0].install
+
+    @property
+    def installed(self) -> bool:
+        """Whether the engine's package is there; whether it loads is another matter."""
+        return find_spec(self.package) is not None
+
+
+class Adapter(Protocol):
+    """What our module for an engine has."""
+
+    def open_engine(self, artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> Engine:
+        """Load a model.
+
+        Args:
+            artifact: The model.
+            provider: Where it shall compute.
+            threads: CPU threads that compute.
+            options: The other choices of the run.
+
+        Raises:
+            ProviderUnavailable: The device is not there, or does not take the model as a whole.
+            ArtifactError: The engine refuses the model.
+            LimitExceeded: Memory ran out.
+        """
+        ...
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'fmedge[{name}]'"
+
+
+_CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"
 
 BACKENDS: tuple[Backend, ...] = (
-    Backend("onnxruntime", (Format.ONNX,), "fmedge.runtime.onnxruntime_backend", "onnxruntime", "cpu", ("cpu",)),
-    Backend("litert", (Format.TFLITE,), "fmedge.runtime.litert_backend", "ai_edge_litert", "litert", ("cpu",)),
+    Backend(
+        "onnxruntime",
+        (Format.ONNX,),
+        "fmedge.runtime.onnxruntime_backend",
+        "onnxruntime",
+        (
+            Provider("cpu", "CPUExecutionProvider", _CPU),
+            Provider("cuda", "CUDAExecutionProvider", _GPU),
+            Provider("tensorrt", "TensorrtExecutionProvider", _GPU),
+            Provider("dml", "DmlExecutionProvider", "pip uninstall onnxruntime, then pip install onnxruntime-directml"),
+            Provider("coreml", "CoreMLExecutionProvider", f"{_CPU} (macOS)"),
+            Provider(
+                "openvino",
+                "OpenVINOExecutionProvider",
+                "pip uninstall onnxruntime, then pip install onnxruntime-openvino",
+            ),
+        ),
+    ),
+    Backend(
+        "openvino",
+        (Format.ONNX,),
+        "fmedge.runtime.openvino_backend",
+        "openvino",
+        (Provider("cpu", "CPU", _extra("openvino")), Provider("gpu", "GPU", _extra("openvino"))),
+        ("fp32", "bf16"),
+    ),
+    Backend(
+        "litert",
+        (Format.TFLITE,),
+        "fmedge.runtime.litert_backend",
+        "ai_edge_litert",
+        (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
+    ),
 )
 """The engines, the preferred one first."""
 
+NOT_GPUS = ("cpu", "openvino")
+"""Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
 
 MOST_THREADS = 64
 """Threads allowed where there are fewer cores: more would only cost memory."""
@@ -59,10 +148,13 @@ def find_backend(name: str) -> Backend:
     raise UsageError(f"Unknown backend '{name}'.{closest(name, names)} Allowed: {', '.join(names)}.")
 
 
-def _backend_for(model_format: Format) -> Backend:
-    """The first engine of the table that runs a format and is installed; where none is, the first of them."""
-    rows = [row for row in BACKENDS if model_format in row.formats]
-    return next((row for row in rows if find_spec(row.package) is not None), rows[0])
+def default_format(options: RunOptions) -> Format:
+    """The kind of model file for a run: the one that the engine it would take prefers.
+
+    Raises:
+        UsageError: The engine or the device does not exist.
+    """
+    return _candidates(options, None)[0][0].formats[0]
 
 
 def usable_cpus() -> int:
@@ -72,23 +164,12 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def open_session(
-    artifact: Artifact,
-    *,
-    backend: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    spinning: bool = True,
-) -> Session:
+def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
     """Load a model into an engine.
 
     Args:
         artifact: From ``read_artifact``.
-        backend: Name of the engine; None takes the first of the table that runs the artifact's format.
-        device: Where it shall compute; it does so there or not at all.
-        threads: CPU threads; None takes one per core that this process may use.
-        spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
-            that follow each other, slower where other work goes on beside.
+        options: How it shall run; None takes the defaults.
 
     Returns:
         A session; use it in a ``with`` block.
@@ -97,23 +178,83 @@ def open_session(
         UsageError: The engine, the device or the number of threads does not exist, or the engine
             does not take the artifact's format.
         BackendUnavailable: The engine is not installed.
-        ProviderUnavailable: The device cannot be used here.
+        ProviderUnavailable: The device cannot be used here, or does not take the model as a whole.
         ArtifactError: The engine refuses the model.
+        LimitExceeded: Memory ran out.
     """
-    row = _backend_for(artifact.card.format) if backend is None else find_backend(backend)
-    if artifact.card.format not in row.formats:
-        raise UsageError(f"{row.name} does not run .{artifact.card.format} files. Allowed: {', '.join(row.formats)}.")
-    if device not in row.devices:
-        raise UsageError(f"Unknown device '{device}' for {row.name}. Allowed: {', '.join(row.devices)}.")
-    count = usable_cpus() if threads is None else threads
+    options = options or RunOptions()
+    threads = _count_threads(options)
+    candidates = _candidates(options, artifact.card.format)
+    reasons: list[str] = []
+    for backend, provider in candidates:
+        adapter = _load_adapter(backend, provider)
+        try:
+            with bound_to(options.cpus):
+                engine = adapter.open_engine(artifact, provider, threads, options)
+        except ProviderUnavailable as error:
+            if len(candidates) == 1:
+                raise
+            reasons.append(f"{backend.name} {provider.device}: {str(error).partition('. ')[0]}")
+            continue
+        return Session(engine, artifact.card, threads, options.math, options.cpus)
+    raise ProviderUnavailable(f"No device '{options.device}' here ({'; '.join(reasons)}). See fmedge doctor.")
+
+
+def _count_threads(options: RunOptions) -> int:
+    cores = usable_cpus() if options.cpus is None else len(set(options.cpus))
+    count = cores if options.threads is None else options.threads
     most = max(MOST_THREADS, usable_cpus())
     if not 1 <= count <= most:
         raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
+    return count
+
+
+def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
     try:
-        adapter = importlib.import_module(row.module)
+        return cast("Adapter", _import(backend.module))
     except ImportError as error:
-        state = "does not load" if find_spec(row.package) else "is not installed"
-        mend = f"pip install 'fmedge[{row.extra}]'"
-        raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
-    session: Session = adapter.open_backend(artifact, device, count, spinning)
-    return session
+        state = "does not load" if backend.installed else "is not installed"
+        raise BackendUnavailable(f"{backend.name} {state}. Install it: {provider.install}.") from error
+
+
+def _import(module: str) -> ModuleType:
+    return importlib.import_module(module)
+
+
+def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tuple[Backend, Provider]]:
+    """What could serve a run, the preferred first; never empty.
+
+    Where none of the engines is installed, the first of them stands for the message that follows.
+    """
+    rows = BACKENDS if options.backend is None else (find_backend(options.backend),)
+    if model_format is not None:
+        fitting = [row for row in rows if model_format in row.formats]
+        if not fitting:
+            (row,) = rows
+            raise UsageError(f"{row.name} does not run {model_format} models. Allowed: {', '.join(row.formats)}.")
+        rows = fitting
+    able = [row for row in rows if options.math in row.maths]
+    if not able:
+        names = [row.name for row in BACKENDS if options.math in row.maths]
+        raise UsageError(f"{rows[0].name} has no --math {options.math}. Backends that have it: {', '.join(names)}.")
+    pairs = [(row, provider) for row in able for provider in _providers(row, options.device)]
+    if not pairs:
+        devices = sorted({provider.device for row in able for provider in row.providers} | {"gpu"})
+        raise UsageError(
+            f"Unknown device '{options.device}'{'' if options.backend is None else f' for {options.backend}'}."
+            f"{closest(options.device, devices)} Allowed: {', '.join(devices)}."
+        )
+    there = [(row, provider) for row, provider in pairs if row.installed]
+    if not there:
+        return pairs[:1]
+    return there if options.device == "gpu" else there[:1]
+
+
+def _providers(row: Backend, device: str) -> list[Provider]:
+    """The providers of an engine that a device's name stands for."""
+    if device == "gpu":
+        return [provider for provider in row.providers if provider.device not in NOT_GPUS]
+    if row.name == "onnxruntime" and device.endswith("ExecutionProvider"):
+        known = [provider for provider in row.providers if provider.name == device]
+        return known or [Provider(device, device, "an onnxruntime that was built with it")]
+    return [provider for provider in row.providers if provider.device == device]

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from fmedge.export.exporter import find_exporter, parity_image
 from fmedge.image import load_photo
 from fmedge.parity import GATES, gate_for, measure_parity
 from fmedge.provision import ArtifactRequest, create_artifact, read_artifact, request_artifact
+from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend, open_session
 from fmedge.submodel import VGG16, ExportOptions, Precision
 from fmedge.vgg16 import INPUT_SIZE
@@ -106,7 +106,7 @@ def cases(folder: Path) -> Iterator[Case]:
     """Every engine that is installed, with every precision and layer that can be exported for it."""
     for subject in subjects(folder):
         for backend in BACKENDS:
-            if find_spec(backend.package) is None:
+            if not backend.installed:
                 print(f"{backend.name} is not installed on {platform.machine()}: left out.")
                 continue
             for precision in PRECISIONS:
@@ -128,7 +128,7 @@ def can_export(options: ExportOptions) -> bool:
 
 def run(case: Case, artifact: Artifact) -> np.ndarray:
     """The maps of the subject's image: float32, (channels, height, width)."""
-    with open_session(artifact, backend=case.backend.name) as session:
+    with open_session(artifact, RunOptions(case.backend.name)) as session:
         return session.run(case.subject.image[np.newaxis])[case.layer][0]
 
 
