@@ -33,10 +33,12 @@ LAST_SESSIONS = 200
 
 
 def resident_bytes() -> int:
+    """Memory of this process that is in use."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
+    """Run, open and close, and look at the memory after each."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(LAYER, weights="untrained", options=ExportOptions(row.formats[0], size=SIZE))
     artifact = find_artifact(request) or create_artifact(request, verify=False)
@@ -65,6 +67,7 @@ def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
 
 
 def main() -> None:
+    """Measure every engine asked for, print a line each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--sessions", type=int, default=300)

@@ -2,8 +2,8 @@
 
     python benchmarks/session_overhead.py [--runs 101] [--layer block1_conv1 ...] [--json FILE]
 
-The engine's own call is written as its users would write it, and has to yield what ``Session.run`` yields: a new float32
-array (1, C, H, W) that the caller owns. Each engine has a process of its own.
+The engine's own call is written as its users would write it, and has to yield what ``Session.run`` yields: a new
+float32 array (1, C, H, W) that the caller owns. Each engine has a process of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,10 @@ from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, open_session
 from fmedge.submodel import ExportOptions
 
+Call = Callable[[np.ndarray], np.ndarray]
 
-def own_call(session, tap):
+
+def own_call(session: Any, tap: str) -> Call:  # noqa: ANN401 - looks behind the session's back
     """The engine's own call on the model that a session has loaded."""
     engine = session._engine
     name = engine.name
@@ -35,7 +39,7 @@ def own_call(session, tap):
         return lambda image: request.infer({0: image})[0].copy()
     if name == "litert":
 
-        def run_interpreter(image):
+        def run_interpreter(image: np.ndarray) -> np.ndarray:
             engine._interpreter.set_tensor(engine._input, image)
             engine._interpreter.invoke()
             return np.ascontiguousarray(engine._interpreter.get_tensor(engine._outputs[tap]).transpose(0, 3, 1, 2))
@@ -43,7 +47,7 @@ def own_call(session, tap):
         return run_interpreter
     import ncnn
 
-    def run_extractor(image):
+    def run_extractor(image: np.ndarray) -> np.ndarray:
         extractor = engine._net.create_extractor()
         height, width = image.shape[1:3]
         extractor.input("image", ncnn.Mat.from_pixels(image[0], ncnn.Mat.PixelType.PIXEL_RGB, width, height))
@@ -53,6 +57,7 @@ def own_call(session, tap):
 
 
 def measure(backend: str, layer: str, runs: int) -> dict[str, object]:
+    """Median seconds of both calls, and of what one costs over the other in a pair."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(layer, weights="untrained", options=ExportOptions(row.formats[0]))
     artifact = find_artifact(request) or create_artifact(request)
@@ -83,6 +88,7 @@ def measure(backend: str, layer: str, runs: int) -> dict[str, object]:
 
 
 def main() -> None:
+    """Measure every installed engine, print a line each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=101)
     parser.add_argument("--layer", nargs="+", default=["block1_conv1", "block3_conv3"])
@@ -99,8 +105,9 @@ def main() -> None:
             found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.splitlines()[-1])
             rows.append(found)
             print(
-                f"{layer:13} {row.name:12} engine {found['engine_s'] * 1e3:7.2f} ms  session {found['session_s'] * 1e3:7.2f} ms"
-                f"  {100 * (found['ratio'] - 1):+.1f} %  {found['extra_s'] * 1e3:+.3f} ms"
+                f"{layer:13} {row.name:12} engine {found['engine_s'] * 1e3:7.2f} ms  "
+                f"session {found['session_s'] * 1e3:7.2f} ms  "
+                f"{100 * (found['ratio'] - 1):+.1f} %  {found['extra_s'] * 1e3:+.3f} ms"
             )
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2))

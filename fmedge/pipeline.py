@@ -17,7 +17,7 @@ from fmedge.files import create_folder, require_writable, write_bytes
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.provision import create_artifact, default_options, find_artifact, request_artifact
 from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
 from fmedge.run_options import RunOptions
@@ -54,7 +54,7 @@ def extract(
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
     """
-    request = request_artifact(layer, activation, weights=weights, models=models)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return run_artifact(artifact, Path(image), resize=resize, run=run)
 
@@ -95,7 +95,7 @@ def extract_many(
     """
     several = isinstance(images, (str, Path))
     paths = expand_images([Path(images)]) if several else map(Path, images)
-    request = request_artifact(layer, activation, weights=weights, models=models)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return _extract_each(artifact, paths, resize, run, on_error)
 
@@ -132,6 +132,15 @@ def run_artifact(
         Maps of shape (1, C, H, W), float32, of the model's deepest tap.
 
     Raises:
+        FmedgeError: See :func:`run_taps`.
+    """
+    return deepest(run_taps(artifact, image, resize=resize, run=run))
+
+
+def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None) -> Taps:
+    """Run a model on one photo, as :func:`run_artifact`, for the maps of all its taps.
+
+    Raises:
         ImageError: The photo cannot be decoded.
         LimitExceeded: The photo is too large, or memory ran out.
         BackendUnavailable: The engine is not installed.
@@ -144,7 +153,7 @@ def run_artifact(
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
         with open_session(artifact, run) as session:
-            return deepest(job.maps(session, loading.result()))
+            return job.maps(session, loading.result())
 
 
 def make_page(

@@ -99,13 +99,13 @@ def request_artifact(
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
         keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16.
         models: Folder of the artifacts; None as in :func:`models_folder`.
-        options: In which form; None takes the defaults.
+        options: In which form; None takes :func:`default_options`.
 
     Raises:
         UsageError: The layer or the channel does not exist, or the layer has no ReLU to leave out.
         WeightsError: The weights or model file does not exist.
     """
-    options = _spelled_short(options or ExportOptions(), KERAS if keras is not None else VGG16)
+    options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
     chosen = find_activation(activation or Activation.RELU)
     taps = _taps(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
@@ -126,6 +126,13 @@ def _taps(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]
     if not stock:
         raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
     return every_tap(activation)
+
+
+def default_options(run: RunOptions | None = None) -> ExportOptions:
+    """The defaults, in the kind of file that the engine of such a run prefers."""
+    from fmedge.runtime import default_format
+
+    return ExportOptions(default_format(run))
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
@@ -319,7 +326,7 @@ def export_submodel(
         return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
     from fmedge.export.keras_network import network_of_model
 
-    options = options or ExportOptions()
+    options = options or default_options()
     network = network_of_model(keras, options.preprocessing)
     submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)

@@ -29,7 +29,7 @@ def export_command(
     layer: options.LayerList = "block1_conv1",
     every_layer: Annotated[bool, typer.Option("--all", help="All 18 layers, one artifact each.")] = False,
     activation: options.ActivationChoice = Activation.RELU,
-    model_format: options.FormatList = "onnx",
+    model_format: options.FormatList = None,
     precision: options.PrecisionList = "fp32",
     calibration: options.Calibration = None,
     size: options.Size = "224",
@@ -60,7 +60,9 @@ def export_command(
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
     from fmedge.provision import request_artifact, require_request
+    from fmedge.runtime import default_format
 
+    kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
     layers = LAYER_NAMES if every_layer else options.split(layer)
     requests = [
         request_artifact(
@@ -82,9 +84,7 @@ def export_command(
                 seven_bit=seven_bit,
             ),
         )
-        for name, kind, width in product(
-            layers, options.parse_list(model_format, Format), options.parse_list(precision, Precision)
-        )
+        for name, kind, width in product(layers, kinds, options.parse_list(precision, Precision))
     ]
     if dry_run:
         for request in requests:

@@ -29,7 +29,14 @@ LayerList = Annotated[
         autocompletion=_complete_layer,
     ),
 ]
-FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite|ncnn[,...]", help="Kind of model file.")]
+FormatList = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="onnx|tflite|ncnn[,...]",
+        help="Kind of model file. [default: onnx, or that of the engine that is installed]",
+    ),
+]
 PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
 Calibration = Annotated[
     Path | None,

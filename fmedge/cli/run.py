@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, say
+from fmedge.cli.ensure import ensure_artifact
 from fmedge.errors import UsageError
 from fmedge.submodel import ExportOptions, Format, Precision
 
 if TYPE_CHECKING:
-    from fmedge.artifact import Artifact
-    from fmedge.provision import ArtifactRequest
+    from fmedge.run_options import RunOptions
 
 
 def run_command(
@@ -54,7 +53,9 @@ def run_command(
         Literal["nearest", "bilinear", "bicubic", "none"],
         typer.Option(help="How the photo is brought to the model's size; none: not at all."),
     ] = "nearest",
-    model_format: Annotated[Format | None, typer.Option("--format", help="Kind of model file. [default: onnx]")] = None,
+    model_format: Annotated[
+        Format | None, typer.Option("--format", help="Kind of model file. [default: the engine's]")
+    ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Number format. [default: fp32]")] = None,
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
@@ -108,25 +109,20 @@ def run_command(
             weights=weights,
             keras=keras,
             models=models,
-            options=_form(model_format, precision, size),
+            options=_form(drawing.run, model_format, precision, size),
         )
         drawing.require_places(request.submodel)
-        artifact = provision.find_artifact(request) or _export(request, offline)
+        artifact = ensure_artifact(request, drawing.run, offline=offline)
     draw(artifact, drawing)
 
 
-def _form(model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
+def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
     """The form of the model that is run; the one place that decides it."""
+    from fmedge.runtime import choose_backend
+
+    backend = choose_backend(run, model_format)
     return ExportOptions(
-        format=model_format or Format.ONNX,
+        format=model_format or backend.formats[0],
         precision=precision or Precision.FP32,
         size=options.parse_size(size or "224"),
     )
-
-
-def _export(request: ArtifactRequest, offline: bool) -> Artifact:
-    from fmedge.provision import create_artifact, require_request
-
-    require_request(request, None)
-    say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
-    return create_artifact(request, offline=offline, progress=ProgressLine(), warn=say)

@@ -175,8 +175,10 @@ def build_artifact(
     try:
         module = importlib.import_module(exporter.module)
     except ImportError as error:
-        mend = f"pip install 'fmedge[{exporter.extra}]'"
-        raise BackendUnavailable(f"{exporter.converter} is not installed. Install it: {mend}.") from error
+        raise BackendUnavailable(
+            f"Writing {exporter.format} {options.precision} from this network needs what is not installed. Here or on "
+            f"another machine: pip install 'fmedge[{exporter.extra}]'."
+        ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Protocol, cast
 
 from fmedge.artifact import Artifact
@@ -68,6 +67,10 @@ class Backend:
 class Adapter(Protocol):
     """What our module for an engine has."""
 
+    def is_present(self, provider: Provider) -> bool:
+        """Whether a device is likely to be there, as far as the engine can tell without a model."""
+        ...
+
     def open_engine(self, artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> Engine:
         """Load a model.
 
@@ -119,13 +122,6 @@ BACKENDS: tuple[Backend, ...] = (
         ("fp32", "bf16"),
     ),
     Backend(
-        "litert",
-        (Format.TFLITE,),
-        "fmedge.runtime.litert_backend",
-        "ai_edge_litert",
-        (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
-    ),
-    Backend(
         "ncnn",
         (Format.NCNN,),
         "fmedge.runtime.ncnn_backend",
@@ -133,8 +129,15 @@ BACKENDS: tuple[Backend, ...] = (
         (Provider("cpu", "CPU", _extra("ncnn")), Provider("vulkan", "Vulkan", _extra("ncnn"))),
         ("fp32", "bf16"),
     ),
+    Backend(
+        "litert",
+        (Format.TFLITE,),
+        "fmedge.runtime.litert_backend",
+        "ai_edge_litert",
+        (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
+    ),
 )
-"""The engines, the preferred one first."""
+"""The engines, the preferred one first; LiteRT is last because its files are written by TensorFlow, which few have."""
 
 NOT_GPUS = ("cpu", "openvino")
 """Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
@@ -156,13 +159,35 @@ def find_backend(name: str) -> Backend:
     raise UsageError(f"Unknown backend '{name}'.{closest(name, names)} Allowed: {', '.join(names)}.")
 
 
-def default_format(options: RunOptions) -> Format:
-    """The kind of model file for a run: the one that the engine it would take prefers.
+def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
+    """The engine that a run takes first, checked before any work.
+
+    Args:
+        options: How it shall run.
+        model_format: Of which kind the model is; None leaves it to the engine.
 
     Raises:
-        UsageError: The engine or the device does not exist.
+        UsageError: The engine or the device does not exist, or the engine does not take the format.
+        BackendUnavailable: The engine is not installed.
     """
-    return _candidates(options, None)[0][0].formats[0]
+    candidates = _candidates(options, model_format)
+    backend, provider = candidates[0]
+    if not backend.installed:
+        raise _not_installed(backend, provider)
+    if options.device != "cpu":
+        there = (row for row, device in candidates if _load_adapter(row, device).is_present(device))
+        backend = next(there, backend)
+    return backend
+
+
+def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
+    state = "does not load" if backend.installed else "is not installed"
+    return BackendUnavailable(f"{backend.name} {state}. Install it: {provider.install}.")
+
+
+def default_format(options: RunOptions | None = None) -> Format:
+    """The kind of model file that the first installed engine prefers; where none is, the first of the table."""
+    return _candidates(options or RunOptions(), None)[0][0].formats[0]
 
 
 def usable_cpus() -> int:
@@ -193,19 +218,21 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
     options = options or RunOptions()
     threads = _count_threads(options)
     candidates = _candidates(options, artifact.card.format)
-    reasons: list[str] = []
     for backend, provider in candidates:
         adapter = _load_adapter(backend, provider)
         try:
             with bound_to(options.cpus):
                 engine = adapter.open_engine(artifact, provider, threads, options)
-        except ProviderUnavailable as error:
+        except ProviderUnavailable:
             if len(candidates) == 1:
                 raise
-            reasons.append(f"{backend.name} {provider.device}: {str(error).partition('. ')[0]}")
             continue
         return Session(engine, artifact.card, threads, options.math, options.cpus)
-    raise ProviderUnavailable(f"No device '{options.device}' here ({'; '.join(reasons)}). See fmedge doctor.")
+    tried: dict[str, list[str]] = {}
+    for backend, provider in candidates:
+        tried.setdefault(backend.name, []).append(provider.device)
+    words = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in tried.items())
+    raise ProviderUnavailable(f"No GPU works here ({words}). Why: fmedge doctor.")
 
 
 def _count_threads(options: RunOptions) -> int:
@@ -219,14 +246,9 @@ def _count_threads(options: RunOptions) -> int:
 
 def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
     try:
-        return cast("Adapter", _import(backend.module))
+        return cast("Adapter", importlib.import_module(backend.module))
     except ImportError as error:
-        state = "does not load" if backend.installed else "is not installed"
-        raise BackendUnavailable(f"{backend.name} {state}. Install it: {provider.install}.") from error
-
-
-def _import(module: str) -> ModuleType:
-    return importlib.import_module(module)
+        raise _not_installed(backend, provider) from error
 
 
 def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tuple[Backend, Provider]]:

@@ -96,6 +96,11 @@ def _read(buffer: Any, spec: TensorSpec, shape: Any) -> FloatArray:  # noqa: ANN
     return buffer.read(int(np.prod(extents)), np.dtype(spec.dtype).type).reshape(extents)
 
 
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`: of a GPU only an attempt can tell."""
+    return provider.device == "cpu"
+
+
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> Engine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
     if provider.device == "gpu":
@@ -137,7 +142,7 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
         except RuntimeError:  # not kept: it holds what talks once more when it goes
             model, whole = None, False
     if model is None:
-        raise ProviderUnavailable(f"LiteRT finds no {accelerator} it can use here. See fmedge doctor.")
+        raise ProviderUnavailable(f"LiteRT finds no {accelerator} it can use here. Its driver may be missing.")
     if accelerator != "CPU" and not whole:
         raise ProviderUnavailable(f"LiteRT would leave nodes off the {accelerator}. To allow it: --allow-fallback.")
     return LiteRtGpuEngine(artifact, model, accelerator)

@@ -62,11 +62,15 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`: what this wheel was built with."""
+    return provider.name in ort.get_available_providers()
+
+
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> OnnxRuntimeEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
     wanted = provider.name
-    built_with: list[str] = ort.get_available_providers()
-    present = wanted in built_with
+    present = is_present(provider)
     if not present and not options.allow_fallback:
         raise ProviderUnavailable(f"This onnxruntime has no {wanted}. Install one that has: {provider.install}.")
     if present and wanted in _NEEDS_LIBRARIES and hasattr(ort, "preload_dlls"):

@@ -56,14 +56,23 @@ class OpenVinoEngine:
         self._filled = {}
 
 
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`."""
+    return bool(_devices(ov.Core(), provider))
+
+
+def _devices(core: Any, provider: Provider) -> list[str]:  # noqa: ANN401
+    """OpenVINO's names of a kind of device: ``GPU``, or ``GPU.0``, ``GPU.1`` where there are several."""
+    return [name for name in core.available_devices if name.partition(".")[0] == provider.name]
+
+
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> OpenVinoEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
     core = ov.Core()
-    there: list[str] = core.available_devices
-    found = [name for name in there if name.partition(".")[0] == provider.name]
+    found = _devices(core, provider)
     if not found and not options.allow_fallback:
         raise ProviderUnavailable(
-            f"OpenVINO finds no {provider.name} here, only {', '.join(there)}. Its drivers may be missing."
+            f"OpenVINO finds no {provider.name} here, only {', '.join(core.available_devices)}. Its drivers may be missing."
         )
     device = found[0] if found else "CPU"
     properties: dict[str, Any] = {

@@ -180,7 +180,7 @@ def describe_placement(placement: Placement, provider: str) -> str:
     if not words:
         line = f"{sum(placement.get(provider, {}).values())} nodes on {provider}"
     others = {name: sum(nodes.values()) for name, nodes in placement.items() if name != provider}
-    return ", ".join([line, *(f"{count} other nodes on {name}" for name, count in others.items())])
+    return ", ".join([line, *(f"{count} other node{'s'[: count - 1]} on {name}" for name, count in others.items())])
 
 
 def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:
