@@ -16,11 +16,13 @@ import numpy as np
 
 from fmedge.artifact import Artifact
 from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
+from fmedge.memory import available_bytes
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime import ncnn_gate
 from fmedge.runtime.backends import Provider
 from fmedge.runtime.session import FloatArray, Images, Placement, require_names
+from fmedge.submodel import Precision
 
 _WAIT = "OMP_WAIT_POLICY"
 
@@ -50,6 +52,13 @@ _HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf
 
 _NO_MEMORY = -100
 """What ncnn returns when it gets no memory."""
+
+_TO_LOAD = 6
+"""Memory to load a model, in sizes of its weights as float32: a kernel of 9 numbers becomes one of 36, and for a moment
+there are both. Measured: 5.5 at full depth."""
+
+_TO_START = 64 << 20
+"""Memory that loading takes beside, in bytes: threads' stacks, and what a kernel is rearranged in."""
 
 _NOT_WORK = ("Input", "Split")
 """Layers that compute nothing."""
@@ -110,12 +119,14 @@ class NcnnEngine:
     def close(self) -> None:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
         self._net.clear()
-        self._pool.clear()
+        with quietly():  # after a run for which memory was too short the pool speaks of a piece that it never had
+            self._pool = None
 
 
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
     ncnn_gate.inspect(artifact.model, artifact.weights, str(artifact.path))
+    _require_memory(artifact)
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
         active = _choose(provider, options)
         net, pool = ncnn.Net(), ncnn.PoolAllocator()
@@ -131,6 +142,18 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
         left = ", ".join(sorted(engine.placement[_CPU]))
         raise ProviderUnavailable(f"{active} does not take {left} of this model. Allow the CPU: --allow-fallback.")
     return engine
+
+
+def _require_memory(artifact: Artifact) -> None:
+    """Check that the model can be loaded: where memory runs out on the way, ncnn ends the process."""
+    floats = len(artifact.weights) * (2 if artifact.card.precision is Precision.FP16 else 1)
+    wanted = floats * _TO_LOAD + _TO_START
+    free = available_bytes()
+    if free is not None and wanted > free:
+        raise LimitExceeded(
+            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB are free. "
+            "Take a shallower layer, or --format onnx."
+        )
 
 
 def _choose(provider: Provider, options: RunOptions) -> str:
@@ -165,9 +188,13 @@ def _matrix(image: Images) -> Any:  # noqa: ANN401
     """(H, W, 3) as ncnn's planes of float32."""
     height, width, channels = image.shape
     if image.dtype == np.uint8:
-        return ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
-    planes = ncnn.Mat(width, height, channels)
-    np.asarray(planes)[...] = image.transpose(2, 0, 1)
+        planes = ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
+    else:
+        planes = ncnn.Mat(width, height, channels)
+    if planes.empty():  # ncnn says no more when memory runs out, and would go on
+        raise MemoryError
+    if image.dtype != np.uint8:
+        np.asarray(planes)[...] = image.transpose(2, 0, 1)
     return planes
 
 

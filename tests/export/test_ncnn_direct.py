@@ -16,6 +16,7 @@ from fmedge.export import ncnn_direct
 from fmedge.export.exporter import require_options
 from fmedge.export.metadata import read_facts
 from fmedge.provision import describe_model
+from fmedge.runtime import open_session
 from fmedge.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
 from fmedge.vgg16 import LAYER_NAMES
 
@@ -156,6 +157,25 @@ def test_artifact_is_read_as_written(written):
         "m.ncnn.param",
         "m.ncnn.param.json",
     ]
+
+
+@engine
+def test_ncnn_reads_the_files_as_they_lie(written):
+    """By its own loaders, which stop before the facts."""
+    import ncnn
+
+    image = np.random.default_rng(5).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    with open_session(written) as session:
+        expected = session.run(image[np.newaxis])["block1_conv1"][0]
+    net = ncnn.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    assert net.load_param(str(written.path)) == 0
+    assert net.load_model(str(weights_path(written.path, Format.NCNN))) == 0
+    with net.create_extractor() as extractor:
+        extractor.input("image", ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, 224, 224))
+        code, found = extractor.extract("block1_conv1")
+    assert code == 0
+    np.testing.assert_allclose(np.array(found), expected, atol=1e-5 * np.ptp(expected))
 
 
 def test_facts_of_a_graph_alone(written):

@@ -212,3 +212,46 @@ def test_memory_does_not_grow(ncnn, opened, runs):
     sessions, calls = map(float, run.stdout.split())
     assert sessions < 10
     assert calls < 10
+
+
+SHORT = """
+import resource, sys
+sys.path[:0] = [{tests!r}, {exports!r}]
+import numpy as np
+from builds import build
+from fmedge.errors import LimitExceeded
+from fmedge.export import StockNetwork, ncnn_direct
+from fmedge.run_options import RunOptions
+from fmedge.runtime import open_session
+from fmedge.submodel import Format
+from fmedge.weights import UNTRAINED, load_weights
+network = StockNetwork(*load_weights(UNTRAINED, "block3_conv1"))
+artifact = build(ncnn_direct, network, "block3_conv1", size=None, format=Format.NCNN)
+small, large = np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 1200, 1200, 3), np.uint8)
+with open_session(artifact, RunOptions(threads=1)) as session:
+    session.run(small)
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+    try:
+        session.run(large)
+    except LimitExceeded as error:
+        print(error)
+    session.run(small)
+    try:
+        open_session(artifact, RunOptions(threads=1)).close()
+    except LimitExceeded as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit that Linux keeps")
+@pytest.mark.parametrize(("megabytes", "loads"), [(4, False), (12, False), (200, True)])
+def test_memory_runs_out_in_one_line(ncnn, megabytes, loads):
+    script = SHORT.format(tests=str(ROOT / "tests"), exports=str(ROOT / "tests" / "export"))
+    command = [sys.executable, "-c", script, str(megabytes)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
+    lines = run.stdout.splitlines()
+    assert lines[0].startswith("Not enough memory to run the model.")
+    assert len(lines) == (1 if loads else 2)
+    assert loads or "MB to load" in lines[1]
+    assert run.stderr == ""
