@@ -25,6 +25,7 @@ import numpy as np
 from fmedge.artifact import Artifact, read_artifact, write_artifact
 from fmedge.image import load_photo
 from fmedge.provision import export_submodel, run_batches
+from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session
 from fmedge.submodel import Converter, ExportOptions, Format, Precision
 
@@ -142,7 +143,7 @@ def _times(paths: dict[str, Path], rounds: int) -> dict[str, list[float]]:
 def _work(path: Path) -> None:
     """Answer every line with the median latency of 15 runs. Threads sleep between turns: `spinning=False`."""
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    with open_session(read_artifact(path), spinning=False) as session:
+    with open_session(read_artifact(path), RunOptions(spinning=False)) as session:
         for _ in sys.stdin:
             seconds = []
             for _ in range(15):

@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from fmedge.errors import FmedgeError as FmedgeError
     from fmedge.feature_maps import FeatureMaps as FeatureMaps
     from fmedge.pipeline import extract as extract
+    from fmedge.pipeline import extract_many as extract_many
     from fmedge.provision import export_submodel as export_submodel
     from fmedge.render import render_page as render_page
+    from fmedge.run_options import RunOptions as RunOptions
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
     from fmedge.submodel import ExportOptions as ExportOptions
@@ -31,11 +33,13 @@ _HOMES = {
     "FeatureMaps": "fmedge.feature_maps",
     "FmedgeError": "fmedge.errors",
     "ModelCard": "fmedge.artifact",
+    "RunOptions": "fmedge.run_options",
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",
     "VGG16_LAYERS": "fmedge.vgg16",
     "export_submodel": "fmedge.provision",
     "extract": "fmedge.pipeline",
+    "extract_many": "fmedge.pipeline",
     "open_session": "fmedge.runtime",
     "read_artifact": "fmedge.artifact",
     "render_page": "fmedge.render",

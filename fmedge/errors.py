@@ -69,6 +69,12 @@ class LimitExceeded(FmedgeError):
     exit_code = 7
 
 
+class InputsSkipped(FmedgeError):
+    """The work is done, but some of the images were of no use and were skipped."""
+
+    exit_code = 9
+
+
 def closest(got: str, allowed: Iterable[str]) -> str:
     """The allowed value most alike to what was typed, as words for a message.
 

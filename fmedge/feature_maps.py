@@ -28,6 +28,10 @@ class Provenance:
         backend: The engine, such as ``onnxruntime``.
         active_provider: The part of the engine that computed, such as ``CPUExecutionProvider``.
         threads: CPU threads the engine was given.
+        device: Where it was to compute, as it was asked for.
+        math: Arithmetic, ``fp32`` or ``bf16``.
+        placement: What the engine put where, such as ``13/13 Conv on CPUExecutionProvider``: says so where a part of
+            the model does not run on the device.
     """
 
     card: ModelCard
@@ -37,6 +41,9 @@ class Provenance:
     backend: str
     active_provider: str
     threads: int
+    device: str = "cpu"
+    math: str = "fp32"
+    placement: str = ""
 
     def facts(self) -> dict[str, Any]:
         """What is known of the run, without the card, as JSON can hold it."""

@@ -123,8 +123,10 @@ def _sweep(path: Path) -> None:
     """Remove temporary files of ``path`` that a killed process left: those that nobody holds locked."""
     if fcntl is None:
         return
-    for entry in path.parent.iterdir():
-        if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".tmp"):
+    start = f".{path.name}."
+    for name in os.listdir(path.parent):  # noqa: PTH208 - a run may write thousands of files into one folder
+        if name.startswith(start) and name.endswith(".tmp"):
+            entry = path.with_name(name)
             with contextlib.suppress(OSError):
                 descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:

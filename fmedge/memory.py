@@ -4,18 +4,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from fmedge.errors import LimitExceeded
-from fmedge.vgg16 import layers_through
+from fmedge.vgg16 import find_layer, layers_through
 
 _FLOAT_BYTES = 4
 _ARRAYS = 3
 """Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
 
 _MEMINFO = Path("/proc/meminfo")
+_STATM = Path("/proc/self/statm")
+"""Its first number is the process' address space, in pages."""
 
 
 def available_bytes() -> int | None:
-    """Memory that can be had without swapping, in bytes; None where the system does not say (it does on Linux)."""
+    """Memory that can be had, in bytes: without swapping, and within the limit on the process (``ulimit -v``).
+
+    None where the system does not say (it does on Linux).
+    """
+    found = [size for size in (_free(), _left()) if size is not None]
+    return min(found, default=None)
+
+
+def _left() -> int | None:
+    if resource is None or not _STATM.is_file():
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(0, limit - int(_STATM.read_text().split()[0]) * resource.getpagesize())
+
+
+def _free() -> int | None:
     if not _MEMINFO.is_file():
         return None
     for line in _MEMINFO.read_text().splitlines():
@@ -27,11 +51,14 @@ def available_bytes() -> int | None:
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
     """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
-    largest = 0
-    for spec in layers_through(deepest):
-        channels, rows, columns = spec.output_shape(height, width)
-        largest = max(largest, channels * rows * columns)
-    return images * largest * _FLOAT_BYTES * _ARRAYS
+    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
+    return largest * _ARRAYS
+
+
+def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
+    """Memory for the maps of a layer of VGG16, for so many images of that size."""
+    channels, rows, columns = find_layer(layer).output_shape(height, width)
+    return images * channels * rows * columns * _FLOAT_BYTES
 
 
 def require_memory(what: str, wanted: int) -> None:

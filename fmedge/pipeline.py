@@ -1,26 +1,27 @@
-"""The main job: open a session on an artifact, turn an image into feature maps, and those into a page."""
+"""The main job: open a session on an artifact, turn images into feature maps, and those into pages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from fmedge.artifact import Artifact, ModelCard
-from fmedge.errors import UsageError
+from fmedge.artifact import Artifact
+from fmedge.errors import FmedgeError
+from fmedge.extraction import Extraction, Resizing, Taps, deepest
 from fmedge.feature_maps import FeatureMaps, Provenance
-from fmedge.files import require_writable, write_bytes
-from fmedge.image import Photo, Resize, load_photo
-from fmedge.memory import require_memory, vgg16_bytes
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.files import create_folder, require_writable, write_bytes
+from fmedge.image_list import expand_images
+from fmedge.many import run_many
+from fmedge.output_names import Outputs
+from fmedge.provision import create_artifact, default_options, find_artifact, request_artifact
 from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
-from fmedge.submodel import VGG16, Activation, SubModel, require_channel
-from fmedge.vgg16 import INPUT_SIZE
+from fmedge.run_options import RunOptions
+from fmedge.submodel import require_channel
 
 
 def extract(
@@ -30,20 +31,21 @@ def extract(
     *,
     weights: str | None = None,
     models: Path | str | None = None,
-    resize: Resize | Literal["none"] = "nearest",
-    threads: int | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
     offline: bool = False,
 ) -> FeatureMaps:
     """Turn a photo into the feature maps of a layer; exports the model first where it is missing.
 
     Args:
         image: JPEG, PNG, WebP or BMP.
-        layer: Keras' name of the layer; None means ``block1_conv1``.
+        layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``all``) the deepest counts:
+            :func:`extract_many` gives them all.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
-        resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``.
-        threads: CPU threads; None takes all.
+        resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
+        run: Engine, device, threads; None takes the defaults.
         offline: Never touch the network.
 
     Returns:
@@ -52,13 +54,71 @@ def extract(
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
     """
-    request = request_artifact(layer, activation, weights=weights, models=models)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
-    return run_artifact(artifact, Path(image), resize=resize, threads=threads)
+    return run_artifact(artifact, Path(image), resize=resize, run=run)
+
+
+def extract_many(
+    images: Path | str | Iterable[Path | str],
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    weights: str | None = None,
+    models: Path | str | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+    offline: bool = False,
+    on_error: Callable[[Path, FmedgeError], None] | None = None,
+) -> Iterator[tuple[Path, Taps]]:
+    """Turn photos into feature maps, several at a time; exports the model first where it is missing.
+
+    Memory does not grow with the number of photos: a few are in work or waiting, and none is kept that was handed over.
+
+    Args:
+        images: A folder or a pattern (``photos/**/*.jpg``), or files one by one, of which no more are asked for than
+            are soon in work.
+        layer: Keras' name of the layer, several with ``+`` between, or ``all``; None means ``block1_conv1``.
+        activation: As in :func:`extract`.
+        weights: As in :func:`export_submodel`.
+        models: As in :func:`export_submodel`.
+        resize: As in :func:`extract`.
+        run: Engine, device, threads (of all that is done at a time); None takes the defaults.
+        offline: Never touch the network.
+        on_error: Told of a photo that is of no use, which is then passed over; None raises the error in its turn.
+
+    Yields:
+        In the order of the photos: each with its maps per tap, in the network's order, as from :func:`extract`.
+
+    Raises:
+        FmedgeError: At once, see :func:`request_artifact` and :func:`create_artifact`; on the way, :func:`run_many`.
+    """
+    several = isinstance(images, (str, Path))
+    paths = expand_images([Path(images)]) if several else map(Path, images)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
+    artifact = find_artifact(request) or create_artifact(request, offline=offline)
+    return _extract_each(artifact, paths, resize, run, on_error)
+
+
+def _extract_each(
+    artifact: Artifact,
+    images: Iterable[Path],
+    resize: Resizing,
+    run: RunOptions | None,
+    on_error: Callable[[Path, FmedgeError], None] | None,
+) -> Iterator[tuple[Path, Taps]]:
+    with closing(run_many(artifact, images, lambda _, maps: maps, resize=resize, run=run)) as results:
+        for image, found in results:
+            if not isinstance(found, FmedgeError):
+                yield image, found
+            elif on_error is None:
+                raise found
+            else:
+                on_error(image, found)
 
 
 def run_artifact(
-    artifact: Artifact, image: Path, *, resize: Resize | Literal["none"] = "nearest", threads: int | None = None
+    artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None
 ) -> FeatureMaps:
     """Run a model on one photo.
 
@@ -66,85 +126,56 @@ def run_artifact(
         artifact: The model.
         image: JPEG, PNG, WebP or BMP.
         resize: How the photo is brought to the model's size; ``none`` leaves it as it is.
-        threads: CPU threads; None takes all.
+        run: Engine, device, threads; None takes the defaults.
 
     Returns:
         Maps of shape (1, C, H, W), float32, of the model's deepest tap.
 
     Raises:
+        FmedgeError: See :func:`run_taps`.
+    """
+    return deepest(run_taps(artifact, image, resize=resize, run=run))
+
+
+def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None) -> Taps:
+    """Run a model on one photo, as :func:`run_artifact`, for the maps of all its taps.
+
+    Raises:
         ImageError: The photo cannot be decoded.
         LimitExceeded: The photo is too large, or memory ran out.
         BackendUnavailable: The engine is not installed.
+        ProviderUnavailable: The device cannot be used here.
     """
+    from fmedge.runtime import open_session
+
+    run = replace(run or RunOptions(), spinning=False)
+    job = Extraction(artifact.card, resize, run)
     with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(_load_for, artifact.card, image, resize)
-        from fmedge.runtime import open_session  # takes 0.1 s: meanwhile the photo is decoded
-
-        with open_session(artifact, threads=threads, spinning=False) as session:
-            photo: Photo = loading.result()
-            _require_room(artifact.card, photo)
-            maps = session.run(_batch(artifact.card, photo))
-    layer = artifact.card.submodel.deepest
-    provenance = Provenance(
-        card=artifact.card,
-        image_name=photo.name,
-        image_size=photo.original_size,
-        resize=resize,
-        backend=session.backend,
-        active_provider=session.active_provider,
-        threads=session.threads,
-    )
-    return FeatureMaps(maps[layer][:1], layer, provenance, photo.pixels[np.newaxis])
-
-
-def _load_for(card: ModelCard, image: Path, resize: Resize | Literal["none"]) -> Photo:
-    """Decode a photo and bring it to the size that a model takes."""
-    size = card.options.size
-    if resize != "none":
-        return load_photo(image, size or INPUT_SIZE, resize)
-    photo = load_photo(image, None)
-    if size is not None and photo.original_size != size:
-        got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))
-        raise UsageError(
-            f"'{image}' is {got}, the model takes {wanted}. Leave out --resize none, or export with --size dynamic."
-        )
-    return photo
-
-
-def _require_room(card: ModelCard, photo: Photo) -> None:
-    """Check that a photo of its own size can be run; a model's fixed size was checked when it was exported."""
-    if card.options.size is None and card.submodel.source == VGG16:
-        height, width = photo.pixels.shape[:2]
-        wanted = vgg16_bytes(card.submodel.deepest, card.options.batch or 1, height, width)
-        require_memory(f"A photo of {height} x {width}", wanted)
-
-
-def _batch(card: ModelCard, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-    """A photo as the batch that a model takes, repeated where its size is fixed."""
-    images = np.repeat(photo.pixels[np.newaxis], card.options.batch or 1, axis=0)
-    return images if card.options.input_dtype == "uint8" else images.astype(np.float32)
+        loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
+        with open_session(artifact, run) as session:
+            return job.maps(session, loading.result())
 
 
 def make_page(
     artifact: Artifact,
     image: Path,
-    page: Path,
+    page: Path | None,
     *,
     channel: int | None = None,
     save_maps: Path | None = None,
-    resize: Resize | Literal["none"] = "nearest",
-    threads: int | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
 ) -> FeatureMaps:
-    """Run a model on one photo and write the page, and the maps where wanted.
+    """Run a model on one photo and write the page of its deepest tap, and the maps where wanted.
 
     Args:
         artifact: The model.
         image: JPEG, PNG, WebP or BMP.
-        page: The HTML file to write.
+        page: The HTML file to write; None writes none.
         channel: Draw this channel alone; None draws all.
         save_maps: The .npz file to write too.
-        resize: How the photo is brought to the model's size; ``none`` leaves it as it is.
-        threads: CPU threads; None takes all.
+        resize: How the photo is brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
 
     Returns:
         The maps that were drawn.
@@ -156,31 +187,82 @@ def make_page(
     """
     if channel is not None:
         require_channel(artifact.card.submodel.deepest, artifact.card.channels, channel)
-    require_writable(page)
-    maps = run_artifact(artifact, image, resize=resize, threads=threads)
-    if save_maps is not None:
-        maps.save(save_maps)
-    write_bytes(page, render_page(maps, channel=channel))
+    if page is not None:
+        require_writable(page)
+    maps = run_artifact(artifact, image, resize=resize, run=run)
+    _write(maps, Outputs(page, save_maps), channel)
     return maps
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was made of one image and tap.
+
+    Attributes:
+        layer: The tap.
+        shape: Channels, rows, columns.
+        outputs: The files that were written.
+        provenance: What made the maps.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    outputs: Outputs
+    provenance: Provenance
+
+
+def make_pages(
+    artifact: Artifact,
+    outputs: Mapping[Path, Mapping[str, Outputs]],
+    *,
+    channel: int | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> Generator[tuple[Path, dict[str, Drawn] | FmedgeError]]:
+    """Run a model on many photos and write a page for every tap; drawing goes on beside running.
+
+    Close the generator where the loop over it may be left early, as that of :func:`run_many`: no file is then left
+    half-written.
+
+    Args:
+        artifact: The model.
+        outputs: The files to write, per image and tap; their folders are created where they are missing.
+        channel: Draw this channel alone; None draws all.
+        resize: How the photos are brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
+
+    Yields:
+        In the order of the images: each with what was made of its taps, or with its error where it is of no use.
+
+    Raises:
+        UsageError: A tap has no such channel.
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_many`.
+    """
+    for spec in artifact.card.outputs if channel is not None else ():
+        require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
+    paths = [path for taps in outputs.values() for each in taps.values() for path in (each.page, each.maps) if path]
+    for folder in {path.parent for path in paths}:
+        create_folder(folder)
+    for path in paths:
+        require_writable(path)
+
+    def write(image: Path, maps: FeatureMaps) -> Drawn:
+        written = outputs[image][maps.layer]
+        _write(maps, written, channel)
+        return Drawn(maps.layer, maps.maps.shape[1:], written, maps.provenance)
+
+    with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
+        yield from results
+
+
+def _write(maps: FeatureMaps, outputs: Outputs, channel: int | None) -> None:
+    if outputs.maps is not None:
+        maps.save(outputs.maps)
+    if outputs.page is not None:
+        write_bytes(outputs.page, render_page(maps, channel=channel))
 
 
 def prepare_page_early() -> None:
     """Begin to pack plotly.js for a page that will be made, in a thread: beside what has to come first."""
     Thread(target=prepare_page, daemon=True).start()
-
-
-_LONGEST_STEM = 100
-"""Letters of an image's name that its page's name keeps: file systems allow 255 bytes in all."""
-
-
-def page_name(image: Path, submodel: SubModel, channel: int | None = None) -> str:
-    """Default file name of a page: image and layer, and what is not the default."""
-    activation = None if submodel.activation is Activation.RELU else submodel.activation
-    words = [
-        image.stem[:_LONGEST_STEM],
-        submodel.label,
-        activation,
-        None if channel is None else f"channel{channel}",
-        "html",
-    ]
-    return ".".join(filter(None, words))

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard, card_path, read_artifact
+from fmedge.artifact import (
+    Artifact,
+    ModelCard,
+    card_path,
+    files_sha256,
+    read_artifact,
+    read_files,
+    require_model_file,
+)
 from fmedge.errors import ArtifactError, UsageError
-from fmedge.files import create_folder, is_file, read_bytes, require_writable
+from fmedge.files import create_folder, is_file, require_writable
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
+from fmedge.run_options import RunOptions
 from fmedge.submodel import (
+    ALL,
     KERAS,
     VGG16,
     Activation,
@@ -27,7 +37,9 @@ from fmedge.submodel import (
     Precision,
     SubModel,
     artifact_name,
+    every_tap,
     find_activation,
+    format_of,
     own_converter,
     require_channel,
 )
@@ -90,21 +102,22 @@ def request_artifact(
     """Say which artifact is meant, in plain words.
 
     Args:
-        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
+            ``none`` every convolution) in one model; None means :data:`DEFAULT_LAYER`.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
-        channel: A channel that will be looked at; checked here, before any work.
+        channel: A channel of every tap that will be looked at; checked here, before any work.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
         keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16.
         models: Folder of the artifacts; None as in :func:`models_folder`.
-        options: In which form; None takes the defaults.
+        options: In which form; None takes :func:`default_options`.
 
     Raises:
         UsageError: The layer or the channel does not exist, or the layer has no ReLU to leave out.
         WeightsError: The weights or model file does not exist.
     """
-    options = _spelled_short(options or ExportOptions(), KERAS if keras is not None else VGG16)
-    taps = tuple(name.strip() for name in (layer or DEFAULT_LAYER).split("+"))
+    options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
     chosen = find_activation(activation or Activation.RELU)
+    taps = _taps(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
             raise UsageError("--keras brings its own weights. Leave --weights out.")
@@ -112,8 +125,24 @@ def request_artifact(
         return ArtifactRequest(submodel, choose_keras_file(Path(keras)), models_folder(models), options)
     submodel = SubModel(taps, chosen)
     if channel is not None:
-        require_channel(submodel.deepest, find_layer(submodel.deepest).channels, channel)
+        for tap in submodel.taps:
+            require_channel(tap, find_layer(tap).channels, channel)
     return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
+
+
+def _taps(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+    if layer.strip() != ALL:
+        return tuple(name.strip() for name in layer.split("+"))
+    if not stock:
+        raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
+    return every_tap(activation)
+
+
+def default_options(run: RunOptions | None = None) -> ExportOptions:
+    """The defaults, in the kind of file that the engine of such a run prefers."""
+    from fmedge.runtime import default_format
+
+    return ExportOptions(default_format(run))
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
@@ -156,6 +185,7 @@ def create_artifact(
     calibration: Path | None = None,
     verify: bool = True,
     offline: bool = False,
+    run: RunOptions | None = None,
     progress: Progress = no_progress,
     warn: Callable[[str], None] = print,
 ) -> Artifact:
@@ -167,6 +197,7 @@ def create_artifact(
         calibration: Folder of photos; int8 needs one, and the parity check runs on it.
         verify: Hold the model against a reference before it is written.
         offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
         progress: Told how a download of the weights, or the calibration, gets on.
         warn: Told what is worth knowing and no error.
 
@@ -191,7 +222,7 @@ def create_artifact(
         request.path,
         options=request.options,
         calibration=photos,
-        runner=run_batches if verify else None,
+        runner=partial(run_batches, run=run) if verify else None,
     )
 
 
@@ -239,12 +270,14 @@ def open_model(path: Path) -> Artifact:
         return read_artifact(path)
     from fmedge.runtime.gate import read_facts
 
-    suffixes = [f".{kind}" for kind in Format]
-    if path.suffix not in suffixes:
-        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {', '.join(suffixes)}.")
-    model = read_bytes(path, MAX_MODEL_BYTES)
-    card = read_facts(path, Format(path.suffix[1:]), model)
-    return Artifact(path, replace(card, file_sha256=hashlib.sha256(model).hexdigest()), model)
+    require_model_file(path)
+    kind = format_of(path.name)
+    if kind is None:
+        suffixes = ", ".join(kind.suffixes[0] for kind in Format)
+        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {suffixes}.")
+    model, weights = read_files(path, kind)
+    card = read_facts(path, kind, model, weights)
+    return Artifact(path, replace(card, file_sha256=files_sha256(model, weights)), model, weights)
 
 
 def verify_artifact(
@@ -253,6 +286,7 @@ def verify_artifact(
     weights: str | None = None,
     keras: Path | None = None,
     calibration: Path | None = None,
+    run: RunOptions | None = None,
     warn: Callable[[str], None] = print,
 ) -> tuple[Artifact, Parity]:
     """Repeat the parity check of an artifact, and compare its file's hash with the card's.
@@ -262,6 +296,7 @@ def verify_artifact(
         weights: As in :func:`request_artifact`; None takes those the card names, where they can be had offline.
         keras: The Keras model it was made from.
         calibration: Folder of photos to run it on.
+        run: On which engine and device; None takes the defaults.
         warn: Told what is worth knowing and no error.
 
     Returns:
@@ -283,7 +318,7 @@ def verify_artifact(
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, no_progress), run_batches, photos)
+    return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
 
 
 def export_submodel(
@@ -297,11 +332,12 @@ def export_submodel(
     calibration: Path | None = None,
     verify: bool = True,
     offline: bool = False,
+    run: RunOptions | None = None,
 ) -> Artifact:
     """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
 
     Args:
-        layer: Keras' name of the layer, or several with ``+`` between; None means :data:`DEFAULT_LAYER`.
+        layer: As in :func:`request_artifact`.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
@@ -311,6 +347,7 @@ def export_submodel(
         calibration: Folder of photos; int8 needs one.
         verify: Hold the model against a reference before it is written.
         offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
 
     Returns:
         The artifact as written.
@@ -320,22 +357,24 @@ def export_submodel(
     """
     if keras is None or isinstance(keras, (str, Path)):
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
-        return create_artifact(request, calibration=calibration, verify=verify, offline=offline)
+        return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
     from fmedge.export.keras_network import network_of_model
 
-    options = options or ExportOptions()
+    options = options or default_options()
     network = network_of_model(keras, options.preprocessing)
     submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=calibration, verify=verify)
+    return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 
 
 def run_batches(
-    artifact: Artifact, batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]]
+    artifact: Artifact,
+    batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]],
+    run: RunOptions | None = None,
 ) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
-    """Run a model on one batch of images after the other, on the first engine that takes its format."""
+    """Run a model on one batch of images after the other; by default on the first engine that takes its format."""
     from fmedge.runtime import open_session
 
-    with open_session(artifact, spinning=False) as session:
+    with open_session(artifact, replace(run or RunOptions(), spinning=False)) as session:
         for images in batches:
             yield session.run(images)

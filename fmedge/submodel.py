@@ -9,11 +9,14 @@ from enum import StrEnum
 from typing import Literal
 
 from fmedge.errors import UsageError, closest
-from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, find_layer
+from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
 
 VGG16 = "vgg16"
 KERAS = "keras"
 """Sources of a sub-model: Keras' stock VGG16, or a Keras model of the user's own."""
+
+ALL = "all"
+"""Stands for every tap of VGG16, where a layer is named and in a file's name."""
 
 
 class Activation(StrEnum):
@@ -24,10 +27,28 @@ class Activation(StrEnum):
 
 
 class Format(StrEnum):
-    """Kind of model file; the value is the file's suffix."""
+    """Kind of model file."""
 
     ONNX = "onnx"
     TFLITE = "tflite"
+    NCNN = "ncnn"
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How its files' names end: first the one that an artifact is known by; a second one holds the weights."""
+        return _SUFFIXES[self]
+
+
+_SUFFIXES = {
+    Format.ONNX: (".onnx",),
+    Format.TFLITE: (".tflite",),
+    Format.NCNN: (".ncnn.param", ".ncnn.bin"),
+}
+
+
+def format_of(name: str) -> Format | None:
+    """The format that a file's name tells; None where it tells none."""
+    return next((kind for kind in Format if name.endswith(kind.suffixes[0])), None)
 
 
 class Precision(StrEnum):
@@ -48,11 +69,13 @@ class Converter(StrEnum):
 
 Layout = Literal["NCHW", "NHWC"]
 
-_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"}
+_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC", Format.NCNN: "NCHW"}
 
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """What writes a format for a network, unless told otherwise: straight from the weights where that is possible."""
+    if model_format is Format.NCNN:
+        return Converter.DIRECT
     if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT
     return Converter.TF2ONNX if model_format is Format.ONNX else Converter.TENSORFLOW
@@ -68,6 +91,11 @@ def find_activation(name: str) -> Activation:
         return Activation(name)
     except ValueError as error:
         raise UsageError(f"Unknown activation '{name}'.{closest(name, Activation)} Allowed: relu, none.") from error
+
+
+def every_tap(activation: Activation) -> tuple[str, ...]:
+    """Names of VGG16's layers that can be seen so: all 18 after ReLU, the 13 convolutions before it."""
+    return tuple(spec.name for spec in VGG16_LAYERS if spec.kind == "conv" or activation is Activation.RELU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +143,16 @@ class SubModel:
 
     @property
     def label(self) -> str:
-        """The taps as one word that can stand in a file name: ``block1_conv1`` or ``block1_conv1+block3_pool``."""
-        joined = "+".join(self.taps)
-        plain = re.sub(r"[^A-Za-z0-9_+-]", "_", joined)[:120]
-        return plain if plain == joined else f"{plain}-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+        """The taps as one word for a file's name: ``block1_conv1``, ``block1_conv1+block3_pool``, ``all``."""
+        if self.source == VGG16 and self.taps == every_tap(self.activation):
+            return ALL
+        return file_word("+".join(self.taps))
+
+
+def file_word(name: str) -> str:
+    """A layer's name, or several, as a word that can stand in a file's name; other names give other words."""
+    plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:120]
+    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +166,7 @@ class ExportOptions:
         input_dtype: Element type of the image: ``uint8``, or ``float32`` with values of 0 to 255.
         size: Height and width of the image in pixels; None leaves both open.
         batch: Images per run; None leaves it open.
-        output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (ONNX NCHW, TFLite NHWC).
+        output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
         preprocessing: What a Keras model of the user's own wants done to pixels: ``vgg16``, as Keras' VGG16, or
             ``none`` since it does it itself (it then gets RGB, 0 to 255).
         float_tap: With int8: whether the last convolution is computed in float.
@@ -187,8 +221,8 @@ def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
     """
-    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens, options.format]
-    return ".".join(filter(None, words))
+    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
+    return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 
 def require_channel(layer: str, channels: int, index: int) -> None:

@@ -13,7 +13,7 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 
-HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer"}
+HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer", "ncnn"}
 
 LIGHT = {
     "fmedge",
@@ -21,10 +21,13 @@ LIGHT = {
     "fmedge.vgg16",
     "fmedge.submodel",
     "fmedge.files",
+    "fmedge.image_list",
+    "fmedge.output_names",
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
     "fmedge.trust",
+    "fmedge.run_options",
 }
 """Modules that import nothing but the standard library."""
 
@@ -52,6 +55,8 @@ def allowed(module):
         "fmedge.export.onnx_float16": {"onnx"},
         "fmedge.export.passes": {"onnx"},
         "fmedge.runtime.litert_backend": {"ai_edge_litert"},
+        "fmedge.runtime.openvino_backend": {"openvino"},
+        "fmedge.runtime.ncnn_backend": {"ncnn"},
         "fmedge.h5_weights": {"h5py"},
         "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
     }

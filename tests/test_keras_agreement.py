@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fmedge import pipeline, provision
+from fmedge.image import load_photo
 from fmedge.parity import GATES, measure_parity
 from fmedge.runtime import open_session
 from fmedge.vgg16 import VGG16_LAYERS, layers_through
@@ -62,6 +63,6 @@ def test_real_weights_on_real_photos(real_weights, photos, tmp_path):
         request = provision.request_artifact(layer, activation, weights=str(real_weights), models=tmp_path)
         with open_session(provision.create_artifact(request, verify=False)) as session:
             for photo, outputs in expected.items():
-                pixels = pipeline.load_photo(photo, (224, 224)).pixels[np.newaxis]
+                pixels = load_photo(photo, (224, 224)).pixels[np.newaxis]
                 parity = measure_parity(session.run(pixels)[layer][0], outputs[layer, activation], GATES["fp32"])
                 assert parity.passed, f"{layer} {activation} {photo.name}: {parity.describe()}"

@@ -8,7 +8,8 @@ import pytest
 import fmedge
 from fmedge import pipeline, provision
 from fmedge.errors import UsageError
-from fmedge.submodel import SubModel
+from fmedge.output_names import page_name
+from fmedge.submodel import Activation, SubModel
 
 
 def test_what_is_missing_is_exported_once(picture, tmp_path):
@@ -59,7 +60,9 @@ def test_saved_maps(picture, untrained_models, tmp_path):
 
 
 def test_provenance(picture, untrained_models):
-    maps = fmedge.extract(picture, weights="untrained", models=untrained_models, threads=1, resize="bicubic")
+    maps = fmedge.extract(
+        picture, weights="untrained", models=untrained_models, run=fmedge.RunOptions(threads=1), resize="bicubic"
+    )
     assert maps.provenance.facts() == {
         "image_name": "picture.png",
         "image_size": (90, 60),
@@ -67,6 +70,9 @@ def test_provenance(picture, untrained_models):
         "backend": "onnxruntime",
         "active_provider": "CPUExecutionProvider",
         "threads": 1,
+        "device": "cpu",
+        "math": "fp32",
+        "placement": "1/1 Conv on CPUExecutionProvider",
     }
     assert maps.pixels.shape == (1, 224, 224, 3)
     np.testing.assert_array_equal(maps.channel(5), maps.maps[0, 5])
@@ -85,11 +91,11 @@ def test_page_and_maps_are_written(picture, block1, tmp_path):
     ("arguments", "name"),
     [
         ((SubModel(("block1_conv1",)), None), "photo.block1_conv1.html"),
-        ((SubModel(("block1_conv1",), fmedge.pipeline.Activation.NONE), 5), "photo.block1_conv1.none.channel5.html"),
+        ((SubModel(("block1_conv1",), Activation.NONE), 5), "photo.block1_conv1.none.channel5.html"),
     ],
 )
 def test_page_name(arguments, name, tmp_path):
-    assert pipeline.page_name(tmp_path / "photo.jpg", *arguments) == name
+    assert page_name(tmp_path / "photo.jpg", *arguments) == name
 
 
 @pytest.mark.imagenet

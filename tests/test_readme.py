@@ -34,6 +34,9 @@ def reader(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())
     monkeypatch.chdir(tmp_path)
     draw().save("photo.jpg")
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("one.jpg", "two.jpg", "deep/three.jpg"):
+        draw().save(tmp_path / "photos" / name)
     return tmp_path
 
 

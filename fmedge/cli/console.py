@@ -40,16 +40,16 @@ def print_json(data: object) -> None:
     emit(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout: first column to the left, the others to the right."""
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
+    """Print a table on stdout: the first ``left`` columns to the left, the others to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        first, *others = (
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+        cells = (
+            cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        emit("  ".join([first, *others]).rstrip())
+        emit("  ".join(cells).rstrip())
 
 
 class ProgressLine:
@@ -61,6 +61,11 @@ class ProgressLine:
     def __init__(self) -> None:
         self._shown_at = 0.0
         self._tenths = -1
+
+    def clear(self) -> None:
+        """Take the bar off the screen, for other lines to follow."""
+        if sys.stderr.isatty() and self._shown_at:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
     def __call__(self, words: str, share: float) -> None:
         """Show how much is done."""

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from fmedge.artifact import Artifact
     from fmedge.provision import ArtifactRequest
 
+_SHOWN_SHAPES = 3
+"""Output shapes that a line has room for."""
+
 
 def export_command(
     layer: options.LayerList = "block1_conv1",
     every_layer: Annotated[bool, typer.Option("--all", help="All 18 layers, one artifact each.")] = False,
     activation: options.ActivationChoice = Activation.RELU,
-    model_format: options.FormatList = "onnx",
+    model_format: options.FormatList = None,
     precision: options.PrecisionList = "fp32",
     calibration: options.Calibration = None,
     size: options.Size = "224",
@@ -35,7 +38,7 @@ def export_command(
         Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image, 0 to 255.")
     ] = "uint8",
     output_layout: Annotated[
-        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nchw for ONNX, nhwc for TFLite]")
+        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nhwc for TFLite, else nchw]")
     ] = None,
     tap: Annotated[
         Literal["int8", "float"], typer.Option(help="With int8: how the last convolution is computed.")
@@ -44,7 +47,7 @@ def export_command(
         bool, typer.Option("--seven-bit", help="With int8: 7-bit weights, safe on x86 without VNNI.")
     ] = False,
     converter: Annotated[
-        Converter | None, typer.Option(help="[default: direct for ONNX of stock weights, else TensorFlow's]")
+        Converter | None, typer.Option(help="[default: direct where it can be, else TensorFlow's]")
     ] = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
@@ -57,7 +60,9 @@ def export_command(
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
     from fmedge.provision import request_artifact, require_request
+    from fmedge.runtime import default_format
 
+    kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
     layers = LAYER_NAMES if every_layer else options.split(layer)
     requests = [
         request_artifact(
@@ -79,9 +84,7 @@ def export_command(
                 seven_bit=seven_bit,
             ),
         )
-        for name, kind, width in product(
-            layers, options.parse_list(model_format, Format), options.parse_list(precision, Precision)
-        )
+        for name, kind, width in product(layers, kinds, options.parse_list(precision, Precision))
     ]
     if dry_run:
         for request in requests:
@@ -111,7 +114,7 @@ def _export_all(
         place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
         emit(str(artifact.path))
         say(
-            f"{place}{len(artifact.model) / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
+            f"{place}{artifact.size / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
             f"{time.perf_counter() - start:.1f} s."
         )
         artifacts.append(artifact)
@@ -125,7 +128,7 @@ def _export_all(
 def _facts(artifact: Artifact) -> dict[str, object]:
     return {
         "model": str(artifact.path),
-        "size_bytes": len(artifact.model),
+        "size_bytes": artifact.size,
         "card": json.loads(artifact.card.to_json()),
     }
 
@@ -144,7 +147,7 @@ def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
         (
             [
                 str(request.path),
-                ", ".join(" x ".join(map(str, shape)) for shape in plan.outputs.values()),
+                _describe_shapes(list(plan.outputs.values())),
                 f"{plan.parameters:,}",
                 f"{plan.macs / 1e6:,.1f}",
                 str(plan.receptive_field),
@@ -153,6 +156,12 @@ def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
             for request, plan in plans
         ),
     )
+
+
+def _describe_shapes(shapes: list[tuple[int, ...]]) -> str:
+    if len(shapes) > _SHOWN_SHAPES:
+        return f"of {len(shapes)} layers"
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def verify_command(

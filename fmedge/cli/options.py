@@ -10,24 +10,33 @@ from typing import Annotated, Literal, TypeVar
 import typer
 
 from fmedge.errors import UsageError, closest
-from fmedge.submodel import Activation, Layout
+from fmedge.run_options import Math, RunOptions
+from fmedge.submodel import ALL, Activation, Layout
 from fmedge.vgg16 import LAYER_NAMES
 
 
 def _complete_layer(incomplete: str) -> list[str]:
-    return [name for name in LAYER_NAMES if name.startswith(incomplete)]
+    return [name for name in (*LAYER_NAMES, ALL) if name.startswith(incomplete)]
 
 
 LayerList = Annotated[
     str,
     typer.Option(
         "--layer",
-        metavar="LAYER[,LAYER|+LAYER]",
-        help="Keras' name of the layer to cut after; a,b: an artifact each; a+b: one model with two outputs.",
+        metavar="LAYER[,LAYER|+LAYER]|all",
+        help="Keras' name of the layer to cut after; a,b: an artifact each; a+b: one model with two outputs; "
+        "all: one model with every layer.",
         autocompletion=_complete_layer,
     ),
 ]
-FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite[,...]", help="Kind of model file.")]
+FormatList = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="onnx|tflite|ncnn[,...]",
+        help="Kind of model file. [default: onnx, or that of the engine that is installed]",
+    ),
+]
 PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
 Calibration = Annotated[
     Path | None,
@@ -41,9 +50,14 @@ Keras = Annotated[
     Path | None,
     typer.Option(readable=False, metavar="FILE", help="A Keras model of your own, .keras or .h5, in place of VGG16."),
 ]
-OptionalLayer = Annotated[
+RunLayer = Annotated[
     str | None,
-    typer.Option("--layer", help="Keras' name of the layer. [default: block1_conv1]", autocompletion=_complete_layer),
+    typer.Option(
+        "--layer",
+        metavar="LAYER[+LAYER]|all",
+        help="Keras' name of the layer; a+b or all: several in one pass, a page each. [default: block1_conv1]",
+        autocompletion=_complete_layer,
+    ),
 ]
 ActivationChoice = Annotated[Activation, typer.Option(help="Values after ReLU, or before it (none).")]
 OptionalActivation = Annotated[
@@ -62,6 +76,19 @@ Models = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
+Backend = Annotated[
+    str | None, typer.Option(metavar="ENGINE", help="Engine. [default: the first that is installed and runs the model]")
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="cpu|gpu|NAME", help="Where it computes, or not at all; gpu: the best that is there."),
+]
+Threads = Annotated[int | None, typer.Option(help="CPU threads in all. [default: one per core]")]
+Cpus = Annotated[str | None, typer.Option(metavar="N[,N]", help="Numbers of the cores to compute on. [default: all]")]
+MathChoice = Annotated[Math, typer.Option("--math", help="Arithmetic of a float model.")]
+AllowFallback = Annotated[
+    bool, typer.Option("--allow-fallback", help="Compute on the CPU what the device does not take, and say so.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
 
 Preprocessing = Annotated[
@@ -126,3 +153,28 @@ def parse_batch(word: str) -> int | None:
     if not re.fullmatch(r"\d{1,5}", word):
         raise UsageError(f"--batch {word}: not a number of images. Allowed: 1, 2, 3… or dynamic.")
     return int(word)
+
+
+def parse_cpus(words: str) -> tuple[int, ...]:
+    """Numbers of cores between commas, each once.
+
+    Raises:
+        UsageError: One is no number.
+    """
+    for word in split(words):
+        if not re.fullmatch(r"\d{1,5}", word):
+            raise UsageError(f"--cpus {words}: '{word}' is not a core's number. Allowed: 0, or 0,1 and so on.")
+    return tuple(dict.fromkeys(map(int, split(words))))
+
+
+def run_options(
+    backend: str | None, device: str, threads: int | None, cpus: str | None, math: Math, allow_fallback: bool
+) -> RunOptions:
+    """How a model is run, from the flags that several commands share.
+
+    Raises:
+        UsageError: ``cpus`` are no numbers.
+    """
+    return RunOptions(
+        backend, device, threads, None if cpus is None else parse_cpus(cpus), math, allow_fallback=allow_fallback
+    )

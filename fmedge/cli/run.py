@@ -8,26 +8,42 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, emit, print_json, say
+from fmedge.cli.ensure import ensure_artifact
 from fmedge.errors import UsageError
 from fmedge.submodel import ExportOptions, Format, Precision
 
 if TYPE_CHECKING:
-    from fmedge.artifact import Artifact
-    from fmedge.provision import ArtifactRequest
+    from fmedge.run_options import RunOptions
 
 
 def run_command(
-    image: Annotated[Path, typer.Argument(readable=False, metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
-    layer: options.OptionalLayer = None,
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            readable=False,
+            metavar="IMAGE...",
+            help="JPEG, PNG, WebP or BMP files, folders of them, or patterns such as 'photos/**/*.jpg'.",
+        ),
+    ],
+    layer: options.RunLayer = None,
     activation: options.OptionalActivation = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(readable=False, metavar="PAGE.html", help="The page. [default: IMAGE.LAYER.html, here]"),
+        typer.Option(
+            readable=False,
+            metavar="PAGE.html|DIR",
+            help="The page; of several images or layers their folder. [default: IMAGE.LAYER.html, here]",
+        ),
     ] = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Write no page.")] = False,
     save_maps: Annotated[
-        Path | None, typer.Option(readable=False, metavar="MAPS.npz", help="Save the maps as a NumPy archive too.")
+        Path | None,
+        typer.Option(
+            readable=False,
+            metavar="MAPS.npz|DIR",
+            help="Save the maps as a NumPy archive too; of several images or layers their folder.",
+        ),
     ] = None,
     model: Annotated[
         Path | None,
@@ -37,34 +53,53 @@ def run_command(
         Literal["nearest", "bilinear", "bicubic", "none"],
         typer.Option(help="How the photo is brought to the model's size; none: not at all."),
     ] = "nearest",
-    model_format: Annotated[Format | None, typer.Option("--format", help="Kind of model file. [default: onnx]")] = None,
+    model_format: Annotated[
+        Format | None, typer.Option("--format", help="Kind of model file. [default: the engine's]")
+    ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Number format. [default: fp32]")] = None,
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. [default: one per core]")] = None,
+    backend: options.Backend = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    cpus: options.Cpus = None,
+    math: options.MathChoice = "fp32",
+    allow_fallback: options.AllowFallback = False,
     weights: options.Weights = None,
     keras: options.Keras = None,
     models: options.Models = None,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Turn a photo into the feature maps of a layer, on one page."""
+    """Turn photos into the feature maps of a layer, each on a page."""
     from fmedge import pipeline, provision
-    from fmedge.files import require_output
-    from fmedge.image import require_image_file
+    from fmedge.cli.drawing import Drawing, draw, names_folder
+    from fmedge.image_list import expand_images, is_several
 
     if layer is not None and "," in layer:
-        raise UsageError(f"--layer {layer}: a run draws one layer. Run once for each; fmedge export takes them all.")
+        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
     chosen = (layer, activation, weights, keras, models, model_format, precision, size)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
-    require_output(output, ".html")
-    require_output(save_maps, ".npz")
-    require_image_file(image)
-    pipeline.prepare_page_early()
+    if no_page and output is not None:
+        raise UsageError("--no-page writes no page. Leave --output out.")
+    drawing = Drawing(
+        images=expand_images(images),
+        alone=len(images) == 1 and not is_several(images[0]) and not (names_folder(output) or names_folder(save_maps)),
+        page=output,
+        no_page=no_page,
+        maps=save_maps,
+        channel=channel,
+        resize=resize,
+        run=options.run_options(backend, device, threads, cpus, math, allow_fallback),
+        as_json=as_json,
+    )
+    if not no_page:
+        pipeline.prepare_page_early()
     if model is not None:
         artifact = provision.open_model(model)
+        drawing.require_places(artifact.card.submodel)
     else:
         request = provision.request_artifact(
             layer,
@@ -73,33 +108,20 @@ def run_command(
             weights=weights,
             keras=keras,
             models=models,
-            options=ExportOptions(
-                format=model_format or Format.ONNX,
-                precision=precision or Precision.FP32,
-                size=options.parse_size(size or "224"),
-            ),
+            options=_form(drawing.run, model_format, precision, size),
         )
-        artifact = provision.find_artifact(request) or _export(request, offline)
-    page = output or Path(pipeline.page_name(image, artifact.card.submodel, channel))
-    maps = pipeline.make_page(
-        artifact, image, page, channel=channel, save_maps=save_maps, resize=resize, threads=threads
+        drawing.require_places(request.submodel)
+        artifact = ensure_artifact(request, drawing.run, offline=offline)
+    draw(artifact, drawing)
+
+
+def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
+    """The form of the model that is run; the one place that decides it."""
+    from fmedge.runtime import choose_backend
+
+    backend = choose_backend(run, model_format)
+    return ExportOptions(
+        format=model_format or backend.formats[0],
+        precision=precision or Precision.FP32,
+        size=options.parse_size(size or "224"),
     )
-    if artifact.card.weights.kind == "untrained":
-        say("Note: untrained weights. The maps show random filters, not learned ones.")
-    ran = maps.provenance
-    if as_json:
-        print_json(
-            {"page": str(page), "maps": save_maps and str(save_maps), "model": str(artifact.path), **ran.facts()}
-        )
-        return
-    shape = " x ".join(map(str, maps.maps.shape[1:]))
-    say(f"{maps.layer}: {shape}, on {ran.active_provider} with {ran.threads} threads.")
-    emit(str(page))
-
-
-def _export(request: ArtifactRequest, offline: bool) -> Artifact:
-    from fmedge.provision import create_artifact, require_request
-
-    require_request(request, None)
-    say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
-    return create_artifact(request, offline=offline, progress=ProgressLine(), warn=say)

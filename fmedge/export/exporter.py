@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge import __version__, trust
-from fmedge.artifact import Artifact, ModelCard, TensorSpec, write_artifact
+from fmedge.artifact import Artifact, ModelCard, TensorSpec, files_sha256, write_artifact
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
 from fmedge.export.network import Images, Network
@@ -59,10 +58,12 @@ class Built:
     Attributes:
         model: Content of the model file, the card's facts inside.
         card: The card with its tools and recipe filled in.
+        weights: Content of the second file, where the format has one.
     """
 
     model: bytes
     card: ModelCard
+    weights: bytes = b""
 
 
 _FLOAT = (Precision.FP32, Precision.FP16)
@@ -71,6 +72,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx_direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx_int8", ""),
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite_int8", "litert"),
+    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn_direct", ""),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx_tf2onnx", "export"),
     Exporter(Format.TFLITE, Converter.TENSORFLOW, tuple(Precision), (VGG16, KERAS), "fmedge.export.tflite", "export"),
 )
@@ -127,6 +129,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
         raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
+    if options.format is Format.NCNN and options.layout != "NCHW":
+        raise UsageError("ncnn's own layout is NCHW, and it knows no other. Leave --output-layout out.")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"--batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.")
     if submodel.source == VGG16 and options.size is not None:
@@ -171,32 +175,35 @@ def build_artifact(
     try:
         module = importlib.import_module(exporter.module)
     except ImportError as error:
-        mend = f"pip install 'fmedge[{exporter.extra}]'"
-        raise BackendUnavailable(f"{exporter.converter} is not installed. Install it: {mend}.") from error
+        raise BackendUnavailable(
+            f"Writing {exporter.format} {options.precision} from this network needs what is not installed. Here or on "
+            f"another machine: pip install 'fmedge[{exporter.extra}]'."
+        ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
-    artifact = own_artifact(path, built.card, built.model)
+    artifact = own_artifact(path, built.card, built.model, built.weights)
     card = artifact.card
     if runner is not None:
         parity = check(artifact, network, runner, calibration)
         parity.require(path.name)
         card = replace(card, parity=parity)
-    return write_artifact(path, built.model, card)
+    return write_artifact(path, built.model, card, built.weights)
 
 
-def own_artifact(path: Path, card: ModelCard, model: bytes, *, lasting: bool = True) -> Artifact:
+def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b"", *, lasting: bool = True) -> Artifact:
     """A model that was just built, remembered as ours: it is run without a trial.
 
     Args:
         path: What it is called, written or not.
         card: Its card; the hash is filled in.
         model: Content of the file.
+        weights: Content of the second file, where the format has one.
         lasting: Whether later processes remember it, too.
     """
-    digest = hashlib.sha256(model).hexdigest()
+    digest = files_sha256(model, weights)
     trust.remember_made(digest, lasting=lasting)
-    return Artifact(path, replace(card, file_sha256=digest), model)
+    return Artifact(path, replace(card, file_sha256=digest), model, weights)
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:

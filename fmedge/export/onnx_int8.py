@@ -1,4 +1,8 @@
-"""int8 ONNX straight from a plan: Pad, QLinearConv, MaxPool on bytes, DequantizeLinear per channel."""
+"""int8 ONNX straight from a plan: convolutions and pools on bytes, DequantizeLinear per channel at the taps.
+
+A convolution on bytes is spelled as DequantizeLinear, Conv, QuantizeLinear (QDQ). ONNX Runtime fuses it to QLinearConv,
+with the same bits; OpenVINO runs it, and refuses a QLinearConv whose weights have a scale per channel.
+"""
 
 from __future__ import annotations
 
@@ -101,20 +105,27 @@ class _Graph:
         zero: str,
     ) -> str:
         """A convolution whose output channel k is stored in steps of ``step[k]``: its weight scale says unit / step."""
-        one = self.constant("one", 1, np.float32)
+        one, no_offset = self.constant("one", 1, np.float32), self.constant("zero", 0, np.uint8)
+        scale = self.constant(f"{output}_scale", conv.unit / step, np.float32)
+        kernel = self.constant(f"{conv.layer}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8)
         inputs = [
-            codes,
-            one,
-            self.constant("zero", 0, np.uint8),
-            self.constant(f"{conv.layer}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8),
-            self.constant(f"{output}_scale", conv.unit / step, np.float32),
-            # a zero of its own: ONNX Runtime's session.x64quantprecision fails on one that convolutions share
-            self.constant(f"{output}_weight_zero", 0, np.int8),
-            one,
-            zero,
-            self.constant(f"{output}_bias", bias, np.int32),
+            self.node("DequantizeLinear", [codes, one, no_offset], f"{output}_input"),
+            # zeros of their own: ONNX Runtime's session.x64quantprecision fails on those that convolutions share
+            self._unpack(kernel, scale, f"{output}_weight", np.zeros(len(step), np.int8)),
+            self._unpack(
+                self.constant(f"{output}_bias", bias, np.int32),
+                scale,
+                f"{output}_offset",
+                np.zeros(len(step), np.int32),
+            ),
         ]
-        return self.node("QLinearConv", inputs, output, **_WINDOW)
+        self.node("Conv", inputs, f"{output}_sum", **_WINDOW)
+        return self.node("QuantizeLinear", [f"{output}_sum", one, zero], output)
+
+    def _unpack(self, codes: str, scale: str, output: str, zeros: npt.NDArray[np.signedinteger]) -> str:
+        """Weights or biases with a scale per output channel."""
+        zero = self.constant(f"{output}_zero", zeros, zeros.dtype)
+        return self.node("DequantizeLinear", [codes, scale, zero], output, axis=0)
 
 
 def _image(graph: _Graph, card: ModelCard) -> str:

@@ -81,8 +81,10 @@ def _value_facts(maps: FeatureMaps, channel: int | None) -> tuple[tuple[str, str
 def _origin_facts(maps: FeatureMaps) -> tuple[tuple[str, str], ...]:
     made = maps.provenance
     threads = "1 thread" if made.threads == 1 else f"{made.threads} threads"
+    arithmetic = "" if made.math == "fp32" else f", {made.math} arithmetic"
     return (
-        ("Computed by", f"{made.backend}, {made.active_provider}, {threads}, {made.card.precision}"),
+        ("Computed by", f"{made.backend}, {made.active_provider}, {threads}, {made.card.precision}{arithmetic}"),
+        *((("Placement", made.placement),) if made.placement else ()),
         ("Image", f"{_size(made.image_size)}, resized to {_size(maps.pixels.shape[1:3])} ({made.resize})"),
     )
 

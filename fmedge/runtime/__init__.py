@@ -1,6 +1,16 @@
 """From an artifact to a session on some hardware."""
 
-from fmedge.runtime.backends import BACKENDS, Backend, open_session
-from fmedge.runtime.session import Session
+from fmedge.runtime.backends import BACKENDS, Backend, Provider, choose_backend, default_format, open_session
+from fmedge.runtime.session import Placement, Session, describe_placement
 
-__all__ = ["BACKENDS", "Backend", "Session", "open_session"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Placement",
+    "Provider",
+    "Session",
+    "choose_backend",
+    "default_format",
+    "describe_placement",
+    "open_session",
+]

@@ -1,20 +1,38 @@
-"""The table of engines, and opening a session on one of them."""
+"""The table of engines and their devices, and opening a session on one of them."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Protocol, cast
 
 from fmedge import trust
-from fmedge.artifact import Artifact
-from fmedge.errors import BackendUnavailable, UsageError, closest
+from fmedge.artifact import Artifact, files_sha256
+from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
+from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.gate import require_artifact
-from fmedge.runtime.session import Session
+from fmedge.runtime.session import Engine, Session, bound_to
 from fmedge.submodel import Format
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """An engine's name for a device.
+
+    Attributes:
+        device: Ours: what ``--device`` takes.
+        name: As the engine spells it, such as ``CPUExecutionProvider``.
+        install: The command that installs what it needs.
+        options: Passed to the engine as they are.
+    """
+
+    device: str
+    name: str
+    install: str
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +42,107 @@ class Backend:
     Attributes:
         name: What ``--backend`` takes.
         formats: Model files it runs.
-        module: Our adapter, imported when used. It has
-            ``open_backend(artifact, device, threads, spinning) -> Session``.
+        module: Our adapter, imported when used: an :class:`Adapter`.
         package: The engine's import package.
-        extra: The pip extra that installs it.
-        devices: What ``--device`` takes with it.
+        providers: Its devices: the CPU first, then the best first.
+        maths: Arithmetic it can be asked for on the CPU.
     """
 
     name: str
     formats: tuple[Format, ...]
     module: str
     package: str
-    extra: str
-    devices: tuple[str, ...]
+    providers: tuple[Provider, ...]
+    maths: tuple[Math, ...] = ("fp32",)
 
+    @property
+    def install(self) -> str:
+        """The command that installs the engine."""
+        return self.providers[0].install
+
+    @property
+    def installed(self) -> bool:
+        """Whether the engine's package is there; whether it loads is another matter."""
+        return find_spec(self.package) is not None
+
+
+class Adapter(Protocol):
+    """What our module for an engine has."""
+
+    def is_present(self, provider: Provider) -> bool:
+        """Whether a device is likely to be there, as far as the engine can tell without a model."""
+        ...
+
+    def open_engine(self, artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> Engine:
+        """Load a model.
+
+        Args:
+            artifact: The model.
+            provider: Where it shall compute.
+            threads: CPU threads that compute.
+            options: The other choices of the run.
+
+        Raises:
+            ProviderUnavailable: The device is not there, or does not take the model as a whole.
+            ArtifactError: The engine refuses the model.
+            LimitExceeded: Memory ran out.
+        """
+        ...
+
+
+def _extra(name: str) -> str:
+    return f"pip install 'fmedge[{name}]'"
+
+
+_CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"
 
 BACKENDS: tuple[Backend, ...] = (
-    Backend("onnxruntime", (Format.ONNX,), "fmedge.runtime.onnxruntime_backend", "onnxruntime", "cpu", ("cpu",)),
-    Backend("litert", (Format.TFLITE,), "fmedge.runtime.litert_backend", "ai_edge_litert", "litert", ("cpu",)),
+    Backend(
+        "onnxruntime",
+        (Format.ONNX,),
+        "fmedge.runtime.onnxruntime_backend",
+        "onnxruntime",
+        (
+            Provider("cpu", "CPUExecutionProvider", _CPU),
+            Provider("cuda", "CUDAExecutionProvider", _GPU),
+            Provider("tensorrt", "TensorrtExecutionProvider", _GPU),
+            Provider("dml", "DmlExecutionProvider", "pip uninstall onnxruntime, then pip install onnxruntime-directml"),
+            Provider("coreml", "CoreMLExecutionProvider", f"{_CPU} (macOS)"),
+            Provider(
+                "openvino",
+                "OpenVINOExecutionProvider",
+                "pip uninstall onnxruntime, then pip install onnxruntime-openvino",
+            ),
+        ),
+    ),
+    Backend(
+        "openvino",
+        (Format.ONNX,),
+        "fmedge.runtime.openvino_backend",
+        "openvino",
+        (Provider("cpu", "CPU", _extra("openvino")), Provider("gpu", "GPU", _extra("openvino"))),
+        ("fp32", "bf16"),
+    ),
+    Backend(
+        "ncnn",
+        (Format.NCNN,),
+        "fmedge.runtime.ncnn_backend",
+        "ncnn",
+        (Provider("cpu", "CPU", _extra("ncnn")), Provider("vulkan", "Vulkan", _extra("ncnn"))),
+        ("fp32", "bf16"),
+    ),
+    Backend(
+        "litert",
+        (Format.TFLITE,),
+        "fmedge.runtime.litert_backend",
+        "ai_edge_litert",
+        (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
+    ),
 )
-"""The engines, the preferred one first."""
+"""The engines, the preferred one first; LiteRT is last because its files are written by TensorFlow, which few have."""
 
+NOT_GPUS = ("cpu", "openvino")
+"""Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
 
 MOST_THREADS = 64
 """Threads allowed where there are fewer cores: more would only cost memory."""
@@ -63,10 +161,35 @@ def find_backend(name: str) -> Backend:
     raise UsageError(f"Unknown backend '{name}'.{closest(name, names)} Allowed: {', '.join(names)}.")
 
 
-def _backend_for(model_format: Format) -> Backend:
-    """The first engine of the table that runs a format and is installed; where none is, the first of them."""
-    rows = [row for row in BACKENDS if model_format in row.formats]
-    return next((row for row in rows if find_spec(row.package) is not None), rows[0])
+def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
+    """The engine that a run takes first, checked before any work.
+
+    Args:
+        options: How it shall run.
+        model_format: Of which kind the model is; None leaves it to the engine.
+
+    Raises:
+        UsageError: The engine or the device does not exist, or the engine does not take the format.
+        BackendUnavailable: The engine is not installed.
+    """
+    candidates = _candidates(options, model_format)
+    backend, provider = candidates[0]
+    if not backend.installed:
+        raise _not_installed(backend, provider)
+    if options.device != "cpu":
+        there = (row for row, device in candidates if _load_adapter(row, device).is_present(device))
+        backend = next(there, backend)
+    return backend
+
+
+def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
+    state = "does not load" if backend.installed else "is not installed"
+    return BackendUnavailable(f"{backend.name} {state}. Install it: {provider.install}.")
+
+
+def default_format(options: RunOptions | None = None) -> Format:
+    """The kind of model file that the first installed engine prefers; where none is, the first of the table."""
+    return _candidates(options or RunOptions(), None)[0][0].formats[0]
 
 
 def usable_cpus() -> int:
@@ -76,23 +199,12 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def open_session(
-    artifact: Artifact,
-    *,
-    backend: str | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-    spinning: bool = True,
-) -> Session:
+def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
     """Load a model into an engine. One that fmedge did not make on this machine is first tried in a process of its own.
 
     Args:
         artifact: From ``read_artifact``.
-        backend: Name of the engine; None takes the first of the table that runs the artifact's format.
-        device: Where it shall compute; it does so there or not at all.
-        threads: CPU threads; None takes one per core that this process may use.
-        spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
-            that follow each other, slower where other work goes on beside.
+        options: How it shall run; None takes the defaults.
 
     Returns:
         A session; use it in a ``with`` block.
@@ -101,52 +213,109 @@ def open_session(
         UsageError: The engine, the device or the number of threads does not exist, or the engine
             does not take the artifact's format.
         BackendUnavailable: The engine is not installed.
-        ProviderUnavailable: The device cannot be used here.
+        ProviderUnavailable: The device cannot be used here, or does not take the model as a whole.
         ArtifactError: The gate or the engine refuses the model.
-        LimitExceeded: It is larger than allowed, or crashed the process in which it was tried.
+        LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
-    row = _backend_for(artifact.card.format) if backend is None else find_backend(backend)
-    if artifact.card.format not in row.formats:
-        raise UsageError(f"{row.name} does not run .{artifact.card.format} files. Allowed: {', '.join(row.formats)}.")
-    if device not in row.devices:
-        raise UsageError(f"Unknown device '{device}' for {row.name}. Allowed: {', '.join(row.devices)}.")
-    count = usable_cpus() if threads is None else threads
-    most = max(MOST_THREADS, usable_cpus())
-    if not 1 <= count <= most:
-        raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
+    return _open(artifact, options or RunOptions(), _require_known)
+
+
+def open_for_trial(artifact: Artifact, backend: str) -> Session:
+    """Load a model, of which nothing is known, on one thread of the CPU: for :mod:`fmedge.runtime.trial` alone."""
+    return _open(artifact, RunOptions(backend=backend, threads=1, spinning=False), lambda artifact, backend: None)
+
+
+def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, Backend], None]) -> Session:
+    threads = _count_threads(options)
+    candidates = _candidates(options, artifact.card.format)
     require_artifact(artifact)
-    _require_known(artifact, row)
-    return load_session(artifact, row, device, count, spinning)
+    for backend, provider in candidates:
+        adapter = _load_adapter(backend, provider)
+        prepare(artifact, backend)
+        try:
+            with bound_to(options.cpus):
+                engine = adapter.open_engine(artifact, provider, threads, options)
+        except ProviderUnavailable:
+            if len(candidates) == 1:
+                raise
+            continue
+        return Session(engine, artifact.card, threads, options.math, options.cpus)
+    tried: dict[str, list[str]] = {}
+    for backend, provider in candidates:
+        tried.setdefault(backend.name, []).append(provider.device)
+    words = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in tried.items())
+    raise ProviderUnavailable(f"No GPU works here ({words}). Why: fmedge doctor.")
 
 
-def load_session(artifact: Artifact, row: Backend, device: str, threads: int, spinning: bool) -> Session:
-    """Load a model that is known, or that is being tried; the arguments are those of :func:`open_session`, checked."""
-    session: Session = _adapter(row).open_backend(artifact, device, threads, spinning)
-    return session
-
-
-def _adapter(row: Backend) -> Any:  # noqa: ANN401 - a module of ours, known by the table
-    try:
-        return importlib.import_module(row.module)
-    except ImportError as error:
-        state = "does not load" if find_spec(row.package) else "is not installed"
-        mend = f"pip install 'fmedge[{row.extra}]'"
-        raise BackendUnavailable(f"{row.name} {state}. Install it: {mend}.") from error
-
-
-def _require_known(artifact: Artifact, row: Backend) -> None:
+def _require_known(artifact: Artifact, backend: Backend) -> None:
     """Try a model in a child process, once per model and version of the engine; ours were made here and are not tried.
+
+    The hash in the card is the one that ``read_artifact`` compared with the very bytes that the engine gets.
 
     Raises:
         ArtifactError: See :func:`fmedge.runtime.trial.try_model`.
         LimitExceeded: Likewise.
     """
-    _adapter(row)  # an engine that is missing is the plainer error
-    digest = artifact.card.file_sha256 or hashlib.sha256(artifact.model).hexdigest()
-    version = getattr(importlib.import_module(row.package), "__version__", "unknown")
-    engine = f"{row.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
+    digest = artifact.card.file_sha256 or files_sha256(artifact.model, artifact.weights)
+    version = getattr(importlib.import_module(backend.package), "__version__", "unknown")
+    engine = f"{backend.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
     if not trust.is_known(digest, engine):
         from fmedge.runtime.trial import try_model
 
-        try_model(artifact, row.name)
+        try_model(artifact, backend.name)
         trust.remember_tried(digest, engine)
+
+
+def _count_threads(options: RunOptions) -> int:
+    cores = usable_cpus() if options.cpus is None else len(set(options.cpus))
+    count = cores if options.threads is None else options.threads
+    most = max(MOST_THREADS, usable_cpus())
+    if not 1 <= count <= most:
+        raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
+    return count
+
+
+def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
+    try:
+        return cast("Adapter", importlib.import_module(backend.module))
+    except ImportError as error:
+        raise _not_installed(backend, provider) from error
+
+
+def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tuple[Backend, Provider]]:
+    """What could serve a run, the preferred first; never empty.
+
+    Where none of the engines is installed, the first of them stands for the message that follows.
+    """
+    rows = BACKENDS if options.backend is None else (find_backend(options.backend),)
+    if model_format is not None:
+        fitting = [row for row in rows if model_format in row.formats]
+        if not fitting:
+            (row,) = rows
+            raise UsageError(f"{row.name} does not run {model_format} models. Allowed: {', '.join(row.formats)}.")
+        rows = fitting
+    able = [row for row in rows if options.math in row.maths]
+    if not able:
+        names = [row.name for row in BACKENDS if options.math in row.maths]
+        raise UsageError(f"{rows[0].name} has no --math {options.math}. Backends that have it: {', '.join(names)}.")
+    pairs = [(row, provider) for row in able for provider in _providers(row, options.device)]
+    if not pairs:
+        devices = sorted({provider.device for row in able for provider in row.providers} | {"gpu"})
+        raise UsageError(
+            f"Unknown device '{options.device}'{'' if options.backend is None else f' for {options.backend}'}."
+            f"{closest(options.device, devices)} Allowed: {', '.join(devices)}."
+        )
+    there = [(row, provider) for row, provider in pairs if row.installed]
+    if not there:
+        return pairs[:1]
+    return there if options.device == "gpu" else there[:1]
+
+
+def _providers(row: Backend, device: str) -> list[Provider]:
+    """The providers of an engine that a device's name stands for."""
+    if device == "gpu":
+        return [provider for provider in row.providers if provider.device not in NOT_GPUS]
+    if row.name == "onnxruntime" and device.endswith("ExecutionProvider"):
+        known = [provider for provider in row.providers if provider.name == device]
+        return known or [Provider(device, device, "an onnxruntime that was built with it")]
+    return [provider for provider in row.providers if provider.device == device]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard
+from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.runtime.gate_bounds import Declared, ModelFacts
 from fmedge.submodel import Format
@@ -31,6 +31,7 @@ class Gate(NamedTuple):
 GATES: Mapping[Format, Gate] = {
     Format.ONNX: Gate("fmedge.runtime.onnx_gate", "inspect_onnx"),
     Format.TFLITE: Gate("fmedge.runtime.tflite_gate", "inspect_tflite"),
+    Format.NCNN: Gate("fmedge.runtime.ncnn_gate", "inspect_ncnn", files=2),
 }
 """The reader of every format."""
 
@@ -68,13 +69,21 @@ def require_artifact(artifact: Artifact) -> None:
         ArtifactError: See :func:`inspect_model`; or they are others.
         LimitExceeded: See :func:`inspect_model`.
     """
-    facts = inspect_model(artifact.path, artifact.card.format, artifact.model)
     card = artifact.card
-    wanted = [{Declared(spec.name, spec.dtype, spec.shape) for spec in specs} for specs in (card.inputs, card.outputs)]
-    if wanted != [set(facts.inputs), set(facts.outputs)]:
+    facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
+    if not (_agree(facts.inputs, card.inputs) and _agree(facts.outputs, card.outputs)):
         raise ArtifactError(
             f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
         )
+
+
+def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec]) -> bool:
+    """Whether a file declares what its card does, as far as its format says."""
+    specs = {spec.name: spec for spec in wanted}
+    return len(found) == len(wanted) and all(
+        one.name in specs and one.dtype in ("", specs[one.name].dtype) and one.shape in (None, specs[one.name].shape)
+        for one in found
+    )
 
 
 def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:

@@ -40,13 +40,13 @@ class Declared(NamedTuple):
 
     Attributes:
         name: Its name.
-        dtype: NumPy's name of the element type.
-        shape: Extents; None where any number will do, as in a card.
+        dtype: NumPy's name of the element type; empty where the format does not say.
+        shape: Extents; None where any number will do, as in a card. None alone where the format does not say.
     """
 
     name: str
-    dtype: str
-    shape: tuple[int | None, ...]
+    dtype: str = ""
+    shape: tuple[int | None, ...] | None = None
 
 
 class ModelFacts(NamedTuple):

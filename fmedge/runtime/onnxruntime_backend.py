@@ -4,95 +4,134 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
 from fmedge.artifact import Artifact
-from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable, UsageError
-from fmedge.runtime.session import FloatArray, Images, Provider, channels_first, require_images, require_names
+from fmedge.errors import LimitExceeded, ProviderUnavailable
+from fmedge.quiet import quietly
+from fmedge.run_options import RunOptions
+from fmedge.runtime.backends import Provider
+from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
 
-PROVIDERS: dict[str, Provider] = {
-    "cpu": Provider("CPUExecutionProvider"),
-}
-"""Execution provider per device."""
+_CPU = "CPUExecutionProvider"
 
-_ERRORS_ONLY = 3
-"""ONNX Runtime's log level."""
+_FATAL = 4
+"""ONNX Runtime's log level at which it is silent: what it has to say comes as an exception too."""
+
+_NEEDS_LIBRARIES = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+"""Providers whose libraries lie in other wheels and are found only when loaded beforehand."""
+
+_ERRORS: tuple[type[Exception], ...] = tuple(
+    error for error in vars(state).values() if isinstance(error, type) and issubclass(error, Exception)
+)
+"""ONNX Runtime's own exceptions, which share no base but Exception."""
 
 
-class OnnxRuntimeSession:
-    """A model in ONNX Runtime; see :class:`fmedge.runtime.Session`."""
+class OnnxRuntimeEngine:
+    """A model in ONNX Runtime; see :class:`fmedge.runtime.session.Engine`."""
 
-    backend = "onnxruntime"
+    name = "onnxruntime"
+    owned = True
+    errors = (*_ERRORS, RuntimeError)
 
-    def __init__(self, artifact: Artifact, provider: Provider, threads: int, spinning: bool) -> None:
-        self._card = artifact.card
+    def __init__(self, artifact: Artifact, session: ort.InferenceSession) -> None:
+        self._session: Any = session
+        self._input = artifact.card.inputs[0].name
         self._taps = [spec.name for spec in artifact.card.outputs]
-        self.threads = threads
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1  # the network is a chain
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        options.log_severity_level = _ERRORS_ONLY
-        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        self._session: Any = _load(artifact, options, provider)
-        require_names(
-            artifact,
-            [node.name for node in self._session.get_inputs()],
-            [node.name for node in self._session.get_outputs()],
-        )
         self.active_provider: str = self._session.get_providers()[0]
-        self.placement: Mapping[str, int] = _placement(self._session)
-        if self.active_provider != provider.name:  # a missing provider is only a warning there
-            raise ProviderUnavailable(f"{provider.name} was asked for; ONNX Runtime offers {self.active_provider}.")
+        self.placement: Placement = _placement(session)
 
-    def run(self, images: Images) -> dict[str, FloatArray]:
-        """See :meth:`fmedge.runtime.Session.run`."""
-        if self._session is None:
-            raise UsageError("The session is closed. Open another: fmedge.open_session.")
-        require_images(images, self._card.inputs[0])
-        try:
-            outputs = self._session.run(self._taps, {self._card.inputs[0].name: images})
-        except MemoryError as error:
-            raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
-        return {spec.name: channels_first(maps, spec) for spec, maps in zip(self._card.outputs, outputs, strict=True)}
+    def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        if not out:
+            return dict(zip(self._taps, self._session.run(self._taps, {self._input: images}), strict=True))
+        binding = self._session.io_binding()
+        binding.bind_cpu_input(self._input, images)
+        for name, array in out.items():
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return out
 
     def close(self) -> None:
-        """See :meth:`fmedge.runtime.Session.close`."""
+        """See :meth:`fmedge.runtime.session.Engine.close`."""
         self._session = None
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`: what this wheel was built with."""
+    return provider.name in ort.get_available_providers()
 
 
-def open_backend(artifact: Artifact, device: str, threads: int, spinning: bool) -> OnnxRuntimeSession:
-    """Load a model; the arguments are those of :func:`fmedge.runtime.open_session`, already checked."""
-    return OnnxRuntimeSession(artifact, PROVIDERS[device], threads, spinning)
+def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> OnnxRuntimeEngine:
+    """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
+    wanted = provider.name
+    present = is_present(provider)
+    if not present and not options.allow_fallback:
+        raise ProviderUnavailable(f"This onnxruntime has no {wanted}. Install one that has: {provider.install}.")
+    if present and wanted in _NEEDS_LIBRARIES and hasattr(ort, "preload_dlls"):
+        with quietly():
+            ort.preload_dlls()
+    chain: list[Any] = [(wanted, dict(provider.options))] if present else []
+    if options.allow_fallback and wanted != _CPU:
+        chain.append(_CPU)
+    with quietly():  # what a provider lacks is printed there, and comes as an exception, or in the placement, too
+        session = _load(artifact, _session_options(threads, options, wanted), chain, wanted)
+    require_names(artifact, [node.name for node in session.get_inputs()], [node.name for node in session.get_outputs()])
+    engine = OnnxRuntimeEngine(artifact, session)
+    if not options.allow_fallback:
+        _require_all_on(wanted, engine)
+    return engine
 
 
-def _load(artifact: Artifact, options: ort.SessionOptions, provider: Provider) -> ort.InferenceSession:
+def _session_options(threads: int, options: RunOptions, wanted: str) -> ort.SessionOptions:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1  # the network is a chain
+    settings.log_severity_level = _FATAL
+    entries = {
+        "session.intra_op.allow_spinning": "1" if options.spinning else "0",
+        "session.record_ep_graph_assignment_info": "1",
+        # Otherwise a provider that lacks an operator, or does not start, is replaced by the CPU with a warning.
+        "session.disable_cpu_ep_fallback": "0" if options.allow_fallback or wanted == _CPU else "1",
+    }
+    for key, value in entries.items():
+        settings.add_session_config_entry(key, value)
+    return settings
+
+
+def _load(artifact: Artifact, settings: ort.SessionOptions, chain: list[Any], wanted: str) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(
-            artifact.model, sess_options=options, providers=[(provider.name, dict(provider.options))]
-        )
+        return ort.InferenceSession(artifact.model, sess_options=settings, providers=chain)
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
-    except Exception as error:  # ONNX Runtime's own exceptions share no base but Exception
-        raise ArtifactError(f"ONNX Runtime cannot load '{artifact.path}'. Export it again: fmedge export.") from error
+    except (*_ERRORS, RuntimeError, ValueError) as error:
+        if wanted != _CPU:
+            said = str(error).strip().partition("\n")[0][-120:]
+            raise ProviderUnavailable(
+                f"{wanted} cannot run the whole model: {said}. See fmedge doctor, or give --allow-fallback."
+            ) from error
+        raise failure(error, f"ONNX Runtime cannot load '{artifact.path}'") from error
 
 
-def _placement(session: ort.InferenceSession) -> dict[str, int]:
-    """Nodes per execution provider, as assigned when the graph was partitioned."""
-    counts: Counter[str] = Counter()
+def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
+    if engine.active_provider != wanted:  # a missing provider is only a warning there
+        raise ProviderUnavailable(
+            f"{wanted} does not start here; ONNX Runtime offers {engine.active_provider}. See fmedge doctor."
+        )
+    elsewhere = {name: sum(nodes.values()) for name, nodes in engine.placement.items() if name != wanted}
+    if elsewhere:
+        words = ", ".join(f"{count} nodes on {name}" for name, count in elsewhere.items())
+        raise ProviderUnavailable(f"{wanted} would leave {words}. To allow it: --allow-fallback.")
+
+
+def _placement(session: Any) -> Placement:  # noqa: ANN401 - the stub lacks the method
+    """Nodes per execution provider and operator, as assigned when the graph was partitioned."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for subgraph in session.get_provider_graph_assignment_info():
-        counts[subgraph.ep_name] += len(subgraph.get_nodes())
-    return dict(counts)
+        counts[subgraph.ep_name].update(node.op_type for node in subgraph.get_nodes())
+    return {name: dict(nodes) for name, nodes in counts.items()}

@@ -1,98 +1,247 @@
-"""What every engine's session looks like, and the checks they share."""
+"""The session: what every engine has in common, and what it asks of each."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import contextlib
+import os
+from collections.abc import Generator, Mapping, Sequence
+from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, TensorSpec
-from fmedge.errors import ArtifactError, UsageError
+from fmedge.artifact import Artifact, ModelCard, TensorSpec
+from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.submodel import VGG16
+from fmedge.vgg16 import find_layer
 
 _STRIP = 128
 """Pixels transposed at a time: what is read and written then stays in the cache. 2.7 times as fast as NumPy's own
 transpose at 64 channels of 224 x 224; 32 and 512 are slower."""
 
 FloatArray = npt.NDArray[np.float32]
-Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.uint8 | np.float32]
+
+Placement = Mapping[str, Mapping[str, int]]
+"""Number of the model's nodes per provider and operator, both as the engine names them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """An engine's name for a device.
+class Engine(Protocol):
+    """A model loaded into an engine: what an adapter gives to :class:`Session`, which alone calls it.
 
     Attributes:
-        name: As the engine spells it, such as ``CPUExecutionProvider``.
-        options: Passed to the engine as they are.
+        name: The backend's name.
+        active_provider: What computes, as the engine says after loading.
+        placement: Where the engine put the model's nodes.
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-class Session(Protocol):
-    """A model, loaded and ready to run. A context manager; closed at the end of its block."""
+    active_provider: str
+    placement: Placement
 
     @property
-    def backend(self) -> str:
-        """Name of the engine."""
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What the engine raises when a run fails, beside ``MemoryError``."""
         ...
 
     @property
-    def active_provider(self) -> str:
-        """What computes, as the engine says after loading."""
+    def owned(self) -> bool:
+        """Whether arrays that ``compute`` returns are new and the caller's."""
         ...
 
-    @property
-    def placement(self) -> Mapping[str, int]:
-        """Number of the model's nodes per provider, as the engine says after loading."""
-        ...
-
-    @property
-    def threads(self) -> int:
-        """CPU threads that compute."""
-        ...
-
-    def run(self, images: Images) -> dict[str, FloatArray]:
-        """Compute the taps.
+    def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        """Run the model once.
 
         Args:
-            images: (N, H, W, 3), RGB, 0 to 255, of the card's element type and size.
+            images: Of the card's element type, layout and size, C-contiguous.
+            out: Arrays that the caller wants filled, where the engine can fill them itself, in the model's layout.
 
         Returns:
-            Per tap a float32 array, (N, C, H, W), that the caller owns.
-
-        Raises:
-            UsageError: The images have another type or shape, or the session is closed.
+            Per tap an array in the model's layout: that of ``out``, or another, which where it is not ``owned``
+            stays valid until the next call.
         """
         ...
 
     def close(self) -> None:
-        """Free the engine's memory. May be called twice."""
+        """Free the engine's memory."""
         ...
 
-    def __enter__(self) -> Self: ...
+
+class Session:
+    """A model, loaded and ready to run: a context manager, closed at the end of its block.
+
+    Attributes:
+        card: Facts of the model.
+        backend: Name of the engine.
+        active_provider: What computes, as the engine says after loading.
+        placement: Number of the model's nodes per provider and operator, as the engine says after loading.
+        threads: CPU threads that compute.
+        math: Arithmetic, ``fp32`` or ``bf16``; of the float parts where the model is int8.
+    """
+
+    def __init__(self, engine: Engine, card: ModelCard, threads: int, math: str, cpus: Sequence[int] | None) -> None:
+        self._engine: Engine | None = engine
+        self._turn = Lock()
+        self._cpus = cpus
+        self.card = card
+        self.backend = engine.name
+        self.active_provider = engine.active_provider
+        self.placement = engine.placement
+        self.threads = threads
+        self.math = math
+
+    def run(self, images: Images, out: Mapping[str, FloatArray] | None = None) -> dict[str, FloatArray]:
+        """Compute the taps.
+
+        Args:
+            images: (N, H, W, 3), RGB, 0 to 255, of the card's element type and size.
+            out: Arrays to fill, per tap: float32, (N, C, H, W), C-contiguous. None makes new ones.
+
+        Returns:
+            Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
+
+        Raises:
+            UsageError: The images, or ``out``, have another type or shape; the session is closed, or is running in
+                another thread: open a session for each.
+            LimitExceeded: Memory ran out.
+            ArtifactError: The engine failed.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise UsageError("The session is running in another thread. Open one per thread: fmedge.open_session.")
+        try:
+            if self._engine is None:
+                raise UsageError("The session is closed. Open another: fmedge.open_session.")
+            require_images(images, self.card.inputs[0])
+            if out is not None:
+                self._require_out(out, images)
+            return self._run(self._engine, np.ascontiguousarray(images), out or {})
+        finally:
+            self._turn.release()
+
+    def _run(self, engine: Engine, images: Images, out: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+        fits = self.card.options.layout == "NCHW"
+        try:
+            with bound_to(self._cpus):
+                found = engine.compute(images, out if fits else {})
+            return {
+                spec.name: _hand_over(found[spec.name], out.get(spec.name), transpose=not fits, owned=engine.owned)
+                for spec in self.card.outputs
+            }
+        except MemoryError as error:
+            raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
+        except engine.errors as error:
+            raise failure(error, f"{self.backend} failed to run the model") from error
+
+    def _require_out(self, out: Mapping[str, FloatArray], images: Images) -> None:
+        if set(out) != {spec.name for spec in self.card.outputs}:
+            taps = ", ".join(spec.name for spec in self.card.outputs)
+            raise UsageError(f"out= holds {', '.join(out) or 'nothing'}; the model's taps are {taps}.")
+        for name, array in out.items():
+            wanted = self._output_shape(name, images)
+            fits = all(want in (None, got) for want, got in zip(wanted, array.shape, strict=False))
+            if array.dtype != np.float32 or array.ndim != 4 or not fits or not array.flags.carray:
+                shape = " x ".join("N" if extent is None else str(extent) for extent in wanted)
+                raise UsageError(f"out['{name}'] has to be a writable, C-contiguous float32 array of {shape}.")
+
+    def _output_shape(self, name: str, images: Images) -> tuple[int | None, ...]:
+        """(N, C, H, W) for those images; None where it is known only to the model."""
+        spec = next(spec for spec in self.card.outputs if spec.name == name)
+        channels, height, width = (spec.shape[spec.layout.index(axis)] for axis in "CHW")
+        if self.card.submodel.source == VGG16:
+            channels, height, width = find_layer(name).output_shape(*images.shape[1:3])
+        return images.shape[0], channels, height, width
+
+    def close(self) -> None:
+        """Free the engine's memory. May be called twice."""
+        with self._turn:
+            if self._engine is not None:
+                self._engine.close()
+            self._engine = None
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
-def channels_first(maps: FloatArray, spec: TensorSpec) -> FloatArray:
-    """An output as (N, C, H, W), whatever layout the model gives it."""
-    if spec.layout == "NCHW":
-        return maps
+def describe_placement(placement: Placement, provider: str) -> str:
+    """One line: how many of the convolutions a provider has, and what of the model others have.
+
+    Such as ``13/13 Conv on CUDAExecutionProvider``.
+    """
+    convolutions = {name: sum(_only_convolutions(nodes).values()) for name, nodes in placement.items()}
+    words = {operator for nodes in placement.values() for operator in _only_convolutions(nodes)}
+    line = f"{convolutions.get(provider, 0)}/{sum(convolutions.values())} {'/'.join(sorted(words))} on {provider}"
+    if not words:
+        line = f"{sum(placement.get(provider, {}).values())} nodes on {provider}"
+    others = {name: sum(nodes.values()) for name, nodes in placement.items() if name != provider}
+    return ", ".join([line, *(f"{count} other node{'s'[: count - 1]} on {name}" for name, count in others.items())])
+
+
+def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:
+    return {operator: count for operator, count in nodes.items() if "conv" in operator.lower().replace("convert", "")}
+
+
+@contextlib.contextmanager
+def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
+    """Bind the calling thread, and the threads that it starts meanwhile, to those cores; None leaves them as they are.
+
+    Raises:
+        UsageError: There is no such core, or the system cannot bind threads (it can on Linux).
+    """
+    if cpus is None:
+        yield
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
+    before = os.sched_getaffinity(0)
+    if not cpus or not set(cpus) <= before:
+        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(before)))}.")
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
+    """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
+    text = str(error)
+    if any(word in text.lower() for word in _OUT_OF_MEMORY):
+        return LimitExceeded(f"{what}: not enough memory. Give fewer or smaller images.")
+    return ArtifactError(f"{what}: {text.strip().splitlines()[0][:90] if text.strip() else type(error).__name__}.")
+
+
+_OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "bad allocation")
+"""How engines say that memory ran out, in small letters."""
+
+
+def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:
+    """An output as (N, C, H, W) in memory of the caller's."""
+    if transpose:
+        return channels_first(maps, into)
+    if into is None:
+        return maps if owned else maps.copy()
+    if maps is not into:
+        np.copyto(into, maps)
+    return into
+
+
+def channels_first(maps: FloatArray, into: FloatArray | None = None) -> FloatArray:
+    """(N, H, W, C) to (N, C, H, W), in ``into`` where it is given."""
     count, height, width, channels = maps.shape
     pixels = maps.reshape(count, height * width, channels)
-    planes = np.empty((count, channels, height * width), maps.dtype)
+    found = np.empty((count, channels, height, width), maps.dtype) if into is None else into
+    planes = found.reshape(count, channels, height * width)
     for start in range(0, height * width, _STRIP):
         strip = slice(start, start + _STRIP)
         planes[:, :, strip] = pixels[:, strip].transpose(0, 2, 1)
-    return planes.reshape(count, channels, height, width)
+    return found
 
 
 def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -117,6 +266,6 @@ def require_images(images: Images, spec: TensorSpec) -> None:
     fits = len(images.shape) == len(spec.shape) and all(
         want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True)
     )
-    if images.dtype != spec.dtype or not fits or images.shape[0] == 0:
+    if images.dtype != spec.dtype or not fits or 0 in images.shape:
         got = f"{images.dtype} {' x '.join(map(str, images.shape))}"
         raise UsageError(f"The model takes {spec.describe()}; got {got}. See fmedge info.")

@@ -168,7 +168,7 @@ class _Graph:
     def _read(self, reader: str, index: int) -> None:
         if not 0 <= index < len(self._tensors):
             raise damaged(f"there is no tensor {index}")
-        if index not in self._known and 0 not in self._tensors[index].spec.shape:
+        if index not in self._known and 0 not in (self._tensors[index].spec.shape or ()):
             raise damaged(f"{reader} reads '{self._tensors[index].spec.name}', which nothing before it computes")
 
     def _node(self, table: Table) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from fmedge.artifact import Artifact, ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
-from fmedge.runtime.session import FloatArray, Images, Session
+from fmedge.runtime.session import FloatArray, Images
 from fmedge.vgg16 import INPUT_SIZE
 
 BASE_BYTES = 3 << 30
@@ -58,7 +58,8 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
     head = json.dumps(
         {
             "backend": backend,
-            "bytes": base_bytes + BYTES_PER_MODEL_BYTE * len(artifact.model),
+            "bytes": base_bytes + BYTES_PER_MODEL_BYTE * artifact.size,
+            "weights": len(artifact.weights),
             "seconds": seconds,
             "path": artifact.path.name,
             "card": artifact.card.to_json(),
@@ -73,7 +74,7 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
         env=_environment(),
     ) as process:
         try:
-            answer, _ = process.communicate(head.encode() + b"\n" + artifact.model, timeout=seconds)
+            answer, _ = process.communicate(head.encode() + b"\n" + artifact.model + artifact.weights, timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise LimitExceeded(
                 f"'{artifact.path.name}' did not run within {seconds:g} s when it was tried. Allowed: models that do."
@@ -161,12 +162,13 @@ def _limit(address_space: int, seconds: float) -> None:
 
 
 def _run(head: Mapping[str, object], source: BinaryIO) -> None:
-    from fmedge.runtime.backends import find_backend, load_session
+    from fmedge.runtime.backends import open_for_trial
 
     card = ModelCard.from_json(str(head["card"]))
-    artifact = Artifact(Path(str(head["path"])), card, source.read())
-    session: Session
-    with load_session(artifact, find_backend(str(head["backend"])), "cpu", threads=1, spinning=False) as session:
+    content = source.read()
+    split = len(content) - int(str(head["weights"]))
+    artifact = Artifact(Path(str(head["path"])), card, content[:split], content[split:])
+    with open_for_trial(artifact, str(head["backend"])) as session:
         images = _images(card)
         outputs = session.run(images)
     for spec in card.outputs:

@@ -34,6 +34,7 @@ from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact
 from fmedge.provision import open_model, run_batches
+from fmedge.run_options import RunOptions
 from fmedge.runtime import gate, open_session
 from fmedge.submodel import Converter, ExportOptions, Format, Precision, SubModel
 
@@ -89,7 +90,7 @@ def test_what_we_export_passes_and_says_what_its_card_says(row, precision, untra
     else:
         forms += [{"size": None}, {"output_layout": "NHWC" if row.format is Format.ONNX else "NCHW"}]
     for index, form in enumerate(forms):
-        path = tmp_path / f"m{index}.{row.format}"
+        path = tmp_path / f"m{index}{row.format.suffixes[0]}"
         artifact = build_artifact(
             SubModel(("block1_conv1", "block1_conv2")),
             untrained_network,
@@ -399,7 +400,7 @@ def test_a_file_that_changes_under_an_open_session_changes_nothing(kind, how, re
     path = tmp_path / made.path.name
     path.write_bytes(made.model)
     images = np.random.default_rng(4).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-    with open_session(open_model(path), threads=1) as session:
+    with open_session(open_model(path), RunOptions(threads=1)) as session:
         before = session.run(images)["block1_pool"]
         if how == "truncated":
             os.truncate(path, 10)
@@ -427,7 +428,7 @@ def test_bare_files_of_others(onnx_fp32, tmp_path):
         open_model(path)
     path = tmp_path / "m.pt"
     path.write_bytes(b"PK")
-    with pytest.raises(ArtifactError, match=r"Allowed: a name that ends in \.onnx, \.tflite"):
+    with pytest.raises(ArtifactError, match=r"Allowed: a name that ends in \.onnx, \.tflite, \.ncnn"):
         open_model(path)
     path = tmp_path / "m.tflite"
     path.write_bytes(onnx_fp32.model)

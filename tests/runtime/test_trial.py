@@ -25,6 +25,7 @@ from fmedge import trust
 from fmedge.artifact import write_artifact
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.provision import create_artifact, open_model, request_artifact, run_batches
+from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session, trial
 from fmedge.submodel import ExportOptions, Format, Precision
 
@@ -71,12 +72,12 @@ def artifact(request):
 
 
 def test_an_unknown_model_is_tried_once(artifact, state, monkeypatch):
-    with open_session(artifact, threads=1) as session:
+    with open_session(artifact, RunOptions(threads=1)) as session:
         first = session.run(IMAGE)["block1_conv2"]
     (marker,) = (state / "tried").iterdir()
     assert marker.name.startswith(f"{artifact.card.file_sha256}.{session.backend}-")
     monkeypatch.setattr(trial, "try_model", None)
-    with open_session(artifact, threads=1) as session:
+    with open_session(artifact, RunOptions(threads=1)) as session:
         np.testing.assert_array_equal(session.run(IMAGE)["block1_conv2"], first)
 
 

@@ -1,0 +1,96 @@
+"""Whether memory stays flat: many runs with fresh input, and many sessions opened and closed, per engine.
+
+    python benchmarks/endurance.py [--runs 10000] [--sessions 300] [--json FILE]
+
+The slope is that of a straight line through the resident memory after each run, the first 500 left out. Each engine has
+a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.run_options import RunOptions
+from fmedge.runtime import BACKENDS, open_session
+from fmedge.submodel import ExportOptions
+
+LAYER = "block1_conv2"
+SIZE = (64, 64)
+"""Small, so that 10,000 runs take a minute; two convolutions, so that there are values in between."""
+
+SETTLED = 500
+"""Runs after which allocators and caches have found their size."""
+
+LAST_SESSIONS = 200
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
+    """Run, open and close, and look at the memory after each."""
+    row = next(row for row in BACKENDS if row.name == backend)
+    request = request_artifact(LAYER, weights="untrained", options=ExportOptions(row.formats[0], size=SIZE))
+    artifact = find_artifact(request) or create_artifact(request, verify=False)
+    generator = np.random.default_rng(0)
+    used = np.empty(runs)
+    with open_session(artifact, RunOptions(backend)) as session:
+        for number in range(runs):
+            session.run(generator.integers(0, 256, (1, *SIZE, 3), dtype=np.uint8))
+            used[number] = resident_bytes()
+    settled = used[SETTLED:]
+    slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0])
+    after: list[int] = []
+    image = np.zeros((1, *SIZE, 3), np.uint8)
+    for _ in range(sessions):
+        with open_session(artifact, RunOptions(backend)) as session:
+            session.run(image)
+        after.append(resident_bytes())
+    return {
+        "backend": backend,
+        "runs": runs,
+        "slope_bytes_per_run": slope,
+        "sessions": sessions,
+        "growth_bytes": after[-1] - after[-min(LAST_SESSIONS, sessions)],
+        "resident_bytes": after[-1],
+    }
+
+
+def main() -> None:
+    """Measure every engine asked for, print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--sessions", type=int, default=300)
+    parser.add_argument("--backend", nargs="+", default=[row.name for row in BACKENDS if row.installed])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", metavar="BACKEND", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measure(options.one, options.runs, options.sessions)))
+        return
+    rows = []
+    for backend in options.backend:
+        words = ["--runs", str(options.runs), "--sessions", str(options.sessions), "--one", backend]
+        ran = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, check=True)
+        found = json.loads(ran.stdout.splitlines()[-1])
+        rows.append(found)
+        print(
+            f"{backend:12} {found['slope_bytes_per_run']:+8.1f} bytes per run over {options.runs:,} runs, "
+            f"{found['growth_bytes'] / 1e6:+.2f} MB over the last {LAST_SESSIONS} of {options.sessions} sessions"
+        )
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

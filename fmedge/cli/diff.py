@@ -1,0 +1,84 @@
+"""``fmedge diff``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fmedge.cli import options
+from fmedge.cli.console import emit, print_json, print_table
+from fmedge.cli.ensure import ensure_artifact
+from fmedge.errors import ParityError, UsageError
+from fmedge.run_options import RunOptions
+from fmedge.submodel import ExportOptions, Precision
+
+if TYPE_CHECKING:
+    from fmedge.difference import Difference
+    from fmedge.extraction import Taps
+
+_SHOWN = 5
+"""Channels that the table shows; --json has them all."""
+
+
+def diff_command(
+    first: Annotated[str, typer.Argument(metavar="A", help="A model file, an engine, or MODEL@ENGINE: the reference.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What is held against it.")],
+    image: Annotated[Path, typer.Argument(readable=False, metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
+    min_snr: Annotated[float | None, typer.Option(help="Exit with 4 where B is less than this, in dB, from A.")] = None,
+    layer: options.RunLayer = None,
+    activation: options.OptionalActivation = None,
+    precision: Annotated[Precision | None, typer.Option(help="With engines: number format. [default: fp32]")] = None,
+    threads: options.Threads = None,
+    weights: options.Weights = None,
+    models: options.Models = None,
+    offline: options.Offline = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Compare two models, or two engines, on a photo: signal-to-noise ratio, largest error, worst channels."""
+    from fmedge.artifact import read_artifact
+    from fmedge.difference import compare_maps, parse_side, worst
+    from fmedge.image import require_image_file
+    from fmedge.pipeline import run_taps
+    from fmedge.provision import request_artifact
+    from fmedge.runtime import choose_backend
+
+    sides = [parse_side(first), parse_side(second)]
+    if all(side.model is not None for side in sides) and any((layer, activation, precision, weights, models)):
+        raise UsageError("Model files say which layer, form and weights they hold. Leave those options out.")
+    require_image_file(image)
+    found: list[Taps] = []
+    for side in sides:
+        run = RunOptions(side.backend, threads=threads, spinning=False)
+        if side.model is not None:
+            artifact = read_artifact(side.model)
+        else:
+            form = ExportOptions(choose_backend(run).formats[0], precision or Precision.FP32)
+            request = request_artifact(layer, activation, weights=weights, models=models, options=form)
+            artifact = ensure_artifact(request, run, offline=offline)
+        found.append(run_taps(artifact, image, run=run))
+    differences = compare_maps(*found)
+    if as_json:
+        print_json({"a": first, "b": second, "image": str(image), "layers": [each.to_dict() for each in differences]})
+    else:
+        _show(found, differences)
+    smallest = worst(differences)
+    if min_snr is not None and smallest < min_snr:
+        raise ParityError(f"{second} is {smallest:.1f} dB from {first}. Allowed: at least {min_snr:g} dB.")
+
+
+def _show(found: list[Taps], differences: list[Difference]) -> None:
+    for side, maps in zip(("A", "B"), found, strict=True):
+        ran = next(iter(maps.values())).provenance
+        emit(f"{side}: {ran.card.format} {ran.card.precision} on {ran.backend}, {ran.placement}")
+    for difference in differences:
+        emit(f"{difference.layer}: {difference.parity.describe()}")
+    deepest = differences[-1]
+    print_table(
+        [f"{deepest.layer}, worst", "dB", "max error"],
+        (
+            [f"channel {channel.channel}", f"{channel.snr_db:.1f}", f"{channel.max_error:.3g}"]
+            for channel in deepest.channels[:_SHOWN]
+        ),
+    )

@@ -1,0 +1,179 @@
+"""What ``fmedge run`` does once it knows the model: one page, or many files."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmedge.cli.console import ProgressLine, emit, print_json, say
+from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
+from fmedge.files import is_folder, require_output
+from fmedge.output_names import Outputs, name_outputs, page_name, require_no_image
+from fmedge.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from fmedge.artifact import Artifact
+    from fmedge.extraction import Resizing
+    from fmedge.feature_maps import Provenance
+    from fmedge.submodel import SubModel
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn, and where it is written.
+
+    Attributes:
+        images: The images.
+        alone: Whether a single file was named, and no folder to write to: with one tap, paths are then those of files.
+        page: The page or the pages' folder; None takes the current one.
+        no_page: Whether no page is written.
+        maps: The .npz file or the folder for them; None writes none.
+        channel: The one channel to draw; None draws all.
+        resize: How photos are brought to the model's size.
+        run: How the model is run.
+        as_json: Whether data is printed in place of paths.
+    """
+
+    images: list[Path]
+    alone: bool
+    page: Path | None
+    no_page: bool
+    maps: Path | None
+    channel: int | None
+    resize: Resizing
+    run: RunOptions
+    as_json: bool
+
+    def is_single(self, submodel: SubModel) -> bool:
+        """Whether there is one image and one tap."""
+        return self.alone and len(submodel.taps) == 1
+
+    def require_places(self, submodel: SubModel) -> None:
+        """Check, before any work, that the results can be written to where they are wanted.
+
+        Raises:
+            UsageError: A file is named for many, or a folder that is not there for one.
+            WriteError: It cannot be written.
+            ImageError: The only image is missing.
+        """
+        from fmedge.image import require_image_file
+
+        wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"))
+        for path, suffix, option in wanted:
+            if self.is_single(submodel):
+                require_output(path, suffix)
+            elif path is not None and path.suffix.lower() == suffix and not is_folder(path):
+                raise UsageError(f"{option} {path}: several images or layers make several files. Name a folder.")
+        if len(self.images) == 1:
+            require_image_file(self.images[0])
+
+
+def names_folder(path: Path | None) -> bool:
+    """Whether a place for results is a folder that is there; ``page.html`` is meant as a file."""
+    return path is not None and path.suffix.lower() not in {".html", ".npz"} and is_folder(path)
+
+
+def draw(artifact: Artifact, drawing: Drawing) -> None:
+    """Run the model, write the files, tell of them.
+
+    Raises:
+        InputsSkipped: Some images were of no use.
+        ImageError: None was of use.
+        FmedgeError: See :func:`fmedge.pipeline.make_pages`.
+    """
+    (_draw_one if drawing.is_single(artifact.card.submodel) else _draw_many)(artifact, drawing)
+
+
+def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.pipeline import make_page
+
+    (image,) = drawing.images
+    page = drawing.page or Path(page_name(image, artifact.card.submodel, drawing.channel))
+    outputs = Outputs(None if drawing.no_page else page, drawing.maps)
+    require_no_image(drawing.images, [outputs])
+    maps = make_page(
+        artifact,
+        image,
+        outputs.page,
+        channel=drawing.channel,
+        save_maps=outputs.maps,
+        resize=drawing.resize,
+        run=drawing.run,
+    )
+    _warn_of_weights(artifact)
+    if drawing.as_json:
+        print_json(_facts(outputs, artifact, maps.provenance))
+        return
+    shape, ran = " x ".join(map(str, maps.maps.shape[1:])), maps.provenance
+    say(f"{maps.layer}: {shape}, {_placed(ran)}, {ran.threads} thread{'s'[: ran.threads - 1]}.")
+    _emit_path(outputs)
+
+
+def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.pipeline import make_pages
+
+    outputs = name_outputs(
+        drawing.images,
+        artifact.card.submodel,
+        pages=None if drawing.no_page else drawing.page or Path(),
+        maps=drawing.maps,
+        channel=drawing.channel,
+    )
+    rows: list[dict[str, Any]] = []
+    progress, total, skipped, told = ProgressLine(), len(outputs), 0, ""
+    pages = make_pages(artifact, outputs, channel=drawing.channel, resize=drawing.resize, run=drawing.run)
+    with closing(pages) as results:  # on Ctrl-C the files in work are finished, and no other is begun
+        for number, (image, made) in enumerate(results, 1):
+            progress.clear()
+            if isinstance(made, FmedgeError):
+                if total == 1:
+                    raise made
+                skipped += 1
+                say(f"Skipped: {made}")
+                rows.append({"image": str(image), "error": str(made)})
+            else:
+                for tap, drawn in made.items():
+                    told = _placed(drawn.provenance)
+                    rows.append(
+                        {"image": str(image), "layer": tap, **_facts(drawn.outputs, artifact, drawn.provenance)}
+                    )
+                    if not drawing.as_json:
+                        _emit_path(drawn.outputs)
+            if total > 1:
+                progress(f"{number} of {total} images", number / total)
+    if drawing.as_json:
+        print_json(rows)
+    if skipped == total:
+        raise ImageError(f"None of the {total} images is of use: see the lines above.")
+    _warn_of_weights(artifact)
+    say(f"{artifact.card.submodel.label} of {total - skipped} image{'s'[: total - skipped - 1]}, {told}.")
+    if skipped:
+        raise InputsSkipped(f"{skipped} of {total} images skipped: see the lines above. The others are done.")
+
+
+def _facts(outputs: Outputs, artifact: Artifact, provenance: Provenance) -> dict[str, Any]:
+    return {
+        "page": outputs.page and str(outputs.page),
+        "maps": outputs.maps and str(outputs.maps),
+        "model": str(artifact.path),
+        **provenance.facts(),
+    }
+
+
+def _emit_path(outputs: Outputs) -> None:
+    path = outputs.page or outputs.maps
+    if path is not None:
+        emit(str(path))
+
+
+def _placed(provenance: Provenance) -> str:
+    """Where it ran; where a device was asked for, that too: part of the model, or all of it, may be elsewhere."""
+    asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
+    return provenance.placement + asked
+
+
+def _warn_of_weights(artifact: Artifact) -> None:
+    if artifact.card.weights.kind == "untrained":
+        say("Note: untrained weights. The maps show random filters, not learned ones.")

@@ -1,0 +1,35 @@
+"""The artifact that a command needs, exported first where it is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmedge.cli.console import ProgressLine, say
+
+if TYPE_CHECKING:
+    from fmedge.artifact import Artifact
+    from fmedge.provision import ArtifactRequest
+    from fmedge.run_options import RunOptions
+
+
+def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool) -> Artifact:
+    """Read an artifact; where it is missing, or another than asked for, say so and export it.
+
+    Args:
+        request: Which artifact.
+        run: The engine that will run it, and checks it where it is exported; on the CPU.
+        offline: Never touch the network.
+
+    Raises:
+        FmedgeError: See ``create_artifact``.
+    """
+    from fmedge.provision import create_artifact, find_artifact, require_request
+    from fmedge.run_options import RunOptions
+
+    found = find_artifact(request)
+    if found is not None:
+        return found
+    require_request(request, None)
+    say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+    check = RunOptions(run.backend, threads=run.threads)
+    return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)

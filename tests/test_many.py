@@ -1,0 +1,151 @@
+"""Many images: shared out, in order, a few at a time."""
+
+import threading
+import weakref
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fmedge
+from fmedge.errors import ImageError, UsageError, WriteError
+from fmedge.many import MOST_WORKERS, run_many, share_out
+from fmedge.run_options import RunOptions
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Twelve pictures, the first by far the largest: it takes longest to decode."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(3)
+    for number in range(12):
+        size = (1500, 1500, 3) if number == 0 else (30 + number, 40, 3)
+        Image.fromarray(generator.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{number:02}.png")
+    return sorted(folder.iterdir())
+
+
+def test_same_maps_as_one_by_one_in_order(pictures, untrained_models):
+    options = {"weights": "untrained", "models": untrained_models}
+    layer = "block1_conv2+block2_conv1"
+    found = list(fmedge.extract_many(pictures, layer, run=RunOptions(threads=3), **options))
+    assert [path for path, _ in found] == pictures
+    for path, taps in found:
+        assert list(taps) == ["block1_conv2", "block2_conv1"]
+        alone = fmedge.extract(path, layer, **options)
+        np.testing.assert_array_equal(taps["block2_conv1"].maps, alone.maps)  # whatever the number of threads
+        assert taps["block1_conv2"].provenance.image_name == path.name
+        assert taps["block1_conv2"].maps.shape == (1, 64, 224, 224)
+
+
+def test_every_tap_of_a_model(picture, untrained_models):
+    options = {"weights": "untrained", "models": untrained_models}
+    ((_, taps),) = fmedge.extract_many([picture], "all", **options)
+    assert len(taps) == 18
+    for layer in ("block1_conv1", "block3_pool", "block5_conv3"):
+        alone = fmedge.extract(picture, layer, **options)
+        np.testing.assert_allclose(taps[layer].maps, alone.maps, atol=1e-5 * alone.maps.max())
+    ((_, bare),) = fmedge.extract_many(str(picture), "all", "none", **options)
+    assert len(bare) == 13
+    assert min(maps.maps.min() for maps in bare.values()) < 0
+    assert (untrained_models / "all.none.fp32.untrained.onnx").is_file()
+
+
+def test_bad_files_are_passed_over_or_raised_in_their_turn(pictures, block1, tmp_path):
+    (tmp_path / "text.jpg").write_text("not an image")
+    images = [pictures[1], tmp_path / "text.jpg", pictures[2], tmp_path / "gone.png"]
+    options = {"weights": "untrained", "models": block1.path.parent}
+    bad = []
+    good = [path for path, _ in fmedge.extract_many(images, on_error=lambda *told: bad.append(told), **options)]
+    assert good == [pictures[1], pictures[2]]
+    assert [path.name for path, _ in bad] == ["text.jpg", "gone.png"]
+    assert all(isinstance(error, ImageError) for _, error in bad)
+    seen = []
+    with pytest.raises(ImageError, match=r"text\.jpg"):
+        seen += [path for path, _ in fmedge.extract_many(images, **options)]
+
+
+@pytest.mark.parametrize(
+    ("run", "images", "threads"),
+    [
+        (RunOptions(threads=1), None, (1,)),
+        (RunOptions(threads=2), None, (1, 1)),
+        (RunOptions(threads=6), None, (2, 2, 1, 1)),
+        (RunOptions(threads=16), None, (4, 4, 4, 4)),
+        (RunOptions(threads=6), 1, (6,)),
+        (RunOptions(threads=6), 2, (3, 3)),
+        (RunOptions(cpus=(0,)), None, (1,)),
+        (RunOptions(cpus=(0,), threads=2), None, (1, 1)),
+        (RunOptions(device="cuda", threads=2), None, (2,)),
+        (RunOptions(threads=0), None, (0,)),
+    ],
+)
+def test_cores_are_shared_out(block1, run, images, threads):
+    crew = share_out(block1, run, "nearest", images)
+    assert crew.threads == threads
+    assert crew.window <= 2 * MOST_WORKERS
+
+
+def test_what_takes_much_memory_is_not_done_at_once(block1):
+    huge = replace(block1, card=replace(block1.card, options=replace(block1.card.options, batch=5000)))
+    assert share_out(huge, RunOptions(threads=4), "nearest").threads == (4,)
+    own_size = replace(block1, card=replace(block1.card, options=replace(block1.card.options, size=None)))
+    assert share_out(own_size, RunOptions(threads=4), "none").workers == 1
+    assert share_out(own_size, RunOptions(threads=4), "nearest").workers == 4
+
+
+def test_few_images_are_held_at_a_time(pictures, block1):
+    """As many as the window says, and the one that is looked at."""
+    crew = share_out(block1, RunOptions(threads=2), "nearest")
+    lock, alive, most, taken, given = threading.Lock(), 0, 0, 0, 0
+
+    def gone():
+        nonlocal alive
+        with lock:
+            alive -= 1
+
+    def finish(_, maps):
+        nonlocal alive, most
+        with lock:
+            alive += 1
+            most = max(most, alive)
+        weakref.finalize(maps.maps, gone)
+        return maps
+
+    def images():
+        nonlocal taken
+        for _ in range(4):
+            for path in pictures:
+                taken += 1
+                assert taken - given <= crew.window + 1
+                yield path
+
+    with closing(run_many(block1, images(), finish, run=RunOptions(threads=2))) as results:
+        for _ in results:
+            given += 1
+    del _
+    assert given == 48
+    assert 1 < most <= crew.window + 1
+    assert alive == 0
+
+
+def test_leaving_early_leaves_no_thread(pictures, block1):
+    before = threading.active_count()
+    with closing(run_many(block1, pictures, lambda _, maps: maps.maps.max())) as results:
+        next(results)
+        assert threading.active_count() > before
+    assert threading.active_count() == before
+
+
+def test_what_concerns_the_run_ends_it(pictures, block1):
+    def fail(path: Path, _):
+        raise WriteError(f"Cannot write {path.name}.")
+
+    with pytest.raises(WriteError, match=r"00\.png"):
+        list(run_many(block1, pictures, fail))
+    with pytest.raises(UsageError, match="--threads 0"):
+        list(run_many(block1, pictures, lambda *_: None, run=RunOptions(threads=0)))
+    with pytest.raises(UsageError, match="Unknown backend"):
+        list(run_many(block1, pictures, lambda *_: None, run=RunOptions(backend="abacus")))
