@@ -124,7 +124,7 @@ def outer_product(model):
 
 
 def test_a_small_file_that_wants_terabytes(onnx_fp32):
-    with pytest.raises(LimitExceeded, match=r"needs more than 3\.2 GB to run once\."):
+    with pytest.raises(LimitExceeded, match="not enough memory"):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, outer_product)))
 
 
