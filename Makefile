@@ -3,7 +3,7 @@ PYTHON ?= python3
 LAYER ?= block1_conv1
 IMAGE ?=
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-arm64 lint bench clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -15,6 +15,16 @@ test: .venv-test/installed
 test-slow: .venv-test/installed
 	.venv-test/bin/python -m pytest -m slow $(ARGS)
 
+# 64-bit Arm, emulated: docs/arm64.md. What only TensorFlow can export is made here and handed over.
+test-arm64: export FMEDGE_TEST_MODELS = $(CURDIR)/.arm64/models
+test-arm64: .venv-test/installed .arm64/venv/installed
+	rm -rf .arm64/models .arm64/maps
+	mkdir -p .arm64/models
+	.venv-test/bin/python -m pytest --quiet tests/runtime
+	.arm64/venv/bin/python -m pytest tests/runtime $(ARGS)
+	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
+	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
+
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
@@ -24,7 +34,7 @@ bench: .venv-test/installed
 	.venv-test/bin/python benchmarks/end_to_end.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-test
+	rm -rf .venv .venv-test .arm64
 
 # What runs needs: no TensorFlow in it.
 .venv/installed: pyproject.toml
@@ -35,5 +45,13 @@ clean:
 # What the tests need: Keras to compare with, a browser's driver, the linters.
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,export,dev]"
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,dev]"
+	touch $@
+
+.arm64/root/installed: tests/arm64/root.sh
+	tests/arm64/root.sh .arm64
+	touch $@
+
+.arm64/venv/installed: pyproject.toml .arm64/root/installed
+	.arm64/venv/bin/python -m pip install --quiet --no-compile --editable ".[cpu,litert,ncnn]" "pytest>=8.4"
 	touch $@

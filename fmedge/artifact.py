@@ -1,7 +1,8 @@
-"""The artifact: a model file and the card beside it.
+"""The artifact: a model file, or a pair of them, and the card beside it.
 
 The card is the commit record. It is removed first, written last, and holds the hash of the model file;
-a model without a card that matches it counts as absent.
+a model without a card that matches it counts as absent. ncnn's model is two files, a graph and its weights: the graph's
+name is the artifact's, and the hash is that of both, one behind the other.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class ModelCard:
         tools: Versions of what wrote it.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
-        file_sha256: Hash of the model file; None inside the file itself.
+        file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
         schema: Version of these fields.
     """
 
@@ -245,11 +246,28 @@ class Artifact:
         path: Where the model file is.
         card: Its card.
         model: The model file's bytes: the very ones that were hashed.
+        weights: Those of the second file, where the format has one: ncnn's ``.bin``.
     """
 
     path: Path
     card: ModelCard
     model: bytes
+    weights: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Of its model files together, in bytes."""
+        return len(self.model) + len(self.weights)
+
+
+def weights_path(model_path: Path, kind: Format) -> Path | None:
+    """Where a model's second file is; None where its format has one file.
+
+    The suffix alone is exchanged: a file of another name keeps its partner beside it.
+    """
+    if len(kind.suffixes) == 1:
+        return None
+    return model_path.with_suffix(Path(kind.suffixes[1]).suffix)
 
 
 def card_path(model_path: Path) -> Path:
@@ -257,13 +275,14 @@ def card_path(model_path: Path) -> Path:
     return model_path.with_name(model_path.name + ".json")
 
 
-def write_artifact(model_path: Path, model: bytes, card: ModelCard) -> Artifact:
+def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: bytes = b"") -> Artifact:
     """Write a model and its card so that a crash at any moment leaves a whole artifact or none.
 
     Args:
         model_path: Final name of the model file; its folder is created if missing.
         model: Content of the model file.
         card: Its card; the file's hash is filled in here.
+        weights: Content of the second file, where the format has one.
 
     Returns:
         What was written.
@@ -271,12 +290,21 @@ def write_artifact(model_path: Path, model: bytes, card: ModelCard) -> Artifact:
     Raises:
         WriteError: The disk is full, the folder read-only, or the like.
     """
-    complete = replace(card, file_sha256=hashlib.sha256(model).hexdigest())
+    complete = replace(card, file_sha256=_sha256(model, weights))
+    second = weights_path(model_path, card.format)
     files.create_folder(model_path.parent)
     files.remove(card_path(model_path))
     files.write_bytes(model_path, model)
+    if second is not None:
+        files.write_bytes(second, weights)
     files.write_bytes(card_path(model_path), complete.to_json().encode())
-    return Artifact(model_path, complete, model)
+    return Artifact(model_path, complete, model, weights)
+
+
+def _sha256(model: bytes, weights: bytes) -> str:
+    digest = hashlib.sha256(model)
+    digest.update(weights)
+    return digest.hexdigest()
 
 
 def read_card(model_path: Path) -> ModelCard:
@@ -294,18 +322,37 @@ def read_card(model_path: Path) -> ModelCard:
         raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
 
 
+def require_model_file(path: Path) -> None:
+    """Check that there is such a file, and that it is the one of a pair that names the artifact.
+
+    Raises:
+        ArtifactError: It is not.
+    """
+    if not files.is_file(path):
+        raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
+    for first, second in (kind.suffixes for kind in Format if len(kind.suffixes) > 1):
+        if path.name.endswith(second):
+            raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
+
+
 def read_artifact(model_path: Path) -> Artifact:
     """Read a model file and check it against its card.
 
     Raises:
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
-    if not files.is_file(model_path):
-        raise ArtifactError(f"No model file '{model_path}'. Make one: fmedge export.")
+    require_model_file(model_path)
     card = read_card(model_path)
     model = files.read_bytes(model_path, MAX_MODEL_BYTES)
-    if hashlib.sha256(model).hexdigest() != card.file_sha256:
-        raise ArtifactError(
-            f"'{model_path}' is not the file its card describes (hash differs). Export again: fmedge export."
-        )
-    return Artifact(model_path, card, model)
+    second = weights_path(model_path, card.format)
+    weights = b""
+    if second is not None:
+        if second == model_path or not files.is_file(second):
+            raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
+        weights = files.read_bytes(second, MAX_MODEL_BYTES)
+    if _sha256(model, weights) != card.file_sha256:
+        which = f"'{model_path}' is not the file its card describes"
+        if second is not None:
+            which = f"'{model_path}' or '{second.name}' is not what the card describes"
+        raise ArtifactError(f"{which} (hash differs). Export again: fmedge export.")
+    return Artifact(model_path, card, model, weights)

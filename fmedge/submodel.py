@@ -27,10 +27,28 @@ class Activation(StrEnum):
 
 
 class Format(StrEnum):
-    """Kind of model file; the value is the file's suffix."""
+    """Kind of model file."""
 
     ONNX = "onnx"
     TFLITE = "tflite"
+    NCNN = "ncnn"
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """How its files' names end: first the one that an artifact is known by; a second one holds the weights."""
+        return _SUFFIXES[self]
+
+
+_SUFFIXES = {
+    Format.ONNX: (".onnx",),
+    Format.TFLITE: (".tflite",),
+    Format.NCNN: (".ncnn.param", ".ncnn.bin"),
+}
+
+
+def format_of(name: str) -> Format | None:
+    """The format that a file's name tells; None where it tells none."""
+    return next((kind for kind in Format if name.endswith(kind.suffixes[0])), None)
 
 
 class Precision(StrEnum):
@@ -51,11 +69,13 @@ class Converter(StrEnum):
 
 Layout = Literal["NCHW", "NHWC"]
 
-_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"}
+_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC", Format.NCNN: "NCHW"}
 
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """What writes a format for a network, unless told otherwise: straight from the weights where that is possible."""
+    if model_format is Format.NCNN:
+        return Converter.DIRECT
     if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT
     return Converter.TF2ONNX if model_format is Format.ONNX else Converter.TENSORFLOW
@@ -146,7 +166,7 @@ class ExportOptions:
         input_dtype: Element type of the image: ``uint8``, or ``float32`` with values of 0 to 255.
         size: Height and width of the image in pixels; None leaves both open.
         batch: Images per run; None leaves it open.
-        output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (ONNX NCHW, TFLite NHWC).
+        output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
         preprocessing: What a Keras model of the user's own wants done to pixels: ``vgg16``, as Keras' VGG16, or
             ``none`` since it does it itself (it then gets RGB, 0 to 255).
         float_tap: With int8: whether the last convolution is computed in float.
@@ -201,8 +221,8 @@ def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
     """
-    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens, options.format]
-    return ".".join(filter(None, words))
+    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
+    return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 
 def require_channel(layer: str, channels: int, index: int) -> None:

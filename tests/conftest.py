@@ -59,8 +59,9 @@ def picture(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def untrained_models(tmp_path_factory) -> Path:
-    """A folder of models that tests may add to."""
-    return tmp_path_factory.mktemp("models")
+    """A folder of models that tests may add to; FMEDGE_TEST_MODELS names one that outlives the tests."""
+    kept = os.environ.get("FMEDGE_TEST_MODELS")
+    return Path(kept) if kept else tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ MODULES = sorted(
     if path.name != "__main__.py"
 )
 
-HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer"}
+HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer", "ncnn"}
 
 LIGHT = {
     "fmedge",
@@ -50,12 +50,12 @@ def allowed(module):
     extra = {
         "fmedge.export.onnx_direct": {"onnx"},
         "fmedge.export.onnx_int8": {"onnx"},
-        "fmedge.export.metadata": {"onnx"},
         "fmedge.export.onnx_file": {"onnx"},
         "fmedge.export.onnx_float16": {"onnx"},
         "fmedge.export.passes": {"onnx"},
         "fmedge.runtime.litert_backend": {"ai_edge_litert"},
         "fmedge.runtime.openvino_backend": {"openvino"},
+        "fmedge.runtime.ncnn_backend": {"ncnn"},
         "fmedge.h5_weights": {"h5py"},
         "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
     }

@@ -38,7 +38,7 @@ def export_command(
         Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image, 0 to 255.")
     ] = "uint8",
     output_layout: Annotated[
-        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nchw for ONNX, nhwc for TFLite]")
+        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nhwc for TFLite, else nchw]")
     ] = None,
     tap: Annotated[
         Literal["int8", "float"], typer.Option(help="With int8: how the last convolution is computed.")
@@ -47,7 +47,7 @@ def export_command(
         bool, typer.Option("--seven-bit", help="With int8: 7-bit weights, safe on x86 without VNNI.")
     ] = False,
     converter: Annotated[
-        Converter | None, typer.Option(help="[default: direct for ONNX of stock weights, else TensorFlow's]")
+        Converter | None, typer.Option(help="[default: direct where it can be, else TensorFlow's]")
     ] = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
@@ -114,7 +114,7 @@ def _export_all(
         place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
         emit(str(artifact.path))
         say(
-            f"{place}{len(artifact.model) / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
+            f"{place}{artifact.size / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
             f"{time.perf_counter() - start:.1f} s."
         )
         artifacts.append(artifact)
@@ -128,7 +128,7 @@ def _export_all(
 def _facts(artifact: Artifact) -> dict[str, object]:
     return {
         "model": str(artifact.path),
-        "size_bytes": len(artifact.model),
+        "size_bytes": artifact.size,
         "card": json.loads(artifact.card.to_json()),
     }
 

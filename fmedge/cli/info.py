@@ -19,16 +19,19 @@ def info_command(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is, where it comes from, and whether the file is the one its card describes."""
+    from fmedge.artifact import weights_path
     from fmedge.provision import describe_model
 
     card, has_card = describe_model(model)
     if as_json:
         print_json(json.loads(card.to_json()))
         return
+    parts = [model, *filter(None, [weights_path(model, card.format)])]
+    size = sum(part.stat().st_size for part in parts if part.is_file())
     lines = {
         "layer": card.submodel.label,
         "activation": card.activation,
-        "format": f"{card.format}, {card.precision}, {model.stat().st_size:,} bytes",
+        "format": f"{card.format}, {card.precision}, {size:,} bytes",
         "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},
         **{f"output {spec.name}": spec.describe() for spec in card.outputs},

@@ -29,7 +29,7 @@ LayerList = Annotated[
         autocompletion=_complete_layer,
     ),
 ]
-FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite[,...]", help="Kind of model file.")]
+FormatList = Annotated[str, typer.Option("--format", metavar="onnx|tflite|ncnn[,...]", help="Kind of model file.")]
 PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
 Calibration = Annotated[
     Path | None,

@@ -58,10 +58,12 @@ class Built:
     Attributes:
         model: Content of the model file, the card's facts inside.
         card: The card with its tools and recipe filled in.
+        weights: Content of the second file, where the format has one.
     """
 
     model: bytes
     card: ModelCard
+    weights: bytes = b""
 
 
 _FLOAT = (Precision.FP32, Precision.FP16)
@@ -70,6 +72,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx_direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx_int8", ""),
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite_int8", "litert"),
+    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn_direct", ""),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx_tf2onnx", "export"),
     Exporter(Format.TFLITE, Converter.TENSORFLOW, tuple(Precision), (VGG16, KERAS), "fmedge.export.tflite", "export"),
 )
@@ -126,6 +129,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
         raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
+    if options.format is Format.NCNN and options.layout != "NCHW":
+        raise UsageError("ncnn's own layout is NCHW, and it knows no other. Leave --output-layout out.")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"--batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.")
     if submodel.source == VGG16 and options.size is not None:
@@ -177,10 +182,10 @@ def build_artifact(
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
     card = built.card
     if runner is not None:
-        parity = check(Artifact(path, card, built.model), network, runner, calibration)
+        parity = check(Artifact(path, card, built.model, built.weights), network, runner, calibration)
         parity.require(path.name)
         card = replace(card, parity=parity)
-    return write_artifact(path, built.model, card)
+    return write_artifact(path, built.model, card, built.weights)
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:

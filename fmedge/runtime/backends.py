@@ -125,6 +125,14 @@ BACKENDS: tuple[Backend, ...] = (
         "ai_edge_litert",
         (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
     ),
+    Backend(
+        "ncnn",
+        (Format.NCNN,),
+        "fmedge.runtime.ncnn_backend",
+        "ncnn",
+        (Provider("cpu", "CPU", _extra("ncnn")), Provider("vulkan", "Vulkan", _extra("ncnn"))),
+        ("fp32", "bf16"),
+    ),
 )
 """The engines, the preferred one first."""
 

@@ -34,7 +34,7 @@ def build(module, network, layers, activation="relu", calibration=None, **option
     """An artifact that was built and not written."""
     submodel = network.ordered(SubModel(tuple(layers.split("+")), Activation(activation), source(network)))
     built = module.build_model(describe(submodel, network, ExportOptions(**options)), network, calibration)
-    return Artifact(Path(f"{layers}.{built.card.format}"), built.card, built.model)
+    return Artifact(Path(layers + built.card.format.suffixes[0]), built.card, built.model, built.weights)
 
 
 def build_with(network, calibration, layers, activation="relu", **options):
@@ -56,7 +56,7 @@ def require_parity(artifact, network, calibration=None):
 def hash_in_another_process(module, layers, options):
     """SHA-256 of the model of stock layers with untrained weights, built in a fresh interpreter."""
     script = (
-        "import hashlib,sys\n"
+        "import sys\n"
         f"sys.path.insert(0, {str(ROOT / 'tests' / 'export')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
         "import builds\n"
         "from fmedge.submodel import *\n"
@@ -64,7 +64,7 @@ def hash_in_another_process(module, layers, options):
         "from fmedge.weights import UNTRAINED, load_weights\n"
         f"from fmedge.export import {module.__name__.rpartition('.')[2]} as module\n"
         "network = StockNetwork(*load_weights(UNTRAINED, 'block2_pool'))\n"
-        f"print(hashlib.sha256(builds.build(module, network, {layers!r}, **{options}).model).hexdigest())"
+        f"print(builds.sha256(builds.build(module, network, {layers!r}, **{options})))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stderr == ""
@@ -78,4 +78,4 @@ def sqnr_db(found, true):
 
 
 def sha256(artifact):
-    return hashlib.sha256(artifact.model).hexdigest()
+    return hashlib.sha256(artifact.model + artifact.weights).hexdigest()

@@ -1,0 +1,187 @@
+"""ncnn: small, and fast on long chains of 3x3 convolutions, which it computes by Winograd's method."""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingImports=false
+# pyright: reportUntypedBaseClass=false
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fmedge.artifact import Artifact
+from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
+from fmedge.quiet import quietly
+from fmedge.run_options import RunOptions
+from fmedge.runtime import ncnn_gate
+from fmedge.runtime.backends import Provider
+from fmedge.runtime.session import FloatArray, Images, Placement, require_names
+
+_WAIT = "OMP_WAIT_POLICY"
+
+
+def _import_ncnn() -> ModuleType:
+    """Import ncnn with threads that sleep while they have no work.
+
+    Its OpenMP library reads the policy once, when it is loaded, and is its own. Left to itself it waits awake: where
+    other work goes on beside, a run then takes up to ten times as long; where none does, nothing is gained.
+    """
+    before = os.environ.get(_WAIT)
+    os.environ.setdefault(_WAIT, "passive")
+    try:
+        import ncnn  # pyright: ignore[reportMissingImports]
+    finally:
+        if before is None:
+            del os.environ[_WAIT]
+    return ncnn
+
+
+ncnn: Any = _import_ncnn()
+
+_CPU = "CPU"
+
+_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
+"""Options that let a layer compute in less than float32 where the device can; ncnn turns most of them on by itself."""
+
+_NO_MEMORY = -100
+"""What ncnn returns when it gets no memory."""
+
+_NOT_WORK = ("Input", "Split")
+"""Layers that compute nothing."""
+
+_pointer_of: Any = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+
+class _Reader(ncnn.DataReader):
+    """Hands out the weights piece by piece, and never more than there is."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
+        self._position = 0
+
+    def read(self, buffer: object, size: int) -> int:
+        """Fill ``size`` bytes of ncnn's buffer; returns how many there were."""
+        if size > len(self._content) - self._position:
+            return 0
+        ctypes.memmove(_pointer_of(buffer, None), self._content[self._position : self._position + size], size)
+        self._position += size
+        return size
+
+
+class NcnnEngine:
+    """A model in ncnn; see :class:`fmedge.runtime.session.Engine`."""
+
+    name = "ncnn"
+    owned = True
+    errors: tuple[type[Exception], ...] = (RuntimeError,)
+
+    def __init__(self, artifact: Artifact, net: Any, pool: Any, provider: str) -> None:  # noqa: ANN401
+        self._net = net
+        self._pool = pool  # behind the net: what holds the pool's memory has to go first
+        self._input = artifact.card.inputs[0].name
+        self._taps = [spec.name for spec in artifact.card.outputs]
+        self.active_provider = provider
+        self.placement: Placement = _placement(net.layers(), provider)
+
+    def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        filled = dict(out)
+        for index, image in enumerate(images):  # ncnn knows no batch
+            with self._net.create_extractor() as extractor:
+                _require_done(extractor.input(self._input, _matrix(image)))
+                for name in self._taps:
+                    code, maps = extractor.extract(name)
+                    try:
+                        _require_done(code)
+                        if name not in filled:
+                            filled[name] = np.empty((len(images), maps.c, maps.h, maps.w), np.float32)
+                        np.copyto(filled[name][index], np.asarray(maps))  # between channels ncnn may leave gaps
+                    finally:
+                        maps.release()  # back into the pool, whoever else still knows the name
+        return filled
+
+    def close(self) -> None:
+        """See :meth:`fmedge.runtime.session.Engine.close`."""
+        self._net.clear()
+        self._pool.clear()
+
+
+def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
+    """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
+    ncnn_gate.inspect(artifact.model, artifact.weights, str(artifact.path))
+    with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
+        active = _choose(provider, options)
+        net, pool = ncnn.Net(), ncnn.PoolAllocator()
+        _set_options(net.opt, active, threads, options)
+        # Memory that is given back after every layer is zeroed page by page at the next: half of the time at block 1.
+        pool.set_size_compare_ratio(0.0)  # any piece that is large enough will do
+        net.opt.blob_allocator = net.opt.workspace_allocator = pool
+        _load(net, artifact)
+    require_names(artifact, net.input_names(), net.output_names())
+    engine = NcnnEngine(artifact, net, pool, active)
+    others = set(engine.placement) - {active}
+    if others and not options.allow_fallback:
+        left = ", ".join(sorted(engine.placement[_CPU]))
+        raise ProviderUnavailable(f"{active} does not take {left} of this model. Allow the CPU: --allow-fallback.")
+    return engine
+
+
+def _choose(provider: Provider, options: RunOptions) -> str:
+    """The name of the device that computes."""
+    if provider.name == _CPU or (hasattr(ncnn, "get_gpu_count") and ncnn.get_gpu_count() > 0):
+        return provider.name
+    if options.allow_fallback:
+        return _CPU
+    raise ProviderUnavailable("ncnn finds no graphics card with Vulkan here. Its driver may be missing: vulkaninfo.")
+
+
+def _set_options(settings: Any, active: str, threads: int, options: RunOptions) -> None:  # noqa: ANN401
+    for name in _HALVES:
+        setattr(settings, name, False)
+    settings.use_bf16_storage = options.math == "bf16"
+    settings.num_threads = threads
+    settings.use_vulkan_compute = active != _CPU
+    # Winograd's method on 8 x 8 tiles multiplies rounding errors by its largest constants; on 6 x 6 it is exact enough
+    # (119 dB at full depth), and on x86 it is what ncnn takes by itself.
+    settings.use_winograd63_convolution = False
+
+
+def _load(net: Any, artifact: Artifact) -> None:  # noqa: ANN401
+    failed = net.load_param_mem(artifact.model.decode("ascii")) or net.load_model(_Reader(artifact.weights))
+    if failed == _NO_MEMORY:
+        raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.")
+    if failed:
+        raise ArtifactError(f"ncnn cannot load '{artifact.path}'. Export it again: fmedge export.")
+
+
+def _matrix(image: Images) -> Any:  # noqa: ANN401
+    """(H, W, 3) as ncnn's planes of float32."""
+    height, width, channels = image.shape
+    if image.dtype == np.uint8:
+        return ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
+    planes = ncnn.Mat(width, height, channels)
+    np.asarray(planes)[...] = image.transpose(2, 0, 1)
+    return planes
+
+
+def _require_done(code: int) -> None:
+    if code == _NO_MEMORY:
+        raise MemoryError
+    if code:
+        raise RuntimeError(f"ncnn returned {code}")
+
+
+def _placement(layers: Iterable[Any], provider: str) -> dict[str, dict[str, int]]:
+    """Number of layers per device and kind. What Vulkan does not know runs on the CPU, silently."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for layer in layers:
+        if layer.type not in _NOT_WORK:
+            counts[provider if provider == _CPU or layer.support_vulkan else _CPU][layer.type] += 1
+    return {name: dict(kinds) for name, kinds in counts.items()}

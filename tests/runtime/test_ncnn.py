@@ -1,0 +1,214 @@
+"""ncnn: its values, its options, its memory."""
+
+import gc
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from fmedge.errors import ArtifactError, ProviderUnavailable
+from fmedge.export import ncnn_direct
+from fmedge.run_options import RunOptions
+from fmedge.runtime import ncnn_gate, open_session
+from fmedge.submodel import Format
+
+sys.path.insert(0, str(ROOT / "tests" / "export"))
+from builds import build
+
+NCNN = {"format": Format.NCNN}
+
+
+@pytest.fixture(scope="module")
+def ncnn():
+    return pytest.importorskip("ncnn", reason="needs ncnn: pip install 'fmedge[ncnn]'")
+
+
+@pytest.fixture(scope="module")
+def small(untrained_network):
+    """Two taps of a picture that is no multiple of anything."""
+    return build(ncnn_direct, untrained_network, "block1_conv2+block2_conv1", "none", size=(37, 53), **NCNN)
+
+
+@pytest.fixture(scope="module")
+def opened(untrained_network):
+    """A model of any size."""
+    return build(ncnn_direct, untrained_network, "block2_conv1", size=None, **NCNN)
+
+
+def pictures(count, height=37, width=53):
+    return np.random.default_rng(3).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+def test_a_batch_is_its_images(ncnn, small):
+    images = pictures(3)
+    with open_session(small, RunOptions(threads=1)) as session:
+        every = session.run(images)
+        alone = [session.run(image[np.newaxis]) for image in images]
+    for name, maps in every.items():
+        assert maps.flags.c_contiguous
+        np.testing.assert_array_equal(maps, np.concatenate([maps_of[name] for maps_of in alone]))
+
+
+def test_out_is_filled(ncnn, small):
+    images = pictures(2)
+    with open_session(small, RunOptions(threads=1)) as session:
+        expected = session.run(images)
+        out = {name: np.empty_like(maps) for name, maps in expected.items()}
+        found = session.run(images, out)
+    for name, maps in expected.items():
+        assert found[name] is out[name]
+        np.testing.assert_array_equal(out[name], maps)
+
+
+def test_every_size_agrees_with_the_reference(ncnn, opened, untrained_network):
+    with open_session(opened, RunOptions(threads=2)) as session:
+        for height, width in ((2, 2), (3, 5), (17, 2), (37, 53), (64, 1 + 64), (224, 224)):
+            images = pictures(1, height, width)
+            found = session.run(images)["block2_conv1"]
+            expected = untrained_network.reference(opened.card.submodel, images)["block2_conv1"]
+            assert found.shape == expected.shape
+            np.testing.assert_allclose(found, expected, atol=1e-5 * np.ptp(expected))
+
+
+def test_outputs_outlive_the_session(ncnn, small):
+    with open_session(small) as session:
+        found = session.run(pictures(1))
+    kept = {name: maps.copy() for name, maps in found.items()}
+    del session
+    gc.collect()
+    for name, maps in found.items():
+        np.testing.assert_array_equal(maps, kept[name])
+
+
+def test_images_stay_as_they_are(ncnn, untrained_network):
+    artifact = build(ncnn_direct, untrained_network, "block1_conv1", size=(16, 16), input_dtype="float32", **NCNN)
+    images = pictures(2, 16, 16).astype(np.float32)
+    kept = images.copy()
+    with open_session(artifact) as session:
+        session.run(images)
+    np.testing.assert_array_equal(images, kept)
+
+
+def test_one_thread_after_the_other(ncnn, small):
+    """A session opened in one thread and used in others gives the same values."""
+    images = pictures(1)
+    found = []
+    with open_session(small, RunOptions(threads=2)) as session:
+        found.append(session.run(images))
+        for _ in range(4):
+            thread = threading.Thread(target=lambda: found.append(session.run(images)))
+            thread.start()
+            thread.join()
+    assert len(found) == 5
+    for other in found[1:]:
+        for name, maps in other.items():
+            np.testing.assert_array_equal(maps, found[0][name])
+
+
+def test_threads_do_not_change_the_values_much(ncnn, small):
+    found = []
+    for threads in (1, 2, 3):
+        with open_session(small, RunOptions(threads=threads)) as session:
+            assert session.threads == threads
+            found.append(session.run(pictures(1))["block2_conv1"])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-5 * np.ptp(found[0]))
+
+
+def test_float32_unless_asked(ncnn, small, untrained_network):
+    images = pictures(1)
+    expected = untrained_network.reference(small.card.submodel, images)["block2_conv1"]
+    errors = {}
+    for math in ("fp32", "bf16"):
+        with open_session(small, RunOptions(math=math)) as session:
+            errors[math] = np.abs(session.run(images)["block2_conv1"] - expected).max() / np.ptp(expected)
+    assert errors["fp32"] < 1e-5
+    assert errors["bf16"] < 2e-2
+
+
+def test_placement(ncnn, small):
+    with open_session(small) as session:
+        assert session.active_provider == "CPU"
+        assert session.placement == {"CPU": {"Scale": 1, "Convolution": 3, "ReLU": 1, "Pooling": 1}}
+
+
+def test_no_graphics_card(ncnn, small, monkeypatch):
+    from fmedge.runtime import ncnn_backend
+
+    monkeypatch.setattr(ncnn_backend.ncnn, "get_gpu_count", lambda: 0)
+    with pytest.raises(ProviderUnavailable, match="no graphics card with Vulkan"):
+        open_session(small, RunOptions(device="vulkan"))
+    with open_session(small, RunOptions(device="vulkan", allow_fallback=True)) as session:
+        assert session.active_provider == "CPU"
+
+
+def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatch):
+    """With a card that is not there: every layer says that it is for the CPU alone."""
+    from fmedge.runtime import ncnn_backend
+
+    monkeypatch.setattr(ncnn_backend.ncnn, "get_gpu_count", lambda: 1)
+    monkeypatch.setattr(
+        ncnn_backend, "_set_options", lambda settings, *_: setattr(settings, "use_vulkan_compute", False)
+    )
+    with pytest.raises(ProviderUnavailable, match="Vulkan does not take Convolution, Pooling, ReLU, Scale"):
+        open_session(small, RunOptions(device="vulkan"))
+    layers = [SimpleNamespace(type="Convolution", support_vulkan=True), SimpleNamespace(type="X", support_vulkan=False)]
+    assert ncnn_backend._placement(layers, "Vulkan") == {"Vulkan": {"Convolution": 1}, "CPU": {"X": 1}}
+    assert ncnn_backend._placement(layers, "CPU") == {"CPU": {"Convolution": 1, "X": 1}}
+
+
+def test_weights_are_never_read_beyond_their_end(ncnn, small, monkeypatch):
+    """Even without the gate."""
+    monkeypatch.setattr(ncnn_gate, "inspect", lambda *_: None)
+    for length in (0, 2, 25, 100, len(small.weights) - 1):
+        with pytest.raises(ArtifactError, match="ncnn cannot load"):
+            open_session(replace(small, weights=small.weights[:length]))
+
+
+MEMORY = """
+import sys
+sys.path[:0] = [{tests!r}, {exports!r}]
+import numpy as np
+from builds import build
+from fmedge.export import StockNetwork, ncnn_direct
+from fmedge.run_options import RunOptions
+from fmedge.runtime import open_session
+from fmedge.submodel import Format
+from fmedge.weights import UNTRAINED, load_weights
+network = StockNetwork(*load_weights(UNTRAINED, "block2_conv1"))
+artifact = build(ncnn_direct, network, "block1_conv2+block2_conv1", "none", size=(32, 32), format=Format.NCNN)
+image = np.zeros((1, 32, 32, 3), np.uint8)
+def resident():
+    for line in open("/proc/self/status"):
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+opened, runs = int(sys.argv[1]), int(sys.argv[2])
+for number in range(opened):
+    if number == opened // 3:
+        before = resident()
+    with open_session(artifact, RunOptions(threads=1)) as session:
+        session.run(image)
+print(resident() - before)
+with open_session(artifact, RunOptions(threads=1)) as session:
+    for number in range(runs):
+        if number == runs // 10:
+            before = resident()
+        session.run(image)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("opened", "runs"), [(30, 200), pytest.param(300, 10_000, marks=pytest.mark.slow)])
+def test_memory_does_not_grow(ncnn, opened, runs):
+    script = MEMORY.format(tests=str(ROOT / "tests"), exports=str(ROOT / "tests" / "export"))
+    command = [sys.executable, "-c", script, str(opened), str(runs)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=True)
+    sessions, calls = map(float, run.stdout.split())
+    assert sessions < 10
+    assert calls < 10
