@@ -96,7 +96,7 @@ def _most_by_memory(artifact: Artifact) -> int:
     card, available = artifact.card, available_bytes()
     if available is None:
         return MOST_WORKERS
-    wanted = len(artifact.model) * _WEIGHT_COPIES
+    wanted = artifact.size * _WEIGHT_COPIES
     if card.submodel.source == VGG16:
         size = card.options.size or INPUT_SIZE
         count = card.options.batch or 1
