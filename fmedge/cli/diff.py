@@ -37,11 +37,10 @@ def diff_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Compare two models, or two engines, on a photo: signal-to-noise ratio, largest error, worst channels."""
-    from fmedge.artifact import read_artifact
     from fmedge.difference import compare_maps, parse_side, worst
     from fmedge.image import require_image_file
     from fmedge.pipeline import run_taps
-    from fmedge.provision import request_artifact
+    from fmedge.provision import open_model, request_artifact
     from fmedge.runtime import choose_backend
 
     sides = [parse_side(first), parse_side(second)]
@@ -52,7 +51,7 @@ def diff_command(
     for side in sides:
         run = RunOptions(side.backend, threads=threads, spinning=False)
         if side.model is not None:
-            artifact = read_artifact(side.model)
+            artifact = open_model(side.model)
         else:
             form = ExportOptions(choose_backend(run).formats[0], precision or Precision.FP32)
             request = request_artifact(layer, activation, weights=weights, models=models, options=form)

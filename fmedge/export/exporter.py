@@ -174,10 +174,10 @@ def build_artifact(
     exporter = find_exporter(submodel.source, options)
     try:
         module = importlib.import_module(exporter.module)
-    except ImportError as error:
+    except (ImportError, BackendUnavailable) as error:
         raise BackendUnavailable(
-            f"Writing {exporter.format} {options.precision} from this network needs what is not installed. Here or on "
-            f"another machine: pip install 'fmedge[{exporter.extra}]'."
+            f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
+            f"Here or elsewhere: pip install 'fmedge[{exporter.extra}]', then fmedge export --format {options.format}."
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:

@@ -218,7 +218,9 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in talk
-    assert [path.name for path in (tmp_path / "models").iterdir()] == []
+    # C code that is being imported may swallow the exception: then the work is done as a whole before the command ends
+    name = "block5_conv3.relu.fp32.untrained.onnx"
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) in ([], [name, f"{name}.json"])
 
 
 def test_layer_names_complete(fmedge):
