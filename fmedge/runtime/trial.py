@@ -65,14 +65,7 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
             "card": artifact.card.to_json(),
         }
     )
-    with subprocess.Popen(
-        [sys.executable, "-P", "-m", "fmedge.runtime.trial"],  # -P: no modules from the folder we happen to be in
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=os.path.abspath(os.sep),  # noqa: PTH100 - a drive's root on Windows
-        env=_environment(),
-    ) as process:
+    with _start(artifact) as process:
         try:
             answer, _ = process.communicate(head.encode() + b"\n" + artifact.model + artifact.weights, timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -83,6 +76,22 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
             process.kill()  # after Ctrl-C, too; one that ended is let alone
             process.wait()
     _judge(artifact, process.returncode, answer)
+
+
+def _start(artifact: Artifact) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "fmedge.runtime.trial"],  # -P: no modules from the folder we happen to be in
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=os.path.abspath(os.sep),  # noqa: PTH100 - a drive's root on Windows
+            env=_environment(),
+        )
+    except OSError as error:
+        raise LimitExceeded(
+            f"'{artifact.path.name}' cannot be tried: no process can be started ({error.strerror}). Free some memory."
+        ) from error
 
 
 def _environment() -> dict[str, str]:

@@ -228,6 +228,7 @@ def test_a_crash_leaves_a_whole_artifact_or_none(written, monkeypatch, failing):
 
 def test_bare_file_without_facts(tmp_path):
     path = tmp_path / "m.ncnn.param"
+    weights_path(path, Format.NCNN).touch()
     for content, message in ((b"7767517\n1 1\n", "damaged"), (b"", "damaged"), (b"\xff", "damaged")):
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match=message):

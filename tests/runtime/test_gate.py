@@ -247,6 +247,19 @@ def test_names_are_quoted_short_and_printable(onnx_fp32):
     assert str(caught.value).isprintable()
 
 
+def test_no_tensor_is_copied(untrained_network, tmp_path):
+    import tracemalloc
+
+    artifact = build_artifact(SubModel(("block3_conv3",)), untrained_network, tmp_path / "m.onnx", runner=None)
+    assert len(artifact.model) > 6_000_000
+    gate.require_artifact(artifact)
+    tracemalloc.start()
+    gate.require_artifact(artifact)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
 def test_too_many_fields(onnx_fp32):
     empty_entry = b"\x72\x00"  # metadata_props, of length 0
     with pytest.raises(LimitExceeded, match="fields"):
