@@ -26,8 +26,9 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory):
     """What is known of models lasts as long as the artifacts that tests share."""
+    kept = os.environ.get("FMEDGE_TEST_MODELS")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FMEDGE_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("FMEDGE_STATE", str(Path(kept, "state") if kept else tmp_path_factory.mktemp("state")))
         yield
 
 

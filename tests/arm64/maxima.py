@@ -156,7 +156,8 @@ def artifact_here(case: Case, folder: Path) -> tuple[Artifact, str]:
         return given, "x86-64"
     own = request_artifact(case.layer, weights=case.subject.weights, models=folder / "own", options=options)
     artifact = create_artifact(own, verify=case.layer == LAYERS[0])
-    return artifact, "here, same bytes" if artifact.model == given.model else "here, other bytes"
+    same = (artifact.model, artifact.weights) == (given.model, given.weights)
+    return artifact, "here, same bytes" if same else "here, other bytes"
 
 
 def digits(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
