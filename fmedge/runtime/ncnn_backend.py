@@ -132,7 +132,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
         active = _choose(provider, options)
         net, pool = ncnn.Net(), ncnn.PoolAllocator()
         _set_options(net.opt, active, threads, options)
-        # Memory that is given back after every layer comes zeroed page by page at the next: 0.7 of 3.1 ms at block1_conv1.
+        # Memory given back after every layer comes zeroed, page by page, at the next: 0.7 of 3.1 ms at block1_conv1.
         pool.set_size_compare_ratio(0.0)  # any piece that is large enough will do
         net.opt.blob_allocator = net.opt.workspace_allocator = pool
         _load(net, artifact)
