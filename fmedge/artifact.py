@@ -28,6 +28,10 @@ MAX_MODEL_BYTES = 1 << 30
 """VGG16 without its top holds 59 MB of float32 weights; a user's own network may hold more."""
 
 
+METADATA_KEY = "fmedge_card"
+"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """An input or output of the model.
@@ -146,6 +150,10 @@ class ModelCard:
     def facts(self) -> ModelCard:
         """The card without the file's hash and the parity: what stands inside the model file."""
         return replace(self, parity=None, file_sha256=None)
+
+    def facts_json(self) -> str:
+        """The facts as they stand in the model file: JSON on one line, always in the same order."""
+        return json.dumps(json.loads(self.facts().to_json()), sort_keys=True)
 
     def to_json(self) -> str:
         """The card as indented JSON text; the same card gives the same text."""
@@ -290,7 +298,7 @@ def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: byt
     Raises:
         WriteError: The disk is full, the folder read-only, or the like.
     """
-    complete = replace(card, file_sha256=_sha256(model, weights))
+    complete = replace(card, file_sha256=files_sha256(model, weights))
     second = weights_path(model_path, card.format)
     files.create_folder(model_path.parent)
     files.remove(card_path(model_path))
@@ -301,7 +309,8 @@ def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: byt
     return Artifact(model_path, complete, model, weights)
 
 
-def _sha256(model: bytes, weights: bytes) -> str:
+def files_sha256(model: bytes, weights: bytes = b"") -> str:
+    """Hash of a model's files, one behind the other."""
     digest = hashlib.sha256(model)
     digest.update(weights)
     return digest.hexdigest()
@@ -335,6 +344,22 @@ def require_model_file(path: Path) -> None:
             raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
 
 
+def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
+    """Content of a model's file, and of the second one; empty where its format has none.
+
+    Raises:
+        ArtifactError: One is missing, cannot be read or is too large.
+    """
+    model = files.read_bytes(model_path, MAX_MODEL_BYTES)
+    second = weights_path(model_path, kind)
+    weights = b""
+    if second is not None:
+        if second == model_path or not files.is_file(second):
+            raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
+        weights = files.read_bytes(second, MAX_MODEL_BYTES)
+    return model, weights
+
+
 def read_artifact(model_path: Path) -> Artifact:
     """Read a model file and check it against its card.
 
@@ -343,15 +368,10 @@ def read_artifact(model_path: Path) -> Artifact:
     """
     require_model_file(model_path)
     card = read_card(model_path)
-    model = files.read_bytes(model_path, MAX_MODEL_BYTES)
-    second = weights_path(model_path, card.format)
-    weights = b""
-    if second is not None:
-        if second == model_path or not files.is_file(second):
-            raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
-        weights = files.read_bytes(second, MAX_MODEL_BYTES)
-    if _sha256(model, weights) != card.file_sha256:
+    model, weights = read_files(model_path, card.format)
+    if files_sha256(model, weights) != card.file_sha256:
         which = f"'{model_path}' is not the file its card describes"
+        second = weights_path(model_path, card.format)
         if second is not None:
             which = f"'{model_path}' or '{second.name}' is not what the card describes"
         raise ArtifactError(f"{which} (hash differs). Export again: fmedge export.")

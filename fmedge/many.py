@@ -27,6 +27,9 @@ MOST_WORKERS = 4
 """Threads that work on an image each. More would only cost memory: each holds a model of its own, and shares
 its work with the threads of its engine where there are more cores."""
 
+_MOST_BESIDE_A_DEVICE = 8
+"""Threads that decode and draw beside a device: a photo takes them longer than the device."""
+
 _MEMORY_SHARE = 0.5
 """Of the memory that is free, what sessions and the images in work may take: the rest is for what becomes of them."""
 
@@ -81,7 +84,7 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
     if resize == "none" and artifact.card.options.size is None:
         return Crew(1, (run.threads,), 1)
     if run.device != "cpu":
-        workers = min(usable_cpus(), MOST_WORKERS)
+        workers = max(1, min(usable_cpus(), _MOST_BESIDE_A_DEVICE, _most_by_memory(artifact)))
         return Crew(workers, (run.threads,), workers * _AHEAD)
     workers = max(1, min(cores, MOST_WORKERS, _most_by_memory(artifact), images or MOST_WORKERS))
     threads = tuple(cores // workers + (number < cores % workers) for number in range(workers))
@@ -93,7 +96,7 @@ def _most_by_memory(artifact: Artifact) -> int:
     card, available = artifact.card, available_bytes()
     if available is None:
         return MOST_WORKERS
-    wanted = len(artifact.model) * _WEIGHT_COPIES
+    wanted = artifact.size * _WEIGHT_COPIES
     if card.submodel.source == VGG16:
         size = card.options.size or INPUT_SIZE
         count = card.options.batch or 1

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, ModelCard, card_path, read_artifact
+from fmedge.artifact import (
+    Artifact,
+    ModelCard,
+    card_path,
+    files_sha256,
+    read_artifact,
+    read_files,
+    require_model_file,
+)
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
 from fmedge.memory import require_memory, vgg16_bytes
@@ -25,11 +33,13 @@ from fmedge.submodel import (
     VGG16,
     Activation,
     ExportOptions,
+    Format,
     Precision,
     SubModel,
     artifact_name,
     every_tap,
     find_activation,
+    format_of,
     own_converter,
     require_channel,
 )
@@ -239,11 +249,35 @@ def describe_model(path: Path) -> tuple[ModelCard, bool]:
     Raises:
         ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
     """
-    if is_file(card_path(path)):
-        return read_artifact(path).card, True
-    from fmedge.export.metadata import read_facts
+    card = open_model(path).card
+    return (card, True) if is_file(card_path(path)) else (card.facts(), False)
 
-    return read_facts(path), False
+
+def open_model(path: Path) -> Artifact:
+    """Read a model file with its card, or alone: then the facts inside it are its card.
+
+    Args:
+        path: The model file.
+
+    Returns:
+        The artifact; what the card says of the file, but for its hash, is as true as who wrote it.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+        LimitExceeded: It is larger than allowed in some way.
+    """
+    if is_file(card_path(path)) or not is_file(path):
+        return read_artifact(path)
+    from fmedge.runtime.gate import read_facts
+
+    require_model_file(path)
+    kind = format_of(path.name)
+    if kind is None:
+        suffixes = ", ".join(kind.suffixes[0] for kind in Format)
+        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {suffixes}.")
+    model, weights = read_files(path, kind)
+    card = read_facts(path, kind, model, weights)
+    return Artifact(path, replace(card, file_sha256=files_sha256(model, weights)), model, weights)
 
 
 def verify_artifact(
@@ -274,7 +308,7 @@ def verify_artifact(
     """
     from fmedge.export import check, read_calibration
 
-    artifact = read_artifact(path)
+    artifact = open_model(path)
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
     choice = choose_keras_file(keras) if keras else choose_weights(wish)

@@ -26,6 +26,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.trust",
     "fmedge.run_options",
 }
 """Modules that import nothing but the standard library."""

@@ -13,7 +13,12 @@ from PIL import Image
 import fmedge
 from fmedge.errors import ImageError, UsageError, WriteError
 from fmedge.many import MOST_WORKERS, run_many, share_out
+from fmedge.parity import GATES, measure_parity
+from fmedge.pipeline import run_artifact
+from fmedge.provision import create_artifact, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
+from fmedge.runtime.backends import BACKENDS, find_backend
+from fmedge.submodel import ExportOptions
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +154,17 @@ def test_what_concerns_the_run_ends_it(pictures, block1):
         list(run_many(block1, pictures, lambda *_: None, run=RunOptions(threads=0)))
     with pytest.raises(UsageError, match="Unknown backend"):
         list(run_many(block1, pictures, lambda *_: None, run=RunOptions(backend="abacus")))
+
+
+@pytest.mark.parametrize("name", [backend.name for backend in BACKENDS])
+def test_every_engine_gives_the_same_many_at_a_time(name, pictures, untrained_models):
+    backend = find_backend(name)
+    pytest.importorskip(backend.package, reason=f"{backend.package} is not installed")
+    options = ExportOptions(format=backend.formats[0])
+    request = request_artifact("block2_conv1", weights="untrained", models=untrained_models, options=options)
+    artifact = find_artifact(request) or create_artifact(request)
+    many = run_many(artifact, pictures[1:9], lambda _, maps: maps, run=RunOptions(name, threads=4))
+    for path, found in many:
+        alone = run_artifact(artifact, path, run=RunOptions(name, threads=1))
+        parity = measure_parity(found["block2_conv1"].maps, alone.maps, GATES["fp32"])
+        assert parity.passed, parity.describe()

@@ -174,12 +174,15 @@ def verify_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a model again: its hash against the card's, its outputs against the reference."""
+    from fmedge.artifact import card_path
+    from fmedge.files import is_file
     from fmedge.provision import verify_artifact
 
     artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, warn=say)
     if as_json:
         print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
     else:
-        emit(f"{model}: the file is the card's, {parity.describe()}, allowed: {parity.gate.describe()}")
+        whose = "the file is the card's" if is_file(card_path(model)) else "no card beside it"
+        emit(f"{model}: {whose}, {parity.describe()}, allowed: {parity.gate.describe()}")
     if not parity.passed:
         raise ParityError(f"'{artifact.path}' does not keep its gate. Export it again: fmedge export.")

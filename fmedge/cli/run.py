@@ -74,7 +74,6 @@ def run_command(
 ) -> None:
     """Turn photos into the feature maps of a layer, each on a page."""
     from fmedge import pipeline, provision
-    from fmedge.artifact import read_artifact
     from fmedge.cli.drawing import Drawing, draw, names_folder
     from fmedge.image_list import expand_images, is_several
 
@@ -99,7 +98,7 @@ def run_command(
     if not no_page:
         pipeline.prepare_page_early()
     if model is not None:
-        artifact = read_artifact(model)
+        artifact = provision.open_model(model)
         drawing.require_places(artifact.card.submodel)
     else:
         request = provision.request_artifact(

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fmedge import __version__
-from fmedge.artifact import Artifact, ModelCard, TensorSpec, write_artifact
+from fmedge import __version__, trust
+from fmedge.artifact import Artifact, ModelCard, TensorSpec, files_sha256, write_artifact
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
 from fmedge.export.network import Images, Network
@@ -182,12 +182,28 @@ def build_artifact(
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
-    card = built.card
+    artifact = own_artifact(path, built.card, built.model, built.weights)
+    card = artifact.card
     if runner is not None:
-        parity = check(Artifact(path, card, built.model, built.weights), network, runner, calibration)
+        parity = check(artifact, network, runner, calibration)
         parity.require(path.name)
         card = replace(card, parity=parity)
     return write_artifact(path, built.model, card, built.weights)
+
+
+def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b"", *, lasting: bool = True) -> Artifact:
+    """A model that was just built, remembered as ours: it is run without a trial.
+
+    Args:
+        path: What it is called, written or not.
+        card: Its card; the hash is filled in.
+        model: Content of the file.
+        weights: Content of the second file, where the format has one.
+        lasting: Whether later processes remember it, too.
+    """
+    digest = files_sha256(model, weights)
+    trust.remember_made(digest, lasting=lasting)
+    return Artifact(path, replace(card, file_sha256=digest), model, weights)
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:

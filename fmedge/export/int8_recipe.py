@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, ModelCard
+from fmedge.artifact import ModelCard
 from fmedge.export.calibration import Calibration
-from fmedge.export.exporter import describe
+from fmedge.export.exporter import describe, own_artifact
 from fmedge.export.int8_plan import EIGHT_BIT, SEVEN_BIT, Engine, Maps, QuantizedConv, plan_layers
 from fmedge.export.network import StockNetwork
 from fmedge.submodel import Activation, ExportOptions, SubModel
@@ -37,7 +37,7 @@ def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) 
     def run(taps: tuple[str, ...], activation: Activation, plan: list[QuantizedConv], photos: Photos) -> Iterator[Maps]:
         cut = describe(SubModel(taps, activation), network, inner)
         model = onnx_int8.plan_model(plan, cut, network) if plan else onnx_direct.float_model(cut, network)
-        artifact = Artifact(Path("calibration.onnx"), cut, finish(model, cut))
+        artifact = own_artifact(Path("calibration.onnx"), cut, finish(model, cut), lasting=False)
         yield from calibration.runner(artifact, (photo[np.newaxis] for photo in photos))
 
     engine = Engine(

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.artifact import METADATA_KEY, ModelCard
 from fmedge.errors import ParityError
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import LARGEST_HALF, Built
-from fmedge.export.metadata import METADATA_KEY, facts_json
 from fmedge.export.network import StockNetwork
 from fmedge.submodel import Activation, Precision
 from fmedge.vgg16 import KERNEL_SIZE, LayerSpec, layers_through
@@ -104,7 +103,7 @@ class _Graph:
     def text(self, card: ModelCard) -> bytes:
         """The first file. Behind the last layer ncnn looks for one more parameter, a number: ``#`` is none."""
         head = [str(MAGIC), f"{len(self.lines)} {self.blobs}"]
-        return "\n".join([*head, *self.lines, f"#{METADATA_KEY} {facts_json(card)}", ""]).encode("ascii")
+        return "\n".join([*head, *self.lines, f"#{METADATA_KEY} {card.facts_json()}", ""]).encode("ascii")
 
 
 def _preprocessing(graph: _Graph, card: ModelCard) -> str:

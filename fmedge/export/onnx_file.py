@@ -8,8 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from fmedge.artifact import ModelCard, TensorSpec
-from fmedge.export.metadata import METADATA_KEY, facts_json
+from fmedge.artifact import METADATA_KEY, ModelCard, TensorSpec
 
 OPSET = 17
 IR_VERSION = 8
@@ -68,7 +67,7 @@ def make_model(
 
 def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
     """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
-    helper.set_model_props(model, {METADATA_KEY: facts_json(card)})
+    helper.set_model_props(model, {METADATA_KEY: card.facts_json()})
     content = model.SerializeToString(deterministic=True)
     onnx.checker.check_model(content)  # pyright: ignore[reportUnknownMemberType]
     return content

@@ -46,13 +46,22 @@ def to_float16(model: onnx.ModelProto) -> None:
         )
 
 
+_FLOAT_BEHIND = {"Resize": 1}
+"""Operators that have inputs which ONNX wants in float32 whatever the values are, and how many come before them."""
+
+
 def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
-    used = {name for node in graph.node[first:] for name in node.input}
-    for tensor in graph.initializer:
+    used = {name for node in graph.node[first:] for name in node.input[: _FLOAT_BEHIND.get(node.op_type)]}
+    before = {name for node in graph.node[:first] for name in node.input}
+    for tensor in list(graph.initializer):
         if tensor.name in used and tensor.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(tensor)
             if np.abs(values).max(initial=0.0) > LARGEST_HALF:
                 raise ParityError(
                     f"'{tensor.name}' holds values beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
                 )
+            if tensor.name in before:  # both sides share it
+                shared, tensor = tensor.name, graph.initializer.add(name=f"{tensor.name}_half")
+                for node in graph.node[first:]:
+                    node.input[:] = [tensor.name if name == shared else name for name in node.input]
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))

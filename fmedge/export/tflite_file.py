@@ -10,8 +10,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from fmedge.artifact import ModelCard
-from fmedge.export.metadata import METADATA_KEY, facts_json
+from fmedge.artifact import METADATA_KEY, ModelCard
 from fmedge.export.tflite_graph import IDENTIFIER
 from fmedge.export.tflite_schema import schema
 
@@ -36,7 +35,7 @@ def finish(model: bytes, card: ModelCard, layers: Sequence[str]) -> bytes:
     content.signatureDefs = [_signature(graph, card)]
     content.metadata = [entry for entry in content.metadata or [] if entry.name != METADATA_KEY.encode()]
     facts = schema.BufferT()
-    facts.data = np.frombuffer(facts_json(card).encode(), np.uint8)
+    facts.data = np.frombuffer(card.facts_json().encode(), np.uint8)
     content.buffers.append(facts)
     entry = schema.MetadataT()
     entry.name, entry.buffer = METADATA_KEY.encode(), len(content.buffers) - 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Protocol, cast
 
-from fmedge.artifact import Artifact
+from fmedge import trust
+from fmedge.artifact import Artifact, files_sha256
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
 from fmedge.run_options import Math, RunOptions
+from fmedge.runtime.gate import require_artifact
 from fmedge.runtime.session import Engine, Session, bound_to
 from fmedge.submodel import Format
 
@@ -198,7 +200,7 @@ def usable_cpus() -> int:
 
 
 def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
-    """Load a model into an engine.
+    """Load a model into an engine. One that fmedge did not make on this machine is first tried in a process of its own.
 
     Args:
         artifact: From ``read_artifact``.
@@ -212,14 +214,24 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
             does not take the artifact's format.
         BackendUnavailable: The engine is not installed.
         ProviderUnavailable: The device cannot be used here, or does not take the model as a whole.
-        ArtifactError: The engine refuses the model.
-        LimitExceeded: Memory ran out.
+        ArtifactError: The gate or the engine refuses the model.
+        LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
-    options = options or RunOptions()
+    return _open(artifact, options or RunOptions(), _require_known)
+
+
+def open_for_trial(artifact: Artifact, backend: str) -> Session:
+    """Load a model, of which nothing is known, on one thread of the CPU: for :mod:`fmedge.runtime.trial` alone."""
+    return _open(artifact, RunOptions(backend=backend, threads=1, spinning=False), lambda artifact, backend: None)
+
+
+def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, Backend], None]) -> Session:
     threads = _count_threads(options)
     candidates = _candidates(options, artifact.card.format)
+    require_artifact(artifact)
     for backend, provider in candidates:
         adapter = _load_adapter(backend, provider)
+        prepare(artifact, backend)
         try:
             with bound_to(options.cpus):
                 engine = adapter.open_engine(artifact, provider, threads, options)
@@ -233,6 +245,25 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         tried.setdefault(backend.name, []).append(provider.device)
     words = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in tried.items())
     raise ProviderUnavailable(f"No GPU works here ({words}). Why: fmedge doctor.")
+
+
+def _require_known(artifact: Artifact, backend: Backend) -> None:
+    """Try a model in a child process, once per model and version of the engine; ours were made here and are not tried.
+
+    The hash in the card is the one that ``read_artifact`` compared with the very bytes that the engine gets.
+
+    Raises:
+        ArtifactError: See :func:`fmedge.runtime.trial.try_model`.
+        LimitExceeded: Likewise.
+    """
+    digest = artifact.card.file_sha256 or files_sha256(artifact.model, artifact.weights)
+    version = getattr(importlib.import_module(backend.package), "__version__", "unknown")
+    engine = f"{backend.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
+    if not trust.is_known(digest, engine):
+        from fmedge.runtime.trial import try_model
+
+        try_model(artifact, backend.name)
+        trust.remember_tried(digest, engine)
 
 
 def _count_threads(options: RunOptions) -> int:

@@ -61,6 +61,9 @@ there are both. Measured: 5.5 at full depth."""
 _TO_START = 64 << 20
 """Memory that loading takes beside, in bytes: threads' stacks, and what a kernel is rearranged in."""
 
+_SOFTWARE = 3
+"""ncnn's type of a graphics card that the CPU computes, such as Mesa's llvmpipe: not what a GPU is asked for."""
+
 _NOT_WORK = ("Input", "Split")
 """Layers that compute nothing."""
 
@@ -129,9 +132,11 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     ncnn_gate.inspect(artifact.model, artifact.weights, str(artifact.path))
     _require_memory(artifact)
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
-        active = _choose(provider, options)
+        active, card = _choose(provider, options)
         net, pool = ncnn.Net(), ncnn.PoolAllocator()
-        _set_options(net.opt, active, threads, options)
+        _set_options(net.opt, card is not None, threads, options)
+        if card is not None:
+            net.set_vulkan_device(card)
         # Memory given back after every layer comes zeroed, page by page, at the next: 0.7 of 3.1 ms at block1_conv1.
         pool.set_size_compare_ratio(0.0)  # any piece that is large enough will do
         net.opt.blob_allocator = net.opt.workspace_allocator = pool
@@ -157,21 +162,39 @@ def _require_memory(artifact: Artifact) -> None:
         )
 
 
-def _choose(provider: Provider, options: RunOptions) -> str:
-    """The name of the device that computes."""
-    if provider.name == _CPU or (hasattr(ncnn, "get_gpu_count") and ncnn.get_gpu_count() > 0):
-        return provider.name
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`."""
+    with quietly():  # ncnn looks for graphics cards aloud
+        return provider.name == _CPU or _graphics_card() is not None
+
+
+def _graphics_card() -> int | None:
+    """Number of the graphics card that ncnn would take, of those that are not computed by the CPU."""
+    if not hasattr(ncnn, "get_gpu_count"):  # built without Vulkan
+        return None
+    preferred = ncnn.get_default_gpu_index()
+    numbers = sorted(range(ncnn.get_gpu_count()), key=lambda number: number != preferred)
+    return next((number for number in numbers if ncnn.get_gpu_info(number).type() != _SOFTWARE), None)
+
+
+def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
+    """The name of what computes, and the number of the graphics card where it is one."""
+    if provider.name == _CPU:
+        return _CPU, None
+    card = _graphics_card()
+    if card is not None:
+        return f"{provider.name} ({ncnn.get_gpu_info(card).device_name()})", card
     if options.allow_fallback:
-        return _CPU
+        return _CPU, None
     raise ProviderUnavailable("ncnn finds no graphics card with Vulkan here. Its driver may be missing: vulkaninfo.")
 
 
-def _set_options(settings: Any, active: str, threads: int, options: RunOptions) -> None:  # noqa: ANN401
+def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401
     for name in _HALVES:
         setattr(settings, name, False)
     settings.use_bf16_storage = options.math == "bf16"
     settings.num_threads = threads
-    settings.use_vulkan_compute = active != _CPU
+    settings.use_vulkan_compute = vulkan
     # Winograd's method on 8 x 8 tiles multiplies rounding errors by large constants: on Arm 111 dB and 7.8e-6 of the
     # range at block1_conv2, next to the gate's 1e-5; on 6 x 6 tiles 124 dB and 1.3e-6. On x86 ncnn takes 6 x 6 anyway.
     settings.use_winograd63_convolution = False

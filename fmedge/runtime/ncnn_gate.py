@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fmedge.errors import ArtifactError
+from fmedge.runtime.gate_bounds import Declared, ModelFacts, damaged
 
 MOST_TEXT = 1 << 20
 """Largest graph, in bytes: full VGG16 with every tap has 6 kB, its facts among them."""
@@ -97,13 +98,31 @@ def inspect(model: bytes, weights: bytes, name: str) -> NcnnFacts:
         ArtifactError: It is not a model that fmedge writes, or the weights are not as long as it needs.
     """
     try:
-        lines, facts = _lines(model)
-        reader = _Reader(weights)
-        for line in lines[2:]:
-            reader.layer(line)
-        reader.finish(lines[1])
+        return _inspect(model, weights)
     except _DamagedError as error:
         raise ArtifactError(f"'{name}' is damaged: {error}. Export it again: fmedge export.") from error
+
+
+def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
+    """The same for :mod:`fmedge.runtime.gate`; a graph says no types, and its shapes are looked at by the adapter.
+
+    Raises:
+        ArtifactError: See :func:`inspect`; without the file's name.
+    """
+    try:
+        found = _inspect(model, weights)
+    except _DamagedError as error:
+        raise damaged(str(error)) from error
+    inputs, outputs = (tuple(Declared(name) for name in names) for names in (found.inputs, found.outputs))
+    return ModelFacts(inputs, outputs, found.facts_json)
+
+
+def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
+    lines, facts = _lines(model)
+    reader = _Reader(weights)
+    for line in lines[2:]:
+        reader.layer(line)
+    reader.finish(lines[1])
     return NcnnFacts(reader.inputs, reader.loose, facts)
 
 

@@ -71,9 +71,8 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     core = ov.Core()
     found = _devices(core, provider)
     if not found and not options.allow_fallback:
-        raise ProviderUnavailable(
-            f"OpenVINO finds no {provider.name} here, only {', '.join(core.available_devices)}. Its drivers may be missing."
-        )
+        there = ", ".join(core.available_devices)
+        raise ProviderUnavailable(f"OpenVINO finds no {provider.name} here, only {there}. Its driver may be missing.")
     device = found[0] if found else "CPU"
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _PRECISIONS[options.math],

@@ -128,7 +128,7 @@ def can_export(options: ExportOptions) -> bool:
 
 def run(case: Case, artifact: Artifact) -> np.ndarray:
     """The maps of the subject's image: float32, (channels, height, width)."""
-    with open_session(artifact, RunOptions(case.backend.name)) as session:
+    with open_session(artifact, RunOptions(case.backend.name, spinning=False)) as session:
         return session.run(case.subject.image[np.newaxis])[case.layer][0]
 
 

@@ -163,7 +163,7 @@ def models_is_a_file(folder):
         (4, ["export", "--weights", "gone.h5"], "No weights file 'gone.h5'"),
         (4, ["export", "--weights", "imagenet", "--offline"], "MD5 6d6bbae143d832006294945121d1f1fc"),
         (4, wrong_weights, "holds no VGG16 weights"),
-        (4, no_card, "cannot be read as a model"),
+        (4, no_card, "damaged"),
         (6, ["run", "PICTURE", "--output", "no/page.html"], "does not exist"),
         (6, folder_of_that_name, "it is a folder"),
         (6, models_is_a_file, "Cannot write"),

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from conftest import ROOT
 
-from fmedge.artifact import Artifact
-from fmedge.export.exporter import check, describe, find_exporter
+from fmedge.export.exporter import check, describe, find_exporter, own_artifact
 from fmedge.provision import run_batches
 from fmedge.submodel import Activation, ExportOptions, SubModel
 from fmedge.vgg16 import VGG16_LAYERS
@@ -34,7 +33,8 @@ def build(module, network, layers, activation="relu", calibration=None, **option
     """An artifact that was built and not written."""
     submodel = network.ordered(SubModel(tuple(layers.split("+")), Activation(activation), source(network)))
     built = module.build_model(describe(submodel, network, ExportOptions(**options)), network, calibration)
-    return Artifact(Path(layers + built.card.format.suffixes[0]), built.card, built.model, built.weights)
+    path = Path(layers + built.card.format.suffixes[0])
+    return own_artifact(path, built.card, built.model, built.weights, lasting=False)
 
 
 def build_with(network, calibration, layers, activation="relu", **options):

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from fmedge.artifact import write_artifact
 from fmedge.errors import ArtifactError, ProviderUnavailable
 from fmedge.export import ncnn_direct
+from fmedge.parity import GATES, measure_parity
 from fmedge.run_options import RunOptions
 from fmedge.runtime import ncnn_gate, open_session
 from fmedge.submodel import Format
@@ -147,14 +149,51 @@ def test_no_graphics_card(ncnn, small, monkeypatch):
         assert session.active_provider == "CPU"
 
 
+VULKAN = """
+import sys, numpy as np
+from pathlib import Path
+from fmedge import RunOptions, open_session, read_artifact
+from fmedge.errors import ProviderUnavailable
+from fmedge.runtime import ncnn_backend
+if ncnn_backend.ncnn.get_gpu_count() == 0:
+    sys.exit(77)
+artifact, images = read_artifact(Path(sys.argv[1])), np.load(sys.argv[2])
+if ncnn_backend._graphics_card() is None:
+    try:
+        open_session(artifact, RunOptions(device="vulkan"))
+    except ProviderUnavailable as error:
+        assert "no graphics card" in str(error)
+    ncnn_backend._SOFTWARE = -1
+with open_session(artifact, RunOptions(device="vulkan")) as session:
+    assert session.active_provider.startswith("Vulkan ("), session.active_provider
+    assert set(session.placement) == {session.active_provider}, session.placement
+    tap, maps = session.run(images).popitem()
+np.save(sys.argv[2], maps)
+"""
+
+
+def test_vulkan_computes_the_same(ncnn, small, tmp_path):
+    """On a graphics card; where there is none, on Mesa's, which the CPU computes, and which is refused as a device."""
+    pixels = tmp_path / "pixels.npy"
+    images = np.random.default_rng(1).integers(0, 256, (2, *small.card.options.size, 3), dtype=np.uint8)
+    np.save(pixels, images)
+    write_artifact(tmp_path / "small.ncnn.param", small.model, small.card, small.weights)
+    words = [sys.executable, "-c", VULKAN, str(tmp_path / "small.ncnn.param"), str(pixels)]
+    ran = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    if ran.returncode == 77:
+        pytest.skip("no Vulkan device, not even Mesa's: apt install mesa-vulkan-drivers")
+    assert ran.returncode == 0, ran.stderr
+    with open_session(small) as session:
+        _, expected = session.run(images).popitem()
+    parity = measure_parity(np.load(pixels), expected, GATES["fp32"])
+    assert parity.passed, parity.describe()
+
+
 def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatch):
     """With a card that is not there: every layer says that it is for the CPU alone."""
     from fmedge.runtime import ncnn_backend
 
-    monkeypatch.setattr(ncnn_backend.ncnn, "get_gpu_count", lambda: 1)
-    monkeypatch.setattr(
-        ncnn_backend, "_set_options", lambda settings, *_: setattr(settings, "use_vulkan_compute", False)
-    )
+    monkeypatch.setattr(ncnn_backend, "_choose", lambda *_: ("Vulkan", None))
     with pytest.raises(ProviderUnavailable, match="Vulkan does not take Convolution, Pooling, ReLU, Scale"):
         open_session(small, RunOptions(device="vulkan"))
     layers = [SimpleNamespace(type="Convolution", support_vulkan=True), SimpleNamespace(type="X", support_vulkan=False)]

@@ -1,0 +1,125 @@
+"""The gate: every model file is read and checked by code of our own before an engine, which is no verifier, gets it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard, TensorSpec
+from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.runtime.gate_bounds import Declared, ModelFacts
+from fmedge.submodel import Format
+
+
+class Gate(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        module: Our reader of the format, imported when used.
+        function: Its function, which takes the content of the files and returns :class:`ModelFacts`.
+        files: How many files a model of the format is.
+    """
+
+    module: str
+    function: str
+    files: int = 1
+
+
+GATES: Mapping[Format, Gate] = {
+    Format.ONNX: Gate("fmedge.runtime.onnx_gate", "inspect_onnx"),
+    Format.TFLITE: Gate("fmedge.runtime.tflite_gate", "inspect_tflite"),
+    Format.NCNN: Gate("fmedge.runtime.ncnn_gate", "inspect_ncnn", files=2),
+}
+"""The reader of every format."""
+
+
+def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFacts:
+    """Check a model file and read what it says of itself.
+
+    Args:
+        path: Its name, for errors; nothing is opened.
+        model_format: What it has to be.
+        contents: Content of the file, and of the ones that belong to it: the very bytes that an engine will get.
+
+    Returns:
+        Inputs, outputs and the card's facts in the file.
+
+    Raises:
+        ArtifactError: It is malformed, or holds what is not run here.
+        LimitExceeded: It is larger than allowed in some way.
+    """
+    gate = GATES[model_format]
+    for content in contents[: gate.files]:
+        if len(content) > MAX_MODEL_BYTES:
+            raise LimitExceeded(f"'{path}' has {len(content):,} bytes. Allowed: {MAX_MODEL_BYTES:,}.")
+    inspect: Callable[..., ModelFacts] = getattr(importlib.import_module(gate.module), gate.function)
+    try:
+        return inspect(*contents[: gate.files])
+    except (ArtifactError, LimitExceeded) as error:
+        raise type(error)(f"'{_short(path)}': {_one_line(str(error))}") from error
+
+
+def require_artifact(artifact: Artifact) -> None:
+    """Check a model and that its inputs and outputs are its card's.
+
+    Raises:
+        ArtifactError: See :func:`inspect_model`; or they are others.
+        LimitExceeded: See :func:`inspect_model`.
+    """
+    card = artifact.card
+    facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
+    if not (_agree(facts.inputs, card.inputs) and _agree(facts.outputs, card.outputs)):
+        raise ArtifactError(
+            f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
+        )
+
+
+def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec]) -> bool:
+    """Whether a file declares what its card does, as far as its format says."""
+    specs = {spec.name: spec for spec in wanted}
+    return len(found) == len(wanted) and all(
+        one.name in specs and one.dtype in ("", specs[one.name].dtype) and one.shape in (None, specs[one.name].shape)
+        for one in found
+    )
+
+
+def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
+    """The card that stands inside a model file: all but the file's hash and the parity.
+
+    Args:
+        path: As in :func:`inspect_model`.
+        model_format: As in :func:`inspect_model`.
+        contents: As in :func:`inspect_model`.
+
+    Raises:
+        ArtifactError: See :func:`inspect_model`; or it was not written by fmedge, or the facts make no sense.
+        LimitExceeded: See :func:`inspect_model`.
+    """
+    text = inspect_model(path, model_format, *contents).facts_json
+    if text is None:
+        raise ArtifactError(
+            f"'{_short(path)}' has no card beside it and no facts of fmedge inside: how to feed it is unknown. "
+            "Make one of ours: fmedge export."
+        )
+    card = ModelCard.from_json(text).facts()
+    if card.format is not model_format:
+        raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}. Export it again: fmedge export.")
+    return card
+
+
+def _one_line(text: str) -> str:
+    """A message that may quote names in the file, which may hold anything."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable)
+
+
+_LONGEST_PATH = 60
+
+
+def _short(path: Path) -> str:
+    """A path for a message of one line."""
+    text = str(path)
+    return text if len(text) <= _LONGEST_PATH else f"…{text[1 - _LONGEST_PATH :]}"

@@ -1,0 +1,289 @@
+"""What an ONNX file holds, read from its bytes alone and checked before an engine sees them.
+
+Field numbers are those of onnx.proto (ONNX 1.18). Nothing nests without end: graphs inside operators are refused, so
+the deepest path is model, graph, node, attribute, tensor.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from math import prod
+
+from fmedge.artifact import METADATA_KEY
+from fmedge.errors import LimitExceeded
+from fmedge.runtime.gate_bounds import (
+    MOST_NODES,
+    MOST_TENSORS,
+    Declared,
+    ModelFacts,
+    damaged,
+    forbidden,
+    require_count,
+    require_range,
+    require_shape,
+)
+from fmedge.runtime.onnx_operators import ATTRIBUTES, OPERATORS, OTHER, SIZES
+from fmedge.runtime.protobuf import FIXED32, FIXED64, SPAN, VARINT, Fields, Message, Reader, spans
+
+_MODEL = Message(
+    "the model",
+    once={1: VARINT, 2: SPAN, 3: SPAN, 4: SPAN, 5: VARINT, 6: SPAN, 7: SPAN},
+    many={8: SPAN, 14: SPAN},
+    refused={20: "training steps", 25: "functions of its own", 26: "a plan for several devices"},
+)
+_OPSET = Message("an opset", once={1: SPAN, 2: VARINT})
+_ENTRY = Message("a metadata entry", once={1: SPAN, 2: SPAN})
+_GRAPH = Message(
+    "the graph",
+    once={2: SPAN, 10: SPAN},
+    many={1: SPAN, 5: SPAN, 11: SPAN, 12: SPAN, 13: SPAN, 16: SPAN},
+    refused={14: "quantization annotations", 15: "sparse constants"},
+)
+_NODE = Message(
+    "a node",
+    once={3: SPAN, 4: SPAN, 6: SPAN, 7: SPAN},
+    many={1: SPAN, 2: SPAN, 5: SPAN, 9: SPAN},
+    refused={8: "a call of a function", 10: "a plan for several devices"},
+)
+_ATTRIBUTE = Message(
+    "an attribute",
+    once={1: SPAN, 2: FIXED32, 3: VARINT, 4: SPAN, 5: SPAN, 13: SPAN, 20: VARINT},
+    many={7: FIXED32, 8: VARINT, 9: SPAN},
+    packed=frozenset({7, 8}),
+    refused={
+        6: "a graph inside an operator",
+        10: "a list of tensors in an attribute",
+        11: "graphs inside an operator",
+        14: "a type in an attribute",
+        15: "types in an attribute",
+        21: "an attribute of a function",
+        22: "a sparse constant",
+        23: "sparse constants",
+    },
+)
+_TENSOR = Message(
+    "a constant",
+    once={2: VARINT, 8: SPAN, 9: SPAN, 12: SPAN, 14: VARINT},
+    many={1: VARINT, 4: FIXED32, 5: VARINT, 7: VARINT, 10: FIXED64, 11: VARINT, 16: SPAN},
+    packed=frozenset({1, 4, 5, 7, 10, 11}),
+    refused={3: "a part of a constant", 6: "text", 13: "constants in another file"},
+)
+_VALUE = Message("an input or output", once={1: SPAN, 2: SPAN, 3: SPAN}, many={4: SPAN})
+_TYPE = Message(
+    "a type",
+    once={1: SPAN, 6: SPAN},
+    refused={4: "a sequence", 5: "a map", 8: "a sparse tensor", 9: "an optional value", 7: "an opaque type"},
+)
+_TENSOR_TYPE = Message("a tensor's type", once={1: VARINT, 2: SPAN})
+_SHAPE = Message("a shape", once={}, many={1: SPAN})
+_EXTENT = Message("an extent", once={1: VARINT, 2: SPAN, 3: SPAN})
+
+_DTYPES: Mapping[int, tuple[str, int, int]] = {
+    1: ("float32", 4, 4),
+    2: ("uint8", 1, 5),
+    3: ("int8", 1, 5),
+    4: ("uint16", 2, 5),
+    5: ("int16", 2, 5),
+    6: ("int32", 4, 5),
+    7: ("int64", 8, 7),
+    9: ("bool", 1, 5),
+    10: ("float16", 2, 5),
+    11: ("float64", 8, 10),
+    12: ("uint32", 4, 11),
+}
+"""Per ONNX type: NumPy's name, bytes per value, and the field that holds values that are not stored raw."""
+
+_RAW = 9
+_LONGEST_WORKED = 64
+"""Values of a constant that says a size: two per axis at most; more are not read."""
+
+
+def inspect_onnx(data: bytes) -> ModelFacts:
+    """Read an ONNX file and check that it holds nothing that is not run here.
+
+    Args:
+        data: The file's content: the very bytes that an engine will get.
+
+    Raises:
+        ArtifactError: It is malformed, or holds what is not run; without the file's name.
+        LimitExceeded: It is larger than allowed in some way; without the file's name.
+    """
+    reader = Reader(data)
+    model = reader.read(_MODEL, 0, len(data))
+    if 7 not in model or not model.get(1) or not model.get(8):
+        raise damaged("no ONNX model")
+    for start, end in spans(model, 8):
+        reader.read(_OPSET, start, end)
+    graph = _Graph(reader, reader.read(_GRAPH, *model[7]))
+    graph.check()
+    return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model))
+
+
+def _facts(reader: Reader, model: Fields) -> str | None:
+    found: list[str] = []
+    for start, end in spans(model, 14):
+        entry = reader.read(_ENTRY, start, end)
+        if reader.text(entry, 1) == METADATA_KEY and 2 in entry:
+            first, last = entry[2]
+            found.append(reader.data[first:last].decode(errors="replace"))
+    if len(found) > 1:
+        raise damaged(f"two entries '{METADATA_KEY}'")
+    return found[0] if found else None
+
+
+class _Graph:
+    """The graph while it is checked.
+
+    Attributes:
+        inputs: What has to be fed: inputs that are no constants.
+        outputs: What comes out.
+    """
+
+    def __init__(self, reader: Reader, graph: Fields) -> None:
+        self._reader = reader
+        self._graph = graph
+        self._constants: dict[str, list[float] | None] = {}
+        self._known: set[str] = set()
+        self.inputs: tuple[Declared, ...] = ()
+        self.outputs: tuple[Declared, ...] = ()
+
+    def check(self) -> None:
+        """Read everything; see :func:`inspect_onnx`."""
+        graph = self._graph
+        require_count("operators", len(graph.get(1, ())) // 2, MOST_NODES)
+        for number in (5, 11, 12, 13):
+            require_count("tensors", len(graph.get(number, ())) // 2, MOST_TENSORS)
+        for start, end in spans(graph, 5):
+            name, values = self._tensor(start, end)
+            self._define(name)
+            self._constants[name] = values
+        self.inputs = tuple(spec for spec in self._declared(11) if spec.name not in self._constants)
+        for spec in self.inputs:
+            self._define(spec.name)
+        for start, end in spans(graph, 1):
+            self._node(start, end)
+        self._declared(13)
+        self.outputs = tuple(self._declared(12))
+        for spec in self.outputs:
+            if spec.name not in self._known:
+                raise damaged(f"nothing computes the output '{spec.name}'")
+
+    def _define(self, name: str) -> None:
+        if not name or name in self._known:
+            raise damaged(f"two values are called '{name}'")
+        self._known.add(name)
+
+    def _declared(self, number: int) -> list[Declared]:
+        return [self._value(start, end) for start, end in spans(self._graph, number)]
+
+    def _value(self, start: int, end: int) -> Declared:
+        reader = self._reader
+        value = reader.read(_VALUE, start, end)
+        name = reader.text(value, 1)
+        kind = reader.read(_TYPE, *value.get(2, (0, 0)))
+        tensor = reader.read(_TENSOR_TYPE, *kind.get(1, (0, 0)))
+        shape: list[int | None] = []
+        for first, last in spans(reader.read(_SHAPE, *tensor.get(2, (0, 0))), 1):
+            extent = reader.read(_EXTENT, first, last)
+            shape.append(extent[1][0] if 1 in extent else None)
+        dtype, size, _ = _dtype(name, tensor.get(1, [0])[0])
+        require_shape(name, shape, 8 * size)
+        return Declared(name, dtype, tuple(shape))
+
+    def _node(self, start: int, end: int) -> None:
+        reader = self._reader
+        node = reader.read(_NODE, start, end)
+        operator, domain = reader.text(node, 4), reader.text(node, 7)
+        if domain not in ("", "ai.onnx"):
+            raise forbidden(f"the operator '{operator}' of '{domain}'", "operators of ONNX itself")
+        if operator not in OPERATORS:
+            raise forbidden(f"the operator '{operator}'", "those of convolutional networks, see docs/models.md")
+        inputs = [reader.name(*span) for span in spans(node, 1)]
+        for position, name in enumerate(inputs):
+            if name and name not in self._known:
+                raise damaged(f"{operator} reads '{name}', which nothing before it computes")
+            if (operator, position) in SIZES:
+                self._require_size(operator, position, name)
+        values = [self._attribute(operator, *span) for span in spans(node, 5)]
+        for span in spans(node, 2):
+            name = reader.name(*span)
+            if name:
+                self._define(name)
+                if operator == "Constant":
+                    self._constants[name] = next((found for found in values if found is not None), None)
+
+    def _require_size(self, operator: str, position: int, name: str) -> None:
+        """Check an input that says how large the output is."""
+        bounds = SIZES[operator, position]
+        if not name:
+            return
+        values = self._constants.get(name)
+        if values is None:
+            raise forbidden(f"{operator} to a size that is computed", f"constants of at most {_LONGEST_WORKED} values")
+        for value in values:
+            if not bounds.least <= value <= bounds.most:
+                raise LimitExceeded(f"{operator} by {value:g}. Allowed: {bounds.least} to {bounds.most:,}.")
+
+    def _attribute(self, operator: str, start: int, end: int) -> list[float] | None:
+        """Check an attribute; returns the values of a small tensor in it."""
+        reader = self._reader
+        attribute = reader.read(_ATTRIBUTE, start, end)
+        name = reader.text(attribute, 1)
+        integers = attribute.get(3, []) + attribute.get(8, [])
+        require_count(f"values in '{name}' of {operator}", len(attribute.get(8, [])), _LONGEST_WORKED)
+        if operator == "Constant":
+            return self._tensor(*attribute[5])[1] if 5 in attribute else [float(value) for value in integers]
+        bounds = ATTRIBUTES.get(name, OTHER)
+        require_range(f"'{name}' of {operator}", integers, bounds.least, bounds.most)
+        if 5 in attribute:
+            self._tensor(*attribute[5])
+        return None
+
+    def _tensor(self, start: int, end: int) -> tuple[str, list[float] | None]:
+        """Check that a constant is as long as it says; returns its name, and its values where they are few."""
+        reader = self._reader
+        tensor = reader.read(_TENSOR, start, end)
+        name = reader.text(tensor, 8)
+        if tensor.get(14, [0]) != [0]:
+            raise forbidden(f"'{name}', a constant in another file", "constants inside the file")
+        shape = tensor.get(1, [])
+        dtype, size, field = _dtype(name, tensor.get(2, [0])[0])
+        length = require_shape(name, shape, 8 * size)
+        _require_length(name, tensor, field, length, size)
+        count = prod(shape)
+        if count > _LONGEST_WORKED or dtype not in _SMALL:
+            return name, None
+        if _RAW in tensor:
+            return name, [
+                float(value) for value in struct.unpack_from(f"<{count}{_SMALL[dtype]}", reader.data, tensor[_RAW][0])
+            ]
+        stored = tensor.get(field, [])
+        if field == 4:
+            return name, [struct.unpack_from("<f", reader.data, position)[0] for position in stored[::2]]
+        return name, [float(value) for value in stored]
+
+
+_SMALL = {"float32": "f", "int32": "i", "int64": "q"}
+"""Types that say sizes, and how the struct module calls them."""
+
+
+def _require_length(name: str, tensor: Fields, field: int, length: int, size: int) -> None:
+    """Check that a constant's values are all there: raw, or in the one field of their type."""
+    stored = [number for number in (4, 5, 7, 10, 11) if tensor.get(number)]
+    if _RAW in tensor:
+        start, end = tensor[_RAW]
+        if end - start != length or stored:
+            raise damaged(f"'{name}' holds {end - start:,} bytes where its shape says {length:,}")
+        return
+    pairs = 2 if field in (4, 10) else 1
+    found = len(tensor.get(field, ())) // pairs * size
+    if found != length or any(number != field for number in stored):
+        raise damaged(f"'{name}' holds {found:,} bytes where its shape says {length:,}")
+
+
+def _dtype(name: str, number: int) -> tuple[str, int, int]:
+    if number not in _DTYPES:
+        allowed = ", ".join(known for known, _, _ in _DTYPES.values())
+        raise forbidden(f"'{name}' of ONNX' type {number}", allowed)
+    return _DTYPES[number]

@@ -1,0 +1,103 @@
+"""``fmedge diff`` and ``fmedge doctor``, as a user types them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from fmedge.doctor import DeviceState, EngineState, _problems
+from fmedge.runtime import BACKENDS
+
+
+@pytest.fixture
+def fmedge(tmp_path):
+    def run(*words, code=0):
+        ran = subprocess.run(
+            [sys.executable, "-m", "fmedge", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == code, ran.stderr
+        return ran
+
+    return run
+
+
+def test_two_models(fmedge, block1, picture):
+    ran = fmedge("diff", block1.path, block1.path, picture)
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "A: onnx fp32 on onnxruntime, 1/1 Conv on CPUExecutionProvider"
+    assert lines[2] == "block1_conv1: inf dB SNR, max error 0.0e+00 of the range"
+    assert len(lines) == 4 + 5
+
+
+def test_one_model_on_two_engines_with_a_bound(fmedge, block1, picture):
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'fmedge[openvino]'")
+    other = f"{block1.path}@openvino"
+    data = json.loads(fmedge("diff", block1.path, other, picture, "--json", "--min-snr", 100).stdout)
+    (layer,) = data["layers"]
+    assert layer["layer"] == "block1_conv1"
+    assert layer["parity"]["snr_db"] > 100
+    assert len(layer["channels"]) == 64
+    ran = fmedge("diff", block1.path, other, picture, "--min-snr", 300, code=4)
+    assert ran.stderr.count("\n") == 1
+    assert "Allowed: at least 300 dB." in ran.stderr
+
+
+def test_two_engines_export_what_they_need(fmedge, picture, untrained_models):
+    pytest.importorskip("ncnn", reason="needs ncnn: pip install 'fmedge[ncnn]'")
+    words = ["--weights", "untrained", "--models", untrained_models, "--layer", "block1_conv2+block1_pool"]
+    ran = fmedge("diff", "onnxruntime", "ncnn", picture, *words, "--min-snr", 100)
+    assert "B: ncnn fp32 on ncnn, 2/2 Convolution on CPU" in ran.stdout
+    assert "block1_conv2: 1" in ran.stdout
+    assert "block1_pool: 1" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nothing.onnx", "nothing.onnx"], 4, "No model file 'nothing.onnx'"),
+        (["onnxruntime", "BLOCK1", "--layer", "block1_conv9"], 2, "Unknown layer"),
+        (["BLOCK1", "BLOCK1", "--layer", "block1_conv1"], 2, "Model files say which layer"),
+        (["BLOCK1@litert", "BLOCK1"], 2, "litert does not run onnx models"),
+    ],
+)
+def test_diff_says_what_is_wrong(fmedge, block1, picture, words, code, message):
+    named = [word.replace("BLOCK1", str(block1.path)) for word in words]
+    ran = fmedge("diff", *named[:2], picture, *named[2:], code=code)
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_doctor_tries_every_engine(fmedge):
+    found = json.loads(fmedge("doctor", "--json").stdout)
+    assert [engine["backend"] for engine in found["engines"]] == [row.name for row in BACKENDS]
+    for engine, row in zip(found["engines"], BACKENDS, strict=True):
+        devices = {state["device"]: state for state in engine["devices"]}
+        assert bool(engine["distributions"]) == row.installed
+        assert list(devices) == ([provider.device for provider in row.providers] if row.installed else [])
+        if row.installed:
+            assert devices["cpu"]["works"], devices["cpu"]["said"]
+            assert " dB" in devices["cpu"]["said"]
+    assert found["problems"] == []
+
+
+def test_doctor_finds_wheels_that_overwrite_each_other():
+    state = DeviceState("cpu", works=True, said="")
+    engine = EngineState("onnxruntime", {"onnxruntime": "1", "onnxruntime-gpu": "1"}, "", (state,))
+    (problem,) = _problems((engine,))
+    assert "onnxruntime and onnxruntime-gpu overwrite each other's files" in problem
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in problem
+
+
+def test_doctor_finds_what_does_not_work():
+    broken = EngineState("ncnn", {"ncnn": "1"}, "", (DeviceState("cpu", works=False, said="ended by signal 11"),))
+    absent = EngineState("onnxruntime", {}, "pip install 'fmedge[cpu]'", ())
+    assert list(_problems((broken,))) == ["ncnn does not work on the CPU: ended by signal 11"]
+    assert list(_problems((absent,))) == ["No engine is installed. Install one: pip install 'fmedge[cpu]'."]

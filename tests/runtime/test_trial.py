@@ -1,0 +1,297 @@
+"""The trial: what ends an engine ends a child, once."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import ROOT
+from hostile import constant, edited, mutations, structure
+from onnx import helper
+
+from fmedge import trust
+from fmedge.artifact import write_artifact
+from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.provision import create_artifact, open_model, request_artifact, run_batches
+from fmedge.run_options import RunOptions
+from fmedge.runtime import open_session, trial
+from fmedge.submodel import ExportOptions, Format, Precision
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the child in /proc")
+IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch, tmp_path, onnx_fp32, tflite_int8):
+    """A user who knows no model yet, not even those that this module made."""
+    monkeypatch.setenv("FMEDGE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(trust, "_made_here", set())
+    return tmp_path / "state"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def onnx_fp32(models):
+    options = ExportOptions(size=(32, 32))
+    return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
+
+
+@pytest.fixture(scope="module")
+def tflite_int8(models, photos_folder):
+    if find_spec("ai_edge_litert") is None:
+        return None
+    options = ExportOptions(Format.TFLITE, Precision.INT8, size=(32, 32))
+    request = request_artifact("block1_conv2", weights="untrained", models=models, options=options)
+    return create_artifact(request, calibration=photos_folder)
+
+
+def own(artifact, model):
+    """An artifact of other bytes, of which nothing is known."""
+    return replace(artifact, model=model, card=replace(artifact.card, file_sha256=hashlib.sha256(model).hexdigest()))
+
+
+@pytest.fixture(params=["onnx_fp32", "tflite_int8"])
+def artifact(request):
+    return request.getfixturevalue(request.param) or pytest.skip("needs LiteRT: pip install 'fmedge[litert]'")
+
+
+def test_an_unknown_model_is_tried_once(artifact, state, monkeypatch):
+    with open_session(artifact, RunOptions(threads=1)) as session:
+        first = session.run(IMAGE)["block1_conv2"]
+    (marker,) = (state / "tried").iterdir()
+    assert marker.name.startswith(f"{artifact.card.file_sha256}.{session.backend}-")
+    monkeypatch.setattr(trial, "try_model", None)
+    with open_session(artifact, RunOptions(threads=1)) as session:
+        np.testing.assert_array_equal(session.run(IMAGE)["block1_conv2"], first)
+
+
+def test_what_was_just_made_is_not_tried(state, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial, "try_model", None)
+    artifact = create_artifact(request_artifact("block1_conv1", weights="untrained", models=tmp_path))
+    assert artifact.card.parity is not None
+    monkeypatch.setattr(trust, "_made_here", set())  # another process of the same user
+    next(run_batches(open_model(artifact.path), [np.zeros((1, 224, 224, 3), np.uint8)]))
+    assert not (state / "tried").exists()
+
+
+def test_a_changed_byte_makes_it_unknown(onnx_fp32, monkeypatch):
+    trust.remember_made(onnx_fp32.card.file_sha256)
+    monkeypatch.setattr(trial, "try_model", None)
+    with open_session(onnx_fp32):
+        pass
+    kernel = onnx.load_model_from_string(onnx_fp32.model).graph.initializer[1].raw_data
+    changed = onnx_fp32.model.replace(kernel, kernel[:-1] + bytes([kernel[-1] ^ 1]))
+    with pytest.raises(TypeError):  # the trial that is not there
+        open_session(own(onnx_fp32, changed))
+    with pytest.raises(TypeError):  # no hash in the card: it is worked out
+        open_session(replace(onnx_fp32, model=changed, card=onnx_fp32.card.facts()))
+
+
+def outer_product(model):
+    """image x image, as vectors: 3,072 values become 9.4 million, then 88 million million."""
+    tail = model.graph.output[0].name
+    shapes = [constant("column", [-1, 1]), constant("row", [1, -1]), constant("all", [0, 1, 2, 3])]
+    model.graph.initializer.extend(shapes)
+    nodes, flat = [], tail
+    for index in range(2):
+        names = [f"{kind}{index}" for kind in ("column_", "row_", "product_")]
+        nodes.append(helper.make_node("Reshape", [flat, "column"], [names[0]]))
+        nodes.append(helper.make_node("Reshape", [flat, "row"], [names[1]]))
+        nodes.append(helper.make_node("MatMul", names[:2], [names[2]]))
+        flat = names[2]
+    nodes.append(helper.make_node("ReduceMax", [flat], ["peak"], keepdims=0))
+    for node in model.graph.node:
+        node.output[:] = [f"{name}_" if name == tail else name for name in node.output]
+    nodes[0].input[0] = nodes[1].input[0] = f"{tail}_"
+    nodes.append(helper.make_node("Add", [f"{tail}_", "peak"], [tail]))
+    model.graph.node.extend(nodes)
+
+
+def test_a_small_file_that_wants_terabytes(onnx_fp32):
+    with pytest.raises(LimitExceeded, match=r"needs more than 3\.2 GB to run once\."):
+        open_session(own(onnx_fp32, edited(onnx_fp32.model, outer_product)))
+
+
+def test_memory_of_the_child_is_bounded(onnx_fp32):
+    with pytest.raises((LimitExceeded, ArtifactError)) as caught:  # too little even for the engine itself
+        trial.try_model(onnx_fp32, "onnxruntime", base_bytes=64 << 20)
+    assert "\n" not in str(caught.value)
+    trial.try_model(onnx_fp32, "onnxruntime")
+
+
+def test_time_of_the_child_is_bounded(onnx_fp32):
+    with pytest.raises(LimitExceeded, match=r"did not run within 0\.05 s"):
+        trial.try_model(onnx_fp32, "onnxruntime", seconds=0.05)
+
+
+def test_a_model_that_computes_nan_or_another_shape(onnx_fp32):
+    def not_a_number(model):
+        tensor = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("bias"))
+        tensor.raw_data = np.full(64, np.nan, np.float32).tobytes()
+
+    def turned(model):
+        for node in model.graph.node:
+            node.output[:] = ["inner" if name == "block1_conv2" else name for name in node.output]
+        model.graph.node.append(helper.make_node("Transpose", ["inner"], ["block1_conv2"], perm=[0, 2, 1, 3]))
+
+    with pytest.raises(ArtifactError, match="computes NaN"):
+        open_session(own(onnx_fp32, edited(onnx_fp32.model, not_a_number)))
+    with pytest.raises(ArtifactError, match=r"computes|cannot load"):
+        open_session(own(onnx_fp32, edited(onnx_fp32.model, turned)))
+
+
+def children(process_id):
+    tasks = Path(f"/proc/{process_id}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text().split()]
+
+
+def wait_for_engine(process_id):
+    """The child, once it has loaded the engine."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for child in children(process_id):
+            try:
+                words = Path(f"/proc/{child}/cmdline").read_bytes()  # before it is another program, it has our maps
+                if b"runtime.trial" in words and b"onnxruntime_p" in Path(f"/proc/{child}/maps").read_bytes():
+                    return child
+            except OSError:
+                continue  # it is gone
+    raise AssertionError("no child came")
+
+
+@linux
+def test_a_crash_ends_the_child_alone_and_is_not_remembered(onnx_fp32, state):
+    def shoot():
+        os.kill(wait_for_engine(os.getpid()), signal.SIGSEGV)
+
+    thread = threading.Thread(target=shoot)
+    thread.start()
+    with pytest.raises(LimitExceeded, match=r"by signal 11 when it was tried in a process of its own. It was not run"):
+        open_session(onnx_fp32)
+    thread.join()
+    assert not (state / "tried").exists()
+    open_session(onnx_fp32).close()
+
+
+@linux
+def test_ctrl_c_ends_the_child(onnx_fp32, picture, tmp_path):
+    shutil.copy(onnx_fp32.path, tmp_path / "bare.onnx")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmedge", "run", str(picture), "--model", "bare.onnx"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child = wait_for_engine(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in talk
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_the_child_gets_no_secrets_and_finds_our_modules(monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("HOME", "/home/me")
+    environment = trial._environment()
+    assert set(environment) <= {*trial._INHERITED, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    assert str(ROOT) in environment["PYTHONPATH"].split(os.pathsep)
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "kind", "message"),
+    [
+        (-9, b"", LimitExceeded, "signal 9"),
+        (1, b"", ArtifactError, "ended with code 1"),
+        (0, b"", ArtifactError, "ended with code 0"),
+        (0, b"{", ArtifactError, "ended with code 0"),
+        (0, b"[]", ArtifactError, "ended with code 0"),
+        (0, b'{"error": "LimitExceeded", "message": "so"}', LimitExceeded, "so"),
+        (0, b'{"error": "UsageError", "message": "so"}', ArtifactError, "so"),
+        (-11, b'{"error": null}', LimitExceeded, "signal 11"),
+    ],
+)
+def test_every_end_of_the_child_is_judged(onnx_fp32, code, answer, kind, message):
+    with pytest.raises(kind, match=message):
+        trial._judge(onnx_fp32, code, answer)
+    trial._judge(onnx_fp32, 0, b'{"error": null}')
+
+
+RUNNER = (
+    "import json,sys\n"
+    "from fmedge.cli import main\n"
+    "codes = []\n"
+    "for path in sys.argv[2:]:\n"
+    "    print(path, file=sys.stderr)\n"
+    "    codes.append(main(['run', sys.argv[1], '--model', path, '--output', 'page.html', '--threads', '1']))\n"
+    "print(json.dumps(codes))"
+)
+
+
+def weights(artifact):
+    """The larger constants of a model file."""
+    if artifact.card.format is Format.ONNX:
+        return [tensor.raw_data for tensor in onnx.load_model_from_string(artifact.model).graph.initializer]
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.model)).buffers
+    return [bytes(buffer.data) for buffer in buffers if buffer.data is not None and len(buffer.data) > 256]
+
+
+def exit_codes(artifact, picture, folder, count):
+    """Run the command line on mutated files, all in one process: their exit codes.
+
+    Each has a card that holds its hash, as whoever means harm would write it.
+    """
+    blobs = [artifact.card.facts_json().encode(), *weights(artifact)]
+    paths = []
+    for index, content in enumerate(mutations(artifact.model, structure(artifact.model, *blobs), count, seed=5)):
+        path = folder / f"{index}.{artifact.card.format}"
+        write_artifact(path, content, artifact.card)
+        paths.append(str(path))
+    run = subprocess.run(
+        [sys.executable, "-c", RUNNER, str(picture), *paths],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]  # below 0: a signal ended it, and the last path did it
+    assert "Traceback" not in run.stderr, run.stderr[-4000:]
+    return Counter(json.loads(run.stdout.splitlines()[-1]))
+
+
+def judge_exit_codes(codes, count, kind):
+    """0: the engine ran it in the child and again here, and the page was written."""
+    print(f"{count} mutated .{kind} files through the command line: exit codes {dict(sorted(codes.items()))}")
+    assert set(codes) <= {0, 4, 7}
+    assert codes.total() == count
+    assert codes[0] > 0
+    assert codes[4] > 0
+
+
+def test_mutated_files_never_end_the_process(artifact, picture, tmp_path):
+    judge_exit_codes(exit_codes(artifact, picture, tmp_path, 20), 20, artifact.card.format)
+
+
+@pytest.mark.slow
+def test_three_hundred_mutated_files_never_end_the_process(artifact, picture, tmp_path):
+    judge_exit_codes(exit_codes(artifact, picture, tmp_path, 300), 300, artifact.card.format)
