@@ -27,7 +27,7 @@ from fmedge.submodel import (
     SubModel,
     own_converter,
 )
-from fmedge.vgg16 import VGG16_LAYERS
+from fmedge.vgg16 import VGG16_LAYERS, find_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         raise UsageError("--tap float and --seven-bit belong to --precision int8. Add it, or leave them out.")
     if exporter.converter is not Converter.DIRECT and (options.float_tap or options.seven_bit):
         raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
+    if options.float_tap and find_layer(submodel.deepest).kind == "pool":
+        raise UsageError(f"--tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.")
     if submodel.source == VGG16 and options.preprocessing != "vgg16":
         raise UsageError("--preprocessing none belongs to --keras: stock VGG16 needs its own. Leave it out.")
     row = (options.format, options.precision, exporter.converter)

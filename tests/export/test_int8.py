@@ -88,6 +88,8 @@ def test_layouts_and_open_sizes(untrained_network, calibration):
     require_parity(onnx_nhwc, untrained_network)
     with pytest.raises(UsageError, match="needs a size"):
         require_options(SubModel(("block1_conv1",)), ExportOptions(Format.TFLITE, Precision.INT8, size=None))
+    with pytest.raises(UsageError, match="'block1_pool' is a pool"):
+        require_options(SubModel(("block1_pool",)), ExportOptions(precision=Precision.INT8, float_tap=True))
 
 
 def test_onnx_computes_in_integers(untrained_network, calibration, tmp_path):
