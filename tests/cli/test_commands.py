@@ -151,7 +151,7 @@ def models_is_a_file(folder):
         (2, ["run", "PICTURE", "--layer", "block1_conv1,block1_conv2"], "a run takes one model"),
         (2, ["run", "PICTURE", "--threads", "99999"], "at most"),
         (2, ["run", "PICTURE", "--size", "0"], "Allowed: 1 or more"),
-        (2, ["run", "PICTURE", "--backend", "onnx"], "Unknown backend 'onnx'. Closest: 'onnxruntime'"),
+        (2, ["run", "PICTURE", "--backend", "onnxruntim"], "Unknown backend 'onnxruntim'. Closest: 'onnxruntime'"),
         (2, ["run", "PICTURE", "--device", "cdua"], "Unknown device 'cdua'. Closest: 'cuda'"),
         (2, ["run", "PICTURE", "--backend", "ncnn", "--format", "onnx"], "ncnn does not run onnx models"),
         (2, ["run", "PICTURE", "--math", "bf16", "--backend", "onnxruntime"], "onnxruntime has no --math bf16"),
