@@ -20,7 +20,6 @@ from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
 from fmedge.memory import available_bytes
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
-from fmedge.runtime import ncnn_gate
 from fmedge.runtime.backends import Provider
 from fmedge.runtime.session import FloatArray, Images, Placement, require_names
 from fmedge.submodel import Precision
@@ -129,7 +128,6 @@ class NcnnEngine:
 
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
-    ncnn_gate.inspect(artifact.model, artifact.weights, str(artifact.path))
     _require_memory(artifact)
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
         active, card = _choose(provider, options)

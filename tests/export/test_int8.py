@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from fmedge.errors import UsageError
 from fmedge.export import read_calibration, require_options
+from fmedge.export.exporter import EXPORTERS
 from fmedge.export.int8_ranges import Histogram, best_ranges
 from fmedge.export.int8_rounding import round_kernel
 from fmedge.export.network import StockNetwork
@@ -31,7 +32,7 @@ CASES = [
 FEW = [("block1_conv1", "relu"), ("block1_conv2", "none"), ("block1_pool", "relu")]
 
 
-@pytest.fixture(params=list(Format))
+@pytest.fixture(params=sorted({row.format for row in EXPORTERS if Precision.INT8 in row.precisions}))
 def model_format(request):
     if request.param is Format.TFLITE:
         pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[litert]'")
