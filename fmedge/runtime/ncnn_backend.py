@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from types import ModuleType
@@ -96,7 +97,7 @@ class NcnnEngine:
 
     def __init__(self, artifact: Artifact, net: Any, pool: Any, provider: str) -> None:  # noqa: ANN401
         self._net = net
-        self._pool = pool  # behind the net: what holds the pool's memory has to go first
+        self._pool = pool
         self._input = artifact.card.inputs[0].name
         self._taps = [spec.name for spec in artifact.card.outputs]
         self.active_provider = provider
@@ -122,8 +123,7 @@ class NcnnEngine:
     def close(self) -> None:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
         self._net.clear()
-        with quietly():  # after a run for which memory was too short the pool speaks of a piece that it never had
-            self._pool = None
+        self._pool.clear()
 
 
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
@@ -131,12 +131,12 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     _require_memory(artifact)
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
         active, card = _choose(provider, options)
-        net, pool = ncnn.Net(), ncnn.PoolAllocator()
+        net = ncnn.Net()
+        pool = _pool_for(net)
         _set_options(net.opt, card is not None, threads, options)
         if card is not None:
             net.set_vulkan_device(card)
         # Memory given back after every layer comes zeroed, page by page, at the next: 0.7 of 3.1 ms at block1_conv1.
-        pool.set_size_compare_ratio(0.0)  # any piece that is large enough will do
         net.opt.blob_allocator = net.opt.workspace_allocator = pool
         _load(net, artifact)
     require_names(artifact, net.input_names(), net.output_names())
@@ -146,6 +146,30 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
         left = ", ".join(sorted(engine.placement[_CPU]))
         raise ProviderUnavailable(f"{active} does not take {left} of this model. Allow the CPU: --allow-fallback.")
     return engine
+
+
+_spare: list[Any] = []
+"""Pools that no net uses."""
+
+
+def _pool_for(net: Any) -> Any:  # noqa: ANN401
+    """Memory for a net to take from.
+
+    A net knows its pool's address alone, and gives pieces back to it until its own end, which an error's frames can put
+    off. So a pool is never destroyed: it serves the next net.
+    """
+    if not _spare:
+        _spare.append(ncnn.PoolAllocator())
+        _spare[-1].set_size_compare_ratio(0.0)  # any piece that is large enough will do
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_spare[-1]))
+    pool = _spare.pop()
+
+    def give_back() -> None:
+        pool.clear()
+        _spare.append(pool)
+
+    weakref.finalize(net, give_back).atexit = False  # called behind the net's end
+    return pool
 
 
 def _require_memory(artifact: Artifact) -> None:

@@ -87,6 +87,18 @@ def test_outputs_outlive_the_session(ncnn, small):
         np.testing.assert_array_equal(maps, kept[name])
 
 
+def test_a_net_may_outlive_its_session(ncnn, small):
+    """As where an error's frames hold it: its memory is still there to be given back to."""
+    for _ in range(3):
+        session = open_session(small)
+        session.run(pictures(1))
+        net = session._engine._net
+        del session
+        gc.collect()
+        net.clear()
+        del net
+
+
 def test_images_stay_as_they_are(ncnn, untrained_network):
     artifact = build(ncnn_direct, untrained_network, "block1_conv1", size=(16, 16), input_dtype="float32", **NCNN)
     images = pictures(2, 16, 16).astype(np.float32)
