@@ -125,7 +125,7 @@ def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
         )
     elsewhere = {name: sum(nodes.values()) for name, nodes in engine.placement.items() if name != wanted}
     if elsewhere:
-        words = ", ".join(f"{count} nodes on {name}" for name, count in elsewhere.items())
+        words = ", ".join(f"{count} node{'s'[: count - 1]} on {name}" for name, count in elsewhere.items())
         raise ProviderUnavailable(f"{wanted} would leave {words}. To allow it: --allow-fallback.")
 
 

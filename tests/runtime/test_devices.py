@@ -1,0 +1,113 @@
+"""A device is a promise: with an ONNX Runtime that pretends to have a GPU, since none is needed to break one.
+
+The models are loaded and run for real, on the CPU; only what the engine says of providers is another.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fmedge.errors import ProviderUnavailable
+from fmedge.run_options import RunOptions
+from fmedge.runtime import choose_backend, describe_placement, open_session
+
+ort = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install 'fmedge[cpu]'")
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Let ONNX Runtime claim providers, and a place for each kind of node."""
+    from fmedge.runtime import onnxruntime_backend
+
+    asked = []
+
+    def set_up(available=(CUDA, CPU), active=(CUDA, CPU), elsewhere=(), fails=None):
+        real = ort.InferenceSession
+
+        class Pretender:
+            def __init__(self, model, sess_options, providers):
+                asked.append((sess_options, providers))
+                if fails is not None:
+                    raise fails
+                self._real = real(model, sess_options=ort.SessionOptions(), providers=[CPU])
+
+            def get_providers(self):
+                return list(active)
+
+            def get_provider_graph_assignment_info(self):
+                kinds = [("", kind) for kind in ("Transpose", "Cast", "Sub", "Conv", "Relu")]
+                return [
+                    SimpleNamespace(
+                        ep_name=CPU if kind in elsewhere else active[0],
+                        get_nodes=lambda name=name, kind=kind: [SimpleNamespace(name=name, op_type=kind)],
+                    )
+                    for name, kind in kinds
+                ]
+
+            def __getattr__(self, name):
+                return getattr(self._real, name)
+
+        monkeypatch.setattr(onnxruntime_backend.ort, "InferenceSession", Pretender)
+        monkeypatch.setattr(onnxruntime_backend.ort, "get_available_providers", lambda: list(available))
+        monkeypatch.setattr(onnxruntime_backend.ort, "preload_dlls", lambda: None, raising=False)
+        return asked
+
+    return set_up
+
+
+def test_a_device_that_takes_the_whole_model(pretend, block1):
+    asked = pretend()
+    with open_session(block1, RunOptions(device="cuda")) as session:
+        assert session.active_provider == CUDA
+        assert describe_placement(session.placement, CUDA) == f"1/1 Conv on {CUDA}"
+    settings, providers = asked[0]
+    assert settings.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
+    assert [name for name, _ in providers] == [CUDA]
+
+
+def test_one_node_elsewhere_breaks_the_promise(pretend, block1):
+    pretend(elsewhere=("Transpose",))
+    with pytest.raises(
+        ProviderUnavailable, match=f"{CUDA} would leave 1 node on {CPU}. To allow it: --allow-fallback"
+    ):
+        open_session(block1, RunOptions(device="cuda"))
+
+
+def test_allowed_fallback_is_told(pretend, block1):
+    asked = pretend(elsewhere=("Transpose", "Cast"))
+    with open_session(block1, RunOptions(device="cuda", allow_fallback=True)) as session:
+        assert describe_placement(session.placement, session.active_provider) == (
+            f"1/1 Conv on {CUDA}, 2 other nodes on {CPU}"
+        )
+        assert session.run(np.zeros((1, 224, 224, 3), np.uint8))["block1_conv1"].shape == (1, 64, 224, 224)
+    settings, providers = asked[0]
+    assert settings.get_session_config_entry("session.disable_cpu_ep_fallback") == "0"
+    assert [each if isinstance(each, str) else each[0] for each in providers] == [CUDA, CPU]
+
+
+def test_a_provider_that_silently_became_the_cpu(pretend, block1):
+    """What ONNX Runtime does, with a warning, where CUDA's libraries are missing."""
+    pretend(active=(CPU,))
+    with pytest.raises(ProviderUnavailable, match=f"{CUDA} does not start here; ONNX Runtime offers {CPU}"):
+        open_session(block1, RunOptions(device="cuda"))
+
+
+def test_a_provider_that_refuses(pretend, block1):
+    pretend(fails=RuntimeError("This session contains graph nodes that are assigned to the default CPU EP"))
+    with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider cannot run the whole model"):
+        open_session(block1, RunOptions(device="cuda"))
+
+
+def test_gpu_takes_the_best_that_works(pretend, block1):
+    pretend(available=("DmlExecutionProvider", CPU), active=("DmlExecutionProvider", CPU))
+    with open_session(block1, RunOptions(device="gpu")) as session:
+        assert session.active_provider == "DmlExecutionProvider"
+    assert choose_backend(RunOptions(device="gpu")).name == "onnxruntime"
+
+
+def test_the_cpu_is_not_asked_to_do_without_itself(pretend, block1):
+    asked = pretend(available=(CPU,), active=(CPU,))
+    open_session(block1).close()
+    assert asked[0][0].get_session_config_entry("session.disable_cpu_ep_fallback") == "0"
