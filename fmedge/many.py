@@ -66,8 +66,8 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
 
     On the CPU every worker has a session of its own, with its share of the cores: an image that is run by one
     thread waits for no other, and while one worker decodes, another computes. Measured at block2_conv2 on two cores
-    that takes 1.07 times the CPU time of decoding and inference over the cores; a single session with both cores and
-    decoding beside it takes 1.19 times. A device is one, so it has one session, beside which the workers decode. A
+    that takes 1.05 times the CPU time of decoding and inference over the cores; a single session with both cores and
+    decoding beside it takes 1.16 times. A device is one, so it has one session, beside which the workers decode. A
     photo of its own size may take most of the memory: such photos are run one at a time.
 
     Args:
