@@ -17,14 +17,15 @@ test-slow: .venv-test/installed
 
 # 64-bit Arm, emulated: docs/arm64.md. The models of the contract suite are made here and handed over: some want TensorFlow,
 # and all are checked faster. Real weights are left to the maxima, bounds on memory to real machines: qemu keeps none.
-ARM_TESTS = tests/runtime/test_sessions.py tests/runtime/test_ncnn.py --deselect tests/runtime/test_ncnn.py::test_memory \
-	tests/runtime/test_trial.py::test_an_unknown_model_is_tried_once -m "not slow and not imagenet"
+ARM_TESTS = tests/runtime/test_ncnn.py --deselect tests/runtime/test_ncnn.py::test_memory \
+	tests/runtime/test_trial.py::test_an_unknown_model_is_tried_once
+CONTRACT = tests/runtime/test_sessions.py -m "not slow and not imagenet"
 test-arm64: export FMEDGE_TEST_MODELS = $(CURDIR)/.arm64/models
 test-arm64: .venv-test/installed .arm64/venv/installed
 	rm -rf .arm64/models .arm64/maps
 	mkdir -p .arm64/models
-	.venv-test/bin/python -m pytest --quiet $(ARM_TESTS)
-	.arm64/venv/bin/python -m pytest $(ARM_TESTS) $(ARGS)
+	.venv-test/bin/python -m pytest --quiet $(CONTRACT)
+	.arm64/venv/bin/python -m pytest $(CONTRACT) $(ARM_TESTS) $(ARGS)
 	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
 	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
 
