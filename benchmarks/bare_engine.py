@@ -46,17 +46,19 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
 
     net = ncnn.Net()
     net.opt.num_threads = threads
-    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage"):
         setattr(net.opt, name, False)
     net.opt.use_winograd63_convolution = False
+    pool = ncnn.PoolAllocator()
+    net.opt.blob_allocator = net.opt.workspace_allocator = pool
     net.load_param(path)
     net.load_model(path.removesuffix(".param") + ".bin")
 
-    def call(image: np.ndarray) -> np.ndarray:
-        extractor = net.create_extractor()
+    def call(image: np.ndarray, pool: object = pool) -> np.ndarray:
         height, width = image.shape[1:3]
-        extractor.input("image", ncnn.Mat.from_pixels(image[0], ncnn.Mat.PixelType.PIXEL_RGB, width, height))
-        return np.array(extractor.extract(tap)[1])[np.newaxis]
+        with net.create_extractor() as extractor:
+            extractor.input("image", ncnn.Mat.from_pixels(image[0], ncnn.Mat.PixelType.PIXEL_RGB, width, height))
+            return np.array(extractor.extract(tap)[1])[np.newaxis]
 
     return call
 
