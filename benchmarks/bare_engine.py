@@ -1,4 +1,4 @@
-"""A loop over an engine as its users would write it, without fmedge around it: what trust.py holds fmedge bench against.
+"""A loop over an engine as its users would write it: what trust.py holds fmedge bench against.
 
 It answers the orders of fmedge's own worker, so that the two can take turns.
 """

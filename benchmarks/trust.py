@@ -15,6 +15,7 @@ import argparse
 import json
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from fmedge.bench.cases import Wishes, prepare_cases
@@ -75,7 +76,7 @@ def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> l
         measured += measure([case], Protocol()).measurements
         print(f"\r{number + 1} of {pairs + 1} reports", end="", flush=True)
     rows = []
-    for before, after in zip(measured, measured[1:], strict=False):
+    for before, after in pairwise(measured):
         slower = replace(after, turns=tuple(tuple(PLANTED * run for run in turn) for turn in after.turns))
         same, planted = (compare_metric(before, each, "p50") for each in (after, slower))
         if same is not None and planted is not None:
@@ -84,7 +85,8 @@ def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> l
     print(f"\rA/A, {backend} {layer}: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
     print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, wanted at most 2 of 40")
     print(f"beyond --fail-on p50:5%: {sum(row['same']['breaks'] for row in rows)} of {len(rows)}")
-    print(f"planted 10 %: seen {sum(row['planted']['verdict'] == 'slower' for row in half)} of {len(half)}, wanted 18 of 20")
+    seen = sum(row["planted"]["verdict"] == "slower" for row in half)
+    print(f"planted 10 %: seen {seen} of {len(half)}, wanted 18 of 20")
     print(f"beyond --fail-on p50:5%: {sum(row['planted']['breaks'] for row in half)} of {len(half)}")
     return rows
 

@@ -6,7 +6,6 @@ import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fmedge.memory import available_bytes, total_bytes
 
@@ -21,8 +20,8 @@ _FLAGS = (
     *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
-"""Abilities that decide how fast a convolution can be, as Linux spells them; Arm's ``asimd`` is NEON, ``asimddp`` its dot
-product, ``asimdhp`` its float16."""
+"""Abilities that decide how fast a convolution can be, as Linux spells them; Arm's ``asimd`` is NEON, ``asimddp`` its
+dot product, ``asimdhp`` its float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +55,6 @@ class Machine:
         """What makes two measurements of two machines: processor, its abilities, and the number of cores."""
         return self.architecture, self.processor, self.flags, self.cores
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Machine:
-        """The inverse of ``dataclasses.asdict``, as it comes out of JSON."""
-        affinity = data["affinity"]
-        return cls(
-            **{
-                **data,
-                "flags": tuple(data["flags"]),
-                "affinity": None if affinity is None else tuple(map(int, affinity)),
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
@@ -80,14 +67,6 @@ class Clocks:
 
     governors: tuple[str, ...] | None
     megahertz: tuple[float, ...] | None
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Clocks:
-        """The inverse of ``dataclasses.asdict``, as it comes out of JSON."""
-        return cls(
-            None if data["governors"] is None else tuple(map(str, data["governors"])),
-            None if data["megahertz"] is None else tuple(map(float, data["megahertz"])),
-        )
 
 
 def this_machine() -> Machine:

@@ -17,6 +17,7 @@ from fmedge import files
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
+from fmedge.records import build
 
 SCHEMA = 1
 """Version of the report's fields; another one is refused."""
@@ -34,11 +35,9 @@ warn at the same share."""
 P99_RUNS = 1000
 """Runs from which a p99 is told: ten of them then lie above it."""
 
-_NUMBERS = ("load_s", "first_run_s", "warm_up_runs", "cpu_s", "wall_s", "macs", "file_size")
-
 Scenario = Literal["single-stream", "offline"]
-"""One image after the other, or as many images per second as can be had, in batches. The words are MLPerf's; its rules are
-longer, and these are no MLPerf results."""
+"""One image after the other, or as many images per second as can be had, in batches. The words are MLPerf's; its rules
+are longer, and these are no MLPerf results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +80,6 @@ class Configuration:
         threads = f"{self.threads} thread{'s'[: self.threads - 1]}"
         return f"{self.layer} on {self.backend}, {self.form}, {threads}"
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Configuration:
-        """The inverse of ``dataclasses.asdict``, as it comes out of JSON."""
-        height, width = data["size"]
-        return cls(**{**data, "size": (int(height), int(width))})
-
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
@@ -112,6 +105,9 @@ class Measurement:
         active_provider: What computed, as the engine says.
         placement: Where the nodes ran, in words.
         stages: Seconds per stage of the way from a photo to a page, where that was asked for.
+
+    Raises:
+        ValueError: There is no run, or one that took no time.
     """
 
     configuration: Configuration
@@ -132,6 +128,10 @@ class Measurement:
     active_provider: str
     placement: str
     stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+
+    def __post_init__(self) -> None:
+        if not self.turns or not all(self.turns) or min(map(min, self.turns)) <= 0:
+            raise ValueError("no runs, or none that took time")
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -217,24 +217,6 @@ class Measurement:
         """As JSON can hold it."""
         return {**asdict(self), "parity": self.parity and self.parity.to_dict()}
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Measurement:
-        """The inverse of :meth:`to_dict`."""
-        turns = tuple(tuple(map(float, turn)) for turn in data["turns"])
-        if not turns or not all(turns) or min(map(min, turns)) <= 0:
-            raise ValueError("no runs, or none that took time")
-        if not all(isinstance(data[name], int | float) for name in _NUMBERS):
-            raise TypeError("text where a number belongs")
-        return cls(
-            **{
-                **data,
-                "configuration": Configuration.from_dict(data["configuration"]),
-                "turns": turns,
-                "parity": None if data["parity"] is None else Parity.from_dict(data["parity"]),
-                "stages": {str(name): tuple(map(float, seconds)) for name, seconds in data["stages"].items()},
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -249,11 +231,6 @@ class Missing:
     configuration: Configuration
     reason: str
     exit_code: int = 0
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Missing:
-        """The inverse of ``dataclasses.asdict``, as it comes out of JSON."""
-        return cls(Configuration.from_dict(data["configuration"]), str(data["reason"]), int(data["exit_code"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,21 +285,6 @@ class Report:
             "measurements": [each.to_dict() for each in self.measurements],
         }
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Report:
-        """The inverse of :meth:`to_dict`."""
-        before, after = data["clocks"]
-        return cls(
-            **{
-                **{name: value for name, value in data.items() if name not in ("kind", "schema")},
-                "machine": Machine.from_dict(data["machine"]),
-                "clocks": (Clocks.from_dict(before), Clocks.from_dict(after)),
-                "limits": tuple(Limit(**each) for each in data["limits"]),
-                "measurements": tuple(map(Measurement.from_dict, data["measurements"])),
-                "missing": tuple(map(Missing.from_dict, data["missing"])),
-            }
-        )
-
 
 def read_report(path: Path) -> Report:
     """Read a report that ``fmedge bench --output FILE.json`` wrote.
@@ -333,14 +295,13 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     try:
-        data = json.loads(files.read_bytes(path, MAX_REPORT_BYTES))
-        if not isinstance(data, dict) or data.get("kind") != KIND:
+        data: Any = json.loads(files.read_bytes(path, MAX_REPORT_BYTES))
+        if type(data) is not dict or data.pop("kind", None) != KIND:
             raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
-        if data["schema"] != SCHEMA:
-            raise UsageError(
-                f"'{path}' has schema {data['schema']}; this version reads {SCHEMA}. Measure again: fmedge bench."
-            )
-        return Report.from_dict(data)
+        schema: object = data.pop("schema", None)
+        if schema != SCHEMA:
+            raise UsageError(f"'{path}' has schema {schema}; this version reads {SCHEMA}. Measure again: fmedge bench.")
+        return build(Report, data)
     except ArtifactError as error:
         raise UsageError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -144,9 +144,7 @@ def _backends(wishes: Wishes) -> list[Backend]:
     return rows
 
 
-def _configuration(
-    wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int
-) -> Configuration:
+def _configuration(wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int) -> Configuration:
     return Configuration(
         layer="+".join(request.submodel.taps),
         activation=wishes.activation,

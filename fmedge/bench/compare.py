@@ -1,7 +1,7 @@
 """Holds one report against another: what became slower, and whether it is more than chance.
 
-The runs of a turn are alike, since they share the machine's state of that moment; so whole turns are drawn anew, not runs
-(a block bootstrap: Künsch, "The jackknife and the bootstrap for general stationary observations", 1989).
+The runs of a turn are alike, since they share the machine's state of that moment; so whole turns are drawn anew, not
+runs (a block bootstrap: Künsch, "The jackknife and the bootstrap for general stationary observations", 1989).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ SEED = 0
 CONFIDENCE = 0.95
 
 SAME = 0.03
-"""Change up to which two measurements count as the same. Two processes of one program differ by a percent or two in where
-their memory lies, which no number of runs in one process shows."""
+"""Change up to which two measurements count as the same. Two processes of one program differ by a percent or two in
+where their memory lies, which no number of runs in one process shows."""
 
 FEWEST_TURNS = 5
 """Turns from which an interval is told: fewer say nothing of how the machine changes."""
@@ -176,7 +176,9 @@ def compare_reports(
     """
     if before.machine.hardware != after.machine.hardware and not across_machines:
         names = (f"{each.machine.processor}, {each.machine.cores} cores" for each in (before, after))
-        raise UsageError(f"Measured on different machines: {'; '.join(names)}. To compare all the same: --across-machines.")
+        raise UsageError(
+            f"Measured on different machines: {'; '.join(names)}. To compare all the same: --across-machines."
+        )
     first, second = ({each.configuration: each for each in report.measurements} for report in (before, after))
     common = [configuration for configuration in first if configuration in second]
     if not common:
@@ -228,6 +230,6 @@ def _drawn(
     generator: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
     """The figure of as many turns drawn with replacement, :data:`RESAMPLES` times."""
-    turns = [np.array(turn) for turn in measured.turns]
+    turns = [np.array(turn, np.float64) for turn in measured.turns]
     picks = generator.integers(0, len(turns), (RESAMPLES, len(turns)))
     return np.array([figure(np.concatenate([turns[index] for index in pick])) for pick in picks])

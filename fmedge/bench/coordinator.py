@@ -1,6 +1,7 @@
 """Lets workers take turns: each computes for a moment while all others are quiet, again and again.
 
-A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside another's.
+A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
+another's.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import layers_through
 
 _TURN_S = 0.1
-"""Length of a turn: long beside the change from one process to another (below 1 ms), short beside the seconds over which
-machines drift."""
+"""Length of a turn: long beside the change from one process to another (below 1 ms), short beside the seconds over
+which machines drift."""
 
 _TURN_RUNS = 3
 """Runs of a turn at least, for models whose run takes longer."""
@@ -230,7 +231,7 @@ def _measure_together(
 
 
 def _start_meters(group: Sequence[_Subject]) -> dict[int, Worker]:
-    counts = sorted({subject.case.configuration.threads for subject in group})
+    counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
     try:
         return {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
     except WorkerFailed:
@@ -261,8 +262,7 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         file_size=case.file_size,
         parity=case.card.parity,
         stages={
-            name: tuple(way[name] for way in subject.stages)
-            for name in (subject.stages[0] if subject.stages else ())
+            name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
         },
         **subject.facts,
     )

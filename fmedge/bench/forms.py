@@ -75,12 +75,11 @@ def describe(report: Report) -> list[str]:
         f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",
         f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, turn by turn",
     ]
-    for limit in report.limits:
-        lines.append(
-            f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (NumPy's sgemm), "
-            f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
-        )
-    return lines
+    return lines + [
+        f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (NumPy's sgemm), "
+        f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
+        for limit in report.limits
+    ]
 
 
 def to_markdown(report: Report) -> str:
@@ -120,7 +119,7 @@ _FACTS = (
 
 
 def to_csv(report: Report) -> str:
-    """A line per configuration: figures in seconds and bytes, without the single runs; why it is missing stands last."""
+    """A line per configuration: figures in seconds and bytes, not the single runs; why it is missing stands last."""
     rows = [
         {
             **_configuration(each.configuration),

@@ -1,4 +1,4 @@
-"""What the machine gives: the pace of its own matrix product and of copying, and the time a layer takes at that pace."""
+"""What the machine gives: the pace of its matrix product and of copying; and the time a layer takes at that pace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _SIDE = 1024
 """Rows and columns of the matrices: 2.1 * 10^9 operations on 12 MB, enough for any blocking to work well."""
 
 _PRODUCTS = 4
-"""Products per turn; the fastest counts."""
+_COPIES = 3
+"""Products and copies per turn; the fastest of each counts."""
 
 _COPY_BYTES = 64 << 20
 """Copied at a time, in all: several times the caches of the machines that this is made for."""
@@ -39,9 +40,10 @@ def measure_pace(threads: int) -> dict[str, float]:
     left, right, product = (np.ones((_SIDE, _SIDE), np.float32) for _ in range(3))
     products = [_time(lambda: np.matmul(left, right, product)) for _ in range(_PRODUCTS)]
     count = _COPY_BYTES // _FLOAT_BYTES // threads
-    pairs = [(np.ones(count, np.float32), np.zeros(count, np.float32)) for _ in range(threads)]
+    targets = [np.zeros(count, np.float32) for _ in range(threads)]
+    sources = [np.ones(count, np.float32) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:  # NumPy copies without the interpreter's lock
-        copies = [_time(lambda: list(pool.map(lambda pair: np.copyto(pair[1], pair[0]), pairs))) for _ in range(3)]
+        copies = [_time(lambda: list(pool.map(np.copyto, targets, sources))) for _ in range(_COPIES)]
     return {
         "flops": 2 * _SIDE**3 / min(products),
         "copy_bytes": 2 * count * threads * _FLOAT_BYTES / min(copies),
@@ -62,9 +64,9 @@ def summarize(threads: int, turns: Sequence[dict[str, float]]) -> Limit:
 def direct_seconds(layers: Sequence[LayerSpec], size: tuple[int, int], batch: int, limit: Limit) -> float:
     """Seconds that a direct float32 computation of some layers needs at least: their rooflines, one after the other.
 
-    A layer takes as long as its arithmetic or as its memory, whichever is longer: it reads its input (the first one bytes,
-    the others float32) and its weights, and writes its output, once each. Williams, Waterman and Patterson, "Roofline"
-    (2009).
+    A layer takes as long as its arithmetic or as its memory, whichever is longer: it reads its input (the first one
+    bytes, the others float32) and its weights, and writes its output, once each. Williams, Waterman and Patterson,
+    "Roofline" (2009).
 
     Args:
         layers: From the first on.

@@ -18,9 +18,9 @@ from fmedge.runtime import Session
 from fmedge.vgg16 import INPUT_SIZE
 
 STAGES = ("decode", "resize", "copy in", "compute", "copy out", "render")
-"""In the order they happen. *copy in* makes the batch that the model takes; what an engine copies into memory of its own
-belongs to *compute*, since most do both in one call. *copy out* is nothing where an engine hands over arrays of its own,
-and ncnn's, which it makes while it computes, counts there."""
+"""In the order they happen. *copy in* makes the batch that the model takes; what an engine copies into memory of its
+own belongs to *compute*, since most do both in one call. *copy out* is nothing where an engine hands over new arrays;
+ncnn's copy, which it makes while it computes, counts there."""
 
 
 def prepare_stages(session: Session, image: Path) -> Callable[[], dict[str, float]]:
@@ -34,7 +34,7 @@ def prepare_stages(session: Session, image: Path) -> Callable[[], dict[str, floa
         What goes all the way and tells the seconds per stage.
     """
     size = session.card.options.size or INPUT_SIZE
-    job = Extraction(session.card, "nearest", RunOptions(session.backend, threads=session.threads, math=session.math))
+    job = Extraction(session.card, "nearest", RunOptions(session.backend))
     first = deepest(job.maps(session, load_photo(image, size)))
 
     def go() -> dict[str, float]:

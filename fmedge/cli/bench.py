@@ -26,10 +26,10 @@ def bench_command(
         str | None, typer.Option(metavar="ENGINE[,...]", help="Engines. [default: all that are installed]")
     ] = None,
     precision: options.PrecisionList = "fp32",
-    math: Annotated[str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")] = "fp32",
-    threads: Annotated[
-        str | None, typer.Option(metavar="N[,N]", help="CPU threads. [default: one per core]")
-    ] = None,
+    math: Annotated[
+        str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
+    ] = "fp32",
+    threads: Annotated[str | None, typer.Option(metavar="N[,N]", help="CPU threads. [default: one per core]")] = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
     size: Annotated[str, typer.Option(metavar="N|HxW", help="Height and width of the image.")] = "224",
@@ -40,10 +40,14 @@ def bench_command(
     image: Annotated[
         Path | None, typer.Option(readable=False, metavar="IMAGE", help="Run on this photo. [default: noise]")
     ] = None,
-    stages: Annotated[bool, typer.Option("--stages", help="With --image: time every stage up to the page, too.")] = False,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="With --image: time every stage up to the page, too.")
+    ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
-    timeout: Annotated[float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")] = 300.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
+    ] = 300.0,
     output: Annotated[
         list[Path] | None,
         typer.Option(readable=False, metavar="FILE", help="Write .json, .csv or .md; may be given several times."),

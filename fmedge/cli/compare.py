@@ -25,9 +25,7 @@ def compare_command(
     after: Annotated[Path, typer.Argument(readable=False, metavar="AFTER.json", help="What is held against it.")],
     metric: Annotated[
         str,
-        typer.Option(
-            metavar="METRIC[,...]", help="p50, p90, p95, min, load, first_run, peak_memory, file_size."
-        ),
+        typer.Option(metavar="METRIC[,...]", help="p50, p90, p95, min, load, first_run, peak_memory, file_size."),
     ] = "p50",
     fail_on: Annotated[
         list[str] | None,

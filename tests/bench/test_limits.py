@@ -18,8 +18,12 @@ from fmedge.vgg16 import layers_through
 def test_a_layer_bound_by_arithmetic():
     macs = 224 * 224 * 9 * 3 * 64
     slow_processor = Limit(1, 1e9, 1e15)
-    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 1, slow_processor) == pytest.approx(2 * macs / 1e9)
-    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 4, slow_processor) == pytest.approx(8 * macs / 1e9)
+    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 1, slow_processor) == pytest.approx(
+        2 * macs / 1e9
+    )
+    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 4, slow_processor) == pytest.approx(
+        8 * macs / 1e9
+    )
 
 
 def test_a_layer_bound_by_memory():

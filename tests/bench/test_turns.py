@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,9 +34,10 @@ def children():
     found = []
     for entry in os.listdir("/proc"):
         try:
-            with open(f"/proc/{entry}/stat") as stat, open(f"/proc/{entry}/cmdline") as words:
-                parent = stat.read().rpartition(")")[2].split()[1]
-                found += [entry] if parent == str(os.getpid()) and "fmedge.bench" in words.read() else []
+            process = Path("/proc", entry)
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            ours = "fmedge.bench" in (process / "cmdline").read_text()
+            found += [entry] if parent == str(os.getpid()) and ours else []
         except (OSError, IndexError):
             continue
     return found
@@ -79,7 +81,10 @@ def test_the_product_of_the_wishes(prepared):
     assert {each.exit_code for each in missing} == {0}
     reasons = {each.reason for each in missing}
     assert "onnxruntime has no --math bf16" in reasons
-    assert any("fmedge export --layer block1_conv2 --format onnx --precision int8 --calibration DIR" in each for each in reasons)
+    assert any(
+        "fmedge export --layer block1_conv2 --format onnx --precision int8 --calibration DIR" in each
+        for each in reasons
+    )
 
 
 def test_int8_is_made_where_there_are_photos(prepared, photos_folder):
