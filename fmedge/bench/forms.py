@@ -76,7 +76,7 @@ def describe(report: Report) -> list[str]:
         f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, turn by turn",
     ]
     return lines + [
-        f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (NumPy's sgemm), "
+        f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
         f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
         for limit in report.limits
     ]
