@@ -24,8 +24,9 @@ from fmedge.runtime import Session, describe_placement, open_session
 from fmedge.runtime.backends import find_backend
 
 _INPUTS = 8
-"""Images that runs take in turn, each copied to memory of its own for every run: no engine gets by with what it read
-the last time."""
+_INPUT_BYTES = 64 << 20
+"""Batches that runs take in turn, and their size together; each is copied to memory of its own for every run, so that
+no engine gets by with what it read the last time."""
 
 _WINDOW = 5
 _SETTLED = 0.03
@@ -132,7 +133,8 @@ def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Image
         pixels = load_photo(image, size).pixels
         return [np.repeat(pixels[np.newaxis], batch, axis=0)]
     generator = np.random.default_rng(0)
-    return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(_INPUTS)]
+    count = max(1, min(_INPUTS, _INPUT_BYTES // (batch * size[0] * size[1] * 3)))
+    return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(count)]
 
 
 if __name__ == "__main__":
