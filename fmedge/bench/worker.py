@@ -52,8 +52,8 @@ class Bench:
         self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None
     ) -> dict[str, object]:
         """Load the model, run it once, and tell how long both took and what computes."""
+        importlib.import_module(find_backend(backend).module)  # first: it says how the engine's threads wait
         engine = importlib.import_module(find_backend(backend).package)
-        importlib.import_module(find_backend(backend).module)
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
