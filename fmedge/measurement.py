@@ -17,7 +17,7 @@ from fmedge import files
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
-from fmedge.records import build
+from fmedge.records import build, require_kind
 
 SCHEMA = 1
 """Version of the report's fields; another one is refused."""
@@ -295,8 +295,8 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     try:
-        data: Any = json.loads(files.read_bytes(path, MAX_REPORT_BYTES))
-        if type(data) is not dict or data.pop("kind", None) != KIND:
+        data: dict[str, Any] = require_kind(dict, json.loads(files.read_bytes(path, MAX_REPORT_BYTES)))
+        if data.pop("kind", None) != KIND:
             raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
         schema: object = data.pop("schema", None)
         if schema != SCHEMA:
