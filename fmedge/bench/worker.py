@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fmedge.artifact import read_artifact
 from fmedge.bench.channel import serve
 from fmedge.errors import UsageError
+from fmedge.machine import busy_seconds
 from fmedge.memory import peak_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement, open_session
@@ -84,13 +85,15 @@ class Bench:
         """Run at least so often and so long; the run before, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
-        cpu, start = time.process_time(), time.perf_counter()
+        busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
         while len(found) < runs or time.perf_counter() - start < seconds:
             found.append(self._once())
+        wall_s, cpu_s, busy_after = time.perf_counter() - start, time.process_time() - cpu, busy_seconds()
         return {
             "seconds": found,
-            "cpu_s": time.process_time() - cpu,
-            "wall_s": time.perf_counter() - start,
+            "cpu_s": cpu_s,
+            "wall_s": wall_s,
+            "others_s": None if busy is None or busy_after is None else busy_after - busy - cpu_s,
             "peak_memory_bytes": peak_bytes(),
         }
 
