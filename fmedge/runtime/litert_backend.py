@@ -128,7 +128,7 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
     Raises:
         ProviderUnavailable: The accelerator is not there, or does not take the model as a whole.
     """
-    if "tensorflow" in sys.modules:  # the two end each other's process at exit (seen with 2.21 and 2.3.0)
+    if "tensorflow" in sys.modules:  # beside it, Mesa's Vulkan driver ends the process at exit (2.21 and Mesa 22.3)
         raise ProviderUnavailable(
             f"LiteRT's {accelerator} and TensorFlow exclude each other here. Export first, then run."
         )
