@@ -19,8 +19,7 @@ test-slow: .venv-test/installed
 # and all are checked faster. Deep layers are left to the maxima, bounds on memory to real machines: qemu keeps none.
 # LiteRT's GPU library ends the process on a Cortex-A72.
 ARM_TESTS = --deselect tests/runtime/test_sessions.py::test_any_two_engines_agree \
-	--deselect "tests/runtime/test_sessions.py::test_a_device_that_is_not_there[litert" \
-	--deselect tests/runtime/test_sessions.py::test_litert_gpu --deselect tests/runtime/test_sessions.py::test_litert_compiled \
+	--deselect tests/runtime/test_sessions.py::test_litert_compiled \
 	tests/runtime/test_ncnn.py --deselect tests/runtime/test_ncnn.py::test_memory \
 	tests/runtime/test_trial.py::test_an_unknown_model_is_tried_once
 CONTRACT = tests/runtime/test_sessions.py -m "not slow and not imagenet"

@@ -42,6 +42,19 @@ def this_machine() -> Machine:
     )
 
 
+def processor_features() -> frozenset[str]:
+    """What the processor says that it can do, in the kernel's words, such as ``avx2`` or ``atomics``.
+
+    Empty where the system does not say (it does on Linux).
+    """
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return frozenset(value.split())
+    return frozenset()
+
+
 def _processor() -> str:
     if _BOARD.is_file():
         return _BOARD.read_text(errors="replace").strip("\0\n ")
