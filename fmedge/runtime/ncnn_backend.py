@@ -211,7 +211,7 @@ def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
 
 
 def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401
-    for name in _HALVES:
+    for name in filter(lambda name: hasattr(settings, name), _HALVES):  # older ones have fewer
         setattr(settings, name, False)
     settings.use_bf16_storage = options.math == "bf16"
     settings.num_threads = threads
