@@ -121,6 +121,14 @@ def _affinity() -> tuple[int, ...] | None:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
 
 
+def processor_features() -> frozenset[str]:
+    """What the processor says that it can do, in the kernel's words, such as ``avx2`` or ``atomics``.
+
+    Empty where the system does not say (it does on Linux).
+    """
+    return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
+
+
 def _processor() -> str:
     if _BOARD.is_file():
         return _BOARD.read_text(errors="replace").strip("\0\n ")
@@ -128,7 +136,7 @@ def _processor() -> str:
 
 
 def _flags() -> tuple[str, ...]:
-    found = {word for name in _FLAG_LISTS for word in _cpuinfo(name).split()}
+    found = processor_features()
     return tuple(flag for flag in _FLAGS if flag in found)
 
 

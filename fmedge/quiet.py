@@ -3,37 +3,85 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-import tempfile
-import warnings
 from collections.abc import Generator
+from threading import Lock
+from typing import IO
 
 from fmedge.errors import FmedgeError
+
+_turn = Lock()
+_inside = 0
+_silence = contextlib.ExitStack()
+_kept: IO[bytes] | None = None
+_aloud: IO[str] | None = None
+"""The process has one stderr: how many blocks are silent, what ends that, what was said meanwhile, the real one."""
 
 
 @contextlib.contextmanager
 def quietly() -> Generator[None]:
     """Keep the block from writing to stderr, C++ code included; Python's warnings are off too.
 
-    What was kept back is written out after all when the block raises an error that is a bug of ours.
+    Both belong to the process: while one thread is in such a block all are silent, but for :func:`talk`, and the last
+    to leave ends it. What was kept back is written out after all when the block raises an error that is a bug of ours.
     """
+    _enter()
+    said = b""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (FmedgeError, ImportError)):
+            said = _said()
+        raise
+    finally:
+        _leave()
+        if said:
+            talk(said.decode(errors="replace"))
+
+
+def talk(text: str, end: str = "\n") -> None:
+    """Print on the real stderr, whether or not a block is silent."""
+    with _turn:
+        print(text, end=end, file=_aloud or sys.stderr, flush=True)
+
+
+def _enter() -> None:
+    global _inside, _kept, _aloud
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryFile() as kept:
-        try:
-            with _stderr_to(kept.fileno()), _without_warnings():
-                yield
-        except (FmedgeError, ImportError):
-            raise
-        except Exception:  # stderr is itself again by now
-            kept.seek(0)
-            sys.stderr.write(kept.read().decode(errors="replace"))
-            raise
+    with _turn:
+        if _inside == 0:
+            import tempfile
+
+            kept = _silence.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+            aloud = _silence.enter_context(_stderr_to(kept.fileno()))
+            _silence.enter_context(_without_warnings())
+            _kept, _aloud = kept, aloud
+        _inside += 1
+
+
+def _said() -> bytes:
+    with _turn:
+        if _kept is None:
+            return b""
+        _kept.seek(0)
+        return _kept.read()
+
+
+def _leave() -> None:
+    global _inside, _kept, _aloud
+    with _turn:
+        _inside -= 1
+        if _inside == 0:
+            _kept = _aloud = None
+            _silence.close()
 
 
 @contextlib.contextmanager
 def _without_warnings() -> Generator[None]:
+    import logging
+    import warnings
+
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -45,14 +93,18 @@ def _without_warnings() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _stderr_to(descriptor: int) -> Generator[None]:
-    """Point file descriptor 2 elsewhere; Python's ``sys.stderr`` goes along unless it was replaced."""
+def _stderr_to(descriptor: int) -> Generator[IO[str]]:
+    """Point file descriptor 2 elsewhere; Python's ``sys.stderr`` goes along unless it was replaced.
+
+    Yields:
+        A stream to where it pointed before.
+    """
     sys.stderr.flush()
-    saved = os.dup(2)
-    os.dup2(descriptor, 2)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(saved, 2)
-        os.close(saved)
+    with os.fdopen(os.dup(2), "w", errors="backslashreplace") as before:
+        os.dup2(descriptor, 2)
+        try:
+            yield before
+        finally:
+            sys.stderr.flush()
+            before.flush()
+            os.dup2(before.fileno(), 2)

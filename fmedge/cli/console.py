@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import typer
 
 from fmedge.errors import WriteError
+from fmedge.quiet import talk
 
 
 def say(text: str) -> None:
@@ -20,7 +21,7 @@ def say(text: str) -> None:
     A word of more than 160 letters, such as a path, is shown without its middle.
     """
     text = re.sub(r"\S{160,}", lambda word: f"{word[0][:60]}…{word[0][-80:]}", text)
-    print("".join(letter if letter.isprintable() else "?" for letter in text), file=sys.stderr)
+    talk("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
 def emit(text: str) -> None:
@@ -65,7 +66,7 @@ class ProgressLine:
     def clear(self) -> None:
         """Take the bar off the screen, for other lines to follow."""
         if sys.stderr.isatty() and self._shown_at:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            talk("\r\x1b[K", end="")
 
     def __call__(self, words: str, share: float) -> None:
         """Show how much is done."""
@@ -75,7 +76,7 @@ class ProgressLine:
                 self._shown_at = time.monotonic()
                 bar = "#" * round(share * self._WIDTH)
                 end = "\n" if finished else ""
-                print(f"\r\x1b[K[{bar:<{self._WIDTH}}] {words}", end=end, file=sys.stderr, flush=True)
+                talk(f"\r\x1b[K[{bar:<{self._WIDTH}}] {words}", end=end)
         elif int(share * 10) > self._tenths:
             self._tenths = int(share * 10)
             say(words)

@@ -169,9 +169,10 @@ def _emit_path(outputs: Outputs) -> None:
 
 
 def _placed(provenance: Provenance) -> str:
-    """Where it ran; where a device was asked for, that too: part of the model, or all of it, may be elsewhere."""
+    """Where it ran, and in bf16 where that was asked for; where a device was, that too: some may have run elsewhere."""
+    math = "" if provenance.math == "fp32" else f" in {provenance.math}"
     asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
-    return provenance.placement + asked
+    return provenance.placement + math + asked
 
 
 def _warn_of_weights(artifact: Artifact) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from fmedge.artifact import Artifact, TensorSpec
 from fmedge.errors import LimitExceeded, ProviderUnavailable
+from fmedge.machine import processor_features
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
@@ -128,10 +130,15 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
     Raises:
         ProviderUnavailable: The accelerator is not there, or does not take the model as a whole.
     """
-    if "tensorflow" in sys.modules:  # the two end each other's process at exit (seen with 2.21 and 2.3.0)
+    if "tensorflow" in sys.modules:  # beside it, Mesa's Vulkan driver ends the process at exit (2.21 and Mesa 22.3)
         raise ProviderUnavailable(
             f"LiteRT's {accelerator} and TensorFlow exclude each other here. Export first, then run."
         )
+    features = processor_features()
+    if platform.machine() == "aarch64" and features and "atomics" not in features:
+        raise ProviderUnavailable(
+            f"LiteRT's {accelerator} needs the atomic instructions of Armv8.1, which this processor lacks."
+        )  # it would end the process by SIGILL: Raspberry Pi 3 and 4 (seen with 2.3.0)
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 

@@ -192,10 +192,9 @@ def is_present(provider: Provider) -> bool:
 
 def _graphics_card() -> int | None:
     """Number of the graphics card that ncnn would take, of those that are not computed by the CPU."""
-    if not hasattr(ncnn, "get_gpu_count"):  # built without Vulkan
-        return None
-    preferred = ncnn.get_default_gpu_index()
-    numbers = sorted(range(ncnn.get_gpu_count()), key=lambda number: number != preferred)
+    count = ncnn.get_gpu_count() if hasattr(ncnn, "get_gpu_count") else 0  # some are built without Vulkan
+    preferred = ncnn.get_default_gpu_index() if count else 0
+    numbers = sorted(range(count), key=lambda number: number != preferred)
     return next((number for number in numbers if ncnn.get_gpu_info(number).type() != _SOFTWARE), None)
 
 
@@ -212,7 +211,7 @@ def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
 
 
 def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401
-    for name in _HALVES:
+    for name in filter(lambda name: hasattr(settings, name), _HALVES):  # older ones have fewer
         setattr(settings, name, False)
     settings.use_bf16_storage = options.math == "bf16"
     settings.num_threads = threads

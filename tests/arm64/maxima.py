@@ -40,7 +40,7 @@ PRECISIONS = (Precision.FP32, Precision.INT8)
 DIGITS = 5
 """Significant digits to which the maximum of a float32 tap has to agree."""
 
-LINE = "{:<12}{:<41}{:<18}{:>12}{:>12}{:>8}{:>9}{:>8}{:>10}{:>5}"
+LINE = "{:<12}{:<44}{:<18}{:>12}{:>12}{:>8}{:>9}{:>8}{:>10}{:>5}"
 TITLES = ("engine", "model", "exported", "max x86-64", "max here", "digits", "maps", "dB", "dB float", "s")
 """``digits``: how far the two maxima agree; ``maps``: how many maps' maxima agree to DIGITS; ``dB``: agreement of all
 values with x86-64 on the same engine; ``dB float``: with the first engine's float32 there; ``s``: export and run."""

@@ -69,9 +69,7 @@ def test_a_device_that_takes_the_whole_model(pretend, block1):
 
 def test_one_node_elsewhere_breaks_the_promise(pretend, block1):
     pretend(elsewhere=("Transpose",))
-    with pytest.raises(
-        ProviderUnavailable, match=f"{CUDA} would leave 1 node on {CPU}. To allow it: --allow-fallback"
-    ):
+    with pytest.raises(ProviderUnavailable, match=f"{CUDA} would leave 1 node on {CPU}. To allow it: --allow-fallback"):
         open_session(block1, RunOptions(device="cuda"))
 
 
