@@ -69,6 +69,12 @@ class LimitExceeded(FmedgeError):
     exit_code = 7
 
 
+class RegressionFound(FmedgeError):
+    """A measurement that is worse than the one it was compared with, by more than was allowed."""
+
+    exit_code = 8
+
+
 class InputsSkipped(FmedgeError):
     """The work is done, but some of the images were of no use and were skipped."""
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmedge.memory import available_bytes
+from fmedge.memory import available_bytes, total_bytes
 
 _BOARD = Path("/proc/device-tree/model")
 _CPUINFO = Path("/proc/cpuinfo")
+_CPUS = Path("/sys/devices/system/cpu")
+
+_FLAG_LISTS = ("flags", "Features")
+"""What Linux calls the list of a processor's abilities in /proc/cpuinfo: on x86, and on Arm."""
+
+_FLAGS = (
+    *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+"""Abilities that decide how fast a convolution can be, as Linux spells them; Arm's ``asimd`` is NEON, ``asimddp`` its
+dot product, ``asimdhp`` its float16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,10 @@ class Machine:
         processor: The board's name where it says one, else the processor's.
         memory_bytes: Memory that is free; None where the system does not say.
         python: Version of Python.
+        flags: What the processor can do that matters here.
+        cores: CPU cores that this process may use.
+        affinity: Their numbers; None where the system does not say.
+        total_memory_bytes: Memory that the machine has; None where the system does not say.
     """
 
     system: str
@@ -29,16 +45,43 @@ class Machine:
     processor: str
     memory_bytes: int | None
     python: str
+    flags: tuple[str, ...] = ()
+    cores: int = 1
+    affinity: tuple[int, ...] | None = None
+    total_memory_bytes: int | None = None
+
+    @property
+    def hardware(self) -> tuple[object, ...]:
+        """What makes two measurements of two machines: processor, its abilities, and the number of cores."""
+        return self.architecture, self.processor, self.flags, self.cores
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How fast the cores that may be used are run at a moment.
+
+    Attributes:
+        governors: Linux' rule for their clock, per core; None where the system does not say.
+        megahertz: Their clock, per core; None where the system does not say.
+    """
+
+    governors: tuple[str, ...] | None
+    megahertz: tuple[float, ...] | None
 
 
 def this_machine() -> Machine:
     """The machine that this runs on."""
+    affinity = _affinity()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
         architecture=platform.machine(),
         processor=_processor(),
         memory_bytes=available_bytes(),
         python=platform.python_version(),
+        flags=_flags(),
+        cores=len(affinity) if affinity else os.cpu_count() or 1,
+        affinity=affinity,
+        total_memory_bytes=total_bytes(),
     )
 
 
@@ -47,20 +90,47 @@ def processor_features() -> frozenset[str]:
 
     Empty where the system does not say (it does on Linux).
     """
-    if _CPUINFO.is_file():
-        for line in _CPUINFO.read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("flags", "Features"):
-                return frozenset(value.split())
-    return frozenset()
+    return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
+
+
+def read_clocks() -> Clocks:
+    """Governor and clock of every core that may be used, as /sys says; virtual machines mostly say nothing."""
+    cores = _affinity() or ()
+    governors = [_setting(core, "scaling_governor") for core in cores]
+    kilohertz = [_setting(core, "scaling_cur_freq") for core in cores]
+    return Clocks(
+        tuple(word for word in governors if word) if cores and all(governors) else None,
+        tuple(int(word) / 1000 for word in kilohertz if word) if cores and all(kilohertz) else None,
+    )
+
+
+def _setting(core: int, name: str) -> str | None:
+    try:
+        return (_CPUS / f"cpu{core}" / "cpufreq" / name).read_text().strip()
+    except OSError:  # not there, or not for us
+        return None
+
+
+def _affinity() -> tuple[int, ...] | None:
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
 
 
 def _processor() -> str:
     if _BOARD.is_file():
         return _BOARD.read_text(errors="replace").strip("\0\n ")
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _flags() -> tuple[str, ...]:
+    found = processor_features()
+    return tuple(flag for flag in _FLAGS if flag in found)
+
+
+def _cpuinfo(wanted: str) -> str:
+    """A line of /proc/cpuinfo, of the first core that has it; empty where there is none."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == "model name":
+            if name.strip() == wanted:
                 return value.strip()
-    return platform.processor() or platform.machine()
+    return ""

@@ -20,6 +20,8 @@ _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
 """Its first number is the process' address space, in pages."""
 
+_STATUS = Path("/proc/self/status")
+
 
 def available_bytes() -> int | None:
     """Memory that can be had, in bytes: without swapping, and within the limit on the process (``ulimit -v``).
@@ -40,13 +42,37 @@ def _left() -> int | None:
 
 
 def _free() -> int | None:
+    return _meminfo("MemAvailable")
+
+
+def _meminfo(wanted: str) -> int | None:
     if not _MEMINFO.is_file():
         return None
     for line in _MEMINFO.read_text().splitlines():
         name, _, rest = line.partition(":")
-        if name == "MemAvailable":
+        if name == wanted:
             return int(rest.split()[0]) * 1024
     return None
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not say.
+
+    On Linux out of /proc: what ``getrusage`` calls the peak is not less than that of the process that started this one.
+    """
+    if _STATUS.is_file():
+        for line in _STATUS.read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name == "VmHWM":
+                return int(rest.split()[0]) * 1024
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, where this is reached
+
+
+def total_bytes() -> int | None:
+    """Memory that the machine has, in bytes; None where the system does not say."""
+    return _meminfo("MemTotal")
 
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:

@@ -95,8 +95,13 @@ def test_arrows(loaded):
         "fmedge.export": ("fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
         "fmedge.render": ("fmedge.export", "fmedge.runtime", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
         "fmedge.provision": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.pipeline", "fmedge.cli"),
-        "fmedge.pipeline": ("fmedge.export", "fmedge.cli"),
-        "fmedge.cli": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline"),
+        "fmedge.pipeline": ("fmedge.export", "fmedge.cli", "fmedge.bench"),
+        "fmedge.bench": ("fmedge.export", "fmedge.cli"),
+        "fmedge.measurement": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.bench"),
+        "fmedge.cli": (
+            *("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline"),
+            *("fmedge.bench.", "fmedge.measurement"),
+        ),
     }
     for room, others in forbidden.items():
         for module in [name for name in MODULES if name.startswith(room)]:

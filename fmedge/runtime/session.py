@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Generator, Mapping, Sequence
 from threading import Lock
 from types import TracebackType
@@ -92,12 +93,16 @@ class Session:
         self.threads = threads
         self.math = math
 
-    def run(self, images: Images, out: Mapping[str, FloatArray] | None = None) -> dict[str, FloatArray]:
+    def run(
+        self, images: Images, out: Mapping[str, FloatArray] | None = None, steps: dict[str, float] | None = None
+    ) -> dict[str, FloatArray]:
         """Compute the taps.
 
         Args:
             images: (N, H, W, 3), RGB, 0 to 255, of the card's element type and size.
             out: Arrays to fill, per tap: float32, (N, C, H, W), C-contiguous. None makes new ones.
+            steps: Is told the seconds of ``compute``, the engine's own call, and ``copy out``, from its arrays to the
+                caller's where they are not the same.
 
         Returns:
             Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
@@ -116,19 +121,25 @@ class Session:
             require_images(images, self.card.inputs[0])
             if out is not None:
                 self._require_out(out, images)
-            return self._run(self._engine, np.ascontiguousarray(images), out or {})
+            return self._run(self._engine, np.ascontiguousarray(images), out or {}, {} if steps is None else steps)
         finally:
             self._turn.release()
 
-    def _run(self, engine: Engine, images: Images, out: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    def _run(
+        self, engine: Engine, images: Images, out: Mapping[str, FloatArray], steps: dict[str, float]
+    ) -> dict[str, FloatArray]:
         fits = self.card.options.layout == "NCHW"
         try:
+            start = time.perf_counter()
             with bound_to(self._cpus):
                 found = engine.compute(images, out if fits else {})
-            return {
+            computed = time.perf_counter()
+            maps = {
                 spec.name: _hand_over(found[spec.name], out.get(spec.name), transpose=not fits, owned=engine.owned)
                 for spec in self.card.outputs
             }
+            steps.update({"compute": computed - start, "copy out": time.perf_counter() - computed})
+            return maps
         except MemoryError as error:
             raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
         except engine.errors as error:

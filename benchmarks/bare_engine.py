@@ -1,0 +1,102 @@
+"""A loop over an engine as its users would write it: what trust.py holds fmedge bench against.
+
+It answers the orders of fmedge's own worker, so that the two can take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fmedge.bench.channel import serve
+
+Call = Callable[[np.ndarray], np.ndarray]
+
+
+def onnxruntime_call(path: str, tap: str, threads: int) -> Call:
+    """A call that yields a new array (1, C, H, W)."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run([tap], {"image": image})[0]
+
+
+def openvino_call(path: str, tap: str, threads: int) -> Call:
+    """A call that yields a new array (1, C, H, W)."""
+    import openvino
+
+    settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
+    settings |= {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return lambda image: request.infer({0: image})[tap].copy()
+
+
+def ncnn_call(path: str, tap: str, threads: int) -> Call:
+    """A call that yields a new array (1, C, H, W); ncnn's options are those that fmedge documents."""
+    import os
+
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage"):
+        setattr(net.opt, name, False)
+    net.opt.use_winograd63_convolution = False
+    pool = ncnn.PoolAllocator()
+    net.opt.blob_allocator = net.opt.workspace_allocator = pool
+    net.load_param(path)
+    net.load_model(path.removesuffix(".param") + ".bin")
+
+    def call(image: np.ndarray, pool: object = pool) -> np.ndarray:
+        height, width = image.shape[1:3]
+        with net.create_extractor() as extractor:
+            extractor.input("image", ncnn.Mat.from_pixels(image[0], ncnn.Mat.PixelType.PIXEL_RGB, width, height))
+            return np.array(extractor.extract(tap)[1])[np.newaxis]
+
+    return call
+
+
+CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call}
+
+
+class Bare:
+    """The orders."""
+
+    def load(self, path: str, backend: str, tap: str, threads: int) -> dict[str, object]:
+        """Load the model."""
+        self.call = CALLS[backend](path, tap, threads)
+        generator = np.random.default_rng(0)
+        self.images = [generator.integers(0, 256, (1, 224, 224, 3), dtype=np.uint8) for _ in range(8)]
+        self.count = 0
+        return {}
+
+    def turn(self, runs: int, seconds: float) -> dict[str, object]:
+        """Run at least so often and so long, after a run that does not count."""
+        self.once()
+        found: list[float] = []
+        start = time.perf_counter()
+        while len(found) < runs or time.perf_counter() - start < seconds:
+            found.append(self.once())
+        return {"seconds": found}
+
+    def once(self) -> float:
+        """Seconds of a run."""
+        image = self.images[self.count % len(self.images)].copy()
+        self.count += 1
+        start = time.perf_counter()
+        maps = self.call(image)
+        seconds = time.perf_counter() - start
+        del maps
+        return seconds
+
+
+if __name__ == "__main__":
+    bare = Bare()
+    serve({"load": bare.load, "turn": bare.turn})

@@ -1,0 +1,185 @@
+"""What is measured: the product of layers, engines, precisions, arithmetic and threads, each with its artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from fmedge.artifact import Artifact, ModelCard
+from fmedge.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    FmedgeError,
+    LimitExceeded,
+    ParityError,
+    UsageError,
+)
+from fmedge.measurement import Configuration, Missing, Scenario
+from fmedge.progress import Progress, no_progress
+from fmedge.provision import ArtifactRequest, create_artifact, find_artifact, request_artifact
+from fmedge.run_options import Math, RunOptions
+from fmedge.runtime import BACKENDS, Backend
+from fmedge.runtime.backends import find_backend, usable_cpus
+from fmedge.submodel import ExportOptions, Precision
+from fmedge.vgg16 import INPUT_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What shall be measured: every combination.
+
+    Attributes:
+        layers: Layers; one with ``+`` is a model with several taps.
+        backends: Names of engines; None takes those that are installed.
+        precisions: Number formats.
+        maths: Arithmetic of float models.
+        threads: Numbers of CPU threads; None takes one per core.
+        activation: ``relu`` or ``none``.
+        size: Height and width of the image, in pixels.
+        scenario: One image after the other, or batches.
+        batch: Images per run; 1 for ``single-stream``.
+        device: Where it computes.
+        weights: As in ``request_artifact``.
+        models: As in ``request_artifact``.
+        calibration: Folder of photos, for int8 models that have to be made first.
+        offline: Never touch the network.
+
+    Raises:
+        UsageError: Scenario and batch contradict each other.
+    """
+
+    layers: tuple[str, ...] = ("block1_conv1",)
+    backends: tuple[str, ...] | None = None
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    maths: tuple[Math, ...] = ("fp32",)
+    threads: tuple[int, ...] | None = None
+    activation: str = "relu"
+    size: tuple[int, int] = INPUT_SIZE
+    scenario: Scenario = "single-stream"
+    batch: int = 1
+    device: str = "cpu"
+    weights: str | None = None
+    models: Path | None = None
+    calibration: Path | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
+            raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A configuration that can be measured.
+
+    Attributes:
+        configuration: What.
+        model: Its model file.
+        card: The model's card.
+        file_size: Of the model's files, in bytes.
+    """
+
+    configuration: Configuration
+    model: Path
+    card: ModelCard
+    file_size: int
+
+
+def prepare_cases(
+    wishes: Wishes, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
+) -> tuple[list[Case], list[Missing]]:
+    """Find the artifacts of all configurations; export what is missing.
+
+    Args:
+        wishes: What shall be measured.
+        progress: Told how exports get on.
+        warn: Told what is exported, and what is worth knowing.
+
+    Returns:
+        What can be measured, and what cannot, with the reason.
+
+    Raises:
+        UsageError: A layer, an engine or the like does not exist.
+        BackendUnavailable: An engine that was named, or any, is not installed.
+        WeightsError: The weights cannot be had.
+        WriteError: An artifact cannot be written.
+    """
+    made: dict[Path, Artifact | FmedgeError] = {}
+    cases: list[Case] = []
+    missing: list[Missing] = []
+    rows = _backends(wishes)
+    for layer, row, precision in product(wishes.layers, rows, wishes.precisions):
+        options = ExportOptions(row.formats[0], precision, size=wishes.size)
+        request = request_artifact(
+            layer, wishes.activation, weights=wishes.weights, models=wishes.models, options=options
+        )
+        for math, threads in product(wishes.maths, wishes.threads or (usable_cpus(),)):
+            configuration = _configuration(wishes, request, row, math, threads)
+            if math not in row.maths:
+                missing.append(Missing(configuration, f"{row.name} has no --math {math}"))
+                continue
+            if request.path not in made:
+                made[request.path] = _artifact(request, row, wishes, progress, warn)
+            found = made[request.path]
+            if isinstance(found, Artifact):
+                cases.append(Case(configuration, found.path, found.card, found.size))
+            else:
+                skipped = isinstance(found, UsageError | BackendUnavailable)
+                missing.append(Missing(configuration, str(found), 0 if skipped else found.exit_code))
+    return cases, missing
+
+
+def _backends(wishes: Wishes) -> list[Backend]:
+    if wishes.backends is None:
+        rows = [row for row in BACKENDS if row.installed]
+        if not rows:
+            raise BackendUnavailable(f"No engine is installed. Install one: {BACKENDS[0].install}.")
+        return rows
+    rows = [find_backend(name) for name in wishes.backends]
+    for row in rows:
+        if not row.installed:
+            raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+    return rows
+
+
+def _configuration(wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int) -> Configuration:
+    return Configuration(
+        layer="+".join(request.submodel.taps),
+        activation=wishes.activation,
+        weights=request.weights.facts.describe(),
+        size=wishes.size,
+        batch=wishes.batch,
+        scenario=wishes.scenario,
+        backend=row.name,
+        device=wishes.device,
+        precision=request.options.precision,
+        math=math,
+        threads=threads,
+    )
+
+
+def _artifact(
+    request: ArtifactRequest, row: Backend, wishes: Wishes, progress: Progress, warn: Callable[[str], None]
+) -> Artifact | FmedgeError:
+    """The artifact, exported where it is missing, or why it cannot be had."""
+    found = find_artifact(request)
+    if found is not None:
+        return found
+    options = request.options
+    if options.precision is Precision.INT8 and wishes.calibration is None:
+        words = f"fmedge export --layer {'+'.join(request.submodel.taps)} --format {options.format} --precision int8"
+        return UsageError(f"no int8 model; make it: {words} --calibration DIR")
+    warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+    try:
+        return create_artifact(
+            request,
+            calibration=wishes.calibration if options.precision is Precision.INT8 else None,
+            offline=wishes.offline,
+            run=RunOptions(row.name),
+            progress=progress,
+            warn=warn,
+        )
+    except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
+        return error

@@ -1,0 +1,235 @@
+"""Holds one report against another: what became slower, and whether it is more than chance.
+
+The runs of a turn are alike, since they share the machine's state of that moment; so whole turns are drawn anew, not
+runs (a block bootstrap: Künsch, "The jackknife and the bootstrap for general stationary observations", 1989).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import UsageError, closest
+from fmedge.measurement import Configuration, Measurement, Report
+
+RESAMPLES = 2000
+"""Draws of turns. The ends of a 95 % interval are then the 50th from both ends of a sorted list, which differ from seed
+to seed by less than a tenth of the interval's length."""
+
+SEED = 0
+"""The same two files give the same interval."""
+
+CONFIDENCE = 0.95
+
+SAME = 0.03
+"""Change up to which two measurements count as the same. Two processes of one program differ by a percent or two in
+where their memory lies, which no number of runs in one process shows."""
+
+FEWEST_TURNS = 5
+"""Turns from which an interval is told: fewer say nothing of how the machine changes."""
+
+Verdict = Literal["slower", "faster", "same", "unsure"]
+
+_TIMES: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {
+    "p50": lambda seconds: float(np.quantile(seconds, 0.5)),
+    "p90": lambda seconds: float(np.quantile(seconds, 0.9)),
+    "p95": lambda seconds: float(np.quantile(seconds, 0.95)),
+    "min": lambda seconds: float(seconds.min()),
+}
+"""Figures of many runs, which have an interval."""
+
+_SINGLES: dict[str, Callable[[Measurement], float | None]] = {
+    "load": lambda measured: measured.load_s,
+    "first_run": lambda measured: measured.first_run_s,
+    "peak_memory": lambda measured: measured.peak_memory_bytes,
+    "file_size": lambda measured: measured.file_size,
+}
+"""Figures that a measurement has once: compared as they are."""
+
+METRICS = (*_TIMES, *_SINGLES)
+"""What can be compared; more is worse throughout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How much worse a metric may become.
+
+    Attributes:
+        metric: One of :data:`METRICS`.
+        share: Increase allowed, over the former value.
+    """
+
+    metric: str
+    share: float
+
+
+def require_metric(name: str) -> str:
+    """The name, if it is a metric's.
+
+    Raises:
+        UsageError: There is no such metric.
+    """
+    if name not in METRICS:
+        raise UsageError(f"Unknown metric '{name}'.{closest(name, METRICS)} Allowed: {', '.join(METRICS)}.")
+    return name
+
+
+def parse_bound(text: str) -> Bound:
+    """``METRIC:PERCENT%``, such as ``p50:5%``.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    metric, _, share = text.partition(":")
+    require_metric(metric)
+    match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,3})?)%", share)
+    if match is None:
+        raise UsageError(f"--fail-on {text}: no bound. Allowed: a metric and a percentage, such as {metric}:5%.")
+    return Bound(metric, float(match[1]) / 100)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A metric of a configuration, in both reports.
+
+    Attributes:
+        configuration: What.
+        metric: Which figure, one of :data:`METRICS`.
+        before: Its value in the first report, in seconds or bytes.
+        after: In the second.
+        low: Lower end of the interval of their ratio, after over before.
+        high: Upper end.
+    """
+
+    configuration: Configuration
+    metric: str
+    before: float
+    after: float
+    low: float
+    high: float
+
+    @property
+    def ratio(self) -> float:
+        """After over before."""
+        return self.after / self.before
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says; of figures without one, the ratio."""
+        if not np.isfinite(self.high):
+            return "unsure"
+        if self.low > 1 + SAME:
+            return "slower"
+        return "faster" if self.high < 1 - SAME else "same"
+
+    def breaks(self, bound: Bound) -> bool:
+        """Whether the change is certain to be worse than allowed."""
+        return bound.metric == self.metric and self.low > 1 + bound.share
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two reports, side by side.
+
+    Attributes:
+        changes: Every metric of every configuration that both have.
+        only_before: Configurations that the second did not measure.
+        only_after: Configurations that the first did not measure.
+        failed: Those of ``only_before`` that the second tried in vain.
+    """
+
+    changes: tuple[Change, ...]
+    only_before: tuple[Configuration, ...]
+    only_after: tuple[Configuration, ...]
+    failed: tuple[Configuration, ...]
+
+    def regressions(self, bounds: Sequence[Bound]) -> list[str]:
+        """What is worse than allowed, a line each. With any bound, a configuration that fails now is."""
+        broken = [
+            f"{change.configuration.describe()}: {change.metric} {100 * (change.ratio - 1):+.1f} %, allowed "
+            f"{100 * bound.share:+g} %"
+            for bound in bounds
+            for change in self.changes
+            if change.breaks(bound)
+        ]
+        return broken + [f"{each.describe()}: fails now" for each in self.failed if bounds]
+
+
+def compare_reports(
+    before: Report, after: Report, metrics: Sequence[str] = ("p50",), *, across_machines: bool = False
+) -> Comparison:
+    """Compare the configurations that two reports have in common.
+
+    Args:
+        before: The reference.
+        after: What is held against it.
+        metrics: Which figures, of :data:`METRICS`.
+        across_machines: Compare reports of different machines, too.
+
+    Raises:
+        UsageError: They come from different machines, or have no configuration in common.
+    """
+    if before.machine.hardware != after.machine.hardware and not across_machines:
+        names = (f"{each.machine.processor}, {each.machine.cores} cores" for each in (before, after))
+        raise UsageError(
+            f"Measured on different machines: {'; '.join(names)}. To compare all the same: --across-machines."
+        )
+    first, second = ({each.configuration: each for each in report.measurements} for report in (before, after))
+    common = [configuration for configuration in first if configuration in second]
+    if not common:
+        raise UsageError("The reports have no configuration in common. Measure the same: fmedge bench, same options.")
+    changes = [
+        change
+        for configuration in common
+        for metric in dict.fromkeys(metrics)
+        if (change := compare_metric(first[configuration], second[configuration], metric)) is not None
+    ]
+    failed = {each.configuration for each in after.missing if each.exit_code}
+    only_before = tuple(configuration for configuration in first if configuration not in second)
+    return Comparison(
+        tuple(changes),
+        only_before,
+        tuple(configuration for configuration in second if configuration not in first),
+        tuple(configuration for configuration in only_before if configuration in failed),
+    )
+
+
+def compare_metric(before: Measurement, after: Measurement, metric: str) -> Change | None:
+    """A metric of two measurements of one configuration; None where one of them lacks it."""
+    if metric in _TIMES:
+        figure = _TIMES[metric]
+        values = [figure(np.array(each.seconds)) for each in (before, after)]
+        low, high = _interval(before, after, figure)
+        return Change(before.configuration, metric, values[0], values[1], low, high)
+    first, second = (_SINGLES[metric](each) for each in (before, after))
+    if not first or second is None:
+        return None
+    return Change(before.configuration, metric, first, second, second / first, second / first)
+
+
+def _interval(
+    before: Measurement, after: Measurement, figure: Callable[[npt.NDArray[np.float64]], float]
+) -> tuple[float, float]:
+    """Interval of the ratio of a figure; from zero to infinity where there are too few turns to tell."""
+    if min(len(before.turns), len(after.turns)) < FEWEST_TURNS:
+        return 0.0, float("inf")
+    generator = np.random.default_rng(SEED)
+    first, second = (_drawn(each, figure, generator) for each in (before, after))
+    low, high = np.quantile(second / first, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _drawn(
+    measured: Measurement,
+    figure: Callable[[npt.NDArray[np.float64]], float],
+    generator: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """The figure of as many turns drawn with replacement, :data:`RESAMPLES` times."""
+    turns = [np.array(turn, np.float64) for turn in measured.turns]
+    picks = generator.integers(0, len(turns), (RESAMPLES, len(turns)))
+    return np.array([figure(np.concatenate([turns[index] for index in pick])) for pick in picks])

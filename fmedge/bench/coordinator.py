@@ -1,0 +1,268 @@
+"""Lets workers take turns: each computes for a moment while all others are quiet, again and again.
+
+A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
+another's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fmedge import __version__
+from fmedge.bench import limits
+from fmedge.bench.cases import Case
+from fmedge.bench.channel import Worker, WorkerFailed
+from fmedge.machine import read_clocks, this_machine
+from fmedge.measurement import Limit, Measurement, Missing, Report
+from fmedge.memory import available_bytes, vgg16_bytes
+from fmedge.plan import plan_export
+from fmedge.progress import Progress, no_progress
+from fmedge.vgg16 import layers_through
+
+_TURN_S = 0.1
+"""Length of a turn: long beside the change from one process to another (below 1 ms), short beside the seconds over
+which machines drift."""
+
+_TURN_RUNS = 3
+"""Runs of a turn at least, for models whose run takes longer."""
+
+_TOGETHER = 16
+"""Workers loaded at a time, if memory allows so many."""
+
+_BASE_BYTES = 300 << 20
+_PER_MODEL_BYTE = 8
+"""Memory that a worker is reckoned with: Python and an engine, 0.1 to 0.3 GB, and the weights as the engine lays them
+out (ncnn takes six times their size while it loads)."""
+
+_PACE_TURNS = 5
+"""Turns in which the machine's own pace is measured beside."""
+
+_STAGE_TURNS = 15
+"""Ways from a photo to its page, at most."""
+
+MODULE = "fmedge.bench.worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How it is measured.
+
+    Attributes:
+        runs: Runs that count, at least.
+        seconds: Their time together, at least.
+        timeout_s: Longest time for loading, or for a turn.
+        image: A photo to run on; None takes noise.
+        stages: Whether the way from that photo to its page is measured, too.
+    """
+
+    runs: int = 30
+    seconds: float = 2.0
+    timeout_s: float = 300.0
+    image: Path | None = None
+    stages: bool = False
+
+
+@dataclass(slots=True)
+class _Subject:
+    """A case on its way."""
+
+    case: Case
+    protocol: Protocol
+    worker: Worker | None = None
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    failure: WorkerFailed | None = None
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do something with the worker; if that fails, the subject is done with."""
+        try:
+            work()
+        except WorkerFailed as error:
+            self.failure = error
+            self.stop()
+
+    def load(self) -> None:
+        self.worker = Worker(MODULE)
+        what = self.case.configuration
+        self.facts = self._ask(
+            do="load",
+            path=str(self.case.model.absolute()),
+            backend=what.backend,
+            run={"device": what.device, "threads": what.threads, "math": what.math},
+            batch=what.batch,
+            size=what.size,
+            image=self._image,
+        )
+        self.facts |= self._ask(do="warm_up")
+
+    def turn(self) -> None:
+        runs = min(_TURN_RUNS, max(1, self.protocol.runs))
+        self.turns.append(self._ask(do="turn", runs=runs, seconds=min(_TURN_S, self.protocol.seconds)))
+
+    def stage(self) -> None:
+        self.stages.append(self._ask(do="stages", image=self._image)["stages"])
+
+    def stop(self) -> None:
+        if self.worker is not None:
+            self.worker.stop()
+            self.worker = None
+
+    @property
+    def share(self) -> float:
+        """How much of the runs and of their time is done, 0 to 1."""
+        if self.failure is not None:
+            return 1.0
+        runs = sum(len(turn["seconds"]) for turn in self.turns)
+        seconds = sum(sum(turn["seconds"]) for turn in self.turns)
+        done = [runs / max(1, self.protocol.runs)]
+        if self.protocol.seconds > 0:
+            done.append(seconds / self.protocol.seconds)
+        return min(1.0, *done)
+
+    @property
+    def _image(self) -> str | None:
+        return None if self.protocol.image is None else str(self.protocol.image.absolute())
+
+    def _ask(self, **order: object) -> dict[str, Any]:
+        if self.worker is None:
+            raise WorkerFailed("the worker is gone")
+        return self.worker.ask(self.protocol.timeout_s, **order)
+
+
+def measure(
+    cases: Sequence[Case],
+    protocol: Protocol | None = None,
+    *,
+    missing: Sequence[Missing] = (),
+    progress: Progress = no_progress,
+) -> Report:
+    """Measure configurations, each in a process of its own.
+
+    On ``KeyboardInterrupt`` it returns what was measured so far, and the report says so.
+
+    Args:
+        cases: What.
+        protocol: How; None takes the defaults.
+        missing: What could not be prepared: part of the report.
+        progress: Told how it gets on.
+    """
+    protocol = protocol or Protocol()
+    started, clocks = datetime.now(UTC), read_clocks()
+    subjects = [_Subject(case, protocol) for case in cases]
+    paces: defaultdict[int, list[dict[str, float]]] = defaultdict(list)
+    interrupted = False
+    try:
+        waiting = deque(subjects)
+        while waiting:
+            _measure_together(_load_some(waiting, subjects, progress), subjects, paces, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        for subject in subjects:
+            subject.stop()
+    found = {threads: limits.summarize(threads, turns) for threads, turns in sorted(paces.items()) if turns}
+    results = [_result(subject, found, interrupted=interrupted) for subject in subjects]
+    return Report(
+        fmedge=__version__,
+        started=started.isoformat(timespec="seconds"),
+        machine=this_machine(),
+        clocks=(clocks, read_clocks()),
+        runs=protocol.runs,
+        seconds=protocol.seconds,
+        limits=tuple(found.values()),
+        measurements=tuple(result for result in results if isinstance(result, Measurement)),
+        missing=(*(result for result in results if isinstance(result, Missing)), *missing),
+        interrupted=interrupted,
+    )
+
+
+def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress: Progress) -> list[_Subject]:
+    """Load and warm up as many as fit into memory, one after the other; at least one."""
+    group: list[_Subject] = []
+    while waiting and len(group) < _TOGETHER and (not group or _fits(waiting[0].case)):
+        subject = waiting.popleft()
+        progress(f"loading {subject.case.configuration.describe()}", _share(subjects))
+        group.append(subject)
+        subject.attempt(subject.load)
+    return group
+
+
+def _fits(case: Case) -> bool:
+    available, what = available_bytes(), case.configuration
+    maps = vgg16_bytes(case.card.submodel.deepest, what.batch, *what.size)
+    return available is None or _BASE_BYTES + _PER_MODEL_BYTE * case.file_size + maps < available
+
+
+def _measure_together(
+    group: Sequence[_Subject],
+    subjects: Sequence[_Subject],
+    paces: defaultdict[int, list[dict[str, float]]],
+    progress: Progress,
+) -> None:
+    meters = _start_meters(group)
+    try:
+        rounds = 0
+        while pending := [subject for subject in group if subject.share < 1]:
+            for subject in pending:
+                subject.attempt(subject.turn)
+                progress(f"measuring {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+            for threads, meter in meters.items() if rounds < _PACE_TURNS else ():
+                try:
+                    paces[threads].append(meter.ask(group[0].protocol.timeout_s, do="pace", threads=threads))
+                except WorkerFailed:  # no limit is told then
+                    continue
+            rounds += 1
+        for _ in range(min(_STAGE_TURNS, group[0].protocol.runs) if group[0].protocol.stages else 0):
+            for subject in [each for each in group if each.failure is None]:
+                subject.attempt(subject.stage)
+    finally:
+        for meter in meters.values():
+            meter.stop()
+        for subject in group:
+            subject.stop()
+    if _share(subjects) >= 1:
+        progress("measured", 1.0)
+
+
+def _start_meters(group: Sequence[_Subject]) -> dict[int, Worker]:
+    counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
+    try:
+        return {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
+    except WorkerFailed:
+        return {}
+
+
+def _share(subjects: Sequence[_Subject]) -> float:
+    return sum(subject.share for subject in subjects) / len(subjects)
+
+
+def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) -> Measurement | Missing:
+    case, what = subject.case, subject.case.configuration
+    if subject.failure is not None:
+        return Missing(what, str(subject.failure), subject.failure.exit_code)
+    if not subject.turns:
+        return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
+    limit = found.get(what.threads)
+    peaks = [turn["peak_memory_bytes"] for turn in subject.turns]
+    return Measurement(
+        configuration=what,
+        turns=tuple(tuple(turn["seconds"]) for turn in subject.turns),
+        cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
+        wall_s=sum(turn["wall_s"] for turn in subject.turns),
+        peak_memory_bytes=peaks[-1],
+        macs=plan_export(case.card.submodel, case.card.options).macs,
+        limit_s=limit
+        and limits.direct_seconds(layers_through(case.card.submodel.deepest), what.size, what.batch, limit),
+        file_size=case.file_size,
+        parity=case.card.parity,
+        stages={
+            name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
+        },
+        **subject.facts,
+    )

@@ -1,0 +1,57 @@
+"""The way from a photo to its page, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fmedge.extraction import Extraction, deepest
+from fmedge.image import load_photo
+from fmedge.render import render_page
+from fmedge.run_options import RunOptions
+from fmedge.runtime import Session
+from fmedge.vgg16 import INPUT_SIZE
+
+STAGES = ("decode", "resize", "copy in", "compute", "copy out", "render")
+"""In the order they happen. *copy in* makes the batch that the model takes; what an engine copies into memory of its
+own belongs to *compute*, since most do both in one call. *copy out* is nothing where an engine hands over new arrays;
+ncnn's copy, which it makes while it computes, counts there."""
+
+
+def prepare_stages(session: Session, image: Path) -> Callable[[], dict[str, float]]:
+    """Go all the way once, so that nothing is done for the first time later.
+
+    Args:
+        session: A loaded model.
+        image: The photo.
+
+    Returns:
+        What goes all the way and tells the seconds per stage.
+    """
+    size = session.card.options.size or INPUT_SIZE
+    job = Extraction(session.card, "nearest", RunOptions(session.backend))
+    first = deepest(job.maps(session, load_photo(image, size)))
+
+    def go() -> dict[str, float]:
+        marks = [time.perf_counter()]
+        photo = load_photo(image, None)
+        marks.append(time.perf_counter())
+        resized = Image.fromarray(photo.pixels).resize((size[1], size[0]), Image.Resampling.NEAREST)
+        pixels = np.asarray(resized, np.uint8)
+        marks.append(time.perf_counter())
+        batch = np.repeat(pixels[np.newaxis], session.card.options.batch or 1, axis=0)
+        marks.append(time.perf_counter())
+        steps: dict[str, float] = {}
+        maps = session.run(batch, steps=steps)[first.layer][:1]
+        rendering = time.perf_counter()
+        render_page(replace(first, maps=maps, pixels=pixels[np.newaxis]))
+        ends = {name: after - before for name, before, after in zip(STAGES, marks, marks[1:], strict=False)}
+        return {**ends, **steps, "render": time.perf_counter() - rendering}
+
+    go()
+    return go

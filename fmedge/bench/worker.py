@@ -1,0 +1,140 @@
+"""The worker: loads one model and runs it when told, in a process where nothing else goes on.
+
+:mod:`fmedge.bench.channel` carries its orders and answers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import read_artifact
+from fmedge.bench.channel import serve
+from fmedge.errors import UsageError
+from fmedge.memory import peak_bytes
+from fmedge.run_options import RunOptions
+from fmedge.runtime import Session, describe_placement, open_session
+from fmedge.runtime.backends import find_backend
+
+_INPUTS = 8
+"""Images that runs take in turn, each copied to memory of its own for every run: no engine gets by with what it read
+the last time."""
+
+_WINDOW = 5
+_SETTLED = 0.03
+_WARM_UP_S = 5.0
+_WARM_UP_RUNS = 100
+"""Warm-up ends when the median of five runs is within 3 % of that of the five before: caches, thread pools and clocks
+have then settled, and one outlier in five moves neither. Five seconds or a hundred runs are enough in any case; a
+machine that has not settled by then will not, and the row says so."""
+
+Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+
+class Bench:
+    """A loaded model and the images it is run on; every public method is an order, and returns its answer."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._images: list[Images] = []
+        self._runs = 0
+        self._stages: Callable[[], dict[str, float]] | None = None
+
+    def load(
+        self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None
+    ) -> dict[str, object]:
+        """Load the model, run it once, and tell how long both took and what computes."""
+        engine = importlib.import_module(find_backend(backend).package)
+        importlib.import_module(find_backend(backend).module)
+        options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
+        start = time.perf_counter_ns()
+        artifact = read_artifact(Path(path))
+        session = self._session = open_session(artifact, options)
+        loaded = time.perf_counter_ns()
+        self._images = _images(batch, (size[0], size[1]), None if image is None else Path(image))
+        first = self._once()
+        return {
+            "load_s": (loaded - start) / 1e9,
+            "first_run_s": first,
+            "engine_version": str(getattr(engine, "__version__", "unknown")),
+            "active_provider": session.active_provider,
+            "placement": describe_placement(session.placement, session.active_provider),
+            "file_sha256": artifact.card.file_sha256,
+        }
+
+    def warm_up(self) -> dict[str, object]:
+        """Run until the median is steady; tell after how many runs, and whether it is."""
+        seconds: list[float] = []
+        until = time.perf_counter() + _WARM_UP_S
+        steady = False
+        while not steady and len(seconds) < _WARM_UP_RUNS and time.perf_counter() < until:
+            seconds.append(self._once())
+            steady = _is_steady(seconds)
+        return {"warm_up_runs": len(seconds), "steady": steady}
+
+    def turn(self, runs: int, seconds: float) -> dict[str, object]:
+        """Run at least so often and so long; the run before, which finds others' data in the caches, does not count."""
+        self._once()
+        found: list[float] = []
+        cpu, start = time.process_time(), time.perf_counter()
+        while len(found) < runs or time.perf_counter() - start < seconds:
+            found.append(self._once())
+        return {
+            "seconds": found,
+            "cpu_s": time.process_time() - cpu,
+            "wall_s": time.perf_counter() - start,
+            "peak_memory_bytes": peak_bytes(),
+        }
+
+    def stages(self, image: str) -> dict[str, object]:
+        """Go once from the photo to its page, and tell the seconds of every stage."""
+        if self._stages is None:
+            from fmedge.bench.stages import prepare_stages
+
+            self._stages = prepare_stages(self._loaded(), Path(image))
+        return {"stages": self._stages()}
+
+    def _once(self) -> float:
+        """Seconds of a run, on an image that no run had in this place."""
+        session = self._loaded()
+        images = self._images[self._runs % len(self._images)].copy()
+        self._runs += 1
+        start = time.perf_counter_ns()
+        maps = session.run(images)
+        seconds = (time.perf_counter_ns() - start) / 1e9
+        del maps  # freed outside of the time
+        return seconds
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            raise UsageError("No model is loaded. Send a load order first.")
+        return self._session
+
+
+def _is_steady(seconds: list[float]) -> bool:
+    if len(seconds) < 2 * _WINDOW:
+        return False
+    before, last = (statistics.median(part) for part in (seconds[-2 * _WINDOW : -_WINDOW], seconds[-_WINDOW:]))
+    return abs(last - before) <= _SETTLED * before
+
+
+def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Images]:
+    if image is not None:
+        from fmedge.image import load_photo  # Pillow's memory is not counted where nobody needs it
+
+        pixels = load_photo(image, size).pixels
+        return [np.repeat(pixels[np.newaxis], batch, axis=0)]
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(_INPUTS)]
+
+
+if __name__ == "__main__":
+    bench = Bench()
+    serve({"load": bench.load, "warm_up": bench.warm_up, "turn": bench.turn, "stages": bench.stages})

@@ -1,0 +1,146 @@
+"""``fmedge bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import typer
+
+from fmedge.cli import options
+from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.errors import UsageError, closest
+from fmedge.run_options import Math
+from fmedge.submodel import Activation, Precision
+
+if TYPE_CHECKING:
+    from fmedge.measurement import Report
+
+_OFFLINE_BATCH = 16
+"""Images per run where the scenario is offline and nothing else is asked for."""
+
+
+def bench_command(
+    layer: options.LayerList = "block1_conv1",
+    backend: Annotated[
+        str | None, typer.Option(metavar="ENGINE[,...]", help="Engines. [default: all that are installed]")
+    ] = None,
+    precision: options.PrecisionList = "fp32",
+    math: Annotated[
+        str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
+    ] = "fp32",
+    threads: Annotated[str | None, typer.Option(metavar="N[,N]", help="CPU threads. [default: one per core]")] = None,
+    device: options.Device = "cpu",
+    activation: options.ActivationChoice = Activation.RELU,
+    size: Annotated[str, typer.Option(metavar="N|HxW", help="Height and width of the image.")] = "224",
+    scenario: Annotated[
+        Literal["single-stream", "offline"], typer.Option(help="One image after the other, or batches.")
+    ] = "single-stream",
+    batch: Annotated[int | None, typer.Option(min=1, help="With offline: images per run. [default: 16]")] = None,
+    image: Annotated[
+        Path | None, typer.Option(readable=False, metavar="IMAGE", help="Run on this photo. [default: noise]")
+    ] = None,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="With --image: time every stage up to the page, too.")
+    ] = False,
+    runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
+    timeout: Annotated[
+        float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
+    ] = 300.0,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(readable=False, metavar="FILE", help="Write .json, .csv or .md; may be given several times."),
+    ] = None,
+    calibration: options.Calibration = None,
+    weights: options.Weights = None,
+    models: options.Models = None,
+    offline: options.Offline = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Time engines, precisions and thread counts: each in a process of its own, turn by turn."""
+    from fmedge.bench import cases, coordinator, forms
+    from fmedge.files import require_writable, write_bytes
+    from fmedge.image import require_image_file
+
+    for path in output or ():
+        forms.require_form(path)
+        require_writable(path)
+    if image is not None:
+        require_image_file(image)
+    if stages and (image is None or scenario == "offline"):
+        raise UsageError("--stages follows one photo. Give it with --image, without --scenario offline.")
+    wishes = cases.Wishes(
+        layers=tuple(options.split(layer)),
+        backends=None if backend is None else tuple(options.split(backend)),
+        precisions=tuple(options.parse_list(precision, Precision)),
+        maths=_parse_maths(math),
+        threads=None if threads is None else _parse_threads(threads),
+        activation=activation,
+        size=_parse_size(size),
+        scenario=scenario,
+        batch=batch or (_OFFLINE_BATCH if scenario == "offline" else 1),
+        device=device,
+        weights=weights,
+        models=models,
+        calibration=calibration,
+        offline=offline,
+    )
+    found, missing = cases.prepare_cases(wishes, progress=ProgressLine(), warn=say)
+    if not found and not any(each.exit_code for each in missing):
+        raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
+    report = coordinator.measure(
+        found, coordinator.Protocol(runs, seconds, timeout, image, stages), missing=missing, progress=ProgressLine()
+    )
+    for path in output or ():
+        write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _show(report)
+    _judge(report)
+
+
+def _show(report: Report) -> None:
+    from fmedge.bench import forms
+
+    for line in forms.describe(report):
+        emit(line)
+    print_table(forms.HEADER, forms.table(report), left=3)
+    header, rows = forms.stage_table(report)
+    if rows:
+        print_table(header, rows)
+
+
+def _judge(report: Report) -> None:
+    """Say what is missing or not to be trusted; the exit code is that of the first failure."""
+    for each in report.missing:
+        say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
+    for measured in report.measurements:
+        for line in measured.warnings():
+            say(f"Warning: {line}")
+    codes = [each.exit_code for each in report.missing if each.exit_code]
+    if codes:
+        raise typer.Exit(codes[0])
+
+
+def _parse_maths(words: str) -> tuple[Math, ...]:
+    allowed = get_args(Math)
+    for word in options.split(words):
+        if word not in allowed:
+            raise UsageError(f"Unknown math '{word}'.{closest(word, allowed)} Allowed: {', '.join(allowed)}.")
+    return tuple(name for name in allowed if name in options.split(words))
+
+
+def _parse_threads(words: str) -> tuple[int, ...]:
+    for word in options.split(words):
+        if not word.isdecimal() or not 1 <= int(word) <= 1024:
+            raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
+    return tuple(dict.fromkeys(map(int, options.split(words))))
+
+
+def _parse_size(word: str) -> tuple[int, int]:
+    size = options.parse_size(word)
+    if size is None:
+        raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
+    return size

@@ -1,0 +1,310 @@
+"""Measurements: raw seconds and what is told from them; a report of several, as a file.
+
+A report's JSON holds what was measured and no statistics: those are worked out anew by whoever reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fmedge import files
+from fmedge.errors import ArtifactError, UsageError
+from fmedge.machine import Clocks, Machine
+from fmedge.parity import Parity
+from fmedge.records import build
+
+SCHEMA = 1
+"""Version of the report's fields; another one is refused."""
+
+KIND = "fmedge bench"
+"""Says in the file what it is."""
+
+MAX_REPORT_BYTES = 1 << 28
+"""A measurement of two seconds holds about a thousand numbers, 15 kB."""
+
+NOISY = 0.10
+"""Middle half of the runs, over their median, above which a median is not to be trusted; PyTorch's benchmark utilities
+warn at the same share."""
+
+P99_RUNS = 1000
+"""Runs from which a p99 is told: ten of them then lie above it."""
+
+Scenario = Literal["single-stream", "offline"]
+"""One image after the other, or as many images per second as can be had, in batches. The words are MLPerf's; its rules
+are longer, and these are no MLPerf results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What is measured. Two measurements are compared where these are equal.
+
+    Attributes:
+        layer: Taps, with ``+`` between.
+        activation: ``relu`` or ``none``.
+        weights: Which weights, in words.
+        size: Height and width of the image, in pixels.
+        batch: Images per run.
+        scenario: See :data:`Scenario`.
+        backend: Name of the engine.
+        device: Where it computes.
+        precision: Number format of the model.
+        math: Arithmetic of its float parts.
+        threads: CPU threads that compute.
+    """
+
+    layer: str
+    activation: str
+    weights: str
+    size: tuple[int, int]
+    batch: int
+    scenario: Scenario
+    backend: str
+    device: str
+    precision: str
+    math: str
+    threads: int
+
+    @property
+    def form(self) -> str:
+        """Precision, and the arithmetic where it is not float32."""
+        return self.precision if self.math == "fp32" else f"{self.precision}/{self.math}"
+
+    def describe(self) -> str:
+        """In words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""
+        threads = f"{self.threads} thread{'s'[: self.threads - 1]}"
+        return f"{self.layer} on {self.backend}, {self.form}, {threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A configuration that was measured.
+
+    Attributes:
+        configuration: What.
+        turns: Seconds of every run, per turn: runs of a turn followed each other, between turns others ran.
+        load_s: Seconds to read, check and load the model, without importing the engine.
+        first_run_s: Seconds of the first run.
+        warm_up_runs: Runs after it that do not count.
+        steady: Whether the median had settled by then.
+        cpu_s: CPU time of the counted turns, all threads together.
+        wall_s: Time of the counted turns.
+        peak_memory_bytes: Most memory that the process held; None where the system does not say.
+        macs: Multiply-accumulate operations per image.
+        limit_s: Seconds that a direct float32 computation needs at least, by what this machine's processor and memory
+            gave in the same run; None where that was not measured.
+        file_size: Of the model's files, in bytes.
+        file_sha256: Their hash.
+        parity: Agreement with the reference when it was exported; None when it was not checked.
+        engine_version: Of the engine.
+        active_provider: What computed, as the engine says.
+        placement: Where the nodes ran, in words.
+        stages: Seconds per stage of the way from a photo to a page, where that was asked for.
+
+    Raises:
+        ValueError: There is no run, or one that took no time.
+    """
+
+    configuration: Configuration
+    turns: tuple[tuple[float, ...], ...]
+    load_s: float
+    first_run_s: float
+    warm_up_runs: int
+    steady: bool
+    cpu_s: float
+    wall_s: float
+    peak_memory_bytes: int | None
+    macs: int
+    limit_s: float | None
+    file_size: int
+    file_sha256: str
+    parity: Parity | None
+    engine_version: str
+    active_provider: str
+    placement: str
+    stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+
+    def __post_init__(self) -> None:
+        if not self.turns or not all(self.turns) or min(map(min, self.turns)) <= 0:
+            raise ValueError("no runs, or none that took time")
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """Every counted run."""
+        return tuple(second for turn in self.turns for second in turn)
+
+    @property
+    def n(self) -> int:
+        """Number of counted runs."""
+        return sum(map(len, self.turns))
+
+    def quantile(self, share: float) -> float:
+        """Seconds that such a share of the runs, 0 to 1, did not exceed; between two runs, a point on the line."""
+        return float(np.quantile(self.seconds, share))
+
+    @property
+    def p50(self) -> float:
+        """Median, in seconds."""
+        return self.quantile(0.5)
+
+    @property
+    def p90(self) -> float:
+        """In seconds."""
+        return self.quantile(0.9)
+
+    @property
+    def p95(self) -> float:
+        """In seconds."""
+        return self.quantile(0.95)
+
+    @property
+    def p99(self) -> float | None:
+        """In seconds; None below :data:`P99_RUNS` runs."""
+        return self.quantile(0.99) if self.n >= P99_RUNS else None
+
+    @property
+    def min(self) -> float:
+        """The fastest run, in seconds."""
+        return min(self.seconds)
+
+    @property
+    def iqr(self) -> float:
+        """Length of the middle half of the runs, in seconds."""
+        return self.quantile(0.75) - self.quantile(0.25)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the runs differ so much that their median is not to be trusted."""
+        return self.iqr > NOISY * self.p50
+
+    @property
+    def images_per_s(self) -> float:
+        """All images over all seconds."""
+        return self.configuration.batch * self.n / sum(self.seconds)
+
+    @property
+    def gflops(self) -> float:
+        """10^9 operations per second at the median; a multiplication with its addition counts as two."""
+        return 2 * self.macs * self.configuration.batch / self.p50 / 1e9
+
+    @property
+    def limit_share(self) -> float | None:
+        """Speed over that of the direct float32 computation at the machine's limit: 1 is at the limit."""
+        return None if self.limit_s is None else self.limit_s / self.p50
+
+    @property
+    def load(self) -> float:
+        """Cores that were kept busy on average."""
+        return self.cpu_s / self.wall_s if self.wall_s else 0.0
+
+    def warnings(self) -> list[str]:
+        """Why the figures are not to be trusted, a line each."""
+        name = self.configuration.describe()
+        found: list[str] = []
+        if self.noisy:
+            share = 100 * self.iqr / self.p50
+            found.append(f"{name}: noisy, the middle half of the runs spans {share:.0f} % of the median.")
+        if not self.steady:
+            found.append(f"{name}: the median had not settled after {self.warm_up_runs} runs of warm-up.")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {**asdict(self), "parity": self.parity and self.parity.to_dict()}
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A configuration that was not measured.
+
+    Attributes:
+        configuration: What.
+        reason: Why, and what to do.
+        exit_code: Of the error that it was; 0 where it was skipped.
+    """
+
+    configuration: Configuration
+    reason: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What the machine gave with so many threads, in the same run.
+
+    Attributes:
+        threads: CPU threads.
+        flops: Operations per second of NumPy's float32 matrix product.
+        copy_bytes: Bytes per second, read and written, of NumPy's copy of large arrays.
+    """
+
+    threads: int
+    flops: float
+    copy_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one run of the benchmark found.
+
+    Attributes:
+        fmedge: Version of fmedge.
+        started: When, in UTC, ISO 8601.
+        machine: Where.
+        clocks: Clocks of its cores, before and after.
+        runs: Runs per configuration, at least.
+        seconds: Counted seconds per configuration, at least.
+        limits: What the machine gave.
+        measurements: What was measured.
+        missing: What was not.
+        interrupted: Whether it was broken off: measurements then may hold fewer runs.
+    """
+
+    fmedge: str
+    started: str
+    machine: Machine
+    clocks: tuple[Clocks, Clocks]
+    runs: int
+    seconds: float
+    limits: tuple[Limit, ...]
+    measurements: tuple[Measurement, ...]
+    missing: tuple[Missing, ...] = ()
+    interrupted: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {
+            "kind": KIND,
+            "schema": SCHEMA,
+            **asdict(self),
+            "measurements": [each.to_dict() for each in self.measurements],
+        }
+
+
+def read_report(path: Path) -> Report:
+    """Read a report that ``fmedge bench --output FILE.json`` wrote.
+
+    Raises:
+        UsageError: It is missing, something else, of another version, or damaged.
+    """
+    if not files.is_file(path):
+        raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
+    try:
+        data: Any = json.loads(files.read_bytes(path, MAX_REPORT_BYTES))
+        if type(data) is not dict or data.pop("kind", None) != KIND:
+            raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
+        schema: object = data.pop("schema", None)
+        if schema != SCHEMA:
+            raise UsageError(f"'{path}' has schema {schema}; this version reads {SCHEMA}. Measure again: fmedge bench.")
+        return build(Report, data)
+    except ArtifactError as error:
+        raise UsageError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"'{path}' cannot be read as a report ({type(error).__name__}). Measure again: fmedge bench."
+        ) from error

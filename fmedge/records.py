@@ -1,0 +1,51 @@
+"""From JSON back to frozen dataclasses: the inverse of ``dataclasses.asdict``, checked against their annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def build(kind: Any, data: Any) -> Any:  # noqa: ANN401 - any type, and what JSON holds
+    """A value of a type, out of what JSON made of it.
+
+    Args:
+        kind: A dataclass, or what its fields are annotated with: plain types, ``Literal``, a type or None, ``tuple``,
+            ``Mapping``. A class with a ``from_dict`` of its own is built by that.
+        data: As ``json.loads`` gives it.
+
+    Raises:
+        TypeError: A value is of another type, a field is missing or unknown.
+        ValueError: A value is not one of those allowed, or there are too many or too few.
+        KeyError: A class with a ``from_dict`` of its own lacks a field.
+    """
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        (other,) = (each for each in inner if each is not NoneType)
+        return None if data is None else build(other, data)
+    if origin is Literal:
+        if data not in inner:
+            raise ValueError(f"{data} is none of {inner}")
+        return data
+    if origin is tuple:
+        kinds = inner[:1] * len(_as(list, data)) if inner[-1] is ... else inner
+        return tuple(build(each, value) for each, value in zip(kinds, _as(list, data), strict=True))
+    if origin is Mapping:
+        return {name: build(inner[1], value) for name, value in _as(dict, data).items()}
+    if hasattr(kind, "from_dict"):
+        return kind.from_dict(data)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        if unknown := set(_as(dict, data)) - set(hints):
+            raise TypeError(f"no field {unknown}")
+        fields: Any = kind
+        return fields(**{name: build(hints[name], value) for name, value in data.items()})
+    return float(data) if kind is float and type(data) is int else _as(kind, data)
+
+
+def _as(kind: type, data: Any) -> Any:  # noqa: ANN401
+    if type(data) is not kind:
+        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}")
+    return data

@@ -1,0 +1,97 @@
+"""Two reports side by side, with times made up: chance is not taken for a change, a change is not taken for chance."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from measurements import MACHINE, measurement, report
+
+from fmedge.bench.compare import Bound, compare_metric, compare_reports, parse_bound
+from fmedge.errors import UsageError
+from fmedge.measurement import Missing
+
+
+def drawn(seed, factor=1.0, turns=20, runs=30, drift=0.03, spread=0.03, **fields):
+    """Runs of 10 ms: each turn has its own pace, as machines have, and its runs differ by less."""
+    generator = np.random.default_rng(seed)
+    paces = generator.normal(1, drift, turns)
+    seconds = [factor * 0.01 * pace * (1 + spread * generator.standard_exponential(runs)) for pace in paces]
+    return measurement(turns=tuple(tuple(map(float, turn)) for turn in seconds), **fields)
+
+
+def test_the_same_thing_twice_is_rarely_called_a_change():
+    verdicts = [compare_metric(drawn(seed), drawn(1000 + seed), "p50").verdict for seed in range(40)]
+    assert sum(verdict != "same" for verdict in verdicts) <= 2
+
+
+def test_a_tenth_slower_is_seen():
+    changes = [compare_metric(drawn(seed), drawn(1000 + seed, 1.1), "p50") for seed in range(20)]
+    assert sum(change.verdict == "slower" for change in changes) >= 18
+    assert sum(change.breaks(Bound("p50", 0.05)) for change in changes) >= 18
+    assert not any(change.breaks(Bound("p50", 0.12)) for change in changes)
+    back = [compare_metric(drawn(1000 + seed, 1.1), drawn(seed), "p50").verdict for seed in range(20)]
+    assert back.count("faster") >= 18
+
+
+def test_runs_of_a_turn_do_not_count_as_independent():
+    """Turns that differ much: drawing single runs would give an interval a fifth as long, and a false alarm."""
+    before, after = drawn(1, drift=0.2, turns=10, runs=300), drawn(2, drift=0.2, turns=10, runs=300)
+    change = compare_metric(before, after, "p50")
+    assert change.high - change.low > 0.1
+
+
+@pytest.mark.parametrize("metric", ["p50", "p90", "p95", "min"])
+def test_the_interval_is_the_same_every_time_and_holds_the_ratio(metric):
+    first, second = (compare_metric(drawn(1), drawn(2, 1.2), metric) for _ in range(2))
+    assert first == second
+    assert first.low <= first.ratio <= first.high
+    assert first.ratio == pytest.approx(1.2, rel=0.1)
+
+
+def test_few_turns_tell_nothing():
+    change = compare_metric(drawn(1, turns=2), drawn(2, 3.0, turns=2), "p50")
+    assert change.verdict == "unsure"
+    assert not change.breaks(Bound("p50", 0.05))
+
+
+def test_single_figures_are_compared_as_they_are():
+    before = measurement(peak_memory_bytes=100)
+    change = compare_metric(before, measurement(peak_memory_bytes=120), "peak_memory")
+    assert (change.ratio, change.verdict) == (1.2, "slower")
+    assert change.breaks(Bound("peak_memory", 0.1))
+    assert compare_metric(before, before, "file_size").verdict == "same"
+    assert compare_metric(before, measurement(peak_memory_bytes=None), "peak_memory") is None
+
+
+def test_configurations_are_paired():
+    gone, kept, new = (measurement(backend=name) for name in ("ncnn", "openvino", "litert"))
+    failed = Missing(gone.configuration, "the process ended by signal 9", 7)
+    found = compare_reports(report(gone, kept), report(kept, new, missing=(failed,)))
+    assert [change.configuration.backend for change in found.changes] == ["openvino"]
+    assert [each.backend for each in found.only_before] == ["ncnn"]
+    assert [each.backend for each in found.only_after] == ["litert"]
+    assert found.regressions([]) == []
+    assert found.regressions([Bound("p50", 0.05)]) == ["block1_conv1 on ncnn, fp32, 2 threads: fails now"]
+
+
+def test_nothing_in_common():
+    with pytest.raises(UsageError, match="no configuration in common"):
+        compare_reports(report(measurement()), report(measurement(layer="block2_conv1")))
+
+
+def test_different_machines_are_refused_unless_told():
+    other = dataclasses.replace(MACHINE, processor="Another CPU")
+    pair = report(measurement()), report(measurement(), machine=other)
+    with pytest.raises(UsageError, match="different machines: Some CPU, 2 cores; Another CPU, 2 cores"):
+        compare_reports(*pair)
+    assert len(compare_reports(*pair, across_machines=True).changes) == 1
+    busier = dataclasses.replace(MACHINE, memory_bytes=1, system="Linux 7")
+    assert len(compare_reports(report(measurement()), report(measurement(), machine=busier)).changes) == 1
+
+
+def test_bounds_as_they_are_typed():
+    assert parse_bound("p50:5%") == Bound("p50", 0.05)
+    assert parse_bound("peak_memory:2.5%") == Bound("peak_memory", 0.025)
+    for text, message in [("p5:5%", "Closest: 'p50'"), ("p50:5", "p50:5%"), ("p50", "p50:5%"), ("p50:-5%", "p50:5%")]:
+        with pytest.raises(UsageError, match=message):
+            parse_bound(text)

@@ -1,0 +1,75 @@
+"""The roofline of a sub-model, worked out by hand, and reports in their forms."""
+
+import csv
+import io
+import json
+
+import pytest
+from measurements import measurement, report
+
+from fmedge.bench.forms import FORMS, require_form
+from fmedge.bench.limits import direct_seconds, measure_pace, summarize
+from fmedge.bench.worker import _is_steady
+from fmedge.errors import UsageError
+from fmedge.measurement import Limit, Missing
+from fmedge.vgg16 import layers_through
+
+
+def test_a_layer_bound_by_arithmetic():
+    macs = 224 * 224 * 9 * 3 * 64
+    slow_processor = Limit(1, 1e9, 1e15)
+    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 1, slow_processor) == pytest.approx(
+        2 * macs / 1e9
+    )
+    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 4, slow_processor) == pytest.approx(
+        8 * macs / 1e9
+    )
+
+
+def test_a_layer_bound_by_memory():
+    slow_memory = Limit(1, 1e18, 1e9)
+    conv = 64 * 64 * 3 + 64 * 64 * 64 * 4 + (27 + 1) * 64 * 4
+    assert direct_seconds(layers_through("block1_conv1"), (64, 64), 1, slow_memory) == pytest.approx(conv / 1e9)
+    second = 2 * 64 * 64 * 64 * 4 + (9 * 64 + 1) * 64 * 4
+    pool = 64 * 64 * 64 * 4 + 64 * 32 * 32 * 4
+    total = direct_seconds(layers_through("block1_pool"), (64, 64), 1, slow_memory)
+    assert total == pytest.approx((conv + second + pool) / 1e9)
+
+
+def test_the_pace_of_this_machine():
+    turns = [measure_pace(1) for _ in range(2)]
+    found = summarize(1, turns)
+    assert min(turn["flops"] for turn in turns) <= found.flops <= max(turn["flops"] for turn in turns)
+    assert found.copy_bytes > 0
+
+
+def test_warm_up_ends_when_the_median_is_steady():
+    assert not _is_steady([0.01] * 9)
+    assert _is_steady([0.01] * 10)
+    assert not _is_steady([0.02] * 5 + [0.01] * 5)
+    assert _is_steady([0.02] * 5 + [0.01] * 5 + [0.0102, 0.5, 0.01, 0.01, 0.01])
+
+
+def test_forms_hold_the_same_figures():
+    whole = report(
+        measurement(stages={"decode": (0.1, 0.3), "resize": (0.1, 0.1)}),
+        missing=(Missing(measurement(backend="ncnn").configuration, "ended | by signal 9", 7),),
+        interrupted=True,
+    )
+    text = FORMS[".md"](whole)
+    assert "| block1_conv1 | onnxruntime | fp32 | 2 | 10.00 |" in text
+    assert "| stages, ms | decode | resize | sum |" in text
+    assert "200.00 | 100.00 | 300.0 |" in text
+    assert "block1_conv1 on ncnn, fp32, 2 threads: failed: ended \\| by signal 9" in text
+    assert "Interrupted" in text
+    rows = list(csv.DictReader(io.StringIO(FORMS[".csv"](whole))))
+    assert float(rows[0]["p50"]) == pytest.approx(0.01)
+    assert rows[1]["missing"] == "failed: ended | by signal 9"
+    assert json.loads(FORMS[".json"](whole))["measurements"][0]["turns"][0] == [0.010, 0.011, 0.010]
+
+
+def test_a_page_is_refused_and_said_so(tmp_path):
+    with pytest.raises(UsageError, match="no page of measurements yet"):
+        require_form(tmp_path / "r.html")
+    with pytest.raises(UsageError, match="Cannot tell the form"):
+        require_form(tmp_path / "r.txt")

@@ -1,0 +1,150 @@
+"""``fmedge bench`` and ``fmedge compare``, as a user types them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from measurements import measurement, report
+
+
+@pytest.fixture
+def fmedge(tmp_path):
+    def run(*words, code=0):
+        ran = subprocess.run(
+            [sys.executable, "-m", "fmedge", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ran.returncode == code, ran.stderr
+        return ran
+
+    return run
+
+
+@pytest.fixture
+def small(untrained_models):
+    """Options of a quick run."""
+    return [
+        *("--size", 64, "--runs", 3, "--seconds", 0, "--weights", "untrained", "--models", untrained_models),
+        *("--backend", "onnxruntime"),
+    ]
+
+
+def test_bench_writes_every_form(fmedge, small, tmp_path):
+    outputs = [word for name in ("r.json", "r.csv", "r.md") for word in ("--output", name)]
+    ran = fmedge("bench", "--layer", "block1_conv1,block1_conv2", *small, "--threads", "1,2", *outputs)
+    header = next(line for line in ran.stdout.splitlines() if line.startswith("layer"))
+    assert header.split()[:6] == ["layer", "engine", "form", "threads", "p50", "ms"]
+    assert sum(line.startswith("block1_conv") for line in ran.stdout.splitlines()) == 4
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert len(data["measurements"]) == 4
+    assert (tmp_path / "r.md").read_text().startswith("# fmedge bench")
+    assert len((tmp_path / "r.csv").read_text().splitlines()) == 5
+    same = fmedge("compare", "r.json", "r.json")
+    assert same.stdout.count("too few turns") == 4
+
+
+def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
+    ran = fmedge("bench", *small, "--image", picture, "--stages", "--precision", "fp32,int8", "--json")
+    data = json.loads(ran.stdout)
+    assert set(data["measurements"][0]["stages"]) == {"decode", "resize", "copy in", "compute", "copy out", "render"}
+    assert "Skipped: block1_conv1 on onnxruntime, int8" in ran.stderr
+    assert "--calibration DIR" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--output", "r.html"], 2, "no page of measurements yet"),
+        (["--output", "nowhere/r.md"], 6, "does not exist"),
+        (["--layer", "block1_conv9"], 2, "Unknown layer"),
+        (["--backend", "onnx"], 2, "Unknown backend"),
+        (["--threads", "0"], 2, "no number of threads"),
+        (["--threads", "1,x"], 2, "no number of threads"),
+        (["--math", "fp8"], 2, "Unknown math"),
+        (["--batch", "4"], 2, "--scenario offline"),
+        (["--stages"], 2, "--image"),
+        (["--size", "dynamic"], 2, "a run has one size"),
+        (["--image", "nothing.jpg"], 3, "No image"),
+        (["--precision", "int8"], 2, "Nothing can be measured"),
+    ],
+)
+def test_bench_says_what_is_wrong(fmedge, small, words, code, message):
+    ran = fmedge("bench", *small, *words, code=code)
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_row_that_fails_is_told_and_the_rest_is_kept(fmedge, small):
+    ran = fmedge("bench", *small, "--threads", "1,1000", "--json", code=2)
+    data = json.loads(ran.stdout)
+    assert [each["configuration"]["threads"] for each in data["measurements"]] == [1]
+    assert "Failed: block1_conv1 on onnxruntime, fp32, 1000 threads: --threads 1000" in ran.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_ctrl_c_keeps_what_was_measured(small, tmp_path):
+    words = ["bench", *small, "--seconds", 600, "--output", "r.json", "--output", "r.md"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmedge", *map(str, words)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("measuring"):
+            break
+    process.send_signal(signal.SIGINT)
+    shown, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in talk
+    assert "block1_conv1" in shown
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert data["interrupted"]
+    assert data["measurements"][0]["turns"]
+    assert "Interrupted" in (tmp_path / "r.md").read_text()
+
+
+@pytest.fixture
+def reports(tmp_path):
+    """Two reports: the second a tenth slower."""
+    slower = tuple(tuple(1.1 * run for run in turn) for turn in measurement().turns)
+    for name, each in (("before", measurement()), ("after", measurement(turns=slower))):
+        (tmp_path / f"{name}.json").write_text(json.dumps(report(each).to_dict()))
+    return "before.json", "after.json"
+
+
+def test_compare_exits_with_8_on_a_regression(fmedge, reports):
+    before, after = reports
+    assert "↑ slower" in fmedge("compare", before, after).stdout
+    fmedge("compare", before, after, "--fail-on", "p50:15%", "--fail-on", "peak_memory:0%")
+    ran = fmedge("compare", before, after, "--fail-on", "p50:5%", code=8)
+    assert ran.stderr.startswith("Error: block1_conv1 on onnxruntime, fp32, 2 threads: p50 +10.0 %, allowed +5 %")
+    ran = fmedge("compare", after, before, "--fail-on", "p50:5%", "--fail-on", "min:5%", "--json")
+    assert [change["verdict"] for change in json.loads(ran.stdout)["changes"]] == ["faster", "faster"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["before.json", "nothing.json"], "No file"),
+        (["before.json", "after.json", "--fail-on", "p51:5%"], "Unknown metric 'p51'. Closest: 'p50'"),
+        (["before.json", "after.json", "--metric", "speed"], "Unknown metric 'speed'"),
+        (["before.json", "other.json"], "this version reads 1"),
+    ],
+)
+def test_compare_says_what_is_wrong(fmedge, reports, tmp_path, words, message):
+    (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 2}))
+    ran = fmedge("compare", *words, code=2)
+    assert message in ran.stderr
+    assert ran.stderr.count("\n") == 1
