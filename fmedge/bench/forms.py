@@ -12,6 +12,7 @@ from statistics import median
 
 from fmedge.errors import UsageError
 from fmedge.measurement import Configuration, Measurement, Report
+from fmedge.render.report import render_report
 
 HEADER = (
     *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),
@@ -150,7 +151,12 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown}
+def to_html(report: Report) -> str:
+    """The report as a page of its own."""
+    return render_report({report.machine.processor: report}).decode()
+
+
+FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown, ".html": to_html}
 """What ``--output`` writes, by the file's suffix."""
 
 
@@ -161,7 +167,5 @@ def require_form(path: Path) -> None:
         UsageError: It does not.
     """
     suffix = path.suffix.lower()
-    if suffix in (".html", ".htm"):
-        raise UsageError(f"--output {path}: there is no page of measurements yet. Allowed: {', '.join(FORMS)}.")
     if suffix not in FORMS:
         raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

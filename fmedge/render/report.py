@@ -16,7 +16,7 @@ from fmedge.render.document import asset, assets, comment, fill, json_block, pol
 from fmedge.render.elements import Element, element, to_html
 from fmedge.render.report_rows import Layout, Row, front, lay_out
 from fmedge.render.report_tables import figures_table, ratio_table
-from fmedge.render.report_words import decibels, environment, error_share, headlines, milliseconds, warnings
+from fmedge.render.report_words import decibels, environment, error_share, headlines, milliseconds, moment, warnings
 
 SCRIPTS = ("embedded.js", "report.js")
 """The page's own script in parts."""
@@ -46,7 +46,6 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
     plotly = plotly_js.prepare()
     script = assets(*SCRIPTS)
     title = _title(layout)
-    several = len(layout.machines) > 1
     return fill(
         asset("report.html"),
         {
@@ -57,7 +56,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
             "header": to_html(element("h1", title), element("p", _subtitle(layout), id="subtitle"), *warnings(layout)),
             "headlines": to_html(*headlines(layout)) or b"<p>Nothing was measured.</p>",
             "choosers": to_html(*_choosers(layout)),
-            "ratios": to_html(_scrolling(ratio_table(layout), "Machines side by side")) if several else b"",
+            "ratios": to_html(*_ratios(layout)),
             "figures": to_html(_scrolling(figures_table(layout), "All figures")),
             "environment": to_html(*map(environment, layout.machines, layout.reports)),
             "data": json_block(_data(layout)),
@@ -73,12 +72,18 @@ def _title(layout: Layout) -> str:
 
 def _subtitle(layout: Layout) -> str:
     started = sorted(report.started for report in layout.reports)
-    return "; ".join(filter(None, [layout.common, " and ".join(dict.fromkeys((started[0], started[-1])))]))
+    return "; ".join(filter(None, [layout.common, " and ".join(dict.fromkeys(map(moment, (started[0], started[-1]))))]))
 
 
 def _scrolling(table: Element, label: str) -> Element:
     """A table that is moved sideways by itself, with the keyboard too."""
     return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
+
+
+def _ratios(layout: Layout) -> list[Element]:
+    if len(layout.machines) < 2:
+        return []
+    return [element("h2", "Machines side by side"), _scrolling(ratio_table(layout), "Machines side by side")]
 
 
 def _choosers(layout: Layout) -> list[Element]:

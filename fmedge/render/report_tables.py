@@ -80,7 +80,7 @@ def figures_table(layout: Layout) -> Element:
     rows = [_figures_row(layout, row) for row in layout.rows] + [_gap_row(layout, gap) for gap in layout.gaps]
     return element(
         "table",
-        element("caption", "All figures. Press a column's name to sort by it."),
+        element("caption", "Press a column's name to sort by it. What failed or was skipped stands below."),
         element("thead", element("tr", *header)),
         element("tbody", *rows),
         id="figures",
@@ -123,7 +123,7 @@ def _figure(column: Column, row: Row) -> Element:
 def _gap_row(layout: Layout, gap: Gap) -> Element:
     kind = "failed" if gap.missing.exit_code else "skipped"
     reason = element("td", element("b", kind), f": {gap.missing.reason}", colspan=str(len(COLUMNS) + 3))
-    return element("tr", *_names(layout, gap), reason, class_="missing")
+    return element("tr", *_names(layout, gap), reason, class_=f"missing {kind}")
 
 
 def ratio_table(layout: Layout) -> Element:
@@ -141,7 +141,7 @@ def ratio_table(layout: Layout) -> Element:
             element("td", choice),
             *(_ratio(rows, machine) for machine in range(len(layout.machines))),
         )
-        for (task, choice), rows in sorted(shared.items())
+        for (task, choice), rows in shared.items()
     ]
     caption = "Medians in ms; in brackets the speed over that of the first machine with this row."
     return element(

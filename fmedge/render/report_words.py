@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from statistics import median
 
@@ -22,15 +23,20 @@ def milliseconds(seconds: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
+def moment(started: str) -> str:
+    """When a report was begun, to the minute; what has another form stays as it is."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", started)
+
+
 def decibels(snr_db: float) -> str:
     """A signal-to-noise ratio; of equal arrays it is infinite."""
-    return f"{snr_db:.1f} dB" if math.isfinite(snr_db) else "no difference"
+    return f"{snr_db:.1f}\u00a0dB" if math.isfinite(snr_db) else "no difference"
 
 
 def error_share(snr_db: float) -> str:
     """Size of the error over that of the values, both as root mean square, in percent with two digits."""
     percent = 100 * 10 ** (-snr_db / 20)
-    return f"{percent:.2g} %" if percent >= 0.01 else "less than 0.01 %"
+    return f"{percent:.2g}\u00a0%" if percent >= 0.01 else "less than 0.01\u00a0%"
 
 
 def headlines(layout: Layout) -> list[Element]:
@@ -72,7 +78,7 @@ def _level(fastest: Row, row: Row) -> bool:
 
 
 def _time(row: Row) -> str:
-    return f"{milliseconds(row.measured.p50)} ms{' (noisy)' if row.measured.noisy else ''}"
+    return f"{milliseconds(row.measured.p50)}\u00a0ms{' (noisy)' if row.measured.noisy else ''}"
 
 
 def _times(ratio: float) -> str:
@@ -106,18 +112,20 @@ def _machine_ratio(layout: Layout, task: int) -> list[Element]:
 
 
 def warnings(layout: Layout) -> list[Element]:
-    """What a reader should know before believing anything, a paragraph each."""
+    """What a reader should know before believing anything, a paragraph per machine."""
     found: list[str] = []
     for name, report in zip(layout.machines, layout.reports, strict=True):
-        where = f" on {name}" if len(layout.machines) > 1 else ""
+        words: list[str] = []
         if report.interrupted:
-            found.append(f"Broken off{where}: some rows hold fewer runs, others are missing.")
+            words.append("Broken off: some rows hold fewer runs, others are missing.")
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
-            found.append(f"{_count(shaky, 'row is', 'rows are')} noisy or unsettled{where}, marked ! in the table.")
+            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy or unsettled, marked ! in the table.")
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
-            found.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures{where}, {failed} failed.")
+            words.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures, {failed} of them failed.")
+        if words:
+            found.append(" ".join([f"{name}:"] * (len(layout.machines) > 1) + words))
     return [element("p", text, class_="warning") for text in found]
 
 
@@ -148,7 +156,7 @@ def environment(name: str, report: Report) -> Element:
         "Software": f"fmedge {report.fmedge}, Python {machine.python}",
         "Engines": ", ".join(f"{engine} {version}" for engine, version in sorted(engines.items())) or "none",
         "Limit": "; ".join(limits) or "not measured",
-        "Measured": f"{report.started}, at least {report.runs} runs and {report.seconds:g} s each, turn by turn",
+        "Measured": f"{moment(report.started)}, at least {report.runs} runs and {report.seconds:g} s each",
     }
     terms = [each for term, text in pairs.items() for each in (element("dt", term), element("dd", text))]
     return element("section", element("h3", name), element("dl", *terms), class_="card")

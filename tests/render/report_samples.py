@@ -31,7 +31,6 @@ LAYERS = {"block1_conv1": (0.0018, 86_704_128), "block3_conv3": (0.041, 5_635_96
 STAGES = {"decode": 0.004, "resize": 0.001, "copy in": 0.0002, "compute": 0.02, "copy out": 0.001, "render": 0.03}
 
 
-
 def drawn(seed, centre, runs=120, spread=0.02):
     """Turns of ten runs."""
     generator = np.random.default_rng(seed)

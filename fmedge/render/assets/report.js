@@ -9,7 +9,8 @@ const report = JSON.parse(element('data').textContent);
 const COLOURS = 8;
 const MARKS = ['circle', 'square', 'diamond', 'triangle-up', 'cross', 'star'];
 const PATTERNS = ['', '/', 'x', '.', '+', '-'];
-const NARROW = 620; // a chart below this width, in CSS pixels, has its labels above the bars
+const NARROW = 590; // a chart below this width, in CSS pixels, has its labels above the bars
+const PAPER = 670; // width of a chart on A4 or Letter with margins of 12 mm, in CSS pixels
 const DECADE = 10; // times that span this much are drawn on a logarithmic axis
 const BEST = -1; // colour of what is not one engine's
 
@@ -17,7 +18,9 @@ const colour = (number) => cssColour(number === BEST ? '--ink' : `--c${number % 
 const mark = (row) => MARKS[row.form % MARKS.length];
 const pattern = (row) => PATTERNS[row.form % PATTERNS.length];
 const chosen = (id) => Number(element(id).value);
-const narrow = () => element('charts').clientWidth < NARROW;
+const paper = matchMedia('print');
+const chartWidth = () => (paper.matches ? PAPER : element('charts').clientWidth - 30);
+const narrow = () => chartWidth() < NARROW;
 
 /** Names come from outside, and Plotly reads some HTML. */
 function plain(text) {
@@ -39,8 +42,17 @@ function formatTime(value) {
 
 function timeAxis(values, { log = Math.max(...values) > DECADE * Math.min(...values), zero = false } = {}) {
   const axis = { gridcolor: cssColour('--line'), zeroline: false, fixedrange: true, automargin: true };
-  const scale = log ? { type: 'log', dtick: 'D2', exponentformat: 'none' } : { rangemode: zero ? 'tozero' : 'normal' };
-  return { ...axis, ...scale, title: { text: log ? 'ms (each step is a multiple)' : 'ms', standoff: 8 } };
+  const scale = log ? { type: 'log', ...logTicks(values) } : { rangemode: zero ? 'tozero' : 'normal' };
+  return { ...axis, ...scale, title: { text: log ? 'ms (equal steps are equal ratios)' : 'ms', standoff: 8 } };
+}
+
+/** Ticks at 1, 2 and 5 of every decade; at 1 alone where that would be many. Plotly leaves out the decades of 2 and 5. */
+function logTicks(values) {
+  const [first, last] = [Math.floor(Math.log10(Math.min(...values))), Math.ceil(Math.log10(Math.max(...values)))];
+  const steps = last - first > (narrow() ? 2 : 4) ? [1] : [1, 2, 5];
+  const decades = Array.from({ length: last - first + 1 }, (_, place) => first + place);
+  const tickvals = decades.flatMap((decade) => steps.map((step) => Number(`${step}e${decade}`)));
+  return { tickvals, ticktext: tickvals.map((value) => value.toLocaleString('en', { maximumSignificantDigits: 3 })) };
 }
 
 /** Rows from the top down; where it is narrow, their names stand above what belongs to them. */
@@ -66,7 +78,7 @@ function namesAbove(names) {
 
 /** Height of a chart of bars; its margins included. */
 function barsHeight(count, each = 1) {
-  return 70 + count * ((narrow() ? 46 : 26) + 12 * (each - 1));
+  return 70 + count * ((narrow() ? 46 : 26) + 15 * (each - 1));
 }
 
 // ---- Drawing -------------------------------------------------------------------------------------------
@@ -80,7 +92,7 @@ function draw(id, data, layout, description) {
   if (layout.height) plot.style.height = `${layout.height}px`;
   plot.setAttribute('aria-label', `${description} The table of all figures holds the same numbers.`);
   const common = { margin, hoverlabel, showlegend: false, dragmode: false, hovermode: 'closest', ...themeLayout(plot) };
-  return Plotly.react(plot, data, { ...common, ...layout, autosize: true }, CONFIG);
+  return Plotly.react(plot, data, { ...common, ...layout, ...(paper.matches ? { width: PAPER } : { autosize: true }) }, CONFIG);
 }
 
 const taskName = () => report.tasks[chosen('task')];
@@ -106,16 +118,57 @@ function drawTrade(rows) {
   };
   const named = best.map((row) => row.choice).join('; ');
   const description = `Median time against accuracy for ${taskName()}: ${placed.length} choices; the best: ${named}.`;
-  return draw('trade', [line, marks(placed, times)], layout, description);
+  return draw('trade', [line, marks(placed, freeSides(placed, best, layout))], layout, description);
 }
 
-/** The marks; those of the front are larger, ringed and named. */
-function marks(rows, times) {
-  const middle = Math.sqrt(Math.min(...times) * Math.max(...times));
-  const side = (row) => `top ${row.p50 <= middle ? 'right' : 'left'}`;
+const LETTER = [6.8, 17]; // of a name in the plot, in CSS pixels, rather too large than too small
+const FRAME = [80, 100]; // what a chart's axes and margins take of its width and height
+
+/**
+ * For every row of the front the side of its mark where its name meets no edge, mark or other name, and better no line
+ * either; none if there is none.
+ */
+function freeSides(placed, best, { xaxis, yaxis }) {
+  const size = [chartWidth() - FRAME[0], element('trade').clientHeight - FRAME[1]];
+  const share = (value, [from, to]) => (value - from) / (to - from);
+  const scale = xaxis.type === 'log' ? Math.log10 : Number;
+  const point = (row) => [size[0] * share(scale(row.p50), xaxis.range), size[1] * (1 - share(row.snr, yaxis.range))];
+  const taken = placed.map(point).map(([x, y]) => [x - 7, x + 7, y - 7, y + 7]);
+  const lines = best.slice(1).flatMap((row, place) => {
+    const [[fromX, fromY], [x, y]] = [point(best[place]), point(row)];
+    return [[fromX, x, fromY, fromY], [x, x, y, fromY]];
+  });
+  const meets = (a, b) => a[0] <= b[1] && b[0] <= a[1] && a[2] <= b[3] && b[2] <= a[3];
+  const sides = new Map();
+  for (const row of best) {
+    const names = nameBoxes(point(row), LETTER[0] * shortened(row.choice).length);
+    const inside = names.filter(([, [left, right]]) => left >= 0 && right <= size[0]);
+    const free = (others) => inside.find(([, name]) => !others.some((other) => meets(name, other)));
+    const found = free([...taken, ...lines]) ?? free(taken);
+    if (found) {
+      sides.set(row, found[0]);
+      taken.push(found[1]);
+    }
+  }
+  return sides;
+}
+
+/** Where a name of this width may stand beside a mark: side, and left, right, top, bottom. */
+function nameBoxes([x, y], width) {
+  const across = { right: [x + 8, x + 8 + width], left: [x - 8 - width, x - 8] };
+  const down = { top: [y - 8 - LETTER[1], y - 8], bottom: [y + 8, y + 8 + LETTER[1]] };
+  return ['top right', 'top left', 'bottom right', 'bottom left'].map((side) => {
+    const [first, second] = side.split(' ');
+    return [side, [...across[second], ...down[first]]];
+  });
+}
+
+/** The marks; those of the front are larger, ringed and, where there is room, named. */
+function marks(rows, sides) {
   return {
-    type: 'scatter', mode: 'markers+text', x: times, y: rows.map((row) => row.snr), cliponaxis: false,
-    text: rows.map((row) => (row.front ? plain(shortened(row.choice)) : '')), textposition: rows.map(side),
+    type: 'scatter', mode: 'markers+text', x: rows.map((row) => row.p50), y: rows.map((row) => row.snr), cliponaxis: false,
+    text: rows.map((row) => (sides.has(row) ? plain(shortened(row.choice)) : '')),
+    textposition: rows.map((row) => sides.get(row) ?? 'top right'),
     textfont: { color: cssColour('--ink') }, hovertext: rows.map(hover), hoverinfo: 'text',
     marker: {
       color: rows.map((row) => colour(row.engine)), symbol: rows.map(mark), opacity: 0.95,
@@ -134,13 +187,13 @@ function roomAround(times) {
   return { range: [Math.max(0, low - room), high + room] };
 }
 
-/** Bars of medians with whiskers to the 90th percentile, and a text at their end. */
-function bars(rows, places, text, look) {
+/** Bars of medians with whiskers to the 90th percentile. */
+function bars(rows, places, look) {
   const whiskers = rows.map((row) => row.p90 - row.p50);
   return {
     type: 'bar', orientation: 'h', x: rows.map((row) => row.p50), y: places, hovertext: rows.map(hover), hoverinfo: 'text',
     error_x: { type: 'data', symmetric: false, array: whiskers, arrayminus: whiskers.map(() => 0), color: colour(BEST), thickness: 1, width: 3 },
-    ...look, cliponaxis: false, text: rows.map(text), textposition: 'none',
+    ...look,
   };
 }
 
@@ -159,21 +212,18 @@ function barAxis(rows) {
 }
 
 function drawTimes(rows) {
-  const places = rows.map((_, place) => place);
   const names = rows.map((row) => row.choice);
   const share = ({ share: part }) => (part === null ? '' : `, ${Math.round(100 * part)} %`);
   const text = (row) => `${formatTime(row.p50)} ms${share(row)}${row.noisy ? ' !' : ''}`;
-  const look = {
-    width: narrow() ? 0.4 : 0.7,
-    marker: {
-      color: rows.map((row) => colour(row.engine)),
-      pattern: { shape: rows.map(pattern), fgcolor: cssColour('--card'), fgopacity: 0.55, size: 7 },
-    },
-  };
+  const data = report.engines.flatMap((_, engine) => {
+    const own = rows.filter((row) => row.engine === engine);
+    const marker = { color: colour(engine), pattern: { shape: own.map(pattern), fgcolor: cssColour('--card'), fgopacity: 0.6, size: 7, fillmode: 'overlay' } };
+    const ownPlaces = own.map((row) => rows.indexOf(row));
+    return [bars(own, ownPlaces, { width: narrow() ? 0.4 : 0.7, marker }), endTexts(own, ownPlaces, text)];
+  });
   const layout = {
-    height: barsHeight(rows.length), xaxis: barAxis(rows), yaxis: nameAxis(names), annotations: namesAbove(names),
+    height: barsHeight(rows.length), xaxis: barAxis(rows), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
   };
-  const data = [bars(rows, places, text, look), endTexts(rows, places, text)];
   return draw('times', data, layout, `Median times for ${taskName()}: ${rows.map((row) => `${row.choice} ${text(row)}`).join('; ')}.`);
 }
 
@@ -187,7 +237,7 @@ function drawMachines() {
     const own = rows.filter((row) => row.machine === machine);
     const places = own.map((row) => names.indexOf(row.choice) + (machine - (count - 1) / 2) * thick);
     const look = { width: thick * 0.92, marker: { color: colour(machine) } };
-    return [bars(own, places, text, look), endTexts(own, places, text)];
+    return [bars(own, places, look), endTexts(own, places, text)];
   });
   const layout = {
     height: barsHeight(names.length, count + 0.5), xaxis: barAxis(rows), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
@@ -315,7 +365,7 @@ function later(action) {
 
 function connect() {
   for (const id of ['task', 'machine']) element(id).addEventListener('change', drawAll);
-  for (const query of ['(prefers-color-scheme: dark)', 'print']) matchMedia(query).addEventListener('change', drawAll);
+  for (const media of [matchMedia('(prefers-color-scheme: dark)'), paper]) media.addEventListener('change', drawAll);
   let width = innerWidth;
   window.addEventListener('resize', later(() => {
     if (innerWidth !== width) drawAll();
