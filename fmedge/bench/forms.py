@@ -12,6 +12,7 @@ from statistics import median
 
 from fmedge.errors import UsageError
 from fmedge.measurement import Configuration, Measurement, Report
+from fmedge.render import plotly_js
 from fmedge.render.report import render_report
 
 HEADER = (
@@ -161,11 +162,14 @@ FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, "
 
 
 def require_form(path: Path) -> None:
-    """Check that a file's name ends as one of :data:`FORMS`.
+    """Check, before anything is measured, that a file's name ends as one of :data:`FORMS`, and that it can be made.
 
     Raises:
         UsageError: It does not.
+        BackendUnavailable: It is a page, and the plotly package is not installed.
     """
     suffix = path.suffix.lower()
+    if suffix == ".html":
+        plotly_js.prepare()
     if suffix not in FORMS:
         raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

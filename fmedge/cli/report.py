@@ -37,7 +37,7 @@ def report_command(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What the page calls each report: its file's name, without the ending and, where two are alike, with the folder."""
+    """What the page calls each report: its file's name without the ending; where two are alike, the whole path."""
     repeated = [path for path, count in Counter(path.absolute() for path in paths).items() if count > 1]
     if repeated:
         raise UsageError(f"'{repeated[0]}' is given twice. Give each report once.")
