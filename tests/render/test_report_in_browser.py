@@ -62,7 +62,7 @@ def test_hover_tells_everything(show):
     page = show({"desk": rich_report()})
     page.locator("#trade .points path").first.hover(force=True)
     page.wait_for_selector("#trade .hovertext")
-    text = page.inner_text("#trade .hovertext")
+    text = page.text_content("#trade .hovertext")
     assert "p50" in text
     assert "SNR" in text
 
