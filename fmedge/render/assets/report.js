@@ -22,9 +22,9 @@ const paper = matchMedia('print');
 const chartWidth = () => (paper.matches ? PAPER : element('charts').clientWidth - 30);
 const narrow = () => chartWidth() < NARROW;
 
-/** Names come from outside, and Plotly reads some HTML. */
+/** Names come from outside, and Plotly reads some HTML, and mathematics between dollars. */
 function plain(text) {
-  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('$', '&#36;');
 }
 
 const hover = (row) => row.hover.map(plain).map((line, number) => (number ? line : `<b>${line}</b>`)).join('<br>');
