@@ -123,7 +123,8 @@ def warnings(layout: Layout) -> list[Element]:
             words.append(f"{_count(shaky, 'row is', 'rows are')} noisy or unsettled, marked ! in the table.")
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
-            words.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures, {failed} of them failed.")
+            counts = f"{failed} failed, {len(report.missing) - failed} skipped"
+            words.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures ({counts}).")
         if words:
             found.append(" ".join([f"{name}:"] * (len(layout.machines) > 1) + words))
     return [element("p", text, class_="warning") for text in found]

@@ -120,6 +120,7 @@ def test_names_from_outside_are_shown_as_they_are(show):
     page = show({name: poisoned(name), f"{name}2": poisoned(name)})
     assert name in page.text_content("h1")
     assert page.locator("h1 *, td :not(b, code), option *").count() == 0
+    assert any(text.startswith(name[:20]) for text in drawn_texts(page, "times"))
     assert page.locator("script").count() == 4  # data, plotly.js packed, the page's own, plotly.js running
 
 

@@ -187,42 +187,56 @@ function roomAround(times) {
   return { range: [Math.max(0, low - room), high + room] };
 }
 
-/** Bars of medians with whiskers to the 90th percentile. */
-function bars(rows, places, look) {
-  const whiskers = rows.map((row) => row.p90 - row.p50);
+const LONG_WHISKER = 2; // times the longest bar: whiskers beyond would leave no room for the bars, and are told in words
+
+/** Which whiskers are drawn: few late runs in a row of short ones may last a hundred times as long. */
+function endOf(row, rows) {
+  return row.p90 <= LONG_WHISKER * Math.max(...rows.map(({ p50 }) => p50)) ? Math.max(row.p50, row.p90) : row.p50;
+}
+
+/** Bars of medians with whiskers to the 90th percentile; own are drawn of all that share the axis. */
+function bars(own, all, places, look) {
+  const whiskers = own.map((row) => endOf(row, all) - row.p50);
   return {
-    type: 'bar', orientation: 'h', x: rows.map((row) => row.p50), y: places, hovertext: rows.map(hover), hoverinfo: 'text',
+    type: 'bar', orientation: 'h', x: own.map((row) => row.p50), y: places, hovertext: own.map(hover), hoverinfo: 'text',
     error_x: { type: 'data', symmetric: false, array: whiskers, arrayminus: whiskers.map(() => 0), color: colour(BEST), thickness: 1, width: 3 },
     ...look,
   };
 }
 
+function endText(row, rows, share = '') {
+  const late = row.p90 > endOf(row, rows) ? `, p90 ${formatTime(row.p90)}` : '';
+  return `${formatTime(row.p50)} ms${share}${late}${row.noisy ? ' !' : ''}`;
+}
+
 /** Texts that begin where the whiskers end: Plotly would put them across. */
-function endTexts(rows, places, text) {
+function endTexts(own, all, places, text) {
   return {
-    type: 'scatter', mode: 'text', x: rows.map((row) => Math.max(row.p50, row.p90)), y: places, hoverinfo: 'skip', cliponaxis: false,
-    text: rows.map((row) => `\u2002${text(row)}`), textposition: 'middle right', textfont: { color: cssColour('--ink') },
+    type: 'scatter', mode: 'text', x: own.map((row) => endOf(row, all)), y: places, hoverinfo: 'skip', cliponaxis: false,
+    text: own.map((row) => `\u2002${text(row)}`), textposition: 'middle right', textfont: { color: cssColour('--ink') },
   };
 }
 
-/** An axis of times from zero, with room for the texts behind the bars. */
-function barAxis(rows) {
-  const longest = Math.max(0, ...rows.map((row) => Math.max(row.p50, row.p90)));
-  return { ...timeAxis([], { log: false }), range: [0, longest * (narrow() ? 1.45 : 1.2) || 1] };
+/** An axis of times from zero, with room for the texts behind the bars and the names before them. */
+function barAxis(rows, text) {
+  const beside = narrow() ? 0 : Math.max(0, ...rows.map((row) => shortened(row.choice).length));
+  const width = chartWidth() - 40 - LETTER[0] * beside;
+  const needed = rows.map((row) => endOf(row, rows) * width / Math.max(width - LETTER[0] * (text(row).length + 2), width / 4));
+  return { ...timeAxis([], { log: false }), range: [0, Math.max(0, ...needed) || 1] };
 }
 
 function drawTimes(rows) {
   const names = rows.map((row) => row.choice);
   const share = ({ share: part }) => (part === null ? '' : `, ${Math.round(100 * part)} %`);
-  const text = (row) => `${formatTime(row.p50)} ms${share(row)}${row.noisy ? ' !' : ''}`;
+  const text = (row) => endText(row, rows, share(row));
   const data = report.engines.flatMap((_, engine) => {
     const own = rows.filter((row) => row.engine === engine);
     const marker = { color: colour(engine), pattern: { shape: own.map(pattern), fgcolor: cssColour('--card'), fgopacity: 0.6, size: 7, fillmode: 'overlay' } };
     const ownPlaces = own.map((row) => rows.indexOf(row));
-    return [bars(own, ownPlaces, { width: narrow() ? 0.4 : 0.7, marker }), endTexts(own, ownPlaces, text)];
+    return [bars(own, rows, ownPlaces, { width: narrow() ? 0.4 : 0.7, marker }), endTexts(own, rows, ownPlaces, text)];
   });
   const layout = {
-    height: barsHeight(rows.length), xaxis: barAxis(rows), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
+    height: barsHeight(rows.length), xaxis: barAxis(rows, text), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
   };
   return draw('times', data, layout, `Median times for ${taskName()}: ${rows.map((row) => `${row.choice} ${text(row)}`).join('; ')}.`);
 }
@@ -231,16 +245,16 @@ function drawMachines() {
   const rows = report.rows.filter((row) => row.task === chosen('task'));
   const names = [...new Set(rows.map((row) => row.choice))];
   const count = report.machines.length;
-  const text = (row) => `${formatTime(row.p50)} ms${row.noisy ? ' !' : ''}`;
+  const text = (row) => endText(row, rows);
   const thick = (narrow() ? 0.6 : 0.8) / count;
   const data = report.machines.flatMap((_, machine) => {
     const own = rows.filter((row) => row.machine === machine);
     const places = own.map((row) => names.indexOf(row.choice) + (machine - (count - 1) / 2) * thick);
     const look = { width: thick * 0.92, marker: { color: colour(machine) } };
-    return [bars(own, places, look), endTexts(own, places, text)];
+    return [bars(own, rows, places, look), endTexts(own, rows, places, text)];
   });
   const layout = {
-    height: barsHeight(names.length, count + 0.5), xaxis: barAxis(rows), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
+    height: barsHeight(names.length, count + 0.5), xaxis: barAxis(rows, text), yaxis: nameAxis(names), annotations: namesAbove(names), barmode: 'overlay',
   };
   const words = rows.map((row) => `${report.machines[row.machine]}, ${row.choice} ${text(row)}`);
   return draw('machines', data, layout, `Median times for ${taskName()} on ${count} machines: ${words.join('; ')}.`);
