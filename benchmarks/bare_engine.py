@@ -34,7 +34,7 @@ def openvino_call(path: str, tap: str, threads: int) -> Call:
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
     settings |= {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    return lambda image: request.infer({0: image})[tap].copy()
+    return lambda image: request.infer({0: image})[tap]  # a copy: share_outputs is off
 
 
 def ncnn_call(path: str, tap: str, threads: int) -> Call:

@@ -80,7 +80,9 @@ def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> l
         slower = replace(after, turns=tuple(tuple(PLANTED * run for run in turn) for turn in after.turns))
         same, planted = (compare_metric(before, each, "p50") for each in (after, slower))
         if same is not None and planted is not None:
-            rows.append({"same": _row(same), "planted": _row(planted)})
+            disturbed = before.disturbed or after.disturbed
+            rows.append({"same": _row(same), "planted": _row(planted), "disturbed": disturbed})
+    print(f"\r{sum(row['disturbed'] for row in rows)} of {len(rows)} pairs were disturbed by other work")
     half = rows[: pairs // 2]
     print(f"\rA/A, {backend} {layer}: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
     print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, wanted at most 2 of 40")

@@ -12,6 +12,7 @@ from fmedge.memory import available_bytes, total_bytes
 _BOARD = Path("/proc/device-tree/model")
 _CPUINFO = Path("/proc/cpuinfo")
 _CPUS = Path("/sys/devices/system/cpu")
+_STAT = Path("/proc/stat")
 
 _FLAG_LISTS = ("flags", "Features")
 """What Linux calls the list of a processor's abilities in /proc/cpuinfo: on x86, and on Arm."""
@@ -102,6 +103,19 @@ def read_clocks() -> Clocks:
         tuple(word for word in governors if word) if cores and all(governors) else None,
         tuple(int(word) / 1000 for word in kilohertz if word) if cores and all(kilohertz) else None,
     )
+
+
+def busy_seconds() -> float | None:
+    """CPU time that all processes of the machine have taken since it started, and that others took from a virtual one.
+
+    None where the system does not say (it does on Linux, in steps of a hundredth of a second).
+    """
+    try:
+        fields = _STAT.read_text().partition("\n")[0].split()[1:9]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, soft_irq, steal = map(int, fields)
+    return (user + nice + system + irq + soft_irq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _setting(core: int, name: str) -> str | None:

@@ -17,7 +17,7 @@ from fmedge import files
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
-from fmedge.records import build
+from fmedge.records import build, require_kind
 
 SCHEMA = 1
 """Version of the report's fields; another one is refused."""
@@ -31,6 +31,9 @@ MAX_REPORT_BYTES = 1 << 28
 NOISY = 0.10
 """Middle half of the runs, over their median, above which a median is not to be trusted; PyTorch's benchmark utilities
 warn at the same share."""
+
+DISTURBED = 0.1
+"""Cores that others may keep busy meanwhile: the system's own housekeeping stays far below."""
 
 P99_RUNS = 1000
 """Runs from which a p99 is told: ten of them then lie above it."""
@@ -94,6 +97,7 @@ class Measurement:
         steady: Whether the median had settled by then.
         cpu_s: CPU time of the counted turns, all threads together.
         wall_s: Time of the counted turns.
+        others_s: CPU time that others took of the machine meanwhile; None where the system does not say.
         peak_memory_bytes: Most memory that the process held; None where the system does not say.
         macs: Multiply-accumulate operations per image.
         limit_s: Seconds that a direct float32 computation needs at least, by what this machine's processor and memory
@@ -118,6 +122,7 @@ class Measurement:
     steady: bool
     cpu_s: float
     wall_s: float
+    others_s: float | None
     peak_memory_bytes: int | None
     macs: int
     limit_s: float | None
@@ -202,6 +207,11 @@ class Measurement:
         """Cores that were kept busy on average."""
         return self.cpu_s / self.wall_s if self.wall_s else 0.0
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether other processes, or other virtual machines, computed meanwhile."""
+        return self.others_s is not None and self.others_s > DISTURBED * self.wall_s
+
     def warnings(self) -> list[str]:
         """Why the figures are not to be trusted, a line each."""
         name = self.configuration.describe()
@@ -209,6 +219,11 @@ class Measurement:
         if self.noisy:
             share = 100 * self.iqr / self.p50
             found.append(f"{name}: noisy, the middle half of the runs spans {share:.0f} % of the median.")
+        if self.disturbed:
+            cores = (self.others_s or 0.0) / self.wall_s
+            found.append(
+                f"{name}: disturbed, others kept {cores:.1f} cores busy meanwhile. Measure on a quiet machine."
+            )
         if not self.steady:
             found.append(f"{name}: the median had not settled after {self.warm_up_runs} runs of warm-up.")
         return found
@@ -295,8 +310,8 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     try:
-        data: Any = json.loads(files.read_bytes(path, MAX_REPORT_BYTES))
-        if type(data) is not dict or data.pop("kind", None) != KIND:
+        data: dict[str, Any] = require_kind(dict, json.loads(files.read_bytes(path, MAX_REPORT_BYTES)))
+        if data.pop("kind", None) != KIND:
             raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
         schema: object = data.pop("schema", None)
         if schema != SCHEMA:

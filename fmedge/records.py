@@ -30,22 +30,27 @@ def build(kind: Any, data: Any) -> Any:  # noqa: ANN401 - any type, and what JSO
             raise ValueError(f"{data} is none of {inner}")
         return data
     if origin is tuple:
-        kinds = inner[:1] * len(_as(list, data)) if inner[-1] is ... else inner
-        return tuple(build(each, value) for each, value in zip(kinds, _as(list, data), strict=True))
+        kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
+        return tuple(build(each, value) for each, value in zip(kinds, require_kind(list, data), strict=True))
     if origin is Mapping:
-        return {name: build(inner[1], value) for name, value in _as(dict, data).items()}
+        return {name: build(inner[1], value) for name, value in require_kind(dict, data).items()}
     if hasattr(kind, "from_dict"):
         return kind.from_dict(data)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        if unknown := set(_as(dict, data)) - set(hints):
+        if unknown := set(require_kind(dict, data)) - set(hints):
             raise TypeError(f"no field {unknown}")
         fields: Any = kind
         return fields(**{name: build(hints[name], value) for name, value in data.items()})
-    return float(data) if kind is float and type(data) is int else _as(kind, data)
+    return float(data) if kind is float and type(data) is int else require_kind(kind, data)
 
 
-def _as(kind: type, data: Any) -> Any:  # noqa: ANN401
+def require_kind(kind: type, data: Any) -> Any:  # noqa: ANN401
+    """The value itself, if it is of that very type.
+
+    Raises:
+        TypeError: It is of another.
+    """
     if type(data) is not kind:
         raise TypeError(f"{type(data).__name__} in place of {kind.__name__}")
     return data

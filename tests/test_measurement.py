@@ -33,6 +33,7 @@ def test_p99_needs_a_thousand_runs_and_steady_runs_need_no_warning():
     found = measurement(turns=(tuple(0.01 + run * 1e-7 for run in range(1000)),))
     assert found.p99 == pytest.approx(0.010099, abs=1e-6)
     assert found.warnings() == []
+    assert "others kept 0.8 cores busy" in dataclasses.replace(found, others_s=0.08, wall_s=0.1).warnings()[0]
     assert "not settled" in dataclasses.replace(found, steady=False).warnings()[0]
 
 

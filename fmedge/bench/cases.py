@@ -18,7 +18,7 @@ from fmedge.errors import (
 )
 from fmedge.measurement import Configuration, Missing, Scenario
 from fmedge.progress import Progress, no_progress
-from fmedge.provision import ArtifactRequest, create_artifact, find_artifact, request_artifact
+from fmedge.provision import ArtifactRequest, create_artifact, find_artifact, request_artifact, require_request
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.runtime.backends import find_backend, usable_cpus
@@ -168,11 +168,12 @@ def _artifact(
     if found is not None:
         return found
     options = request.options
-    if options.precision is Precision.INT8 and wishes.calibration is None:
-        words = f"fmedge export --layer {'+'.join(request.submodel.taps)} --format {options.format} --precision int8"
-        return UsageError(f"no int8 model; make it: {words} --calibration DIR")
-    warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
     try:
+        require_request(request, wishes.calibration or Path())
+        if options.precision is Precision.INT8 and wishes.calibration is None:
+            words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
+            return UsageError(f"no int8 model; make it: {words} --calibration DIR")
+        warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(
             request,
             calibration=wishes.calibration if options.precision is Precision.INT8 else None,

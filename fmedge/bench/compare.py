@@ -231,5 +231,5 @@ def _drawn(
 ) -> npt.NDArray[np.float64]:
     """The figure of as many turns drawn with replacement, :data:`RESAMPLES` times."""
     turns = [np.array(turn, np.float64) for turn in measured.turns]
-    picks = generator.integers(0, len(turns), (RESAMPLES, len(turns)))
+    picks: list[list[int]] = generator.integers(0, len(turns), (RESAMPLES, len(turns))).tolist()
     return np.array([figure(np.concatenate([turns[index] for index in pick])) for pick in picks])

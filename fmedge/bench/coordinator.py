@@ -249,13 +249,14 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
     if not subject.turns:
         return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
     limit = found.get(what.threads)
-    peaks = [turn["peak_memory_bytes"] for turn in subject.turns]
+    others = [turn["others_s"] for turn in subject.turns if turn["others_s"] is not None]
     return Measurement(
         configuration=what,
         turns=tuple(tuple(turn["seconds"]) for turn in subject.turns),
         cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
         wall_s=sum(turn["wall_s"] for turn in subject.turns),
-        peak_memory_bytes=peaks[-1],
+        others_s=max(0.0, sum(others)) if others else None,
+        peak_memory_bytes=subject.turns[-1]["peak_memory_bytes"],
         macs=plan_export(case.card.submodel, case.card.options).macs,
         limit_s=limit
         and limits.direct_seconds(layers_through(case.card.submodel.deepest), what.size, what.batch, limit),

@@ -18,14 +18,16 @@ import numpy.typing as npt
 from fmedge.artifact import read_artifact
 from fmedge.bench.channel import serve
 from fmedge.errors import UsageError
+from fmedge.machine import busy_seconds
 from fmedge.memory import peak_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement, open_session
 from fmedge.runtime.backends import find_backend
 
 _INPUTS = 8
-"""Images that runs take in turn, each copied to memory of its own for every run: no engine gets by with what it read
-the last time."""
+_INPUT_BYTES = 64 << 20
+"""Batches that runs take in turn, and their size together; each is copied to memory of its own for every run, so that
+no engine gets by with what it read the last time."""
 
 _WINDOW = 5
 _SETTLED = 0.03
@@ -51,8 +53,8 @@ class Bench:
         self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None
     ) -> dict[str, object]:
         """Load the model, run it once, and tell how long both took and what computes."""
+        importlib.import_module(find_backend(backend).module)  # first: it says how the engine's threads wait
         engine = importlib.import_module(find_backend(backend).package)
-        importlib.import_module(find_backend(backend).module)
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
@@ -83,13 +85,15 @@ class Bench:
         """Run at least so often and so long; the run before, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
-        cpu, start = time.process_time(), time.perf_counter()
+        busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
         while len(found) < runs or time.perf_counter() - start < seconds:
             found.append(self._once())
+        wall_s, cpu_s, busy_after = time.perf_counter() - start, time.process_time() - cpu, busy_seconds()
         return {
             "seconds": found,
-            "cpu_s": time.process_time() - cpu,
-            "wall_s": time.perf_counter() - start,
+            "cpu_s": cpu_s,
+            "wall_s": wall_s,
+            "others_s": None if busy is None or busy_after is None else busy_after - busy - cpu_s,
             "peak_memory_bytes": peak_bytes(),
         }
 
@@ -132,7 +136,8 @@ def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Image
         pixels = load_photo(image, size).pixels
         return [np.repeat(pixels[np.newaxis], batch, axis=0)]
     generator = np.random.default_rng(0)
-    return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(_INPUTS)]
+    count = max(1, min(_INPUTS, _INPUT_BYTES // (batch * size[0] * size[1] * 3)))
+    return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(count)]
 
 
 if __name__ == "__main__":

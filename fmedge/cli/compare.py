@@ -42,9 +42,9 @@ def compare_command(
 
     bounds = [parse_bound(text) for text in fail_on or ()]
     metrics = [require_metric(name) for name in options.split(metric)]
+    reports = read_report(before), read_report(after)
     found = compare_reports(
-        read_report(before),
-        read_report(after),
+        *reports,
         [*metrics, *(bound.metric for bound in bounds)],
         across_machines=across_machines,
     )
@@ -56,6 +56,9 @@ def compare_command(
             map(_row, found.changes),
             left=2,
         )
+    for name, report in zip(("before", "after"), reports, strict=True):
+        for line in [line for measured in report.measurements for line in measured.warnings()]:
+            say(f"Warning: {name}: {line}")
     for name, several in (("before", found.only_before), ("after", found.only_after)):
         for each in several:
             say(f"Only in {name}: {each.describe()}")

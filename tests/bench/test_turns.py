@@ -146,10 +146,21 @@ def test_a_model_that_goes_is_a_failed_row(prepared, tmp_path):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="bounds the address space")
-def test_a_worker_without_memory_is_a_failed_row(prepared):
-    cases, _ = prepared(backends=("onnxruntime",), scenario="offline", batch=1 << 16)
+def test_a_worker_without_memory_is_a_failed_row(prepared, monkeypatch):
+    import resource
+
+    start = coordinator.Worker
+
+    def bounded(module, environment=None):
+        worker = start(module, environment)
+        resource.prlimit(worker._process.pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
+        return worker
+
+    monkeypatch.setattr(coordinator, "Worker", bounded)
+    cases, _ = prepared(backends=("onnxruntime",), scenario="offline", batch=4096)
     (missing,) = measure(cases, QUICK).missing
-    assert missing.exit_code in (4, 7)
+    assert missing.exit_code == 7
+    assert "memory" in missing.reason
 
 
 def test_a_worker_that_is_late_is_ended(prepared):

@@ -91,7 +91,7 @@ def test_a_row_that_fails_is_told_and_the_rest_is_kept(fmedge, small):
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_ctrl_c_keeps_what_was_measured(small, tmp_path):
-    words = ["bench", *small, "--seconds", 600, "--output", "r.json", "--output", "r.md"]
+    words = ["bench", *small, "--seconds", 20, "--output", "r.json", "--output", "r.md"]
     process = subprocess.Popen(
         [sys.executable, "-m", "fmedge", *map(str, words)],
         cwd=tmp_path,
