@@ -16,7 +16,16 @@ from fmedge.render.document import asset, assets, comment, fill, json_block, pol
 from fmedge.render.elements import Element, element, to_html
 from fmedge.render.report_rows import Layout, Row, front, lay_out
 from fmedge.render.report_tables import figures_table, ratio_table
-from fmedge.render.report_words import decibels, environment, error_share, headlines, milliseconds, moment, warnings
+from fmedge.render.report_words import (
+    decibels,
+    doubts,
+    environment,
+    error_share,
+    headlines,
+    milliseconds,
+    moment,
+    warnings,
+)
 
 SCRIPTS = ("embedded.js", "report.js")
 """The page's own script in parts."""
@@ -138,7 +147,7 @@ def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
         "p90": _rounded(1e3 * measured.p90),
         "snr": None if snr is None else _rounded(min(snr, HIGHEST_DB)),
         "share": None if measured.limit_share is None else _rounded(measured.limit_share),
-        "noisy": measured.noisy,
+        "shaky": bool(measured.warnings()),
         "samples": [_rounded(1e3 * second) for second in _samples(measured.seconds)],
         "stages": [_rounded(1e3 * median(measured.stages[name])) if name in measured.stages else 0 for name in stages]
         if measured.stages
@@ -176,4 +185,4 @@ def _hover(row: Row) -> list[str]:
         + ("" if each.peak_memory_bytes is None else f", memory {each.peak_memory_bytes / 1e6:,.0f} MB"),
         f"{each.configuration.backend} {each.engine_version}, {each.load:.2f} cores busy",
     ]
-    return lines + (["noisy: do not trust the median"] if each.noisy else [])
+    return lines + [f"not to be trusted: {doubt}" for doubt in doubts(each)]

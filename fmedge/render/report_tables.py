@@ -56,6 +56,12 @@ COLUMNS = (
     ),
     Column("SNR dB", "distance from the float64 reference; more is better", lambda row: row.snr_db, "{:.1f}".format),
     _scaled("load", "cores kept busy on average", lambda each: each.load, ".2f"),
+    _scaled(
+        "others",
+        "cores that others kept busy meanwhile",
+        lambda each: None if each.others_s is None or not each.wall_s else each.others_s / each.wall_s,
+        ".2f",
+    ),
     _time("load ms", "reading, checking and loading the model", lambda each: each.load_s),
     _time("first ms", "the first run", lambda each: each.first_run_s),
     _scaled(
@@ -104,7 +110,7 @@ def _figures_row(layout: Layout, row: Row) -> Element:
     cells.append(element("td", f"{measured.active_provider}: {measured.placement}"))
     cells.append(element("td", element("code", measured.file_sha256[:8], title=measured.file_sha256)))
     cells.append(element("td", *(["! ", " ".join(map(_short, warnings))] if warnings else [])))
-    return element("tr", *cells, **({"class_": "noisy"} if warnings else {}))
+    return element("tr", *cells, **({"class_": "shaky"} if warnings else {}))
 
 
 def _short(warning: str) -> str:

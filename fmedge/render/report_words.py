@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
-from fmedge.measurement import Report
+from fmedge.measurement import Measurement, Report
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Layout, Row
 
@@ -26,6 +26,12 @@ def milliseconds(seconds: float) -> str:
 def moment(started: str) -> str:
     """When a report was begun, to the minute; what has another form stays as it is."""
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", started)
+
+
+def doubts(measured: Measurement) -> list[str]:
+    """Why a figure is not to be trusted, a word each."""
+    states = {"noisy": measured.noisy, "disturbed": measured.disturbed, "unsettled": not measured.steady}
+    return [word for word, state in states.items() if state]
 
 
 def decibels(snr_db: float) -> str:
@@ -78,7 +84,8 @@ def _level(fastest: Row, row: Row) -> bool:
 
 
 def _time(row: Row) -> str:
-    return f"{milliseconds(row.measured.p50)}\u00a0ms{' (noisy)' if row.measured.noisy else ''}"
+    found = ", ".join(doubts(row.measured))
+    return f"{milliseconds(row.measured.p50)}\u00a0ms{f' ({found})' if found else ''}"
 
 
 def _times(ratio: float) -> str:
@@ -120,7 +127,7 @@ def warnings(layout: Layout) -> list[Element]:
             words.append("Broken off: some rows hold fewer runs, others are missing.")
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
-            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy or unsettled, marked ! in the table.")
+            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed or unsettled, marked ! in the table.")
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
             counts = f"{failed} failed, {len(report.missing) - failed} skipped"

@@ -15,7 +15,7 @@ from fmedge.measurement import Missing
 from fmedge.render.report import SAMPLES, render_report
 from fmedge.render.report_rows import front, lay_out
 from fmedge.render.report_tables import COLUMNS
-from fmedge.render.report_words import environment, error_share, milliseconds, moment
+from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
 
 NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
 
@@ -76,8 +76,8 @@ def test_the_policy_allows_the_pages_own_scripts_alone(page):
 def test_every_row_stands_in_the_table(page):
     elements = Elements(page)
     rows = [attributes.get("class") for tag, attributes, _ in elements.found if tag == "tr"]
-    assert rows.count(None) == 1 + 16  # the header, and what is not noisy
-    assert rows.count("noisy") == 2
+    assert rows.count(None) == 1 + 16  # the header, and what is not shaky
+    assert rows.count("shaky") == 2
     assert rows.count("missing skipped") == rows.count("missing failed") == 1
     assert ": the process ended by signal 9 (memory?)" in page.decode()
     sorts = [float(attributes["data-value"]) for _, attributes, _ in elements.found if "data-value" in attributes]
@@ -178,6 +178,14 @@ def test_an_equal_result_is_drawn_at_the_top():
 )
 def test_milliseconds(seconds, text):
     assert milliseconds(seconds) == text
+
+
+def test_doubts_are_told_beside_the_figure():
+    made = measurement(turns=((0.01, 0.02) * 20,), others_s=0.3, wall_s=0.31, steady=False)
+    assert doubts(made) == ["noisy", "disturbed", "unsettled"]
+    page = render_report({"desk": report(made)}).decode()
+    assert "15.0\u00a0ms (noisy, disturbed, unsettled)" in page
+    assert "1 row is noisy, disturbed or unsettled, marked ! in the table." in page
 
 
 def test_words():

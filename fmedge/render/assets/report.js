@@ -206,7 +206,7 @@ function bars(own, all, places, look) {
 
 function endText(row, rows, share = '') {
   const late = row.p90 > endOf(row, rows) ? `, p90 ${formatTime(row.p90)}` : '';
-  return `${formatTime(row.p50)} ms${share}${late}${row.noisy ? ' !' : ''}`;
+  return `${formatTime(row.p50)} ms${share}${late}${row.shaky ? ' !' : ''}`;
 }
 
 /** Texts that begin where the whiskers end: Plotly would put them across. */
