@@ -15,6 +15,10 @@ CLOSE = 0.03
 """Share by which medians may differ and still count as level: two processes of one program differ by that much."""
 
 
+OPEN_TASKS = 4
+"""Tasks whose sentences are always seen; all 18 layers on three machines would push the charts off ten screens."""
+
+
 def milliseconds(seconds: float) -> str:
     """A time in ms with about three digits."""
     value = 1e3 * seconds
@@ -46,16 +50,20 @@ def error_share(snr_db: float) -> str:
 
 
 def headlines(layout: Layout) -> list[Element]:
-    """For every task what to choose, a list item per machine."""
+    """For every task what to choose, a list item per machine; of many tasks, all but the first are folded away."""
     found: list[Element] = []
     for task, name in enumerate(layout.tasks):
         items: list[Element] = []
         for machine, machine_name in enumerate(layout.machines):
             prefix = [element("b", machine_name), ": "] if len(layout.machines) > 1 else []
             items.append(element("li", *prefix, *_advice(layout.of(task, machine))))
-        found.append(element("h3", name))
-        found.append(element("ul", *items, *_machine_ratio(layout, task)))
-    return found
+        found.append(element("section", element("h3", name), element("ul", *items, *_machine_ratio(layout, task))))
+    shown = [element("div", *found[:OPEN_TASKS], class_="advice")] if found else []
+    folded = found[OPEN_TASKS:]
+    if folded:
+        summary = element("summary", f"{_count(len(folded), 'more layer', 'more layers')}")
+        shown.append(element("details", summary, element("div", *folded, class_="advice")))
+    return shown
 
 
 def _advice(rows: Sequence[Row]) -> list[str | Element]:

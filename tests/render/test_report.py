@@ -188,6 +188,15 @@ def test_doubts_are_told_beside_the_figure():
     assert "1 row is noisy, disturbed or unsettled, marked ! in the table." in page
 
 
+def test_many_layers_are_folded():
+    layers = [measurement(layer=f"block{number}_conv1") for number in range(1, 7)]
+    page = render_report({"desk": report(*layers)}).decode()
+    shown, folded = page.split("<details>")
+    assert "<h3>block4_conv1</h3>" in shown
+    assert "<summary>2 more layers</summary>" in folded
+    assert "<details>" not in render_report({"desk": report(*layers[:4])}).decode()
+
+
 def test_words():
     assert error_share(40.0) == "1\u00a0%"
     assert error_share(130.0) == "less than 0.01\u00a0%"

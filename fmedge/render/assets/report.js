@@ -379,6 +379,9 @@ function later(action) {
 
 function connect() {
   for (const id of ['task', 'machine']) element(id).addEventListener('change', drawAll);
+  paper.addEventListener('change', () => {
+    if (paper.matches) document.querySelectorAll('details').forEach((folded) => { folded.open = true; });
+  });
   for (const media of [matchMedia('(prefers-color-scheme: dark)'), paper]) media.addEventListener('change', drawAll);
   let width = innerWidth;
   window.addEventListener('resize', later(() => {
