@@ -69,6 +69,7 @@ def test_the_product_of_the_wishes(prepared):
     cases, missing = prepared(
         ("block1_conv1", "block1_conv2"),
         backends=("onnxruntime",),
+        activation="none",
         precisions=(Precision.FP32, Precision.INT8),
         maths=("fp32", "bf16"),
         threads=(1, 2),
@@ -87,8 +88,9 @@ def test_the_product_of_the_wishes(prepared):
     )
 
 
-def test_int8_is_made_where_there_are_photos(prepared, photos_folder):
-    cases, missing = prepared(precisions=(Precision.INT8,), backends=("onnxruntime",), calibration=photos_folder)
+def test_int8_is_made_where_there_are_photos(prepared, photos_folder, tmp_path):
+    own = {"calibration": photos_folder, "models": tmp_path}
+    cases, missing = prepared(precisions=(Precision.INT8,), backends=("onnxruntime",), **own)
     assert missing == []
     (found,) = measure(cases, QUICK).measurements
     assert found.configuration.precision == "int8"

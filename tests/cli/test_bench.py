@@ -52,7 +52,7 @@ def test_bench_writes_every_form(fmedge, small, tmp_path):
 
 
 def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
-    ran = fmedge("bench", *small, "--image", picture, "--stages", "--precision", "fp32,int8", "--json")
+    ran = fmedge("bench", *small, "--image", picture, "--stages", "--precision", "fp32,int8", "--activation", "none", "--json")
     data = json.loads(ran.stdout)
     assert set(data["measurements"][0]["stages"]) == {"decode", "resize", "copy in", "compute", "copy out", "render"}
     assert "Skipped: block1_conv1 on onnxruntime, int8" in ran.stderr
@@ -73,7 +73,7 @@ def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
         (["--stages"], 2, "--image"),
         (["--size", "dynamic"], 2, "a run has one size"),
         (["--image", "nothing.jpg"], 3, "No image"),
-        (["--precision", "int8"], 2, "Nothing can be measured"),
+        (["--precision", "int8", "--activation", "none"], 2, "Nothing can be measured"),
     ],
 )
 def test_bench_says_what_is_wrong(fmedge, small, words, code, message):
