@@ -27,8 +27,8 @@ from fmedge.render.report_words import (
     warnings,
 )
 
-SCRIPTS = ("embedded.js", "report.js")
-"""The page's own script in parts."""
+SCRIPTS = ("embedded.js", "chart_parts.js", "charts.js", "report.js")
+"""The page's own script in parts; each uses what those before it define."""
 
 SAMPLES = 200
 """Runs of a row that are drawn; of more, these stand for the rest, evenly chosen from the sorted ones."""
