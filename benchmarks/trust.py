@@ -23,6 +23,7 @@ from fmedge.bench.channel import Worker
 from fmedge.bench.compare import Bound, compare_metric
 from fmedge.bench.coordinator import Protocol, measure
 from fmedge.measurement import Measurement
+from fmedge.runtime.backends import usable_cpus
 
 CONFIGURATIONS = (
     ("onnxruntime", "block1_conv1"),
@@ -78,7 +79,7 @@ def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> l
     rows = []
     for before, after in pairwise(measured):
         slower = replace(after, turns=tuple(tuple(PLANTED * run for run in turn) for turn in after.turns))
-        same, planted = (compare_metric(before, each, "p50") for each in (after, slower))
+        same, planted = (compare_metric(before, each, "p50", usable_cpus()) for each in (after, slower))
         if same is not None and planted is not None:
             disturbed = before.disturbed or after.disturbed
             rows.append({"same": _row(same), "planted": _row(planted), "disturbed": disturbed})

@@ -183,11 +183,12 @@ def compare_reports(
     common = [configuration for configuration in first if configuration in second]
     if not common:
         raise UsageError("The reports have no configuration in common. Measure the same: fmedge bench, same options.")
+    cores = min(before.machine.cores, after.machine.cores)
     changes = [
         change
         for configuration in common
         for metric in dict.fromkeys(metrics)
-        if (change := compare_metric(first[configuration], second[configuration], metric)) is not None
+        if (change := compare_metric(first[configuration], second[configuration], metric, cores)) is not None
     ]
     failed = {each.configuration for each in after.missing if each.exit_code}
     only_before = tuple(configuration for configuration in first if configuration not in second)
@@ -199,17 +200,24 @@ def compare_reports(
     )
 
 
-def compare_metric(before: Measurement, after: Measurement, metric: str) -> Change | None:
-    """A metric of two measurements of one configuration; None where one of them lacks it."""
+def compare_metric(before: Measurement, after: Measurement, metric: str, cores: int) -> Change | None:
+    """A metric of two measurements of one configuration, on so many cores; None where one of them lacks it."""
     if metric in _TIMES:
         figure = _TIMES[metric]
         values = [figure(np.array(each.seconds)) for each in (before, after)]
         low, high = _interval(before, after, figure)
+        # Others that took a share of the machine may have made the row slower by as much: that is no change of ours.
+        low, high = low * (1 - _others(after, cores)), high / (1 - _others(before, cores))
         return Change(before.configuration, metric, values[0], values[1], low, high)
     first, second = (_SINGLES[metric](each) for each in (before, after))
     if not first or second is None:
         return None
     return Change(before.configuration, metric, first, second, second / first, second / first)
+
+
+def _others(measured: Measurement, cores: int) -> float:
+    """Share of the machine that others took meanwhile, below 1."""
+    return min(0.99, (measured.others_s or 0.0) / (measured.wall_s * cores)) if measured.wall_s else 0.0
 
 
 def _interval(

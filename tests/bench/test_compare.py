@@ -20,46 +20,55 @@ def drawn(seed, factor=1.0, turns=20, runs=30, drift=0.03, spread=0.03, **fields
 
 
 def test_the_same_thing_twice_is_rarely_called_a_change():
-    verdicts = [compare_metric(drawn(seed), drawn(1000 + seed), "p50").verdict for seed in range(40)]
+    verdicts = [compare_metric(drawn(seed), drawn(1000 + seed), "p50", 2).verdict for seed in range(40)]
     assert sum(verdict != "same" for verdict in verdicts) <= 2
 
 
 def test_a_tenth_slower_is_seen():
-    changes = [compare_metric(drawn(seed), drawn(1000 + seed, 1.1), "p50") for seed in range(20)]
+    changes = [compare_metric(drawn(seed), drawn(1000 + seed, 1.1), "p50", 2) for seed in range(20)]
     assert sum(change.verdict == "slower" for change in changes) >= 18
     assert sum(change.breaks(Bound("p50", 0.05)) for change in changes) >= 18
     assert not any(change.breaks(Bound("p50", 0.12)) for change in changes)
-    assert compare_metric(drawn(1000, 1.1), drawn(0), "p50").verdict == "faster"
+    assert compare_metric(drawn(1000, 1.1), drawn(0), "p50", 2).verdict == "faster"
 
 
 def test_runs_of_a_turn_do_not_count_as_independent():
     """Turns that differ much: drawing single runs would give an interval a fifth as long, and a false alarm."""
     before, after = drawn(1, drift=0.2, turns=10, runs=300), drawn(2, drift=0.2, turns=10, runs=300)
-    change = compare_metric(before, after, "p50")
+    change = compare_metric(before, after, "p50", 2)
     assert change.high - change.low > 0.1
 
 
 @pytest.mark.parametrize("metric", ["p50", "p90", "p95", "min"])
 def test_the_interval_is_the_same_every_time_and_holds_the_ratio(metric):
-    first, second = (compare_metric(drawn(1), drawn(2, 1.2), metric) for _ in range(2))
+    first, second = (compare_metric(drawn(1), drawn(2, 1.2), metric, 2) for _ in range(2))
     assert first == second
     assert first.low <= first.ratio <= first.high
     assert first.ratio == pytest.approx(1.2, rel=0.1)
 
 
 def test_few_turns_tell_nothing():
-    change = compare_metric(drawn(1, turns=2), drawn(2, 3.0, turns=2), "p50")
+    change = compare_metric(drawn(1, turns=2), drawn(2, 3.0, turns=2), "p50", 2)
     assert change.verdict == "unsure"
     assert not change.breaks(Bound("p50", 0.05))
 
 
+def test_what_others_took_is_no_change():
+    before, after = drawn(1), drawn(2, 1.2)
+    assert compare_metric(before, after, "p50", 2).verdict == "slower"
+    busy = dataclasses.replace(after, others_s=0.5 * after.wall_s)
+    assert compare_metric(before, busy, "p50", 2).verdict == "same"
+    assert compare_metric(before, busy, "p50", 16).verdict == "slower"
+    assert compare_metric(busy, before, "p50", 2).verdict == "same"
+
+
 def test_single_figures_are_compared_as_they_are():
     before = measurement(peak_memory_bytes=100)
-    change = compare_metric(before, measurement(peak_memory_bytes=120), "peak_memory")
+    change = compare_metric(before, measurement(peak_memory_bytes=120), "peak_memory", 2)
     assert (change.ratio, change.verdict) == (1.2, "slower")
     assert change.breaks(Bound("peak_memory", 0.1))
-    assert compare_metric(before, before, "file_size").verdict == "same"
-    assert compare_metric(before, measurement(peak_memory_bytes=None), "peak_memory") is None
+    assert compare_metric(before, before, "file_size", 2).verdict == "same"
+    assert compare_metric(before, measurement(peak_memory_bytes=None), "peak_memory", 2) is None
 
 
 def test_configurations_are_paired():

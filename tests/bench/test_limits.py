@@ -70,4 +70,4 @@ def test_forms_hold_the_same_figures():
 
 def test_an_unknown_form_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"Allowed: a name that ends in .json, .csv, .md, .html"):
-        forms.require_form(tmp_path / "r.txt")
+        require_form(tmp_path / "r.txt")

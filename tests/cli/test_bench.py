@@ -52,7 +52,8 @@ def test_bench_writes_every_form(fmedge, small, tmp_path):
 
 
 def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
-    ran = fmedge("bench", *small, "--image", picture, "--stages", "--precision", "fp32,int8", "--activation", "none", "--json")
+    chosen = ["--image", picture, "--stages", "--precision", "fp32,int8", "--activation", "none"]
+    ran = fmedge("bench", *small, *chosen, "--json")
     data = json.loads(ran.stdout)
     assert set(data["measurements"][0]["stages"]) == {"decode", "resize", "copy in", "compute", "copy out", "render"}
     assert "Skipped: block1_conv1 on onnxruntime, int8" in ran.stderr
