@@ -86,6 +86,14 @@ def this_machine() -> Machine:
     )
 
 
+def processor_features() -> frozenset[str]:
+    """What the processor says that it can do, in the kernel's words, such as ``avx2`` or ``atomics``.
+
+    Empty where the system does not say (it does on Linux).
+    """
+    return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
+
+
 def read_clocks() -> Clocks:
     """Governor and clock of every core that may be used, as /sys says; virtual machines mostly say nothing."""
     cores = _affinity() or ()
@@ -119,14 +127,6 @@ def _setting(core: int, name: str) -> str | None:
 
 def _affinity() -> tuple[int, ...] | None:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else None
-
-
-def processor_features() -> frozenset[str]:
-    """What the processor says that it can do, in the kernel's words, such as ``avx2`` or ``atomics``.
-
-    Empty where the system does not say (it does on Linux).
-    """
-    return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
 
 
 def _processor() -> str:

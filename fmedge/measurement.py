@@ -6,6 +6,7 @@ A report's JSON holds what was measured and no statistics: those are worked out 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -135,7 +136,7 @@ class Measurement:
     stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     def __post_init__(self) -> None:
-        if not self.turns or not all(self.turns) or min(map(min, self.turns)) <= 0:
+        if not self.turns or not all(self.turns) or not all(0 < second < math.inf for second in self.seconds):
             raise ValueError("no runs, or none that took time")
 
     @property

@@ -12,6 +12,8 @@ from statistics import median
 
 from fmedge.errors import UsageError
 from fmedge.measurement import Configuration, Measurement, Report
+from fmedge.render import plotly_js
+from fmedge.render.report import render_report
 
 HEADER = (
     *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),
@@ -150,18 +152,24 @@ def to_json(report: Report) -> str:
     return json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
-FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown}
+def to_html(report: Report) -> str:
+    """The report as a page of its own."""
+    return render_report({report.machine.processor: report}).decode()
+
+
+FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown, ".html": to_html}
 """What ``--output`` writes, by the file's suffix."""
 
 
 def require_form(path: Path) -> None:
-    """Check that a file's name ends as one of :data:`FORMS`.
+    """Check, before anything is measured, that a file's name ends as one of :data:`FORMS`, and that it can be made.
 
     Raises:
         UsageError: It does not.
+        BackendUnavailable: It is a page, and the plotly package is not installed.
     """
     suffix = path.suffix.lower()
-    if suffix in (".html", ".htm"):
-        raise UsageError(f"--output {path}: there is no page of measurements yet. Allowed: {', '.join(FORMS)}.")
+    if suffix == ".html":
+        plotly_js.prepare()
     if suffix not in FORMS:
         raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

@@ -50,7 +50,7 @@ def bench_command(
     ] = 300.0,
     output: Annotated[
         list[Path] | None,
-        typer.Option(readable=False, metavar="FILE", help="Write .json, .csv or .md; may be given several times."),
+        typer.Option(readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."),
     ] = None,
     calibration: options.Calibration = None,
     weights: options.Weights = None,

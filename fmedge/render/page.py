@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
-import json
-import re
 from dataclasses import asdict
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
 from typing import Any
 
 from fmedge.feature_maps import FeatureMaps
 from fmedge.render import plotly_js
 from fmedge.render.captions import Captions, write_captions
+from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
 from fmedge.render.encoding import ENCODING, EncodedMaps, encode_maps
 from fmedge.render.png import encode_png
 
-SCRIPTS = ("data.js", "views.js", "viewer.js")
+SCRIPTS = ("embedded.js", "data.js", "views.js", "viewer.js")
 """The page's own script in parts; each uses what those before it define."""
-
-_PLACEHOLDER = re.compile(rb"\{\{(\w+)\}\}")
-
-_JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-"""So that no text can end the script element it stands in; json.dumps itself escapes all but ASCII."""
 
 
 def render_page(maps: FeatureMaps, *, channel: int | None = None) -> bytes:
@@ -51,16 +42,16 @@ def render_page(maps: FeatureMaps, *, channel: int | None = None) -> bytes:
     encoded = encode_maps(shown, first_channel=first)
     captions = write_captions(maps, channel)
     plotly = plotly_js.prepare()
-    script = b"\n".join(_asset(name) for name in SCRIPTS)
-    return _fill(
-        _asset("page.html"),
+    script = assets(*SCRIPTS)
+    return fill(
+        asset("page.html"),
         {
-            "policy": _policy(_hash(script), plotly.sha256).encode(),
-            "licence": _comment(plotly.licence),
+            "policy": policy(script_hash(script), plotly.sha256),
+            "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode(),
-            "style": _asset("viewer.css"),
+            "style": assets("theme.css", "viewer.css"),
             "photo": base64.b64encode(encode_png(maps.pixels[0])),
-            "header": _json(_header(captions, encoded, channel)),
+            "header": json_block(_header(captions, encoded, channel)),
             "plotly": plotly.deflated,
             "data": b"\n".join(_data_blocks(encoded)),
             "script": script,
@@ -89,36 +80,3 @@ def _data_blocks(encoded: EncodedMaps) -> list[bytes]:
         for name, chunks in planes.items()
         for number, plane in enumerate(chunks)
     ]
-
-
-def _policy(*hashes: str) -> str:
-    """A Content-Security-Policy: these scripts, Plotly's inline styles, pictures in the page, nothing else."""
-    scripts = " ".join(f"'sha256-{value}'" for value in hashes)
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(script: bytes) -> str:
-    return base64.b64encode(sha256(script).digest()).decode()
-
-
-def _comment(text: str) -> bytes:
-    """Text that cannot end the HTML comment it stands in."""
-    return text.replace(">", "&gt;").encode()
-
-
-def _json(data: dict[str, Any]) -> bytes:
-    return json.dumps(data, allow_nan=False).translate(_JSON_ESCAPES).encode()
-
-
-def _fill(template: bytes, values: dict[str, bytes]) -> bytes:
-    """Replace every ``{{name}}``; the values are not looked into."""
-    return _PLACEHOLDER.sub(lambda match: values[match[1].decode()], template)
-
-
-@cache
-def _asset(name: str) -> bytes:
-    """A file of render/assets with line ends as a browser reads them, or the script's hash would differ."""
-    return (files("fmedge.render") / "assets" / name).read_bytes().replace(b"\r\n", b"\n")

@@ -63,7 +63,7 @@ def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--output", "r.html"], 2, "no page of measurements yet"),
+        (["--output", "r.txt"], 2, "Cannot tell the form"),
         (["--output", "nowhere/r.md"], 6, "does not exist"),
         (["--layer", "block1_conv9"], 2, "Unknown layer"),
         (["--backend", "onnx"], 2, "Unknown backend"),

@@ -1,24 +1,10 @@
 'use strict';
-/* exported DECODERS, inflate */
-
-// ---- Data: base64 of a zlib stream in a script element of type text/plain ------------------------
-
-function bytesFromBase64(text) {
-  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
+/* exported DECODERS */
+/* global bytesFromBase64, inflate */
 
 function floatsFromBase64(text) {
   const view = new DataView(bytesFromBase64(text).buffer);
   return Float32Array.from({ length: view.byteLength / 4 }, (_, index) => view.getFloat32(4 * index, true));
-}
-
-/** Inflate a data block; its base64 leaves the document. */
-function inflate(id) {
-  const block = document.getElementById(id);
-  const bytes = bytesFromBase64(block.textContent);
-  block.textContent = '';
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate')));
 }
 
 /** Feature maps of 12 bits per value in two planes; fmedge/render/encoding.py describes them. */

@@ -1,5 +1,5 @@
 'use strict';
-/* global Plotly, DECODERS, VIEWS, cssColour, inflate */
+/* global Plotly, BASE_CONFIG, DECODERS, VIEWS, loadPlotly, themeLayout */
 
 const element = (id) => document.getElementById(id);
 const header = JSON.parse(element('header').textContent);
@@ -25,34 +25,12 @@ function showCaptions({ title, subtitle, note, image, plot: description, facts }
 // ---- Plotly ------------------------------------------------------------------------------------------
 
 const CONFIG = {
-  responsive: true,
+  ...BASE_CONFIG,
   scrollZoom: true,
-  displaylogo: false,
   displayModeBar: true,
   doubleClick: 'reset',
-  // Named one by one, because Plotly's own choice holds a button that uploads the chart to its company.
   modeBarButtons: [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']],
-  plotlyServerURL: '',
 };
-
-/** Run the embedded plotly.js; the page's Content-Security-Policy allows exactly this text. */
-async function loadPlotly() {
-  const response = inflate('plotly');
-  const script = document.createElement('script');
-  script.textContent = await response.text();
-  document.head.append(script);
-}
-
-/** The part of a layout that depends on light or dark. */
-function themeLayout() {
-  const [ink, clear] = [cssColour('--soft'), 'rgba(0,0,0,0)'];
-  return {
-    paper_bgcolor: clear,
-    plot_bgcolor: clear,
-    font: { color: ink, family: getComputedStyle(plot).fontFamily },
-    modebar: { color: ink, activecolor: cssColour('--accent'), bgcolor: clear },
-  };
-}
 
 /**
  * Where the axes are on the screen, in CSS pixels of the window, and what they show, in axis units.
@@ -190,7 +168,7 @@ function connect(view, { xaxis, yaxis }) {
   });
   plot.on('plotly_afterplot', () => followZoom(view));
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
-    Plotly.relayout(plot, { ...themeLayout(), ...view.themeChanges() });
+    Plotly.relayout(plot, { ...themeLayout(plot), ...view.themeChanges() });
   });
   followZoom(view);
 }
@@ -202,7 +180,7 @@ async function start() {
   document.body.dataset.view = header.view;
   element('stage').style.setProperty('--ratio', view.width / view.height);
   const [, { data, layout }] = await Promise.all([loadPlotly(), view.draw()]);
-  await Plotly.newPlot(plot, data, { ...layout, ...themeLayout() }, CONFIG);
+  await Plotly.newPlot(plot, data, { ...layout, ...themeLayout(plot) }, CONFIG);
   connect(view, layout);
   element('status').textContent = '';
   document.body.dataset.state = 'ready';

@@ -1,5 +1,6 @@
 'use strict';
-/* exported VIEWS, cssColour */
+/* exported VIEWS */
+/* global cssColour */
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and a theme is one entry -----------
 
@@ -41,10 +42,6 @@ function bitmapUrl({ file }) {
     parts.push(String.fromCharCode(...file.subarray(start, start + 32768)));
   }
   return `data:image/bmp;base64,${btoa(parts.join(''))}`;
-}
-
-function cssColour(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 // ---- Views: each draws itself and says which value is at a point of its axes -----------------------

@@ -1,0 +1,45 @@
+'use strict';
+/* exported BASE_CONFIG, bytesFromBase64, inflate, loadPlotly, cssColour, themeLayout */
+
+// ---- Blocks of the page: base64 of a zlib stream in a script element of type text/plain -----------
+
+function bytesFromBase64(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+/** Inflate a data block; its base64 leaves the document. */
+function inflate(id) {
+  const block = document.getElementById(id);
+  const bytes = bytesFromBase64(block.textContent);
+  block.textContent = '';
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate')));
+}
+
+// ---- Plotly ------------------------------------------------------------------------------------------
+
+/** Of every chart. Buttons are named one by one: Plotly's own choice holds one that uploads the chart to its company. */
+const BASE_CONFIG = { responsive: true, displaylogo: false, plotlyServerURL: '' };
+
+/** Run the embedded plotly.js; the page's Content-Security-Policy allows exactly this text. */
+async function loadPlotly() {
+  const response = inflate('plotly');
+  const script = document.createElement('script');
+  script.textContent = await response.text();
+  document.head.append(script);
+}
+
+function cssColour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+/** The part of a layout that depends on light or dark. */
+function themeLayout(plot) {
+  const [ink, clear] = [cssColour('--soft'), 'rgba(0,0,0,0)'];
+  return {
+    paper_bgcolor: clear,
+    plot_bgcolor: clear,
+    font: { color: ink, family: getComputedStyle(plot).fontFamily },
+    modebar: { color: ink, activecolor: cssColour('--accent'), bgcolor: clear },
+  };
+}

@@ -1,0 +1,188 @@
+"""The report page: what was measured, as sentences, charts and tables in one file."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from fmedge.measurement import Report
+from fmedge.render import plotly_js
+from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
+from fmedge.render.elements import Element, element, to_html
+from fmedge.render.report_rows import Layout, Row, front, lay_out
+from fmedge.render.report_tables import figures_table, ratio_table
+from fmedge.render.report_words import (
+    decibels,
+    doubts,
+    environment,
+    error_share,
+    headlines,
+    milliseconds,
+    moment,
+    warnings,
+)
+
+SCRIPTS = ("embedded.js", "chart_parts.js", "charts.js", "report.js")
+"""The page's own script in parts; each uses what those before it define."""
+
+SAMPLES = 200
+"""Runs of a row that are drawn; of more, these stand for the rest, evenly chosen from the sorted ones."""
+
+HIGHEST_DB = 200.0
+"""Where a result is drawn that equals its reference; float32 lies below 150."""
+
+
+def render_report(reports: Mapping[str, Report]) -> bytes:
+    """Draw what one or several machines measured as one self-contained HTML page.
+
+    The page needs no network. The same reports give the same bytes.
+
+    Args:
+        reports: The reports by the names of their machines, at least one.
+
+    Returns:
+        The file's content: UTF-8.
+
+    Raises:
+        BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
+    """
+    layout = lay_out(reports)
+    plotly = plotly_js.prepare()
+    script = assets(*SCRIPTS)
+    title = _title(layout)
+    return fill(
+        asset("report.html"),
+        {
+            "policy": policy(script_hash(script), plotly.sha256),
+            "licence": comment(plotly.licence),
+            "title": html.escape(title).encode("utf-8", "replace"),
+            "style": assets("theme.css", "report.css"),
+            "header": to_html(element("h1", title), element("p", _subtitle(layout), id="subtitle"), *warnings(layout)),
+            "headlines": to_html(*headlines(layout)) or b"<p>Nothing was measured.</p>",
+            "choosers": to_html(*_choosers(layout)),
+            "ratios": to_html(*_ratios(layout)),
+            "figures": to_html(_scrolling(figures_table(layout), "All figures")),
+            "environment": to_html(*map(environment, layout.machines, layout.reports)),
+            "data": json_block(_data(layout)),
+            "plotly": plotly.deflated,
+            "script": script,
+        },
+    )
+
+
+def _title(layout: Layout) -> str:
+    return f"VGG16 feature maps, measured on {', '.join(layout.machines)}"
+
+
+def _subtitle(layout: Layout) -> str:
+    started = sorted(report.started for report in layout.reports)
+    return "; ".join(filter(None, [layout.common, " and ".join(dict.fromkeys(map(moment, (started[0], started[-1]))))]))
+
+
+def _scrolling(table: Element, label: str) -> Element:
+    """A table that is moved sideways by itself, with the keyboard too."""
+    return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
+
+
+def _ratios(layout: Layout) -> list[Element]:
+    if len(layout.machines) < 2:
+        return []
+    return [element("h2", "Machines side by side"), _scrolling(ratio_table(layout), "Machines side by side")]
+
+
+def _choosers(layout: Layout) -> list[Element]:
+    """Which layer and machine the charts show; a choice of one is not offered."""
+    found: list[Element] = []
+    for name, label, options in (("task", "Layer", layout.tasks), ("machine", "Machine", layout.machines)):
+        made = [element("option", option, value=str(number)) for number, option in enumerate(options)]
+        hidden = {"hidden": "hidden"} if len(options) < 2 else {}
+        found.append(element("label", f"{label} ", element("select", *made, id=name), **hidden))
+    return found
+
+
+def _data(layout: Layout) -> dict[str, Any]:
+    """What the script draws."""
+    on_front = {
+        id(row)
+        for task in range(len(layout.tasks))
+        for machine in range(len(layout.machines))
+        for row in front(layout.of(task, machine))
+    }
+    engines = sorted({row.measured.configuration.backend for row in layout.rows})
+    forms = sorted({row.measured.configuration.form for row in layout.rows}, key=lambda form: (form != "fp32", form))
+    stages = list(dict.fromkeys(name for row in layout.rows for name in row.measured.stages))
+    return {
+        "machines": layout.machines,
+        "tasks": layout.tasks,
+        "engines": engines,
+        "forms": forms,
+        "stages": stages,
+        "rows": [
+            {
+                "machine": row.machine,
+                "task": row.task,
+                "engine": engines.index(row.measured.configuration.backend),
+                "form": forms.index(row.measured.configuration.form),
+                "choice": row.choice,
+                "front": id(row) in on_front,
+                "hover": _hover(row),
+                **_figures(row, stages),
+            }
+            for row in layout.rows
+        ],
+    }
+
+
+def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
+    """The numbers that are drawn: milliseconds, decibels, shares."""
+    measured = row.measured
+    snr = row.snr_db
+    return {
+        "p50": _rounded(1e3 * measured.p50),
+        "p90": _rounded(1e3 * measured.p90),
+        "snr": None if snr is None else _rounded(min(snr, HIGHEST_DB)),
+        "share": None if measured.limit_share is None else _rounded(measured.limit_share),
+        "shaky": bool(measured.warnings()),
+        "samples": [_rounded(1e3 * second) for second in _samples(measured.seconds)],
+        "stages": [_rounded(1e3 * median(measured.stages[name])) if name in measured.stages else 0 for name in stages]
+        if measured.stages
+        else [],
+    }
+
+
+def _samples(seconds: tuple[float, ...]) -> list[float]:
+    """The runs, sorted; of more than :data:`SAMPLES`, the fastest, the slowest and evenly chosen ones between."""
+    ordered = sorted(seconds)
+    if len(ordered) <= SAMPLES:
+        return ordered
+    return [ordered[int(place)] for place in np.linspace(0, len(ordered) - 1, SAMPLES).round()]
+
+
+def _rounded(value: float) -> float | None:
+    """With five digits, which no eye tells from more; None for what JSON cannot hold."""
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _hover(row: Row) -> list[str]:
+    """All about a row, a line each."""
+    each = row.measured
+    snr = row.snr_db
+    tail = "" if each.p99 is None else f", p99 {milliseconds(each.p99)}"
+    lines = [
+        row.choice,
+        f"p50 {milliseconds(each.p50)} ms, p90 {milliseconds(each.p90)}, p95 {milliseconds(each.p95)}{tail}",
+        f"fastest {milliseconds(each.min)} ms, {each.n:,} runs, middle half ±{100 * each.iqr / each.p50:.1f} %",
+        "accuracy not measured" if snr is None else f"SNR: {decibels(snr)}, error {error_share(snr)} of the values",
+        f"{each.images_per_s:,.1f} images/s, {each.gflops:,.1f} GFLOP/s"
+        + ("" if each.limit_share is None else f", {100 * each.limit_share:.0f} % of the limit"),
+        f"load {milliseconds(each.load_s)} ms, first run {milliseconds(each.first_run_s)} ms",
+        f"model {each.file_size / 1e6:,.2f} MB"
+        + ("" if each.peak_memory_bytes is None else f", memory {each.peak_memory_bytes / 1e6:,.0f} MB"),
+        f"{each.configuration.backend} {each.engine_version}, {each.load:.2f} cores busy",
+    ]
+    return lines + [f"not to be trusted: {doubt}" for doubt in doubts(each)]

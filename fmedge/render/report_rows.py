@@ -1,0 +1,175 @@
+"""Reports of one or several machines, laid out for a page: tasks, rows, labels, and who is on the front."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fmedge.measurement import Configuration, Measurement, Missing, Report
+
+SINGLE_STREAM = "single-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A measurement with its place on the page.
+
+    Attributes:
+        machine: Number of its machine.
+        task: Number of its task.
+        choice: What was chosen to do the task, as far as it tells rows apart: ``ncnn, fp16, 2 threads``.
+        measured: The figures.
+    """
+
+    machine: int
+    task: int
+    choice: str
+    measured: Measurement
+
+    @property
+    def exact(self) -> bool:
+        """Whether weights and arithmetic are float32."""
+        return self.measured.configuration.form == "fp32"
+
+    @property
+    def snr_db(self) -> float | None:
+        """Distance from the float64 reference, in dB; None where nobody knows.
+
+        It was measured when the model was exported, with float32 arithmetic; of other arithmetic it says nothing.
+        """
+        parity = self.measured.parity
+        return None if parity is None or self.measured.configuration.math != "fp32" else parity.snr_db
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A configuration that has no figures, with its place on the page; attributes as in :class:`Row`."""
+
+    machine: int
+    task: int
+    choice: str
+    missing: Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All of it.
+
+    Attributes:
+        machines: Their names.
+        reports: Theirs, in the same order.
+        tasks: What was to be computed, in words.
+        common: What all tasks share, in words.
+        rows: What was measured, fastest first within machine and task.
+        gaps: What was not.
+    """
+
+    machines: tuple[str, ...]
+    reports: tuple[Report, ...]
+    tasks: tuple[str, ...]
+    common: str
+    rows: tuple[Row, ...]
+    gaps: tuple[Gap, ...]
+
+    def of(self, task: int, machine: int) -> list[Row]:
+        """The rows of a task on a machine, fastest first."""
+        return [row for row in self.rows if (row.task, row.machine) == (task, machine)]
+
+
+def lay_out(reports: Mapping[str, Report]) -> Layout:
+    """Sort what several machines measured.
+
+    Args:
+        reports: The reports by the machines' names.
+    """
+    found = tuple(reports.values())
+    configurations = [what for report in found for what in _configurations(report)]
+    facts = [_facts(what) for what in configurations]
+    differing = {place for place in range(len(_FACTS)) if len({each[place] for each in facts}) > 1}
+    keys = list(dict.fromkeys((what.layer, *_facts(what)) for what in configurations))
+    namer = _Namer(found, configurations)
+
+    def place(each: Measurement | Missing) -> int:
+        return keys.index((each.configuration.layer, *_facts(each.configuration)))
+
+    rows = [
+        Row(machine, place(each), namer.choice(each.configuration, report), each)
+        for machine, report in enumerate(found)
+        for each in report.measurements
+    ]
+    gaps = [
+        Gap(machine, place(each), namer.choice(each.configuration, report), each)
+        for machine, report in enumerate(found)
+        for each in report.missing
+    ]
+    return Layout(
+        machines=tuple(reports),
+        reports=found,
+        tasks=tuple(", ".join((layer, *_pick(each, differing))) for layer, *each in keys),
+        common=", ".join(_pick(facts[0], set(range(len(_FACTS))) - differing)) if facts else "",
+        rows=tuple(sorted(rows, key=lambda row: (row.task, row.machine, row.measured.p50, row.choice))),
+        gaps=tuple(gaps),
+    )
+
+
+_FACTS = ("activation", "size", "scenario", "weights")
+"""What makes another task of a layer."""
+
+
+def _configurations(report: Report) -> list[Configuration]:
+    return [each.configuration for each in (*report.measurements, *report.missing)]
+
+
+def _facts(what: Configuration) -> tuple[str, ...]:
+    """:data:`_FACTS` in words."""
+    activations = {"relu": "after ReLU", "none": "before ReLU"}
+    single = what.scenario == SINGLE_STREAM
+    return (
+        activations.get(what.activation, what.activation),
+        " \u00d7 ".join(map(str, what.size)),
+        "one image after the other" if single else f"in batches of {what.batch}",
+        what.weights,
+    )
+
+
+def _pick(facts: Sequence[str], places: Iterable[int]) -> list[str]:
+    return [facts[place] for place in sorted(places)]
+
+
+class _Namer:
+    """Calls choices by what tells them apart, alike on every machine."""
+
+    def __init__(self, reports: Sequence[Report], configurations: Sequence[Configuration]) -> None:
+        self._several = len(reports) > 1
+        self._devices = len({what.device for what in configurations}) > 1 or any(
+            what.device != "cpu" for what in configurations
+        )
+        self._threads = (
+            len({self._thread_words(what, report) for report in reports for what in _configurations(report)}) > 1
+        )
+
+    def choice(self, what: Configuration, report: Report) -> str:
+        words = [what.backend, what.form]
+        if self._devices:
+            words.append(what.device)
+        if self._threads:
+            words.append(self._thread_words(what, report))
+        return ", ".join(words)
+
+    def _thread_words(self, what: Configuration, report: Report) -> str:
+        """Machines differ in their number of cores, so one thread per core pairs with one thread per core."""
+        if self._several and what.threads == report.machine.cores:
+            return "all cores"
+        return f"{what.threads} thread{'s'[: what.threads != 1]}"
+
+
+def front(rows: Iterable[Row]) -> list[Row]:
+    """Those than which none of the others is both at least as fast and more exact: the Pareto front, fastest first."""
+    best, found = -math.inf, list[Row]()
+    known = [(row.measured.p50, -row.snr_db, row) for row in rows if row.snr_db is not None]
+    for _, negative, row in sorted(known, key=lambda each: each[:2]):
+        if -negative > best:
+            best = -negative
+            found.append(row)
+    return found

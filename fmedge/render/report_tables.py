@@ -1,0 +1,168 @@
+"""The tables of a report: every figure, and machines against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fmedge.measurement import Measurement
+from fmedge.render.elements import Element, element
+from fmedge.render.report_rows import Gap, Layout, Row
+from fmedge.render.report_words import milliseconds
+
+NONE = "\u2013"
+"""Stands where there is no figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of figures.
+
+    Attributes:
+        head: Its name.
+        meaning: What it says, for who points at it.
+        value: The figure; None where there is none.
+        text: The figure in words.
+    """
+
+    head: str
+    meaning: str
+    value: Callable[[Row], float | None]
+    text: Callable[[float], str]
+
+
+def _time(head: str, meaning: str, value: Callable[[Measurement], float | None]) -> Column:
+    return Column(head, meaning, lambda row: value(row.measured), milliseconds)
+
+
+def _scaled(head: str, meaning: str, value: Callable[[Measurement], float | None], form: str) -> Column:
+    return Column(head, meaning, lambda row: value(row.measured), lambda number: format(number, form))
+
+
+COLUMNS = (
+    _time("p50 ms", "median: half of the runs took no longer", lambda each: each.p50),
+    _time("p90 ms", "nine of ten runs took no longer", lambda each: each.p90),
+    _time("p95 ms", "19 of 20 runs took no longer", lambda each: each.p95),
+    _time("p99 ms", "99 of 100 runs took no longer; told from 1,000 runs", lambda each: each.p99),
+    _time("min ms", "the fastest run", lambda each: each.min),
+    _scaled("± %", "middle half of the runs over the median", lambda each: 100 * each.iqr / each.p50, ".1f"),
+    _scaled("images/s", "all images over all time", lambda each: each.images_per_s, ",.1f"),
+    _scaled("GFLOP/s", "billions of operations per second at the median", lambda each: each.gflops, ",.1f"),
+    _scaled(
+        "of limit %",
+        "speed over that of a perfect direct float32 convolution on this machine",
+        lambda each: None if each.limit_share is None else 100 * each.limit_share,
+        ",.0f",
+    ),
+    Column("SNR dB", "distance from the float64 reference; more is better", lambda row: row.snr_db, "{:.1f}".format),
+    _scaled("load", "cores kept busy on average", lambda each: each.load, ".2f"),
+    _scaled(
+        "others",
+        "cores that others kept busy meanwhile",
+        lambda each: None if each.others_s is None or not each.wall_s else each.others_s / each.wall_s,
+        ".2f",
+    ),
+    _time("load ms", "reading, checking and loading the model", lambda each: each.load_s),
+    _time("first ms", "the first run", lambda each: each.first_run_s),
+    _scaled(
+        "memory MB",
+        "most memory that the process held: Python, engine and model",
+        lambda each: None if each.peak_memory_bytes is None else each.peak_memory_bytes / 1e6,
+        ",.0f",
+    ),
+    _scaled("model MB", "size of the model's files", lambda each: each.file_size / 1e6, ",.2f"),
+    _scaled("runs", "runs that count", lambda each: each.n, ",.0f"),
+    _scaled("warm-up", "runs before those that count", lambda each: each.warm_up_runs, ",.0f"),
+)
+"""Every figure of a row. *load* counts cores, *load ms* is the loading of the model."""
+
+
+def figures_table(layout: Layout) -> Element:
+    """All rows with all figures; below them what has none, with the reason."""
+    heads = ["machine"] * (len(layout.machines) > 1) + ["layer", "choice"]
+    header = [_header(head, "", "text") for head in heads]
+    header += [_header(column.head, column.meaning, "number") for column in COLUMNS]
+    header += [_header(head, "", "text") for head in ("ran on", "model", "notes")]
+    rows = [_figures_row(layout, row) for row in layout.rows] + [_gap_row(layout, gap) for gap in layout.gaps]
+    return element(
+        "table",
+        element("caption", "Press a column's name to sort by it. What failed or was skipped stands below."),
+        element("thead", element("tr", *header)),
+        element("tbody", *rows),
+        id="figures",
+    )
+
+
+def _header(head: str, meaning: str, kind: str) -> Element:
+    button = element("button", head, type="button", **({"title": meaning} if meaning else {}))
+    return element("th", button, scope="col", data_kind=kind)
+
+
+def _names(layout: Layout, row: Row | Gap) -> list[Element]:
+    machine = [element("td", layout.machines[row.machine])] * (len(layout.machines) > 1)
+    return [*machine, element("th", layout.tasks[row.task], scope="row"), element("td", row.choice)]
+
+
+def _figures_row(layout: Layout, row: Row) -> Element:
+    measured = row.measured
+    warnings = measured.warnings()
+    cells = [*_names(layout, row), *(_figure(column, row) for column in COLUMNS)]
+    cells.append(element("td", f"{measured.active_provider}: {measured.placement}"))
+    cells.append(element("td", element("code", measured.file_sha256[:8], title=measured.file_sha256)))
+    cells.append(element("td", *(["! ", " ".join(map(_short, warnings))] if warnings else [])))
+    return element("tr", *cells, **({"class_": "shaky"} if warnings else {}))
+
+
+def _short(warning: str) -> str:
+    """A warning without the name of its row."""
+    return warning.rpartition(": ")[2]
+
+
+def _figure(column: Column, row: Row) -> Element:
+    value = column.value(row)
+    if value is None:
+        return element("td", NONE, class_="number")
+    marked = column.head == "p50 ms" and row.measured.warnings()
+    return element("td", column.text(value) + (" !" if marked else ""), class_="number", data_value=repr(float(value)))
+
+
+def _gap_row(layout: Layout, gap: Gap) -> Element:
+    kind = "failed" if gap.missing.exit_code else "skipped"
+    reason = element("td", element("b", kind), f": {gap.missing.reason}", colspan=str(len(COLUMNS) + 3))
+    return element("tr", *_names(layout, gap), reason, class_=f"missing {kind}")
+
+
+def ratio_table(layout: Layout) -> Element:
+    """Medians of what several machines did, and how they compare with the first that did it."""
+    found: dict[tuple[int, str], dict[int, Row]] = {}
+    for row in layout.rows:
+        found.setdefault((row.task, row.choice), {}).setdefault(row.machine, row)
+    shared = {key: rows for key, rows in found.items() if len(rows) > 1}
+    header = [_header(head, "", "text") for head in ("layer", "choice")]
+    header += [_header(name, "median in ms, and speed over the first machine's", "number") for name in layout.machines]
+    body = [
+        element(
+            "tr",
+            element("th", layout.tasks[task], scope="row"),
+            element("td", choice),
+            *(_ratio(rows, machine) for machine in range(len(layout.machines))),
+        )
+        for (task, choice), rows in shared.items()
+    ]
+    caption = "Medians in ms; in brackets the speed over that of the first machine with this row."
+    return element(
+        "table",
+        element("caption", caption if body else "No layer was measured on several machines with the same choice."),
+        element("thead", element("tr", *header)),
+        element("tbody", *body),
+        id="ratios",
+    )
+
+
+def _ratio(rows: dict[int, Row], machine: int) -> Element:
+    if machine not in rows:
+        return element("td", NONE, class_="number")
+    first = rows[min(rows)].measured.p50
+    seconds = rows[machine].measured.p50
+    ratio = "" if machine == min(rows) else f" ({first / seconds:.2f} \u00d7)"
+    return element("td", milliseconds(seconds) + ratio, class_="number", data_value=repr(seconds))

@@ -1,0 +1,189 @@
+"""What a report says in sentences: the choice that is fastest, what it costs, and where it was measured."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from statistics import median
+
+from fmedge.measurement import Measurement, Report
+from fmedge.render.elements import Element, element
+from fmedge.render.report_rows import Layout, Row
+
+CLOSE = 0.03
+"""Share by which medians may differ and still count as level: two processes of one program differ by that much."""
+
+
+OPEN_TASKS = 4
+"""Tasks whose sentences are always seen; all 18 layers on three machines would push the charts off ten screens."""
+
+
+def milliseconds(seconds: float) -> str:
+    """A time in ms with about three digits."""
+    value = 1e3 * seconds
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
+
+
+def moment(started: str) -> str:
+    """When a report was begun, to the minute; what has another form stays as it is."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", started)
+
+
+def doubts(measured: Measurement) -> list[str]:
+    """Why a figure is not to be trusted, a word each."""
+    states = {"noisy": measured.noisy, "disturbed": measured.disturbed, "unsettled": not measured.steady}
+    return [word for word, state in states.items() if state]
+
+
+def decibels(snr_db: float) -> str:
+    """A signal-to-noise ratio; of equal arrays it is infinite."""
+    return f"{snr_db:.1f}\u00a0dB" if math.isfinite(snr_db) else "no difference"
+
+
+def error_share(snr_db: float) -> str:
+    """Size of the error over that of the values, both as root mean square, in percent with two digits."""
+    percent = 100 * 10 ** (-snr_db / 20)
+    return f"{percent:.2g}\u00a0%" if percent >= 0.01 else "less than 0.01\u00a0%"
+
+
+def headlines(layout: Layout) -> list[Element]:
+    """For every task what to choose, a list item per machine; of many tasks, all but the first are folded away."""
+    found: list[Element] = []
+    for task, name in enumerate(layout.tasks):
+        items: list[Element] = []
+        for machine, machine_name in enumerate(layout.machines):
+            prefix = [element("b", machine_name), ": "] if len(layout.machines) > 1 else []
+            items.append(element("li", *prefix, *_advice(layout.of(task, machine))))
+        found.append(element("section", element("h3", name), element("ul", *items, *_machine_ratio(layout, task))))
+    shown = [element("div", *found[:OPEN_TASKS], class_="advice")] if found else []
+    folded = found[OPEN_TASKS:]
+    if folded:
+        summary = element("summary", f"{_count(len(folded), 'more layer', 'more layers')}")
+        shown.append(element("details", summary, element("div", *folded, class_="advice")))
+    return shown
+
+
+def _advice(rows: Sequence[Row]) -> list[str | Element]:
+    """Which choice is fastest with float32, which at all, and what that costs; rows of one task and machine."""
+    if not rows:
+        return ["nothing could be measured; the table says why."]
+    exact, best = next((row for row in rows if row.exact), None), rows[0]
+    words: list[str | Element] = []
+    if exact is None:
+        words += ["No exact choice (float32 throughout) was measured. "]
+    else:
+        level = [row.choice for row in rows if row.exact and row is not exact and _level(exact, row)]
+        words += ["Fastest exact choice: ", element("strong", exact.choice), f", {_time(exact)}"]
+        words += [f" (level with {', '.join(level)}). " if level else ". "]
+    if best is exact:
+        others = any(not row.exact for row in rows)
+        return [*words, "No choice that is less exact was faster." if others else "Nothing less exact was measured."]
+    words += ["Fastest at all: ", element("strong", best.choice), f", {_time(best)}"]
+    if exact is not None:
+        words += [f", {_times(exact.measured.p50 / best.measured.p50)} as fast"]
+    return [*words, f". {_cost(exact, best)}"]
+
+
+def _level(fastest: Row, row: Row) -> bool:
+    return row.measured.p50 <= (1 + CLOSE) * fastest.measured.p50
+
+
+def _time(row: Row) -> str:
+    found = ", ".join(doubts(row.measured))
+    return f"{milliseconds(row.measured.p50)}\u00a0ms{f' ({found})' if found else ''}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f} times" if ratio < 10 else f"{ratio:.0f} times"
+
+
+def _cost(exact: Row | None, best: Row) -> str:
+    """What the fastest choice gives away."""
+    if best.snr_db is None:
+        math_name = best.measured.configuration.math
+        why = f" with {math_name} arithmetic" if math_name != "fp32" else ""
+        return f"What it costs in accuracy{why} was not measured."
+    before = f" instead of {decibels(exact.snr_db)}" if exact and exact.snr_db is not None else ""
+    return (
+        f"It costs accuracy: {decibels(best.snr_db)}{before}, so the error is {error_share(best.snr_db)} "
+        "of the values (root mean square)."
+    )
+
+
+def _machine_ratio(layout: Layout, task: int) -> list[Element]:
+    """The fastest exact choices of the machines, against each other."""
+    found = [
+        next((row for row in layout.of(task, number) if row.exact), None) for number in range(len(layout.machines))
+    ]
+    known = sorted((row.measured.p50, row.machine) for row in found if row is not None)
+    if len(known) < 2:
+        return []
+    fastest, name = known[0][0], layout.machines[known[0][1]]
+    words = [f"{_times(seconds / fastest)} as fast as {layout.machines[machine]}" for seconds, machine in known[1:]]
+    return [element("li", "Of the exact choices, ", element("b", name), f" is {', '.join(words)}.")]
+
+
+def warnings(layout: Layout) -> list[Element]:
+    """What a reader should know before believing anything, a paragraph per machine."""
+    found: list[str] = []
+    for name, report in zip(layout.machines, layout.reports, strict=True):
+        words: list[str] = []
+        if report.interrupted:
+            words.append("Broken off: some rows hold fewer runs, others are missing.")
+        shaky = sum(bool(each.warnings()) for each in report.measurements)
+        if shaky:
+            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed or unsettled, marked ! in the table.")
+        if report.missing:
+            failed = sum(each.exit_code != 0 for each in report.missing)
+            counts = f"{failed} failed, {len(report.missing) - failed} skipped"
+            words.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures ({counts}).")
+        if words:
+            found.append(" ".join([f"{name}:"] * (len(layout.machines) > 1) + words))
+    return [element("p", text, class_="warning") for text in found]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def environment(name: str, report: Report) -> Element:
+    """Where and how a report was measured: a heading and pairs of words."""
+    machine, (before, after) = report.machine, report.clocks
+    clock = "not told by the system"
+    if before.megahertz and after.megahertz:
+        clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} MHz after"
+    engines = {each.configuration.backend: each.engine_version for each in report.measurements}
+    limits = [
+        f"{limit.flops / 1e9:,.0f} GFLOP/s (matrix product), {limit.copy_bytes / 1e9:.1f} GB/s (copy) "
+        f"with {_count(limit.threads, 'thread', 'threads')}"
+        for limit in report.limits
+    ]
+    pairs = {
+        "Processor": f"{machine.processor}, {machine.architecture}",
+        "Abilities": " ".join(machine.flags) or "none told",
+        "Cores": str(machine.cores) + (f" (numbers {_ranges(machine.affinity)})" if machine.affinity else ""),
+        "Memory": "not told" if machine.total_memory_bytes is None else f"{machine.total_memory_bytes / 1e9:.1f} GB",
+        "Clock": clock,
+        "Governor": ", ".join(sorted(set(after.governors or ()))) or "not told by the system",
+        "System": machine.system,
+        "Software": f"fmedge {report.fmedge}, Python {machine.python}",
+        "Engines": ", ".join(f"{engine} {version}" for engine, version in sorted(engines.items())) or "none",
+        "Limit": "; ".join(limits) or "not measured",
+        "Measured": f"{moment(report.started)}, at least {report.runs} runs and {report.seconds:g} s each",
+    }
+    terms = [each for term, text in pairs.items() for each in (element("dt", term), element("dd", text))]
+    return element("section", element("h3", name), element("dl", *terms), class_="card")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Numbers in order, with what follows each other as a range: ``0-3, 6``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

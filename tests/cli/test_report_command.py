@@ -1,0 +1,65 @@
+"""``fmedge report``, as a user types it."""
+
+import json
+
+import pytest
+from measurements import measurement, report
+
+from fmedge.bench.forms import FORMS, require_form
+from fmedge.cli import main
+from fmedge.errors import BackendUnavailable
+from fmedge.render import plotly_js
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to be in, with reports."""
+    for name in ("pi.json", "desk.json", "other/pi.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(report(measurement()).to_dict()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_machines_are_called_by_their_files(folder, capfd):
+    assert main(["report", "pi.json", "desk.json", "--output", "boards.html"]) == 0
+    assert capfd.readouterr().out == "boards.html\n"
+    assert b"measured on pi, desk</h1>" in (folder / "boards.html").read_bytes()
+    assert main(["report", "pi.json", "other/pi.json"]) == 0
+    assert b"measured on pi.json, other/pi.json</h1>" in (folder / "report.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["nothing.json"], 2, "fmedge bench --output nothing.json"),
+        (["pi.json", "./pi.json"], 2, "given twice"),
+        (["pi.json", "--output", "page.txt"], 2, "ends in .html"),
+        (["pi.json", "--output", "nowhere/page.html"], 6, "does not exist"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(folder, capfd, words, code, message):
+    assert main(["report", *words]) == code
+    talk = capfd.readouterr().err
+    assert message in talk
+    assert talk.count("\n") == 1
+    assert not list(folder.glob("*.html"))
+
+
+@pytest.mark.parametrize("second", ["NaN", "Infinity", "1e999", "-1", "0"])
+def test_a_time_that_is_none_is_refused(folder, capfd, second):
+    text = (folder / "pi.json").read_text().replace("0.0105", second, 1)
+    (folder / "pi.json").write_text(text)
+    assert main(["report", "pi.json"]) == 2
+    assert "Measure again" in capfd.readouterr().err
+
+
+def test_bench_writes_the_same_page(folder):
+    assert "measured on Some CPU</h1>" in FORMS[".html"](report(measurement()))
+
+
+def test_a_page_that_cannot_be_made_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    plotly_js._pack.cache_clear()
+    monkeypatch.setattr(plotly_js, "find_spec", lambda name: None)
+    with pytest.raises(BackendUnavailable, match="pip install plotly"):
+        require_form(tmp_path / "r.html")

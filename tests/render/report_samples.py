@@ -1,0 +1,78 @@
+"""Reports made by hand: machines, engines and precisions with times of a plausible spread."""
+
+from dataclasses import replace
+
+import numpy as np
+from measurements import MACHINE, measurement, report
+
+from fmedge.machine import Clocks
+from fmedge.measurement import Limit, Missing
+from fmedge.parity import GATES, Parity
+
+PI = replace(MACHINE, processor="Raspberry Pi 5 Model B", architecture="aarch64", flags=("asimd", "asimddp"), cores=4)
+DESK = replace(MACHINE, processor="A desktop processor with a name of some length, 16 cores", cores=16)
+
+CHOICES = (
+    ("onnxruntime", "fp32", "fp32", 1.0, 131.2),
+    ("onnxruntime", "int8", "fp32", 0.45, 34.1),
+    ("openvino", "fp32", "fp32", 0.83, 128.9),
+    ("openvino", "fp32", "bf16", 0.5, 128.9),
+    ("openvino", "int8", "fp32", 0.31, 33.7),
+    ("ncnn", "fp32", "fp32", 0.85, 127.4),
+    ("ncnn", "fp16", "fp32", 0.7, 71.5),
+    ("litert", "fp32", "fp32", 1.4, 130.2),
+    ("litert", "int8", "fp32", 0.6, 32.8),
+)
+"""Engine, precision, arithmetic, time over ONNX Runtime's, distance from the reference in dB."""
+
+LAYERS = {"block1_conv1": (0.0018, 86_704_128), "block3_conv3": (0.041, 5_635_964_928)}
+"""Seconds of ONNX Runtime's float32, and operations."""
+
+STAGES = {"decode": 0.004, "resize": 0.001, "copy in": 0.0002, "compute": 0.02, "copy out": 0.001, "render": 0.03}
+
+
+def drawn(seed, centre, runs=120, spread=0.02):
+    """Turns of ten runs."""
+    generator = np.random.default_rng(seed)
+    seconds = centre * (1 + spread * generator.standard_exponential(runs))
+    return tuple(tuple(map(float, turn)) for turn in seconds.reshape(-1, 10))
+
+
+def parity(precision, snr_db):
+    return Parity(10 ** (-snr_db / 20), snr_db, 0.999, GATES[precision])
+
+
+def rich_report(machine=DESK, pace=1.0, *, stages=True, layers=tuple(LAYERS), threads=None):
+    """Two layers, four engines, all precisions; one row is noisy, one failed, one was skipped."""
+    found = []
+    for layer in layers:
+        centre, macs = LAYERS[layer]
+        for seed, (backend, precision, math, factor, snr) in enumerate(CHOICES):
+            made = measurement(
+                layer=layer,
+                backend=backend,
+                turns=drawn(seed, centre * factor * pace, spread=0.4 if seed == 7 else 0.02),
+                macs=macs,
+                limit_s=0.55 * centre * pace,
+                parity=parity(precision, snr),
+                stages={name: (second * pace,) * 3 for name, second in STAGES.items()} if stages else {},
+            )
+            what = replace(made.configuration, precision=precision, math=math, threads=threads or machine.cores)
+            found.append(replace(made, configuration=what))
+    what = found[0].configuration
+    missing = (
+        Missing(replace(what, backend="ncnn", precision="int8"), "ncnn has no int8 here. Allowed: fp32, fp16"),
+        Missing(replace(what, backend="litert", precision="fp16"), "the process ended by signal 9 (memory?)", 7),
+    )
+    clocks = (Clocks(("schedutil",) * 2, (1800.0, 2400.0)), Clocks(("schedutil",) * 2, (2400.0, 2400.0)))
+    limits = (Limit(machine.cores, 2e11 / pace, 3e10 / pace),)
+    return report(*found, machine=machine, missing=missing, clocks=clocks, limits=limits)
+
+
+def several():
+    """Three machines."""
+    return {
+        "pi": rich_report(PI, 8.0),
+        "jetson": rich_report(replace(PI, processor="Jetson Orin Nano", cores=6), 4.0, stages=False),
+        "desk": rich_report(),
+    }

@@ -1,0 +1,208 @@
+"""The report page, read without a browser."""
+
+import base64
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from measurements import measurement, report
+from page_samples import Elements, inflate
+from report_samples import DESK, PI, parity, rich_report, several
+from test_page import HOSTILE
+
+from fmedge.measurement import Missing
+from fmedge.render.report import SAMPLES, render_report
+from fmedge.render.report_rows import front, lay_out
+from fmedge.render.report_tables import COLUMNS
+from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
+
+NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
+
+
+def poisoned(name):
+    """A report of which every name from outside is this one, as a file can hold it."""
+    made = measurement(
+        layer=name, backend=name, engine_version=name, active_provider=name, placement=name, stages={name: (0.1,)}
+    )
+    what = replace(made.configuration, activation=name, weights=name, device=name, precision=name, math=name)
+    machine = replace(DESK, processor=name, system=name, architecture=name, python=name, flags=(name,))
+    gap = Missing(replace(what, threads=1), name, 7)
+    return report(replace(made, configuration=what), machine=machine, missing=(gap,), started=name, fmedge=name)
+
+
+def data_in(page):
+    return json.loads(Elements(page).by_id("data"))
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render_report({"desk": rich_report()})
+
+
+def test_same_reports_give_the_same_bytes(page):
+    assert render_report({"desk": rich_report()}) == page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_from_outside_stay_text(name):
+    plain = Elements(render_report({"plain": poisoned("plain"), "other": poisoned("plain")}))
+    page = render_report({name: poisoned(name), f"{name}2": poisoned(name)})
+    elements = Elements(page)
+    assert [tag for tag, _, _ in elements.found] == [tag for tag, _, _ in plain.found]
+    assert page.count(b"<script") == page.count(b"</script>") == len(plain.texts("script"))
+    assert page.count(b"-->") == 1
+    block = page[page.index(b'id="data">') + len(b'id="data">') :].split(b"</script>")[0]
+    assert not set(b"<>&\n") & set(block)
+    assert data_in(page)["machines"] == [name, f"{name}2"]
+    shown = name.encode("utf-8", "replace").decode()
+    assert any(shown in text for text in elements.texts("td"))
+    assert any(shown in text for text in elements.texts("h1"))
+
+
+def test_the_policy_allows_the_pages_own_scripts_alone(page):
+    elements = Elements(page)
+    running = [text for tag, attributes, text in elements.found if tag == "script" and "type" not in attributes]
+    scripts = [running[0].encode(), inflate(elements.by_id("plotly"))]
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'" for script in scripts]
+    assert len(running) == 1
+    assert elements.policy["script-src"] == hashes
+    assert elements.policy["default-src"] == ["'none'"]
+    assert not [
+        value for _, attributes, _ in elements.found for value in attributes.values() if "http" in (value or "")
+    ]
+
+
+def test_every_row_stands_in_the_table(page):
+    elements = Elements(page)
+    rows = [attributes.get("class") for tag, attributes, _ in elements.found if tag == "tr"]
+    assert rows.count(None) == 1 + 16  # the header, and what is not shaky
+    assert rows.count("shaky") == 2
+    assert rows.count("missing skipped") == rows.count("missing failed") == 1
+    assert ": the process ended by signal 9 (memory?)" in page.decode()
+    sorts = [float(attributes["data-value"]) for _, attributes, _ in elements.found if "data-value" in attributes]
+    p99_and_bf16 = 18 + 2  # too few runs for the one, nobody knows the other
+    assert len(sorts) == 18 * len(COLUMNS) - p99_and_bf16
+
+
+def test_headline_names_the_fastest_and_its_price(page):
+    text = "".join(page.decode().split("<h3>block1_conv1</h3>")[1].split("</ul>")[0].split())
+    assert "Fastestexactchoice:<strong>openvino,fp32</strong>,1.51ms(levelwithncnn,fp32)." in text
+    assert (
+        "Fastestatall:<strong>openvino,int8</strong>,0.566ms,2.67timesasfast.Itcostsaccuracy:33.7dBinsteadof128.9dB,sotheerroris2.1%ofthevalues"
+        in text
+    )
+
+
+def test_what_other_arithmetic_costs_is_not_made_up():
+    rows = [row for row in lay_out({"desk": rich_report()}).rows if row.measured.configuration.math == "bf16"]
+    assert [row.snr_db for row in rows] == [None, None]
+    made = measurement(parity=parity("fp32", 130.0))
+    quick = replace(made, turns=((0.001,) * 5,), configuration=replace(made.configuration, math="bf16"))
+    page = render_report({"desk": report(made, quick)}).decode()
+    assert "What it costs in accuracy with bf16 arithmetic was not measured." in page
+
+
+def test_nothing_less_exact_or_nothing_exact():
+    made = measurement()
+    assert "Nothing less exact was measured." in render_report({"desk": report(made)}).decode()
+    rough = replace(made, configuration=replace(made.configuration, precision="int8"))
+    page = render_report({"desk": report(rough)}).decode()
+    assert "No exact choice (float32 throughout) was measured." in page
+    slow = replace(rough, turns=((0.1,) * 5,))
+    assert "No choice that is less exact was faster." in render_report({"desk": report(made, slow)}).decode()
+
+
+def test_the_front_holds_what_nothing_beats():
+    rows = lay_out({"desk": rich_report()}).of(0, 0)
+    found = [row.choice for row in front(rows)]
+    assert found == ["openvino, int8", "onnxruntime, int8", "ncnn, fp16", "openvino, fp32", "onnxruntime, fp32"]
+    on_front = [row["choice"] for row in data_in(render_report({"desk": rich_report()}))["rows"] if row["front"]]
+    assert on_front == found * 2
+
+
+def test_a_report_without_figures():
+    gap = Missing(measurement().configuration, "no engine", 5)
+    page = render_report({"desk": report(missing=(gap,), interrupted=True)}).decode()
+    assert "nothing could be measured; the table says why." in page
+    assert "Broken off" in page
+    assert "Nothing was measured." in render_report({"desk": report()}).decode()
+
+
+def test_machines_are_paired_by_what_they_did():
+    """One thread per core pairs with one per core, whatever their number; one thread pairs with one thread."""
+    reports = {"pi": rich_report(PI, 8.0), "desk": rich_report(DESK)}
+    table = render_report(reports).decode().split('id="ratios"')[1].split("</table>")[0]
+    assert table.count("(8.00 \u00d7)") == 18
+    mixed = {"pi": rich_report(PI, 8.0, threads=1), "desk": rich_report(DESK)}
+    assert "on several machines with the same choice" in render_report(mixed).decode()
+    assert {row.choice.rpartition(", ")[2] for row in lay_out(mixed).rows} == {"1 thread", "all cores"}
+
+
+def test_three_machines_stand_side_by_side():
+    page = render_report(several())
+    data = data_in(page)
+    assert data["machines"] == ["pi", "jetson", "desk"]
+    assert {row["machine"] for row in data["rows"]} == {0, 1, 2}
+    assert "<b>desk</b> is 4.00 times as fast as jetson, 8.00 times as fast as pi." in page.decode()
+    assert [name for name in Elements(page).texts("h3") if name in several()] == ["pi", "jetson", "desk"]
+
+
+def test_what_differs_is_said_and_what_does_not_stands_once():
+    small = measurement()
+    small = replace(small, configuration=replace(small.configuration, size=(64, 64)))
+    layout = lay_out({"desk": report(measurement(), small, measurement(batch=16, scenario="offline"))})
+    assert layout.tasks == (
+        "block1_conv1, 224 \u00d7 224, one image after the other",
+        "block1_conv1, 64 \u00d7 64, one image after the other",
+        "block1_conv1, 224 \u00d7 224, in batches of 16",
+    )
+    assert layout.common == "after ReLU, untrained weights"
+
+
+def test_of_many_runs_the_extremes_are_drawn():
+    many = measurement(turns=(tuple(0.01 + number * 1e-6 for number in range(5000)),))
+    (row,) = data_in(render_report({"desk": report(many)}))["rows"]
+    assert len(row["samples"]) == SAMPLES
+    assert (row["samples"][0], row["samples"][-1]) == (10.0, 14.999)
+
+
+def test_an_equal_result_is_drawn_at_the_top():
+    (row,) = data_in(render_report({"desk": report(measurement(parity=parity("fp32", float("inf"))))}))["rows"]
+    assert row["snr"] == 200.0
+    assert "SNR: no difference, error less than 0.01\u00a0% of the values" in row["hover"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(1.2345, "1,234"), (0.0123, "12.3"), (0.00123, "1.23"), (0.000123, "0.123")]
+)
+def test_milliseconds(seconds, text):
+    assert milliseconds(seconds) == text
+
+
+def test_doubts_are_told_beside_the_figure():
+    made = measurement(turns=((0.01, 0.02) * 20,), others_s=0.3, wall_s=0.31, steady=False)
+    assert doubts(made) == ["noisy", "disturbed", "unsettled"]
+    page = render_report({"desk": report(made)}).decode()
+    assert "15.0\u00a0ms (noisy, disturbed, unsettled)" in page
+    assert "1 row is noisy, disturbed or unsettled, marked ! in the table." in page
+
+
+def test_many_layers_are_folded():
+    layers = [measurement(layer=f"block{number}_conv1") for number in range(1, 7)]
+    page = render_report({"desk": report(*layers)}).decode()
+    shown, folded = page.split("<details>")
+    assert "<h3>block4_conv1</h3>" in shown
+    assert "<summary>2 more layers</summary>" in folded
+    assert "<details>" not in render_report({"desk": report(*layers[:4])}).decode()
+
+
+def test_words():
+    assert error_share(40.0) == "1\u00a0%"
+    assert error_share(130.0) == "less than 0.01\u00a0%"
+    assert moment("2026-11-22T18:00:00+00:00") == "2026-11-22 18:00 UTC"
+    assert moment("<b>yesterday</b>") == "<b>yesterday</b>"
+    words = list(environment("pi", rich_report(PI)).itertext())
+    assert words[:3] == ["pi", "Processor", "Raspberry Pi 5 Model B, aarch64"]
+    assert "4 (numbers 0-1)" in words
+    assert "2100 MHz before, 2400 MHz after" in words
