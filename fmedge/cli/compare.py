@@ -57,8 +57,10 @@ def compare_command(
             left=2,
         )
     for name, report in zip(("before", "after"), reports, strict=True):
-        for line in [line for measured in report.measurements for line in measured.warnings()]:
-            say(f"Warning: {name}: {line}")
+        doubtful = sum(bool(measured.warnings()) for measured in report.measurements)
+        if doubtful:
+            count = f"{doubtful} of {len(report.measurements)} rows"
+            say(f"Warning: {name}: {count} noisy, disturbed or not settled. Measure again on a quiet machine.")
     for name, several in (("before", found.only_before), ("after", found.only_after)):
         for each in several:
             say(f"Only in {name}: {each.describe()}")

@@ -225,8 +225,13 @@ def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     text = str(error)
     if any(word in text.lower() for word in _OUT_OF_MEMORY):
         return LimitExceeded(f"{what}: not enough memory. Give fewer or smaller images.")
-    return ArtifactError(f"{what}: {text.strip().splitlines()[0][:90] if text.strip() else type(error).__name__}.")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = next((line for line in lines if not line.startswith(_NOT_TELLING)), type(error).__name__)
+    return ArtifactError(f"{what}: {telling[:90].rstrip('.:')}. Export it again: fmedge export.")
 
+
+_NOT_TELLING = ("Exception from ", "Check '", "FrontEnd API failed")
+"""How OpenVINO's lines begin that say where its source noticed, not what."""
 
 _OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "bad allocation")
 """How engines say that memory ran out, in small letters."""
