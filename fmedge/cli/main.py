@@ -67,12 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
-    with _signals() as interrupted:
+    with _signals() as came:
         code = _run(arguments)
-    if interrupted:
-        say("Interrupted. Nothing half-written was left.")
-        return INTERRUPTED
-    return code
+    if not came:
+        return code
+    if came[0] == signal.SIGTERM:
+        return TERMINATED
+    say("Interrupted. Nothing half-written was left.")
+    return INTERRUPTED
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -87,32 +89,55 @@ def _run(arguments: list[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
+_AGAIN_S = 0.05
+"""Pause before an exception that came into an import is raised again: enough to leave where it was not swallowed."""
+
+
 @contextlib.contextmanager
 def _signals() -> Generator[list[int]]:
     """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
 
+    C code that is being imported may swallow the exception, or turn it into another one; it is then raised again.
+
     Yields:
-        A list that holds SIGINT once it came: C code that is being imported may turn the exception into
-        another one, or swallow it.
+        A list that holds the signals that came.
     """
     came: list[int] = []
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
+    def leave(number: int, frame: FrameType | None) -> None:
+        if number != _ALARM:
+            came.append(number)
+        if not came:  # an alarm of somebody else's
+            return
+        if _ALARM and _is_importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        raise SystemExit(TERMINATED) if came[0] == signal.SIGTERM else KeyboardInterrupt
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if former[signal.SIGINT] is not signal.SIG_IGN:  # as in a shell's background: leave it so
-        signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, terminate)
+    handled = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background: leave it so
+        handled.append(signal.SIGINT)
+    if _ALARM:
+        handled.append(signal.SIGALRM)
+    former = {number: signal.signal(number, leave) for number in handled}
     try:
         yield came
     finally:
+        if _ALARM:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+_ALARM = getattr(signal, "SIGALRM", 0)
+"""Where the system has it (POSIX)."""
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def entry() -> NoReturn:

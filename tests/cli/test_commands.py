@@ -228,6 +228,30 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) in ([], [name, f"{name}.json"])
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="POSIX signals")
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_an_import_swallows_comes_again(tmp_path, monkeypatch, number, raised):
+    from fmedge.cli.main import _signals
+
+    name = f"swallower_{int(number)}"
+    (tmp_path / f"{name}.py").write_text(
+        "import os\n"
+        "try:\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "    for _ in range(1_000_000): pass\n"
+        "except BaseException: pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGALRM)
+    with _signals() as came:
+        with pytest.raises(raised):
+            __import__(name)
+            time.sleep(5)
+        assert came == [number]
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
 def test_layer_names_complete(fmedge):
     typed = {"COMP_WORDS": "fmedge run --layer block3_c", "COMP_CWORD": "3"}
     found = fmedge(_FMEDGE_COMPLETE="complete_bash", **typed)
