@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +112,22 @@ def photos_folder(tmp_path_factory) -> Path:
         coarse = generator.integers(0, 256, (3 + index, 4 + index, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((256, 224), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
     return folder
+
+
+@pytest.fixture
+def fmedge(tmp_path):
+    """The command as a user types it, in a process of its own and a folder of the test's."""
+
+    def run(*words, code=0, **environment):
+        process = subprocess.run(
+            [sys.executable, "-m", "fmedge", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert process.returncode == code, process.stderr
+        return process
+
+    return run

@@ -12,23 +12,6 @@ from measurements import measurement, report
 
 
 @pytest.fixture
-def fmedge(tmp_path):
-    def run(*words, code=0):
-        ran = subprocess.run(
-            [sys.executable, "-m", "fmedge", *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert ran.returncode == code, ran.stderr
-        return ran
-
-    return run
-
-
-@pytest.fixture
 def small(untrained_models):
     """Options of a quick run."""
     return [

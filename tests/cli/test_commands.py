@@ -14,23 +14,6 @@ from conftest import ROOT
 
 
 @pytest.fixture
-def fmedge(tmp_path):
-    def run(*words, code=0, **environment):
-        process = subprocess.run(
-            [sys.executable, "-m", "fmedge", *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert process.returncode == code, process.stderr
-        return process
-
-    return run
-
-
-@pytest.fixture
 def models(block1):
     return block1.path.parent
 

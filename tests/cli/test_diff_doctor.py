@@ -1,32 +1,11 @@
 """``fmedge diff`` and ``fmedge doctor``, as a user types them."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT
 
 from fmedge.doctor import DeviceState, EngineState, _problems
 from fmedge.runtime import BACKENDS
-
-
-@pytest.fixture
-def fmedge(tmp_path):
-    def run(*words, code=0):
-        ran = subprocess.run(
-            [sys.executable, "-m", "fmedge", *map(str, words)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert ran.returncode == code, ran.stderr
-        return ran
-
-    return run
 
 
 def test_two_models(fmedge, block1, picture):
