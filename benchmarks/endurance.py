@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.provision import create_artifact
+from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, open_session
 from fmedge.submodel import ExportOptions

@@ -29,7 +29,8 @@ from fmedge.artifact import Artifact
 from fmedge.image import load_photo
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.provision import create_artifact
+from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact as Artifact
-    from fmedge.artifact import ModelCard as ModelCard
     from fmedge.artifact import read_artifact as read_artifact
+    from fmedge.card import ModelCard as ModelCard
     from fmedge.errors import FmedgeError as FmedgeError
     from fmedge.feature_maps import FeatureMaps as FeatureMaps
     from fmedge.pipeline import extract as extract
@@ -32,7 +32,7 @@ _HOMES = {
     "ExportOptions": "fmedge.submodel",
     "FeatureMaps": "fmedge.feature_maps",
     "FmedgeError": "fmedge.errors",
-    "ModelCard": "fmedge.artifact",
+    "ModelCard": "fmedge.card",
     "RunOptions": "fmedge.run_options",
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",

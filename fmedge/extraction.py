@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.image import Photo, Resize, load_photo

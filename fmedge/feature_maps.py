@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.files import replacing
 from fmedge.submodel import require_channel
 

@@ -17,9 +17,10 @@ from fmedge.files import create_folder, require_writable, write_bytes
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
-from fmedge.provision import create_artifact, default_options, find_artifact, request_artifact
+from fmedge.provision import create_artifact
 from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
+from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.submodel import require_channel
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import WeightsFacts
+from fmedge.card import WeightsFacts
 from fmedge.errors import WeightsError
 from fmedge.files import is_file
 from fmedge.progress import Progress, no_progress

@@ -92,7 +92,8 @@ def untrained_network(untrained_weights):
 @pytest.fixture
 def block1(untrained_models):
     """The artifact of block1_conv1 with untrained weights."""
-    from fmedge.provision import create_artifact, find_artifact, request_artifact
+    from fmedge.provision import create_artifact
+    from fmedge.request import find_artifact, request_artifact
 
     request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
     return find_artifact(request) or create_artifact(request)

@@ -5,7 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from fmedge.artifact import ModelCard, card_path, read_artifact, write_artifact
+from fmedge.artifact import card_path, read_artifact, write_artifact
+from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError
 from fmedge.submodel import ExportOptions
 

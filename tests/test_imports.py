@@ -97,6 +97,9 @@ def test_arrows(loaded):
             *("fmedge.export", "fmedge.runtime", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
             "fmedge.bench",
         ),
+        "fmedge.request": (
+            *("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
+        ),
         "fmedge.provision": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.pipeline", "fmedge.cli"),
         "fmedge.pipeline": ("fmedge.export", "fmedge.cli", "fmedge.bench"),
         "fmedge.bench": ("fmedge.export", "fmedge.cli"),

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from fmedge import pipeline, provision
+from fmedge import pipeline
 from fmedge.image import load_photo
 from fmedge.parity import GATES, measure_parity
+from fmedge.provision import create_artifact
+from fmedge.request import request_artifact
 from fmedge.runtime import open_session
 from fmedge.vgg16 import VGG16_LAYERS, layers_through
 from fmedge.weights import choose_weights, load_weights
@@ -45,8 +47,8 @@ def untrained_outputs(untrained_weights, picture):
 
 @pytest.mark.parametrize(("layer", "activation"), CASES)
 def test_every_layer_with_untrained_weights(untrained_outputs, picture, tmp_path, layer, activation):
-    request = provision.request_artifact(layer, activation, weights="untrained", models=tmp_path)
-    maps = pipeline.run_artifact(provision.create_artifact(request, verify=False), picture)
+    request = request_artifact(layer, activation, weights="untrained", models=tmp_path)
+    maps = pipeline.run_artifact(create_artifact(request, verify=False), picture)
     parity = measure_parity(maps.maps[0], untrained_outputs[layer, activation], GATES["fp32"])
     assert parity.passed, parity.describe()
     if activation == "none":
@@ -60,8 +62,8 @@ def test_real_weights_on_real_photos(real_weights, photos, tmp_path):
     cases = [case for case in CASES if case[0] in {spec.name for spec in layers_through("block3_pool")}]
     expected = {photo: keras_outputs(weights, photo) for photo in (photos[0], photos[-1])}
     for layer, activation in cases:
-        request = provision.request_artifact(layer, activation, weights=str(real_weights), models=tmp_path)
-        with open_session(provision.create_artifact(request, verify=False)) as session:
+        request = request_artifact(layer, activation, weights=str(real_weights), models=tmp_path)
+        with open_session(create_artifact(request, verify=False)) as session:
             for photo, outputs in expected.items():
                 pixels = load_photo(photo, (224, 224)).pixels[np.newaxis]
                 parity = measure_parity(session.run(pixels)[layer][0], outputs[layer, activation], GATES["fp32"])

@@ -15,7 +15,8 @@ from fmedge.errors import ImageError, UsageError, WriteError
 from fmedge.many import MOST_WORKERS, run_many, share_out
 from fmedge.parity import GATES, measure_parity
 from fmedge.pipeline import run_artifact
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.provision import create_artifact
+from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import BACKENDS, find_backend
 from fmedge.submodel import ExportOptions

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import fmedge
-from fmedge import pipeline, provision
+from fmedge import pipeline
 from fmedge.errors import UsageError
 from fmedge.output_names import page_name
+from fmedge.request import find_artifact, models_folder, request_artifact
 from fmedge.submodel import Activation, SubModel
 
 
@@ -24,28 +25,28 @@ def test_what_is_missing_is_exported_once(picture, tmp_path):
 
 
 def test_artifact_of_other_weights_or_damaged_is_not_taken(untrained_models, block1, tmp_path):
-    request = provision.request_artifact("block1_conv1", weights="untrained", models=tmp_path)
-    assert provision.find_artifact(request) is None
+    request = request_artifact("block1_conv1", weights="untrained", models=tmp_path)
+    assert find_artifact(request) is None
     for suffix in ("", ".json"):
         source = block1.path.with_name(block1.path.name + suffix)
         (tmp_path / source.name).write_bytes(source.read_bytes())
-    assert provision.find_artifact(request) is not None
+    assert find_artifact(request) is not None
     card = json.loads((tmp_path / (block1.path.name + ".json")).read_text())
     card["weights"] = {"kind": "imagenet", "sha256": "0" * 64, "recipe": None}
     (tmp_path / (block1.path.name + ".json")).write_text(json.dumps(card))
-    assert provision.find_artifact(request) is None
+    assert find_artifact(request) is None
 
 
 def test_models_folder(monkeypatch):
-    assert str(provision.models_folder()) == "models"
+    assert str(models_folder()) == "models"
     monkeypatch.setenv("FMEDGE_MODELS", "elsewhere")
-    assert str(provision.models_folder()) == "elsewhere"
-    assert str(provision.models_folder("here")) == "here"
+    assert str(models_folder()) == "elsewhere"
+    assert str(models_folder("here")) == "here"
 
 
 def test_wrong_channel_is_told_before_any_work(tmp_path):
     with pytest.raises(UsageError, match=r"No channel 64 in block1_conv1\. Allowed: 0 to 63"):
-        provision.request_artifact("block1_conv1", channel=64, weights="untrained", models=tmp_path)
+        request_artifact("block1_conv1", channel=64, weights="untrained", models=tmp_path)
 
 
 def test_saved_maps(picture, untrained_models, tmp_path):

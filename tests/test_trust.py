@@ -10,7 +10,8 @@ import pytest
 from conftest import ROOT
 
 from fmedge import trust
-from fmedge.provision import create_artifact, request_artifact
+from fmedge.provision import create_artifact
+from fmedge.request import request_artifact
 
 HASH = "ab" * 32
 

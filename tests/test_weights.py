@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fmedge import weights
-from fmedge.artifact import WeightsFacts
+from fmedge.card import WeightsFacts
 from fmedge.errors import WeightsError
 from fmedge.progress import no_progress
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from fmedge.artifact import Artifact, ModelCard
+from fmedge.artifact import Artifact
+from fmedge.card import ModelCard
 from fmedge.errors import (
     ArtifactError,
     BackendUnavailable,
@@ -18,7 +19,8 @@ from fmedge.errors import (
 )
 from fmedge.measurement import Configuration, Missing, Scenario
 from fmedge.progress import Progress, no_progress
-from fmedge.provision import ArtifactRequest, create_artifact, find_artifact, request_artifact, require_request
+from fmedge.provision import create_artifact, require_request
+from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.runtime.backends import find_backend, usable_cpus

@@ -40,7 +40,8 @@ def diff_command(
     from fmedge.difference import compare_maps, parse_side, worst
     from fmedge.image import require_image_file
     from fmedge.pipeline import run_taps
-    from fmedge.provision import open_model, request_artifact
+    from fmedge.provision import open_model
+    from fmedge.request import request_artifact
     from fmedge.runtime import choose_backend
 
     sides = [parse_side(first), parse_side(second)]

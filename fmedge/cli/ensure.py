@@ -8,7 +8,7 @@ from fmedge.cli.console import ProgressLine, say
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact
-    from fmedge.provision import ArtifactRequest
+    from fmedge.request import ArtifactRequest
     from fmedge.run_options import RunOptions
 
 
@@ -23,7 +23,8 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
     Raises:
         FmedgeError: See ``create_artifact``.
     """
-    from fmedge.provision import create_artifact, find_artifact, require_request
+    from fmedge.provision import create_artifact, require_request
+    from fmedge.request import find_artifact
     from fmedge.run_options import RunOptions
 
     found = find_artifact(request)

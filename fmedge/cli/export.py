@@ -19,7 +19,7 @@ from fmedge.vgg16 import LAYER_NAMES
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact
-    from fmedge.provision import ArtifactRequest
+    from fmedge.request import ArtifactRequest
 
 _SHOWN_SHAPES = 3
 """Output shapes that a line has room for."""
@@ -59,7 +59,8 @@ def export_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
-    from fmedge.provision import request_artifact, require_request
+    from fmedge.provision import require_request
+    from fmedge.request import request_artifact
     from fmedge.runtime import default_format
 
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)

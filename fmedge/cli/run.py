@@ -76,6 +76,7 @@ def run_command(
     from fmedge import pipeline, provision
     from fmedge.cli.drawing import Drawing, draw, names_folder
     from fmedge.image_list import expand_images, is_several
+    from fmedge.request import request_artifact
 
     if layer is not None and "," in layer:
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
@@ -101,7 +102,7 @@ def run_command(
         artifact = provision.open_model(model)
         drawing.require_places(artifact.card.submodel)
     else:
-        request = provision.request_artifact(
+        request = request_artifact(
             layer,
             activation,
             channel=channel,

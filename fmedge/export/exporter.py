@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge import __version__, trust
-from fmedge.artifact import Artifact, ModelCard, TensorSpec, files_sha256, write_artifact
+from fmedge.artifact import Artifact, files_sha256, write_artifact
+from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
 from fmedge.export.network import Images, Network

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import describe, own_artifact
 from fmedge.export.int8_plan import EIGHT_BIT, SEVEN_BIT, Engine, Maps, QuantizedConv, plan_layers

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Preprocessing, WeightsFacts
+from fmedge.card import Preprocessing, WeightsFacts
 from fmedge.errors import UsageError, WeightsError
 from fmedge.export.keras_cut import Cut, is_graph, network_order
 from fmedge.export.keras_file import read_keras_model

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import METADATA_KEY, ModelCard
+from fmedge.card import METADATA_KEY, ModelCard
 from fmedge.errors import ParityError
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import LARGEST_HALF, Built

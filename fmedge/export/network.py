@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Preprocessing, WeightsFacts
+from fmedge.card import Preprocessing, WeightsFacts
 from fmedge.export.reference import reference_outputs
 from fmedge.image import MEAN_BGR
 from fmedge.submodel import Activation, SubModel

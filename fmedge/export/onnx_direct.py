@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
 from fmedge.export.network import StockNetwork

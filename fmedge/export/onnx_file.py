@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from fmedge.artifact import METADATA_KEY, ModelCard, TensorSpec
+from fmedge.card import METADATA_KEY, ModelCard, TensorSpec
 
 OPSET = 17
 IR_VERSION = 8

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
 from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean

@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import onnx
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.export import passes
 from fmedge.export.calibration import Calibration

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.export.network import Network
 from fmedge.export.tf_import import Function, Tensor, tf

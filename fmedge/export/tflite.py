@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.errors import ParityError, UsageError
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import LARGEST_HALF, Built

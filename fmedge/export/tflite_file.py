@@ -10,7 +10,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 
-from fmedge.artifact import METADATA_KEY, ModelCard
+from fmedge.card import METADATA_KEY, ModelCard
 from fmedge.export.tflite_graph import IDENTIFIER
 from fmedge.export.tflite_schema import schema
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import ModelCard
+from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
 from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean

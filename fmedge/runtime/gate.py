@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fmedge.artifact import MAX_MODEL_BYTES, Artifact, ModelCard, TensorSpec
+from fmedge.artifact import MAX_MODEL_BYTES, Artifact
+from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.runtime.gate_bounds import Declared, ModelFacts
 from fmedge.submodel import Format

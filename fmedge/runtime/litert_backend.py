@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from fmedge.artifact import Artifact, TensorSpec
+from fmedge.artifact import Artifact
+from fmedge.card import TensorSpec
 from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.machine import processor_features
 from fmedge.quiet import quietly

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from math import prod
 
-from fmedge.artifact import METADATA_KEY
+from fmedge.card import METADATA_KEY
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate_bounds import (
     MOST_NODES,

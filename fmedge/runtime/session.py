@@ -13,7 +13,8 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, ModelCard, TensorSpec
+from fmedge.artifact import Artifact
+from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import find_layer

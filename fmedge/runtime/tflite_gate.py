@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fmedge.artifact import METADATA_KEY
+from fmedge.card import METADATA_KEY
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.flatbuffer import Table, root
 from fmedge.runtime.gate_bounds import (

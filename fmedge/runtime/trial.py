@@ -18,7 +18,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fmedge.artifact import Artifact, ModelCard, TensorSpec
+from fmedge.artifact import Artifact
+from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
 from fmedge.runtime.session import FloatArray, Images
 from fmedge.vgg16 import INPUT_SIZE

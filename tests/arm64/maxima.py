@@ -28,7 +28,8 @@ from fmedge.errors import UsageError
 from fmedge.export.exporter import find_exporter, parity_image
 from fmedge.image import load_photo
 from fmedge.parity import GATES, gate_for, measure_parity
-from fmedge.provision import ArtifactRequest, create_artifact, read_artifact, request_artifact
+from fmedge.provision import create_artifact, read_artifact
+from fmedge.request import ArtifactRequest, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend, open_session
 from fmedge.submodel import VGG16, ExportOptions, Precision

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fmedge.cli import main
-from fmedge.provision import request_artifact
+from fmedge.request import request_artifact
 from fmedge.submodel import Converter, ExportOptions, Format
 
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from fmedge.artifact import ModelCard, Preprocessing, TensorSpec, WeightsFacts
+from fmedge.card import ModelCard, Preprocessing, TensorSpec, WeightsFacts
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.submodel import Activation, ExportOptions, SubModel
 

@@ -9,7 +9,7 @@ import pytest
 from page_samples import UNTRAINED, Elements, decode, inflate, make_maps, random_maps
 from PIL import Image
 
-from fmedge.artifact import WeightsFacts
+from fmedge.card import WeightsFacts
 from fmedge.errors import BackendUnavailable, UsageError
 from fmedge.render import plotly_js, render_page
 from fmedge.render.encoding import EncodedMaps

@@ -15,7 +15,8 @@ from fmedge.errors import ArtifactError, BackendUnavailable, ProviderUnavailable
 from fmedge.export.exporter import EXPORTERS
 from fmedge.image import load_photo
 from fmedge.parity import GATES, gate_for, measure_parity
-from fmedge.provision import create_artifact, find_artifact, request_artifact
+from fmedge.provision import create_artifact
+from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, describe_placement, open_session
 from fmedge.runtime import backends as table

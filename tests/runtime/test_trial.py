@@ -24,7 +24,8 @@ from onnx import helper
 from fmedge import trust
 from fmedge.artifact import write_artifact
 from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.provision import create_artifact, open_model, request_artifact, run_batches
+from fmedge.provision import create_artifact, open_model, run_batches
+from fmedge.request import request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session, trial
 from fmedge.submodel import ExportOptions, Format, Precision
