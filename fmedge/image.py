@@ -158,3 +158,20 @@ def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
         opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
         return Image.merge("LA", (grey, opaque))
     return grey
+
+
+_IMAGE_SEED = 20140904
+"""Seed of the parity image: the day VGG16's paper appeared."""
+
+
+def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """An image that would show a swapped axis or colour: three different ramps, and noise of every size.
+
+    Returns:
+        uint8, (height, width, 3), RGB; always the same for one size.
+    """
+    rows = np.linspace(0, 200, height)[:, np.newaxis]
+    columns = np.linspace(180, 20, width)[np.newaxis, :]
+    ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)
+    noise = np.random.Generator(np.random.PCG64(_IMAGE_SEED)).integers(0, 56, (height, width, 3))
+    return (ramps + noise).astype(np.uint8)

@@ -19,6 +19,7 @@ from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
 from fmedge.records import build, require_kind
+from fmedge.run_options import Math
 
 SCHEMA = 1
 """Version of the report's fields; another one is refused."""
@@ -60,6 +61,7 @@ class Configuration:
         precision: Number format of the model.
         math: Arithmetic of its float parts.
         threads: CPU threads that compute.
+        variant: Which way of writing the model; empty for the plain one.
     """
 
     layer: str
@@ -71,13 +73,14 @@ class Configuration:
     backend: str
     device: str
     precision: str
-    math: str
+    math: Math
     threads: int
+    variant: str = ""
 
     @property
     def form(self) -> str:
-        """Precision, and the arithmetic where it is not float32."""
-        return self.precision if self.math == "fp32" else f"{self.precision}/{self.math}"
+        """Precision, the arithmetic where it is not float32, and the variant where it is not the plain one."""
+        return "/".join(filter(None, (self.precision, "" if self.math == "fp32" else self.math, self.variant)))
 
     def describe(self) -> str:
         """In words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""

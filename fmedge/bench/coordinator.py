@@ -89,16 +89,7 @@ class _Subject:
 
     def load(self) -> None:
         self.worker = Worker(MODULE)
-        what = self.case.configuration
-        self.facts = self._ask(
-            do="load",
-            path=str(self.case.model.absolute()),
-            backend=what.backend,
-            run={"device": what.device, "threads": what.threads, "math": what.math},
-            batch=what.batch,
-            size=what.size,
-            image=self._image,
-        )
+        self.facts = self._ask(**load_order(self.case), image=self._image)
         self.facts |= self._ask(do="warm_up")
 
     def turn(self) -> None:
@@ -133,6 +124,19 @@ class _Subject:
         if self.worker is None:
             raise WorkerFailed("the worker is gone")
         return self.worker.ask(self.protocol.timeout_s, **order)
+
+
+def load_order(case: Case) -> dict[str, Any]:
+    """What a worker is told, to load a case's model."""
+    what = case.configuration
+    return {
+        "do": "load",
+        "path": str(case.model.absolute()),
+        "backend": what.backend,
+        "run": {"device": what.device, "threads": what.threads, "math": what.math},
+        "batch": what.batch,
+        "size": what.size,
+    }
 
 
 def measure(

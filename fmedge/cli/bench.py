@@ -22,17 +22,18 @@ _OFFLINE_BATCH = 16
 
 def bench_command(
     layer: options.LayerList = "block1_conv1",
-    backend: Annotated[
-        str | None, typer.Option(metavar="ENGINE[,...]", help="Engines. [default: all that are installed]")
-    ] = None,
+    backend: options.BackendList = None,
     precision: options.PrecisionList = "fp32",
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME[,...]", help="Other ways of writing the model, beside the plain one.")
+    ] = None,
     math: Annotated[
         str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
     ] = "fp32",
-    threads: Annotated[str | None, typer.Option(metavar="N[,N]", help="CPU threads. [default: one per core]")] = None,
+    threads: options.ThreadsList = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
-    size: Annotated[str, typer.Option(metavar="N|HxW", help="Height and width of the image.")] = "224",
+    size: options.FixedSize = "224",
     scenario: Annotated[
         Literal["single-stream", "offline"], typer.Option(help="One image after the other, or batches.")
     ] = "single-stream",
@@ -45,13 +46,8 @@ def bench_command(
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
-    timeout: Annotated[
-        float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
-    ] = 300.0,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."),
-    ] = None,
+    timeout: options.StepTimeout = 300.0,
+    output: options.ReportFiles = None,
     calibration: options.Calibration = None,
     weights: options.Weights = None,
     models: options.Models = None,
@@ -74,10 +70,11 @@ def bench_command(
         layers=tuple(options.split(layer)),
         backends=None if backend is None else tuple(options.split(backend)),
         precisions=tuple(options.parse_list(precision, Precision)),
+        variants=(cases.PLAIN, *(options.split(variant) if variant else ())),
         maths=_parse_maths(math),
-        threads=None if threads is None else _parse_threads(threads),
+        threads=None if threads is None else options.parse_threads(threads),
         activation=activation,
-        size=_parse_size(size),
+        size=options.parse_fixed_size(size),
         scenario=scenario,
         batch=batch or (_OFFLINE_BATCH if scenario == "offline" else 1),
         device=device,
@@ -130,17 +127,3 @@ def _parse_maths(words: str) -> tuple[Math, ...]:
         if word not in allowed:
             raise UsageError(f"Unknown math '{word}'.{closest(word, allowed)} Allowed: {', '.join(allowed)}.")
     return tuple(name for name in allowed if name in options.split(words))
-
-
-def _parse_threads(words: str) -> tuple[int, ...]:
-    for word in options.split(words):
-        if not word.isdecimal() or not 1 <= int(word) <= 1024:
-            raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
-    return tuple(dict.fromkeys(map(int, options.split(words))))
-
-
-def _parse_size(word: str) -> tuple[int, int]:
-    size = options.parse_size(word)
-    if size is None:
-        raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
-    return size

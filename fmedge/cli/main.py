@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fmedge import __version__
-from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run
+from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, tune
 from fmedge.cli.console import say
 from fmedge.errors import FmedgeError
 
@@ -34,6 +34,7 @@ app.command("run")(run.run_command)
 app.command("diff")(diff.diff_command)
 app.command("bench")(bench.bench_command)
 app.command("compare")(compare.compare_command)
+app.command("tune")(tune.tune_command)
 app.command("report")(report.report_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("layers")(layers.layers_command)

@@ -83,6 +83,23 @@ Device = Annotated[
     str,
     typer.Option(metavar="cpu|gpu|NAME", help="Where it computes, or not at all; gpu: the best that is there."),
 ]
+BackendList = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="ENGINE[,...]", help="Engines. [default: all that are installed]"),
+]
+ThreadsList = Annotated[
+    str | None, typer.Option("--threads", metavar="N[,N]", help="CPU threads. [default: one per core]")
+]
+FixedSize = Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
+StepTimeout = Annotated[
+    float, typer.Option("--timeout", min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
+]
+ReportFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="CPU threads in all. [default: one per core]")]
 Cpus = Annotated[str | None, typer.Option(metavar="N[,N]", help="Numbers of the cores to compute on. [default: all]")]
 MathChoice = Annotated[Math, typer.Option("--math", help="Arithmetic of a float model.")]
@@ -95,6 +112,9 @@ Preprocessing = Annotated[
     Literal["vgg16", "none"],
     typer.Option(help="With --keras: what it wants done to pixels; none: RGB, 0 to 255."),
 ]
+
+_MOST_THREADS = 1024
+"""No machine has more cores; the session allows fewer still."""
 
 LAYOUTS: dict[str, Layout] = {"nchw": "NCHW", "nhwc": "NHWC"}
 
@@ -140,6 +160,30 @@ def parse_size(word: str) -> tuple[int, int] | None:
     if match is None:
         raise UsageError(f"--size {word}: not a size. Allowed: a number, HEIGHTxWIDTH, dynamic.")
     return int(match[1]), int(match[2] or match[1])
+
+
+def parse_fixed_size(word: str) -> tuple[int, int]:
+    """``N`` or ``HxW`` in pixels.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    size = parse_size(word)
+    if size is None:
+        raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
+    return size
+
+
+def parse_threads(words: str) -> tuple[int, ...]:
+    """Numbers of threads between commas, each once.
+
+    Raises:
+        UsageError: One is none.
+    """
+    for word in split(words):
+        if not word.isdecimal() or not 1 <= int(word) <= _MOST_THREADS:
+            raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
+    return tuple(dict.fromkeys(map(int, split(words))))
 
 
 def parse_batch(word: str) -> int | None:

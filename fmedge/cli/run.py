@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fmedge.cli import options
+from fmedge.cli.console import say
 from fmedge.cli.ensure import ensure_artifact
 from fmedge.errors import UsageError
 from fmedge.submodel import ExportOptions, Format, Precision
@@ -60,6 +62,13 @@ def run_command(
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
     ] = None,
+    tuned: Annotated[
+        bool | None,
+        typer.Option(
+            "--tuned/--untuned",
+            help="Take what fmedge tune chose, be it less exact, or not. [default: where it is exact, made here]",
+        ),
+    ] = None,
     backend: options.Backend = None,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -77,12 +86,16 @@ def run_command(
     from fmedge.cli.drawing import Drawing, draw, names_folder
     from fmedge.image_list import expand_images, is_several
     from fmedge.request import request_artifact
+    from fmedge.tuned import adopt
 
     if layer is not None and "," in layer:
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
     chosen = (layer, activation, weights, keras, models, model_format, precision, size)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
+    settings = (model, keras, model_format, precision, backend) != (None,) * 5 or device != "cpu" or math != "fp32"
+    if tuned and settings:
+        raise UsageError("--tuned says engine, device, form and arithmetic. Leave those options out.")
     if no_page and output is not None:
         raise UsageError("--no-page writes no page. Leave --output out.")
     drawing = Drawing(
@@ -112,7 +125,11 @@ def run_command(
             options=_form(drawing.run, model_format, precision, size),
         )
         drawing.require_places(request.submodel)
-        artifact = ensure_artifact(request, drawing.run, offline=offline)
+        adopted = None if settings or tuned is False else adopt(request, drawing.run, anyway=bool(tuned), warn=say)
+        if adopted is not None:
+            say(adopted.words)
+            drawing = replace(drawing, run=adopted.run)
+        artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
     draw(artifact, drawing)
 
 
