@@ -63,7 +63,24 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
     return call
 
 
-CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call}
+def litert_call(path: str, tap: str, threads: int) -> Call:
+    """A call that yields a new array (1, C, H, W)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=threads)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def call(image: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return np.ascontiguousarray(interpreter.get_tensor(target).transpose(0, 3, 1, 2))
+
+    return call
+
+
+CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call, "litert": litert_call}
+"""Per engine: path of the model, name of the output, threads."""
 
 
 class Bare:
