@@ -59,6 +59,12 @@ class Goal:
     min_snr_db: float = EXACT_DB
     photos: tuple[Path, ...] = ()
 
+    @property
+    def judges(self) -> tuple[Path, ...]:
+        """The photos that are used: some of all, evenly chosen."""
+        step = max(1, len(self.photos) / MOST_PHOTOS)
+        return tuple(self.photos[int(place * step)] for place in range(min(MOST_PHOTOS, len(self.photos))))
+
 
 class Found(NamedTuple):
     """A tuned choice, and the measurements of the last round."""
@@ -125,7 +131,7 @@ def tune(
         machine=this_machine(),
         objective=goal.objective,
         min_snr_db=goal.min_snr_db,
-        judged_on=f"{len(goal.photos)} photos" if goal.photos else "the parity image",
+        judged_on=f"{len(goal.judges)} photos" if goal.photos else "the parity image",
         batch=wishes.batch,
         front=tuple(front),
         dropped=tuple(dropped),
@@ -201,7 +207,7 @@ def _judge(
 def _write_reference(path: Path, case: Case, wishes: Wishes, goal: Goal) -> None:
     request = _request(wishes)
     if goal.photos:
-        images = np.stack([load_photo(photo, wishes.size).pixels for photo in goal.photos[:MOST_PHOTOS]])
+        images = np.stack([load_photo(photo, wishes.size).pixels for photo in goal.judges])
     else:
         images = parity_image(*wishes.size)[np.newaxis]
     expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=wishes.offline)

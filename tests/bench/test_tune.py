@@ -77,3 +77,9 @@ def test_int8_without_photos_is_left_out_with_its_reason(untrained_models, tmp_p
     found = tune(asked, Goal("latency", 20.0), BRIEF, warn=lambda _: None).tuned
     assert any("--calibration DIR" in each.reason for each in found.dropped)
     assert found.choice.exact or found.choice.form != "int8"
+
+
+def test_judges_are_spread_over_the_photos():
+    photos = tuple(map(str, range(20)))
+    assert Goal(photos=photos).judges == ("0", "2", "5", "7", "10", "12", "15", "17")
+    assert Goal(photos=photos[:3]).judges == photos[:3]
