@@ -144,6 +144,11 @@ class Tuned:
         """What was chosen."""
         return self.front[0]
 
+    @property
+    def exact(self) -> Candidate | None:
+        """The best that is as good as float32."""
+        return next((each for each in self.front if each.exact), None)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         data = asdict(self)
@@ -205,7 +210,8 @@ def adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool, warn: Call
     Args:
         request: Which sub-model and weights; its form is left out.
         run: How it would run; the choice gives engine, device, arithmetic and threads.
-        anyway: Take it even where it was made elsewhere, or is less exact than float32.
+        anyway: Take it even where it was made elsewhere, or is less exact than float32; otherwise the best that is
+            exact counts.
         warn: Told why it is not taken, or of doubts where it is.
 
     Raises:
@@ -218,15 +224,15 @@ def adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool, warn: Call
         return None
     try:
         tuned = read_tuned(path)
-        choice = tuned.choice
-        doubt = _doubt(tuned)
+        choice = tuned.choice if anyway else tuned.exact
+        if choice is None:
+            return None
+        doubt = _doubt(tuned, choice)
         artifact = _read_model(request, choice)
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:
             raise
         warn(f"Note: the tuned choice is not taken. {error}")
-        return None
-    if not anyway and not choice.exact:
         return None
     if doubt:
         warn(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
@@ -241,8 +247,8 @@ def adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool, warn: Call
     )
 
 
-def _doubt(tuned: Tuned) -> str:
-    """Why its figures may not hold here; empty where they do.
+def _doubt(tuned: Tuned, choice: Candidate) -> str:
+    """Why the figures of a candidate may not hold here; empty where they do.
 
     Raises:
         UsageError: There is no such engine.
@@ -250,14 +256,14 @@ def _doubt(tuned: Tuned) -> str:
     """
     from fmedge.runtime.backends import engine_version, find_backend
 
-    row = find_backend(tuned.choice.backend)
+    row = find_backend(choice.backend)
     if not row.installed:
         raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
     if this_machine().hardware != tuned.machine.hardware:
         return f"it was made on another machine ({tuned.machine.processor}, {tuned.machine.cores} cores)"
     here = engine_version(row)
-    if here != tuned.choice.engine_version:
-        return f"it was made with {row.name} {tuned.choice.engine_version}, here is {here}"
+    if here != choice.engine_version:
+        return f"it was made with {row.name} {choice.engine_version}, here is {here}"
     return ""
 
 

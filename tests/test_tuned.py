@@ -121,6 +121,12 @@ def test_a_less_exact_choice_is_taken_only_when_asked_for(request_, choice, writ
     assert adopt(request_, RunOptions(), anyway=True, warn=pytest.fail).artifact.path.name == choice.model
 
 
+def test_the_best_exact_way_is_taken_beside_a_less_exact_choice(request_, choice, write):
+    write(replace(choice, threads=2, parity=replace(choice.parity, snr_db=40.0)), choice)
+    assert adopt(request_, RunOptions(), anyway=False, warn=pytest.fail).run.threads == 1
+    assert adopt(request_, RunOptions(), anyway=True, warn=pytest.fail).run.threads == 2
+
+
 @pytest.mark.parametrize("cause", ["machine", "version"])
 def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, choice, write):
     if cause == "machine":

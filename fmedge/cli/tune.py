@@ -109,7 +109,10 @@ def _show(tuned: Tuned, path: Path) -> None:
         if each.exit_code:
             say(f"Failed: {each.what}: {each.reason}")
     say(f"Left behind: {len(tuned.dropped)} others, each with its reason in the file.")
-    taken = "fmedge run takes it by itself" if choice.exact else "fmedge run takes it with --tuned"
+    taken = "fmedge run takes it by itself"
+    if not choice.exact:
+        other = f", by itself {tuned.exact.describe()}" if tuned.exact else ""
+        taken = f"fmedge run takes it with --tuned{other}"
     say(f"Chosen for its {tuned.objective}: {choice.describe()}, {choice.parity.snr_db:.0f} dB; {taken}.")
     emit(str(path))
 
