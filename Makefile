@@ -3,7 +3,9 @@ PYTHON ?= python3
 LAYER ?= block1_conv1
 IMAGE ?=
 
-.PHONY: demo test test-slow test-arm64 lint bench clean
+SECONDS ?= 60
+
+.PHONY: demo test test-slow test-arm64 fuzz lint bench clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -31,6 +33,11 @@ test-arm64: .venv-test/installed .arm64/venv/installed
 	.arm64/venv/bin/python -m pytest $(CONTRACT) $(ARM_TESTS) $(ARGS)
 	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
 	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
+
+# Readers of what comes from outside, SECONDS each; KEEP=1 lets the corpus grow. Atheris has wheels for Linux on x86-64.
+fuzz: .venv-test/installed
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	.venv-test/bin/python tests/fuzz/atheris_run.py --seconds $(SECONDS) $(if $(KEEP),--keep) $(ARGS)
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .

@@ -5,7 +5,6 @@ A report's JSON holds what was measured and no statistics: those are worked out 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from fmedge import files
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
-from fmedge.records import build, require_kind
+from fmedge.records import build, parse, require_kind
 from fmedge.run_options import Math
 
 SCHEMA = 1
@@ -314,7 +313,7 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     try:
-        data: dict[str, Any] = require_kind(dict, json.loads(files.read_bytes(path, MAX_REPORT_BYTES)))
+        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_REPORT_BYTES)))
         if data.pop("kind", None) != KIND:
             raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
         schema: object = data.pop("schema", None)

@@ -13,7 +13,7 @@ from fmedge.artifact import Artifact, read_artifact
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.machine import Machine, this_machine
 from fmedge.parity import GATES, Parity
-from fmedge.records import build, require_kind
+from fmedge.records import build, parse, require_kind
 from fmedge.request import ArtifactRequest
 from fmedge.run_options import Math, RunOptions
 from fmedge.submodel import ExportOptions, artifact_name
@@ -177,7 +177,7 @@ def read_tuned(path: Path) -> Tuned:
     if not files.is_file(path):
         raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
     try:
-        data: dict[str, Any] = require_kind(dict, json.loads(files.read_bytes(path, MAX_TUNED_BYTES)))
+        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_TUNED_BYTES)))
         if data.pop("kind", None) != KIND or data.pop("schema", None) != SCHEMA:
             raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
         return build(Tuned, data)
