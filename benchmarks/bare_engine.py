@@ -41,7 +41,7 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
     """A call that yields a new array (1, C, H, W); ncnn's options are those that fmedge documents."""
     import os
 
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
     import ncnn
 
     net = ncnn.Net()
