@@ -11,6 +11,6 @@ def default_backend() -> str:
 
 
 def fastest_backend(layer: str) -> str:
-    """fmedge's fastest exact engine: ncnn, whose Winograd pays from the second convolution on."""
+    """The fastest exact engine of fmedge's: ncnn, whose Winograd pays from the second convolution on."""
     ncnn = any(row.name == "ncnn" and row.installed for row in BACKENDS)
     return "ncnn" if ncnn and layer != "block1_conv1" else default_backend()

@@ -108,7 +108,10 @@ def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, 
             print(f"{layer:13} {peer.name:24} left out: needs {', '.join(peer.packages)}", flush=True)
             continue
         if _succeeds(do="prepare", peer=peer.name, **common) is not None:
-            found[peer.name] = _engine(peer.packages[-1]), {"do": "load", "peer": peer.name, "threads": threads, **common}
+            found[peer.name] = (
+                _engine(peer.packages[-1]),
+                {"do": "load", "peer": peer.name, "threads": threads, **common},
+            )
     own = {"fmedge": default_backend(), "fmedge, fastest": fastest_backend(layer)}
     for name, backend in own.items():
         if name == "fmedge" or backend != own["fmedge"]:

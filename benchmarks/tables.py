@@ -37,12 +37,12 @@ def readme_table(part: dict[str, Any]) -> str:
         part: What ``inference.json`` holds.
     """
     rows, machine = part["rows"], part["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {part['started'][:10]}"
     layers = layers_of(rows)
     names = sorted(dict.fromkeys(row["name"] for row in rows), key=lambda name: name.startswith(OWN))
     cell = {(row["name"], row["layer"]): row for row in rows}
     lines = [
-        f"Milliseconds per photo, float32, {rows[0]['threads']} threads; {machine['processor']}, {machine['cores']} cores, "
-        f"{part['started'][:10]}:",
+        f"Milliseconds per photo, float32, {rows[0]['threads']} threads; {where}:",
         "",
         "| | " + " | ".join(layers) + " |",
         "|---|" + "---|" * len(layers),
@@ -54,14 +54,16 @@ def readme_table(part: dict[str, Any]) -> str:
         f"{best_of(rows, layer, own=False)['median_s'] / best_of(rows, layer, own=True)['median_s']:.1f}"
         for layer in layers
     ]
-    lines.append("| fmedge against the fastest of its peers | " + " | ".join(f"{each} ×" for each in factors) + " |")
+    lines.append(
+        "| fmedge against the fastest of its peers | " + " | ".join(f"{each} times" for each in factors) + " |"
+    )
     return "\n".join(lines)
 
 
 def _cell(row: Row | None, rows: Sequence[Row]) -> str:
-    """The fastest of all is bold; fmedge's fastest engine is the default one where nothing stands."""
+    """The fastest of all is bold. Where fmedge's fastest engine is its default one, it was measured once."""
     if row is None:
-        return ""
+        return "as above"
     text = milliseconds(row["median_s"])
     fastest = min(each["median_s"] for each in rows if each["layer"] == row["layer"])
     return f"**{text}**" if row["median_s"] == fastest else text
