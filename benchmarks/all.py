@@ -1,6 +1,6 @@
 """All of it: runs the parts one after the other and joins what they found into one file and one page.
 
-    python benchmarks/all.py                       # about a quarter of an hour, on a machine that does nothing else
+    python benchmarks/all.py                       # 12 minutes, on a machine that does nothing else
     python benchmarks/all.py --quick               # some minutes: fewer layers, points and turns
     python benchmarks/all.py --part growth         # one part; the others keep what they found before
     python benchmarks/all.py --join                # nothing is measured; file and page are written anew
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--part", choices=[part.name for part in PARTS], nargs="+", help="these alone")
     parser.add_argument("--quick", action="store_true", help="a pass of some minutes, for a first look")
     parser.add_argument("--join", action="store_true", help="measure nothing")
-    parser.add_argument("--all-layers", action="store_true", help="inference at all 18 layers")
+    parser.add_argument("--layer", help="inference at these layers, with commas between, or at all")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of what was found")
     chosen = parser.parse_args()
     chosen.results.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def main() -> None:
 def _run(part: Part, chosen: argparse.Namespace) -> None:
     """Run a part and keep what it found, with where and when."""
     words = (part.quick if chosen.quick else part.words).split()
-    if part.name == "inference" and chosen.all_layers:
-        words += ["--layer", "all"]
+    if part.name == "inference" and chosen.layer:
+        words += ["--layer", chosen.layer]
     output = chosen.results / f"{part.name}.rows.json"
     print(f"{part.name}: {part.program} {' '.join(words)}", file=sys.stderr, flush=True)
     started, start = datetime.now(UTC), time.perf_counter()
