@@ -37,7 +37,7 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
-# fmedge and its peers: 12 minutes, ARGS=--quick two. The page: benchmarks/results/all.html.
+# fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
 bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 

@@ -1,7 +1,7 @@
 """All of it: runs the parts one after the other and joins what they found into one file and one page.
 
     python benchmarks/all.py                       # 12 minutes, on a machine that does nothing else
-    python benchmarks/all.py --quick               # some minutes: fewer layers, points and turns
+    python benchmarks/all.py --quick               # a few minutes: fewer layers, points and turns
     python benchmarks/all.py --part growth         # one part; the others keep what they found before
     python benchmarks/all.py --join                # nothing is measured; file and page are written anew
 
