@@ -44,11 +44,12 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
-bench: .venv-test/installed
-	.venv-test/bin/python benchmarks/end_to_end.py $(ARGS)
+# fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-test .arm64
+	rm -rf .venv .venv-test .venv-bench .arm64
 
 # What runs needs: no TensorFlow in it.
 .venv/installed: pyproject.toml
@@ -60,6 +61,12 @@ clean:
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,dev]"
+	touch $@
+
+# All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,peers]"
 	touch $@
 
 .arm64/root/installed: tests/arm64/root.sh

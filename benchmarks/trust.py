@@ -18,6 +18,8 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from turns import take_turns
+
 from fmedge.bench.cases import Wishes, prepare_cases
 from fmedge.bench.channel import Worker
 from fmedge.bench.compare import Bound, compare_metric
@@ -49,11 +51,7 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
             run = {"device": "cpu", "threads": threads, "math": "fp32"}
             ours.ask(300, do="load", path=path, backend=backend, run=run, batch=1, size=[224, 224], image=None)
             bare.ask(300, do="load", path=path, backend=backend, tap=layer, threads=threads)
-            seconds: dict[str, list[float]] = {"ours": [], "bare": []}
-            for turn in range(TURNS + 2):
-                for name, worker in (("ours", ours), ("bare", bare)):
-                    found = worker.ask(300, do="turn", runs=3, seconds=0.1)["seconds"]
-                    seconds[name] += found if turn >= 2 else []
+            seconds = take_turns({"ours": ours, "bare": bare}, TURNS)
             ours.stop()
             bare.stop()
             medians = {name: statistics.median(values) for name, values in seconds.items()}
