@@ -21,7 +21,7 @@ from fmedge.parity import Parity
 from fmedge.records import build, require_kind
 
 SCHEMA = 2
-"""Version of the report's fields. In version 1 a configuration had one process; that is read, too. Others are refused."""
+"""Version of the report's fields. Version 1, with one process per configuration, is read, too; others are refused."""
 
 KIND = "fmedge bench"
 """Says in the file what it is."""
@@ -252,7 +252,7 @@ class Measurement:
 
     @property
     def idle(self) -> bool:
-        """Whether the engine left its threads without work for a good part of the time. That is its speed all the same."""
+        """Whether the engine left its threads without work for a good part of the time: no fault of the figure."""
         return self._on_cpu and self.load < IDLE * self.configuration.threads
 
     @property

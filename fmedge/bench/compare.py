@@ -22,9 +22,13 @@ import numpy.typing as npt
 from fmedge.errors import UsageError, closest
 from fmedge.measurement import Configuration, Measurement, Process, Report
 
-SAME = 0.02
+SAME = 0.03
 """Change up to which two measurements count as the same: what changes slower than a report takes is not seen from
 inside it."""
+
+INTERRUPTED = 1.5
+"""Yardstick of a process, over the shortest of both reports, above which the process is left out: others computed
+beside it, and its product took 20 to 50 times as long. States of a quiet machine differ by a fifth."""
 
 FEWEST = 3
 """Processes from which an interval is told: of two, nobody knows which is the odd one."""
@@ -223,27 +227,36 @@ def _interval(
     before: Measurement, after: Measurement, figure: Callable[[npt.NDArray[np.float64]], float]
 ) -> tuple[float, float]:
     """Interval of the ratio of a figure; from zero to infinity where there are too few processes to tell."""
-    pair = before.processes, after.processes
+    pair = _undisturbed(before.processes, after.processes)
     if min(map(len, pair)) < FEWEST:
         return 0.0, math.inf
     values = [np.log([figure(np.array(process.seconds)) for process in each]) for each in pair]
-    states = [_states(each) for each in pair]
+    state_before, state_after = map(_states, pair)
     first, second = (each - each.mean() for each in values)
     difference = float(values[1].mean() - values[0].mean())
     squares, freedom = float(first @ first + second @ second), len(first) + len(second) - 2
     variance = 1 / len(first) + 1 / len(second)
-    if states[0] is not None and states[1] is not None:
-        beside = [each - each.mean() for each in states]
-        spread = float(sum(each @ each for each in beside))
-        shift = float(states[1].mean() - states[0].mean())
+    if state_before is not None and state_after is not None:
+        left, right = state_before - state_before.mean(), state_after - state_after.mean()
+        spread = float(left @ left + right @ right)
+        shift = float(state_after.mean() - state_before.mean())
         if spread > 0:
-            slope = float(beside[0] @ first + beside[1] @ second) / spread
+            slope = float(left @ first + right @ second) / spread
             difference -= slope * shift
             squares -= slope**2 * spread
             variance += shift**2 / spread
             freedom -= 1
     reach = student(freedom) * math.sqrt(max(0.0, squares) / freedom * variance)
     return math.exp(difference - reach), math.exp(difference + reach)
+
+
+def _undisturbed(*reports: Sequence[Process]) -> tuple[Sequence[Process], ...]:
+    """The processes that the yardstick does not say were interrupted by others."""
+    best = min((process.yardstick_s for each in reports for process in each if process.yardstick_s), default=0.0)
+    return tuple(
+        [process for process in each if (process.yardstick_s or 0.0) <= INTERRUPTED * best or not best]
+        for each in reports
+    )
 
 
 def _states(processes: Sequence[Process]) -> npt.NDArray[np.float64] | None:

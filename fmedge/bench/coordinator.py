@@ -1,8 +1,8 @@
 """Lets workers take turns: each computes for a moment while all others are quiet, again and again.
 
 A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
-another's. Each configuration is measured in several processes, one after the other: what is another in every process
-(where its memory lies, which core computes) and what changes within seconds is then seen, and not taken for the program.
+another's. Each configuration is measured in several processes, one after the other: what differs between them, such as
+where their memory lies, and what changes within seconds is then seen, and not taken for the program.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from statistics import median
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fmedge import __version__
@@ -68,7 +68,7 @@ class Protocol:
     timeout_s: float = 300.0
     image: Path | None = None
     stages: bool = False
-    processes: int = 8
+    processes: int = 12
 
     @property
     def count(self) -> int:
@@ -250,7 +250,7 @@ def _measure_together(
 ) -> None:
     """Let the processes of that number, counted from 0, take turns, and end them."""
     protocol = group[0].protocol
-    meters = _start_meters(group)
+    meters = _start_meters(group, protocol)
     try:
         if number < _PACE_TURNS:
             for threads, pace in _ask_meters(meters, protocol, "pace").items():
@@ -274,12 +274,15 @@ def _measure_together(
             subject.stop()
 
 
-def _start_meters(group: Sequence[_Subject]) -> dict[int, Worker]:
+def _start_meters(group: Sequence[_Subject], protocol: Protocol) -> dict[int, Worker]:
+    """A meter for every number of threads, asked once: none still starts while a turn runs."""
     counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
     try:
-        return {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
+        meters = {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
     except WorkerFailed:
         return {}
+    _ask_meters(meters, protocol, "yardstick")
+    return meters
 
 
 def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dict[int, dict[str, Any]]:
@@ -320,7 +323,7 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         load_s=median(each.pop("load_s") for each in facts),
         first_run_s=median(each.pop("first_run_s") for each in facts),
         warm_up_runs=max(each.pop("warm_up_runs") for each in facts),
-        steady=all([each.pop("steady") for each in facts]),
+        steady=all(each.pop("steady") for each in facts),
         cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
         wall_s=sum(turn["wall_s"] for turn in subject.turns),
         others_s=max(0.0, sum(others)) if others else None,

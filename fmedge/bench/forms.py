@@ -70,13 +70,13 @@ def describe(report: Report) -> list[str]:
     if before.megahertz and after.megahertz:
         clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} after"
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
+    processes = f"in {report.processes} process{'es'[: 2 * (report.processes - 1)]}"
     lines = [
         f"{machine.processor}, {machine.architecture}, {machine.cores} cores{memory}; {' '.join(machine.flags)}",
         f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "
         + ", ".join(f"{name} {version}" for name, version in engines.items()),
         f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",
-        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each in {report.processes} "
-        f"process{'es'[: 2 * (report.processes - 1)]}, turn by turn",
+        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, turn by turn",
     ]
     return lines + [
         f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "

@@ -46,8 +46,11 @@ def bench_command(
     runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
     processes: Annotated[
-        int, typer.Option(min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared.")
-    ] = 8,
+        int,
+        typer.Option(
+            min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared."
+        ),
+    ] = 12,
     timeout: Annotated[
         float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
     ] = 300.0,
@@ -93,7 +96,10 @@ def bench_command(
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     report = coordinator.measure(
-        found, coordinator.Protocol(runs, seconds, timeout, image, stages, processes), missing=missing, progress=ProgressLine()
+        found,
+        coordinator.Protocol(runs, seconds, timeout, image, stages, processes),
+        missing=missing,
+        progress=ProgressLine(),
     )
     for path in output or ():
         write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())

@@ -134,7 +134,9 @@ def warnings(layout: Layout) -> list[Element]:
             words.append("Broken off: some rows hold fewer runs, others are missing.")
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
-            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded, marked ! in the table.")
+            words.append(
+                f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded, marked ! in the table."
+            )
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
             counts = f"{failed} failed, {len(report.missing) - failed} skipped"
