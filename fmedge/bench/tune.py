@@ -111,7 +111,7 @@ def tune(
     seconds = FIRST_S
     while True:
         last = len(ways) <= FINALISTS or seconds >= protocol.seconds
-        rough = protocol if last else Protocol(1, seconds, protocol.timeout_s)
+        rough = protocol if last else Protocol(1, seconds, protocol.timeout_s, processes=1)
         report = measure([way.case for way in ways], rough, progress=progress)
         if report.interrupted:
             raise KeyboardInterrupt

@@ -46,6 +46,12 @@ def bench_command(
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared."
+        ),
+    ] = 12,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     calibration: options.Calibration = None,
@@ -87,7 +93,10 @@ def bench_command(
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     report = coordinator.measure(
-        found, coordinator.Protocol(runs, seconds, timeout, image, stages), missing=missing, progress=ProgressLine()
+        found,
+        coordinator.Protocol(runs, seconds, timeout, image, stages, processes),
+        missing=missing,
+        progress=ProgressLine(),
     )
     for path in output or ():
         write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())
@@ -111,11 +120,12 @@ def _show(report: Report) -> None:
 
 def _judge(report: Report) -> None:
     """Say what is missing or not to be trusted; the exit code is that of the first failure."""
+    from fmedge.bench import forms
+
     for each in report.missing:
         say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
-    for measured in report.measurements:
-        for line in measured.warnings():
-            say(f"Warning: {line}")
+    for line in forms.doubt_lines(report):
+        say(line)
     codes = [each.exit_code for each in report.missing if each.exit_code]
     if codes:
         raise typer.Exit(codes[0])

@@ -26,8 +26,8 @@ from fmedge.submodel import Precision
 
 _WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
 """How ncnn's threads wait for work, in the words of its OpenMP library: awake for a moment, which outlasts the gaps
-within a run, then asleep. Asleep at once a deep run took 5 to 15 % longer. GNU's library, which ncnn's Linux wheels carry,
-reads the second word before the first; others know the first alone."""
+within a run, then asleep. Asleep at once a deep run took 5 to 15 % longer. GNU's library, which ncnn's Linux wheels
+carry, reads the second word before the first; others know the first alone."""
 
 
 def _import_ncnn() -> ModuleType:
