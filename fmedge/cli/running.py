@@ -1,0 +1,101 @@
+"""What ``fmedge run`` does, however its words were read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fmedge.cli.ensure import ensure_artifact
+from fmedge.cli.words import parse_size, run_options
+from fmedge.errors import UsageError
+from fmedge.run_options import Math
+from fmedge.submodel import Activation, ExportOptions, Format, Precision
+
+if TYPE_CHECKING:
+    from fmedge.run_options import RunOptions
+
+
+def run(
+    images: list[Path],
+    *,
+    layer: str | None = None,
+    activation: Activation | None = None,
+    channel: int | None = None,
+    output: Path | None = None,
+    no_page: bool = False,
+    save_maps: Path | None = None,
+    model: Path | None = None,
+    resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest",
+    model_format: Format | None = None,
+    precision: Precision | None = None,
+    size: str | None = None,
+    backend: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    cpus: str | None = None,
+    math: Math = "fp32",
+    allow_fallback: bool = False,
+    weights: str | None = None,
+    keras: Path | None = None,
+    models: Path | None = None,
+    offline: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Turn photos into the feature maps of a layer, each on a page; the arguments are the command's options.
+
+    Raises:
+        FmedgeError: See :func:`fmedge.cli.drawing.draw` and :func:`fmedge.cli.ensure.ensure_artifact`.
+    """
+    from fmedge import pipeline, provision
+    from fmedge.cli.drawing import Drawing, draw, names_folder
+    from fmedge.image_list import expand_images, is_several
+    from fmedge.request import request_artifact
+
+    if layer is not None and "," in layer:
+        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
+    chosen = (layer, activation, weights, keras, models, model_format, precision, size)
+    if model is not None and any(choice is not None for choice in chosen):
+        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
+    if no_page and output is not None:
+        raise UsageError("--no-page writes no page. Leave --output out.")
+    drawing = Drawing(
+        images=expand_images(images),
+        alone=len(images) == 1 and not is_several(images[0]) and not (names_folder(output) or names_folder(save_maps)),
+        page=output,
+        no_page=no_page,
+        maps=save_maps,
+        channel=channel,
+        resize=resize,
+        run=run_options(backend, device, threads, cpus, math, allow_fallback),
+        as_json=as_json,
+    )
+    if not no_page:
+        pipeline.prepare_page_early()
+    if model is not None:
+        artifact = provision.open_model(model)
+        drawing.require_places(artifact.card.submodel)
+    else:
+        request = request_artifact(
+            layer,
+            activation,
+            channel=channel,
+            weights=weights,
+            keras=keras,
+            models=models,
+            options=_form(drawing.run, model_format, precision, size),
+        )
+        drawing.require_places(request.submodel)
+        artifact = ensure_artifact(request, drawing.run, offline=offline)
+    draw(artifact, drawing)
+
+
+def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
+    """The form of the model that is run; the one place that decides it."""
+    from fmedge.runtime import choose_backend
+
+    backend = choose_backend(run, model_format)
+    return ExportOptions(
+        format=model_format or backend.formats[0],
+        precision=precision or Precision.FP32,
+        size=parse_size(size or "224"),
+    )
