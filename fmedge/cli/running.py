@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from fmedge import ahead
 from fmedge.cli.ensure import ensure_artifact
 from fmedge.cli.words import parse_size, run_options
 from fmedge.errors import UsageError
+from fmedge.files import digest, is_file
 from fmedge.run_options import Math
-from fmedge.submodel import Activation, ExportOptions, Format, Precision
+from fmedge.submodel import Activation, ExportOptions, Format, Precision, format_of
+from fmedge.vgg16 import INPUT_SIZE
 
 if TYPE_CHECKING:
     from fmedge.run_options import RunOptions
@@ -46,8 +49,11 @@ def run(
     Raises:
         FmedgeError: See :func:`fmedge.cli.drawing.draw` and :func:`fmedge.cli.ensure.ensure_artifact`.
     """
+    if weights is not None and is_file(Path(weights)):
+        ahead.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
     from fmedge import pipeline, provision
     from fmedge.cli.drawing import Drawing, draw, names_folder
+    from fmedge.image import load_photo
     from fmedge.image_list import expand_images, is_several
     from fmedge.request import request_artifact
 
@@ -69,12 +75,14 @@ def run(
         run=run_options(backend, device, threads, cpus, math, allow_fallback),
         as_json=as_json,
     )
-    if not no_page:
-        pipeline.prepare_page_early()
+    pipeline.prepare_early(drawing.run, model_format if model is None else format_of(model.name), page=not no_page)
     if model is not None:
         artifact = provision.open_model(model)
         drawing.require_places(artifact.card.submodel)
     else:
+        form = _form(drawing.run, model_format, precision, size)
+        if drawing.alone and resize != "none":
+            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize)
         request = request_artifact(
             layer,
             activation,
@@ -82,7 +90,7 @@ def run(
             weights=weights,
             keras=keras,
             models=models,
-            options=_form(drawing.run, model_format, precision, size),
+            options=form,
         )
         drawing.require_places(request.submodel)
         artifact = ensure_artifact(request, drawing.run, offline=offline)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -190,6 +191,12 @@ def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
 def default_format(options: RunOptions | None = None) -> Format:
     """The kind of model file that the first installed engine prefers; where none is, the first of the table."""
     return _candidates(options or RunOptions(), None)[0][0].formats[0]
+
+
+def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
+    """Import the engine that a run takes first, for a thread to do; what is wrong is told when it is opened."""
+    with contextlib.suppress(Exception):
+        _load_adapter(*_candidates(options, model_format)[0])
 
 
 def usable_cpus() -> int:
