@@ -14,9 +14,8 @@ from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.machine import Machine, this_machine
 from fmedge.parity import GATES, Parity
 from fmedge.records import build, parse, require_kind
-from fmedge.request import ArtifactRequest
+from fmedge.request import ArtifactRequest, tuned_path
 from fmedge.run_options import Math, RunOptions
-from fmedge.submodel import ExportOptions, artifact_name
 
 KIND = "fmedge tune"
 """Says in the file what it is."""
@@ -159,13 +158,6 @@ class Tuned:
     def to_json(self) -> str:
         """As indented JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def tuned_path(request: ArtifactRequest) -> Path:
-    """Where the choice for a sub-model is, beside its models: ``block3_conv3.tuned.json`` for the default options."""
-    options = ExportOptions(size=request.options.size)
-    name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
-    return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}.tuned.json"
 
 
 def read_tuned(path: Path) -> Tuned:

@@ -9,11 +9,11 @@ from fmedge import tuned
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import this_machine
 from fmedge.parity import GATES, Parity
-from fmedge.request import request_artifact
+from fmedge.request import request_artifact, tuned_path
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import engine_version, find_backend
 from fmedge.submodel import ExportOptions
-from fmedge.tuned import Candidate, Dropped, Tuned, adopt, read_tuned, tuned_path
+from fmedge.tuned import Candidate, Dropped, Tuned, adopt, read_tuned
 
 
 @pytest.fixture

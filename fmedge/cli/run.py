@@ -1,21 +1,14 @@
-"""``fmedge run``."""
+"""``fmedge run``, as Typer shows and reads it; :mod:`fmedge.cli.running` does it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import say
-from fmedge.cli.ensure import ensure_artifact
-from fmedge.errors import UsageError
-from fmedge.submodel import ExportOptions, Format, Precision
-
-if TYPE_CHECKING:
-    from fmedge.run_options import RunOptions
+from fmedge.submodel import Format, Precision
 
 
 def run_command(
@@ -82,64 +75,31 @@ def run_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Turn photos into the feature maps of a layer, each on a page."""
-    from fmedge import pipeline, provision
-    from fmedge.cli.drawing import Drawing, draw, names_folder
-    from fmedge.image_list import expand_images, is_several
-    from fmedge.request import request_artifact
-    from fmedge.tuned import adopt
+    from fmedge.cli.running import run
 
-    if layer is not None and "," in layer:
-        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
-    chosen = (layer, activation, weights, keras, models, model_format, precision, size)
-    if model is not None and any(choice is not None for choice in chosen):
-        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
-    settings = (model, keras, model_format, precision, backend) != (None,) * 5 or device != "cpu" or math != "fp32"
-    if tuned and settings:
-        raise UsageError("--tuned says engine, device, form and arithmetic. Leave those options out.")
-    if no_page and output is not None:
-        raise UsageError("--no-page writes no page. Leave --output out.")
-    drawing = Drawing(
-        images=expand_images(images),
-        alone=len(images) == 1 and not is_several(images[0]) and not (names_folder(output) or names_folder(save_maps)),
-        page=output,
-        no_page=no_page,
-        maps=save_maps,
+    run(
+        images,
+        layer=layer,
+        activation=activation,
         channel=channel,
+        output=output,
+        no_page=no_page,
+        save_maps=save_maps,
+        model=model,
         resize=resize,
-        run=options.run_options(backend, device, threads, cpus, math, allow_fallback),
+        model_format=model_format,
+        precision=precision,
+        size=size,
+        backend=backend,
+        device=device,
+        threads=threads,
+        cpus=cpus,
+        math=math,
+        tuned=tuned,
+        allow_fallback=allow_fallback,
+        weights=weights,
+        keras=keras,
+        models=models,
+        offline=offline,
         as_json=as_json,
-    )
-    if not no_page:
-        pipeline.prepare_page_early()
-    if model is not None:
-        artifact = provision.open_model(model)
-        drawing.require_places(artifact.card.submodel)
-    else:
-        request = request_artifact(
-            layer,
-            activation,
-            channel=channel,
-            weights=weights,
-            keras=keras,
-            models=models,
-            options=_form(drawing.run, model_format, precision, size),
-        )
-        drawing.require_places(request.submodel)
-        adopted = None if settings or tuned is False else adopt(request, drawing.run, anyway=bool(tuned), warn=say)
-        if adopted is not None:
-            say(adopted.words)
-            drawing = replace(drawing, run=adopted.run)
-        artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
-    draw(artifact, drawing)
-
-
-def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
-    """The form of the model that is run; the one place that decides it."""
-    from fmedge.runtime import choose_backend
-
-    backend = choose_backend(run, model_format)
-    return ExportOptions(
-        format=model_format or backend.formats[0],
-        precision=precision or Precision.FP32,
-        size=options.parse_size(size or "224"),
     )

@@ -49,9 +49,8 @@ def tune_command(
     from fmedge.bench.coordinator import Protocol
     from fmedge.files import create_folder, require_writable, write_bytes
     from fmedge.image_list import expand_images
-    from fmedge.request import request_artifact
+    from fmedge.request import request_artifact, tuned_path
     from fmedge.submodel import ExportOptions
-    from fmedge.tuned import tuned_path
 
     for path in output or ():
         forms.require_form(path)

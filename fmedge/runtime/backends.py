@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -200,6 +201,12 @@ def engine_version(backend: Backend) -> str:
     """
     _load_adapter(backend, backend.providers[0])  # first: it says how the engine's threads wait
     return str(getattr(importlib.import_module(backend.package), "__version__", "unknown"))
+
+
+def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
+    """Import the engine that a run takes first, for a thread to do; what is wrong is told when it is opened."""
+    with contextlib.suppress(Exception):
+        _load_adapter(*_candidates(options, model_format)[0])
 
 
 def usable_cpus() -> int:

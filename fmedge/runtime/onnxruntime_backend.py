@@ -16,7 +16,9 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
+from fmedge.runtime.onnx_weights import detach_weights
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
+from fmedge.submodel import Precision
 
 _CPU = "CPUExecutionProvider"
 
@@ -25,6 +27,10 @@ _FATAL = 4
 
 _NEEDS_LIBRARIES = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 """Providers whose libraries lie in other wheels and are found only when loaded beforehand."""
+
+_LARGE_BYTES = 16 << 20
+"""Float weights that a single run does not repay to reorder: from here on bringing them into the blocks that ONNX
+Runtime's fastest convolutions want, 1.0 ms and two copies per MB, takes longer than they save, some 20 ms a run."""
 
 _ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(state).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -41,6 +47,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, artifact: Artifact, session: ort.InferenceSession) -> None:
         self._session: Any = session
+        self._model: bytes | None = artifact.model  # it computes with the weights that stand there
         self._input = artifact.card.inputs[0].name
         self._taps = [spec.name for spec in artifact.card.outputs]
         self.active_provider: str = self._session.get_providers()[0]
@@ -59,7 +66,7 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
-        self._session = None
+        self._session = self._model = None
 
 
 def is_present(provider: Provider) -> bool:
@@ -79,8 +86,10 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     chain: list[Any] = [(wanted, dict(provider.options))] if present else []
     if options.allow_fallback and wanted != _CPU:
         chain.append(_CPU)
+    large = artifact.card.precision is Precision.FP32 and artifact.size >= _LARGE_BYTES
+    quick = options.once and wanted == _CPU and large
     with quietly():  # what a provider lacks is printed there, and comes as an exception, or in the placement, too
-        session = _load(artifact, _session_options(threads, options, wanted), chain, wanted)
+        session = _load(artifact, _session_options(threads, options, wanted, quick=quick), chain, wanted)
     require_names(artifact, [node.name for node in session.get_inputs()], [node.name for node in session.get_outputs()])
     engine = OnnxRuntimeEngine(artifact, session)
     if not options.allow_fallback:
@@ -88,11 +97,13 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     return engine
 
 
-def _session_options(threads: int, options: RunOptions, wanted: str) -> ort.SessionOptions:
+def _session_options(threads: int, options: RunOptions, wanted: str, *, quick: bool) -> ort.SessionOptions:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1  # the network is a chain
     settings.log_severity_level = _FATAL
+    if quick:
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     entries = {
         "session.intra_op.allow_spinning": "1" if options.spinning else "0",
         "session.record_ep_graph_assignment_info": "1",
@@ -105,8 +116,13 @@ def _session_options(threads: int, options: RunOptions, wanted: str) -> ort.Sess
 
 
 def _load(artifact: Artifact, settings: ort.SessionOptions, chain: list[Any], wanted: str) -> ort.InferenceSession:
+    model = artifact.model
     try:
-        return ort.InferenceSession(artifact.model, sess_options=settings, providers=chain)
+        if wanted == _CPU:  # a device gets the model whole, and copies what it needs anyway
+            model, weights = detach_weights(model)
+            values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}  # no copies
+            settings.add_external_initializers(list(values), list(values.values()))
+        return ort.InferenceSession(model, sess_options=settings, providers=chain)
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
     except (*_ERRORS, RuntimeError, ValueError) as error:
