@@ -20,39 +20,44 @@ _LEAST_BYTES = 1 << 16
 """What is smaller stays in the model: shapes, for instance, which an engine looks at while it loads."""
 
 _INITIALIZERS = 5
+_INPUTS = 11
 _GRAPH_FIELD = 7
 _LOCATION = b"elsewhere"
 """Said to be the file's name; no file of it is ever opened, since all of its content is handed over."""
 
 
-def detach_weights(data: bytes) -> tuple[bytes, Mapping[str, npt.NDArray[Any]]]:
+def detach_weights(data: bytes, *, as_inputs: bool = False) -> tuple[bytes, Mapping[str, npt.NDArray[Any]]]:
     """Take the large constants out of a model.
 
     Args:
         data: An ONNX file that has passed the gate.
+        as_inputs: Whether they become inputs of the model, to be fed with every run: an engine then neither copies nor
+            reorders them. Otherwise they are said to lie in another file.
 
     Returns:
-        The same model, with those constants said to lie in another file; and they themselves by name: read-only views
+        The same model without those constants; and they themselves by name: read-only views
         of ``data``. A constant that does not lie on a multiple of its elements' size stays where it is.
     """
     reader = Reader(data)
     model = reader.read(MODEL, 0, len(data))
     graph = reader.read(GRAPH, *model[_GRAPH_FIELD])
     found: dict[str, npt.NDArray[Any]] = {}
-    kept: list[bytes] = []
+    written: list[bytes] = []
     for start, end in spans(graph, _INITIALIZERS):
         tensor = reader.read(TENSOR, start, end) if end - start > _LEAST_BYTES else {}
         values = _view(data, tensor)
         if values is None:
-            kept.append(data[start:end])
+            written.append(_field(_INITIALIZERS, data[start:end]))
         else:
-            found[reader.text(tensor, 8)] = values
-            kept.append(_elsewhere(data, tensor))
+            name = reader.text(tensor, 8)
+            found[name] = values
+            input_ = _field(_INPUTS, _declared(name, tensor))
+            written.append(input_ if as_inputs else _field(_INITIALIZERS, _elsewhere(data, tensor)))
     if not found:
         return data, {}
-    written = _message(data, {number: values for number, values in graph.items() if number != _INITIALIZERS}, {})
-    written += b"".join(_field(_INITIALIZERS, content) for content in kept)
-    return _message(data, {**model, _GRAPH_FIELD: []}, {1: VARINT, 5: VARINT}) + _field(_GRAPH_FIELD, written), found
+    rest = _message(data, {number: values for number, values in graph.items() if number != _INITIALIZERS}, {})
+    frame = _message(data, {**model, _GRAPH_FIELD: []}, {1: VARINT, 5: VARINT})
+    return frame + _field(_GRAPH_FIELD, rest + b"".join(written)), found
 
 
 def _view(data: bytes, tensor: Fields) -> npt.NDArray[Any] | None:
@@ -63,6 +68,12 @@ def _view(data: bytes, tensor: Fields) -> npt.NDArray[Any] | None:
     shape = tensor.get(1, [])
     values = np.frombuffer(data, np.dtype(dtype), prod(shape), tensor[RAW][0])
     return values.reshape(shape) if values.flags.aligned else None
+
+
+def _declared(name: str, tensor: Fields) -> bytes:
+    """A constant as an input; numbers are those of onnx.proto's ValueInfoProto, TypeProto and TensorShapeProto."""
+    extents = b"".join(_field(1, _number(1, extent)) for extent in tensor.get(1, []))
+    return _field(1, name.encode()) + _field(2, _field(1, _number(1, tensor[2][0]) + _field(2, extents)))
 
 
 def _elsewhere(data: bytes, tensor: Fields) -> bytes:
