@@ -42,7 +42,7 @@ class Photo:
 
     Attributes:
         pixels: uint8, (height, width, 3), RGB, 0 to 255.
-        name: The file's name, without its folder.
+        name: The file's name, without its folder; with a ? for every byte of it that is no UTF-8.
         original_size: Height and width as decoded and turned upright, in pixels, before resizing.
     """
 
@@ -93,7 +93,8 @@ def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "neare
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
     resized = rgb if size is None else rgb.resize((size[1], size[0]), _FILTERS[resize])
-    return Photo(np.asarray(resized, dtype=np.uint8), path.name, (rgb.height, rgb.width))
+    name = path.name.encode(errors="replace").decode()
+    return Photo(np.asarray(resized, dtype=np.uint8), name, (rgb.height, rgb.width))
 
 
 def require_image_file(path: Path) -> None:

@@ -14,8 +14,8 @@ import typer
 
 from fmedge import __version__
 from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, tune
-from fmedge.cli.console import say
-from fmedge.errors import FmedgeError
+from fmedge.cli.console import say, show_trace
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, one_line
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -53,8 +53,12 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Before the command: show where an error came from, too.")
+    ] = False,
 ) -> None:
     del version  # handled by its callback
+    context.obj["debug"] = debug
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -79,13 +83,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
+    chosen = {"debug": False}
     try:
-        code = app(args=arguments, prog_name="fmedge", standalone_mode=False)
+        code = app(args=arguments, prog_name="fmedge", standalone_mode=False, obj=chosen)
     except FmedgeError as error:
+        if chosen["debug"]:
+            show_trace(error)
         say(f"Error: {error}")
         return error.exit_code
     except typer.TyperException as error:
-        say(f"Error: {error.format_message()} See fmedge --help.")
+        mend = " See fmedge --help."
+        say(f"Error: {one_line(error.format_message(), MESSAGE_LENGTH - len(mend))}{mend}")
         return 2
     return code if isinstance(code, int) else 0
 
