@@ -1,4 +1,4 @@
-"""How a model is run: on which engine and device, with how many threads."""
+"""How a model is run: on which engine and device, with how many threads, on photos of which size."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class RunOptions:
             them; the session then says so.
         spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
             that follow each other, slower where other work goes on beside.
+        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.image.MAX_PIXELS`.
     """
 
     backend: str | None = None
@@ -34,3 +35,4 @@ class RunOptions:
     math: Math = "fp32"
     allow_fallback: bool = False
     spinning: bool = True
+    max_pixels: int | None = None

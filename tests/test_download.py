@@ -114,7 +114,7 @@ def test_cut_download_goes_on_where_it_ended(server, tmp_path):
         ("longer", "more than the"),
         ("to_file", "another scheme, file|not allowed"),
         ("to_https", "another scheme, https"),
-        ("cut_always", "broke off"),
+        ("cut_always", "No file from 127.0.0.1 .*IncompleteRead"),
         ("stall", "timed out"),
     ],
 )
@@ -127,6 +127,6 @@ def test_failure_is_one_line_and_leaves_nothing(server, tmp_path, monkeypatch, p
 
 
 def test_closed_network(tmp_path):
-    with pytest.raises(WeightsError, match=r"127\.0\.0\.1 could not be reached"):
+    with pytest.raises(WeightsError, match=r"No file from 127\.0\.0\.1"):
         download("http://127.0.0.1:9/w.h5", tmp_path / "w.h5", md5=MD5, max_bytes=10)
     assert os.listdir(tmp_path) == []

@@ -55,6 +55,7 @@ def run_command(
         Literal["nearest", "bilinear", "bicubic", "none"],
         typer.Option(help="How the photo is brought to the model's size; none: not at all."),
     ] = "nearest",
+    max_pixels: options.MaxPixels = None,
     model_format: Annotated[
         Format | None, typer.Option("--format", help="Kind of model file. [default: the engine's]")
     ] = None,
@@ -106,7 +107,7 @@ def run_command(
         maps=save_maps,
         channel=channel,
         resize=resize,
-        run=options.run_options(backend, device, threads, cpus, math, allow_fallback),
+        run=replace(options.run_options(backend, device, threads, cpus, math, allow_fallback), max_pixels=max_pixels),
         as_json=as_json,
     )
     if not no_page:
