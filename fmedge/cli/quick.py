@@ -38,6 +38,7 @@ VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "--save-maps": ("save_maps", Path),
     "--model": ("model", Path),
     "--resize": ("resize", _one_of("nearest", "bilinear", "bicubic", "none")),
+    "--max-pixels": ("max_pixels", _number),
     "--format": ("model_format", Format),
     "--precision": ("precision", Precision),
     "--size": ("size", str),

@@ -33,6 +33,7 @@ def run(
     save_maps: Path | None = None,
     model: Path | None = None,
     resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest",
+    max_pixels: int | None = None,
     model_format: Format | None = None,
     precision: Precision | None = None,
     size: str | None = None,
@@ -80,7 +81,7 @@ def run(
         maps=save_maps,
         channel=channel,
         resize=resize,
-        run=run_options(backend, device, threads, cpus, math, allow_fallback),
+        run=replace(run_options(backend, device, threads, cpus, math, allow_fallback), max_pixels=max_pixels),
         as_json=as_json,
     )
     look = not settled and tuned is not False and has_choices(models_folder(models))
@@ -92,7 +93,7 @@ def run(
     else:
         form = _form(drawing.run, model_format, precision, size)
         if drawing.alone and resize != "none":
-            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize)
+            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize, max_pixels)
         request = request_artifact(
             layer,
             activation,
