@@ -288,7 +288,7 @@ def test_what_onnx_engines_really_say(onnx_model, engine, change):
         unknown: "does not know the operator Frobnicate",
         headless: "nothing computes 'nowhere'",
         cut_constant: "is cut short",
-        None: "it is damaged",
+        None: "damaged",  # ONNX Runtime's adapter has read the file itself by then
     }
     assert words[change] in str(caught.value)
     assert len(str(caught.value)) <= 190
