@@ -26,14 +26,18 @@ def run_command(
         ),
     ],
     layer: options.RunLayer = None,
-    activation: options.OptionalActivation = None,
+    activation: Annotated[
+        Literal["relu", "none", "both"] | None,
+        typer.Option(help="Values after ReLU, before it (none), or both on one page. [default: relu]"),
+    ] = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             readable=False,
             metavar="PAGE.html|DIR",
-            help="The page; of several images or layers their folder. [default: IMAGE.LAYER.html, here]",
+            help="The page; of several images or layers their folder, or of one image a page with all layers. "
+            "[default: IMAGE.LAYER.html, here]",
         ),
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page.")] = False,
@@ -45,6 +49,24 @@ def run_command(
             help="Save the maps as a NumPy archive too; of several images or layers their folder.",
         ),
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False,
+            metavar="SHEET.png|DIR",
+            help="Draw all channels as a picture too; of several images or layers their folder.",
+        ),
+    ] = None,
+    values: Annotated[
+        Literal["12bit", "float16", "float32"], typer.Option(help="Numbers that the page holds.")
+    ] = "12bit",
+    plotlyjs: Annotated[
+        Literal["embed", "cdn", "file"],
+        typer.Option(help="plotly.js: inside the page, from Plotly's server, or in a file beside it."),
+    ] = "embed",
+    style: Annotated[
+        Literal["viewer", "grid"], typer.Option(help="The viewer, or one figure with a heatmap per channel.")
+    ] = "viewer",
     model: Annotated[
         Path | None,
         typer.Option(readable=False, metavar="MODEL", help="Run this model file instead of one from --models."),
@@ -74,24 +96,29 @@ def run_command(
 ) -> None:
     """Turn photos into the feature maps of a layer, each on a page."""
     from fmedge import pipeline, provision
-    from fmedge.cli.drawing import Drawing, draw, names_folder
+    from fmedge.cli.drawing import Drawing, draw
     from fmedge.image_list import expand_images, is_several
+    from fmedge.page_options import PageOptions
     from fmedge.request import request_artifact
 
     if layer is not None and "," in layer:
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
-    chosen = (layer, activation, weights, keras, models, model_format, precision, size)
+    both = activation == "both"
+    cut = "none" if both else activation
+    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
     if no_page and output is not None:
         raise UsageError("--no-page writes no page. Leave --output out.")
     drawing = Drawing(
         images=expand_images(images),
-        alone=len(images) == 1 and not is_several(images[0]) and not (names_folder(output) or names_folder(save_maps)),
+        alone=len(images) == 1 and not is_several(images[0]),
         page=output,
         no_page=no_page,
         maps=save_maps,
+        sheet=png,
         channel=channel,
+        options=PageOptions(values, plotlyjs, both, style),
         resize=resize,
         run=options.run_options(backend, device, threads, cpus, math, allow_fallback),
         as_json=as_json,
@@ -100,11 +127,13 @@ def run_command(
         pipeline.prepare_page_early()
     if model is not None:
         artifact = provision.open_model(model)
+        if both and artifact.card.activation != "none":
+            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
         drawing.require_places(artifact.card.submodel)
     else:
         request = request_artifact(
             layer,
-            activation,
+            cut,
             channel=channel,
             weights=weights,
             keras=keras,
