@@ -139,7 +139,11 @@ function connectControls() {
   element('next').addEventListener('click', () => walk(1));
   element('pin').addEventListener('click', togglePin);
   element('jump').addEventListener('change', (event) => jump(event.target.value));
-  element('jump').addEventListener('keydown', (event) => event.key === 'Enter' && event.preventDefault());
+  element('jump').addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter') return;
+    event.preventDefault();
+    jump(event.target.value);
+  });
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
   element('controls').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);

@@ -22,6 +22,7 @@ class Layer {
     this.shape = facts.shape;
     [this.channels, this.rows, this.columns] = facts.shape;
     this.firstChannel = facts.firstChannel;
+    this.clips = header.views.includes('raw'); // the page holds values before ReLU
     this.step = facts.step;
     this.field = facts.field;
     this.photo = header.photo;
@@ -47,14 +48,15 @@ class Layer {
   /** All values of a channel in a view; given scratch, they are written there. */
   async values(view, index, scratch = null) {
     const [part, added] = PARTS[view].map((name) => this.sets[name]);
-    if (!scratch && !added && view !== 'relu') return part.values(index);
+    const clips = view === 'relu' && this.clips;
+    if (!scratch && !added && !clips) return part.values(index);
     const out = scratch ?? new Float32Array(this.rows * this.columns);
     await part.decodeInto(out, index);
     if (added) {
       const error = await added.values(index);
       for (let place = 0; place < out.length; place += 1) out[place] += error[place];
     }
-    if (view === 'relu') {
+    if (clips) {
       for (let place = 0; place < out.length; place += 1) if (out[place] < 0) out[place] = 0;
     }
     return out;
@@ -65,7 +67,7 @@ class Layer {
     const place = row * this.columns + column;
     let value = (await part.values(index))[place];
     if (added) value += (await added.values(index))[place];
-    return view === 'relu' && value < 0 ? 0 : value;
+    return view === 'relu' && this.clips && value < 0 ? 0 : value;
   }
 
   tolerance(view, index) {
