@@ -7,7 +7,7 @@
 const TITLE = 24; // above every panel, in CSS pixels
 const BAR = 64; // beside every heatmap: its colour bar
 const GAP = 14;
-const MARGIN = { l: 46, r: 6, t: 34, b: 40 };
+const MARGIN = { l: 62, r: 6, t: 34, b: 44 };
 const NARROW = 560; // a stage below this width has no room for the photo beside
 const LEAST = 190; // width of a panel; where it would be less, there are more rows of them
 
@@ -88,7 +88,8 @@ const detail = {
   /** Left, top of a panel in the plotting area, as shares of it; and its width and height. */
   domain(number, { across, width, height }, size) {
     const [inX, inY] = [size.width - MARGIN.l - MARGIN.r, size.height - MARGIN.t - MARGIN.b];
-    const left = (number % across) * (width + BAR + GAP);
+    const spare = Math.max(0, inX - across * (width + BAR + GAP)) / 2;
+    const left = spare + (number % across) * (width + BAR + GAP);
     const top = Math.floor(number / across) * (height + TITLE + GAP) + TITLE;
     return { x: [left / inX, (left + width) / inX], y: [1 - (top + height) / inY, 1 - top / inY] };
   },
@@ -121,7 +122,7 @@ const detail = {
     for (const [number, panel] of panels.entries()) {
       const { x, y } = this.domain(number, grid, size);
       const [isLeft, isLowest] = [number % grid.across === 0, number === (grid.down - 1) * grid.across];
-      const labels = (wanted, text) => (wanted ? { title: { text, standoff: 4 } } : { showticklabels: false, ticks: '' });
+      const labels = (wanted, text) => (wanted ? { title: { text, standoff: 8 } } : { showticklabels: false, ticks: '' });
       const names = [axisName('x', number), axisName('y', number)];
       layout[`xaxis${number ? number + 1 : ''}`] = {
         ...axis, ...labels(isLowest, 'column of the photo'), domain: x, anchor: names[1], range: [...zoom.x], ...(number ? { matches: 'x' } : {}),

@@ -32,7 +32,7 @@ function setPalette({ file }, name) {
   for (let level = 0; level < LEVELS; level += 1) set(level, colourAt(name, level / (LEVELS - 1)).map(Math.round));
   set(DEAD_LEVEL, colour(hexColour(colourAt(name, name === 'diverging' ? 0.62 : 0.3))));
   set(BROKEN_LEVEL, colour(BROKEN));
-  set(GAP_LEVEL, colour(cssColour('--card')));
+  set(GAP_LEVEL, colour(cssColour('--line')));
 }
 
 function bitmapUrl({ file }) {
