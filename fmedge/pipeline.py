@@ -13,15 +13,14 @@ from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError
 from fmedge.extraction import Extraction, Resizing, Taps, deepest
 from fmedge.feature_maps import FeatureMaps, Provenance
-from fmedge.files import create_folder, is_file, require_writable, write_bytes
+from fmedge.files import create_folder, require_writable
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
+from fmedge.page_files import first_kernels, write_outputs, write_page
 from fmedge.page_options import PageOptions
 from fmedge.provision import create_artifact
-from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
-from fmedge.render.plotly_js import script_file
 from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.submodel import require_channel
@@ -197,7 +196,7 @@ def make_page(
     if page is not None:
         require_writable(page)
     maps = run_artifact(artifact, image, resize=resize, run=run)
-    _write(maps, Outputs(page, save_maps, save_sheet), channel, options)
+    write_outputs(maps, Outputs(page, save_maps, save_sheet), channel, options, first_kernels(artifact))
     return maps
 
 
@@ -235,8 +234,8 @@ def make_layers_page(
         require_writable(path)
     taps = run_taps(artifact, image, resize=resize, run=run)
     for tap, maps in taps.items():
-        _write(maps, beside[tap], None, options)
-    _write_page(page, list(taps.values()), None, options)
+        write_outputs(maps, beside[tap], None, options)
+    write_page(page, list(taps.values()), None, options, first_kernels(artifact))
     return taps
 
 
@@ -295,32 +294,15 @@ def make_pages(
     for path in paths:
         require_writable(path)
 
+    kernels = first_kernels(artifact)
+
     def write(image: Path, maps: FeatureMaps) -> Drawn:
         written = outputs[image][maps.layer]
-        _write(maps, written, channel, options)
+        write_outputs(maps, written, channel, options, kernels)
         return Drawn(maps.layer, maps.maps.shape[1:], written, maps.provenance)
 
     with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
         yield from results
-
-
-def _write(maps: FeatureMaps, outputs: Outputs, channel: int | None, options: PageOptions | None) -> None:
-    if outputs.maps is not None:
-        maps.save(outputs.maps)
-    if outputs.sheet is not None:
-        from fmedge.render.sheet import render_sheet
-
-        write_bytes(outputs.sheet, render_sheet(maps, channel=channel, options=options))
-    if outputs.page is not None:
-        _write_page(outputs.page, [maps], channel, options)
-
-
-def _write_page(page: Path, layers: list[FeatureMaps], channel: int | None, options: PageOptions | None) -> None:
-    write_bytes(page, render_page(layers, channel=channel, options=options))
-    if options is not None and options.plotlyjs == "file":
-        name, script = script_file()
-        if not is_file(page.parent / name):
-            write_bytes(page.parent / name, script)
 
 
 def prepare_page_early() -> None:

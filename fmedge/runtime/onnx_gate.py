@@ -10,6 +10,9 @@ import struct
 from collections.abc import Mapping
 from math import prod
 
+import numpy as np
+import numpy.typing as npt
+
 from fmedge.card import METADATA_KEY
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate_bounds import (
@@ -118,6 +121,26 @@ def inspect_onnx(data: bytes) -> ModelFacts:
     graph = _Graph(reader, reader.read(_GRAPH, *model[7]))
     graph.check()
     return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model))
+
+
+def read_constant(data: bytes, name: str) -> npt.NDArray[np.float32] | None:
+    """A constant of a file that :func:`inspect_onnx` has passed: float32; None where there is none of that name.
+
+    Args:
+        data: The file's content.
+        name: The constant's name; it has to be float32 or float16, stored raw.
+    """
+    reader = Reader(data)
+    graph = reader.read(_GRAPH, *reader.read(_MODEL, 0, len(data))[7])
+    for start, end in spans(graph, 5):
+        tensor = reader.read(_TENSOR, start, end)
+        if reader.text(tensor, 8) == name and _RAW in tensor:
+            dtype = np.dtype({1: "<f4", 10: "<f2"}.get(tensor[2][0], "V1"))
+            first, last = tensor[_RAW]
+            shape = tensor.get(1, [])
+            fits = dtype.kind == "f" and prod(shape) * dtype.itemsize == last - first
+            return np.frombuffer(data[first:last], dtype).reshape(shape).astype(np.float32) if fits else None
+    return None
 
 
 def _facts(reader: Reader, model: Fields) -> str | None:
