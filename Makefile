@@ -3,7 +3,9 @@ PYTHON ?= python3
 LAYER ?= block1_conv1
 IMAGE ?=
 
-.PHONY: demo test test-slow test-arm64 lint bench clean
+SECONDS ?= 60
+
+.PHONY: demo test test-slow test-arm64 fuzz lint bench clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -32,16 +34,22 @@ test-arm64: .venv-test/installed .arm64/venv/installed
 	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
 	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
 
+# Readers of what comes from outside, SECONDS each; KEEP=1 lets the corpus grow. Atheris has wheels for Linux on x86-64.
+fuzz: .venv-test/installed
+	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	.venv-test/bin/python tests/fuzz/atheris_run.py --seconds $(SECONDS) $(if $(KEEP),--keep) $(ARGS)
+
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 
-bench: .venv-test/installed
-	.venv-test/bin/python benchmarks/end_to_end.py $(ARGS)
+# fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 
 clean:
-	rm -rf .venv .venv-test .arm64
+	rm -rf .venv .venv-test .venv-bench .arm64
 
 # What runs needs: no TensorFlow in it.
 .venv/installed: pyproject.toml
@@ -53,6 +61,12 @@ clean:
 .venv-test/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,dev]"
+	touch $@
+
+# All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.
+.venv-bench/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,peers]"
 	touch $@
 
 .arm64/root/installed: tests/arm64/root.sh

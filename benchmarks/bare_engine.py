@@ -5,15 +5,12 @@ It answers the orders of fmedge's own worker, so that the two can take turns.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from turns import Call, TimedCall
 
 from fmedge.bench.channel import serve
-
-Call = Callable[[np.ndarray], np.ndarray]
 
 
 def onnxruntime_call(path: str, tap: str, threads: int) -> Call:
@@ -41,7 +38,7 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
     """A call that yields a new array (1, C, H, W); ncnn's options are those that fmedge documents."""
     import os
 
-    os.environ["OMP_WAIT_POLICY"] = "passive"
+    os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
     import ncnn
 
     net = ncnn.Net()
@@ -63,7 +60,24 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
     return call
 
 
-CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call}
+def litert_call(path: str, tap: str, threads: int) -> Call:
+    """A call that yields a new array (1, C, H, W)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(path, num_threads=threads)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def call(image: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return np.ascontiguousarray(interpreter.get_tensor(target).transpose(0, 3, 1, 2))
+
+    return call
+
+
+CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call, "litert": litert_call}
+"""Per engine: path of the model, name of the output, threads."""
 
 
 class Bare:
@@ -71,30 +85,12 @@ class Bare:
 
     def load(self, path: str, backend: str, tap: str, threads: int) -> dict[str, object]:
         """Load the model."""
-        self.call = CALLS[backend](path, tap, threads)
-        generator = np.random.default_rng(0)
-        self.images = [generator.integers(0, 256, (1, 224, 224, 3), dtype=np.uint8) for _ in range(8)]
-        self.count = 0
+        self.timed = TimedCall(CALLS[backend](path, tap, threads))
         return {}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run at least so often and so long, after a run that does not count."""
-        self.once()
-        found: list[float] = []
-        start = time.perf_counter()
-        while len(found) < runs or time.perf_counter() - start < seconds:
-            found.append(self.once())
-        return {"seconds": found}
-
-    def once(self) -> float:
-        """Seconds of a run."""
-        image = self.images[self.count % len(self.images)].copy()
-        self.count += 1
-        start = time.perf_counter()
-        maps = self.call(image)
-        seconds = time.perf_counter() - start
-        del maps
-        return seconds
+        """Run a few times, timed."""
+        return self.timed.turn(runs, seconds)
 
 
 if __name__ == "__main__":

@@ -11,28 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from programs import Program, median_run, run_in_turns, times_as_fast
 from weights_file import write_weights
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "examples"))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One process: wall time in seconds, peak resident memory and the page's size in bytes."""
-
-    wall_s: float
-    peak_bytes: int
-    page_bytes: int
 
 
 def main() -> None:
@@ -53,25 +40,24 @@ def main() -> None:
 def _compare(layer: str, chosen: argparse.Namespace, folder: Path) -> dict[str, object]:
     image, weights = _inputs(chosen, folder)
     pages = {"tutorial": folder / "tutorial.html", "fmedge": folder / "fmedge.html"}
-    commands = {
-        "tutorial": [sys.executable, HERE / "tutorial.py", image, layer, weights, pages["tutorial"]],
-        "fmedge": [
-            Path(sys.executable).with_name("fmedge"), "run", image, "--layer", layer, "--weights", weights,
-            "--models", folder / "models", "--output", pages["fmedge"],
-        ],
+    programs = {
+        "tutorial": Program(
+            [sys.executable, HERE / "tutorial.py", image, layer, weights, pages["tutorial"]], pages["tutorial"]
+        ),
+        "fmedge": Program(
+            [
+                Path(sys.executable).with_name("fmedge"), "run", image, "--layer", layer, "--weights", weights,
+                "--models", folder / "models", "--output", pages["fmedge"],
+            ],
+            pages["fmedge"],
+        ),
     }  # fmt: skip
-    runs: dict[str, list[Run]] = {"tutorial": [], "fmedge": []}
-    for turn in range(chosen.runs + 1):
-        for name, command in commands.items():
-            run = _measure([str(word) for word in command], pages[name])
-            if turn:
-                runs[name].append(run)
-    summary = {name: _median(measured) for name, measured in runs.items()}
-    ratios = [ours.wall_s / theirs.wall_s for ours, theirs in zip(runs["fmedge"], runs["tutorial"], strict=True)]
-    faster = 1 / statistics.median(ratios)
-    for name, row in summary.items():
-        memory, page = row.peak_bytes / 1e6, row.page_bytes / 1e6
+    runs = run_in_turns(programs, chosen.runs)
+    for name, measured in runs.items():
+        row = median_run(measured)
+        memory, page = row.peak_bytes / 1e6, row.file_bytes / 1e6
         print(f"{layer:13} {name:9} {row.wall_s:6.2f} s {memory:7.0f} MB {page:6.2f} MB page")
+    faster = times_as_fast(runs["fmedge"], runs["tutorial"])
     print(f"{layer:13} fmedge is {faster:.1f} times as fast (median of {chosen.runs} pairs)")
     return {
         "layer": layer,
@@ -92,25 +78,6 @@ def _inputs(chosen: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
         if not weights.exists():
             write_weights(weights)
     return image, weights
-
-
-def _measure(command: list[str], page: Path) -> Run:
-    page.unlink(missing_ok=True)
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=quiet)
-    _, status, usage = os.wait4(process.pid, 0)
-    wall_s = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return Run(wall_s, usage.ru_maxrss * 1024, page.stat().st_size)
-
-
-def _median(runs: list[Run]) -> Run:
-    return Run(
-        *(statistics.median(getattr(run, name) for run in runs) for name in ("wall_s", "peak_bytes", "page_bytes"))
-    )
 
 
 if __name__ == "__main__":

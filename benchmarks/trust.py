@@ -4,9 +4,12 @@
   turn by turn. Wanted: within 3 %.
 - alarms: reports of the same thing, one after the other, compared pair by pair. Wanted: at most 2 of 40 flagged, and at
   least 18 of 20 where one of the pair is made 10 % slower (its recorded times are scaled).
+- load: how many cores each engine keeps busy with so many threads.
 
     python benchmarks/trust.py truth
-    python benchmarks/trust.py alarms
+    python benchmarks/trust.py load
+    python benchmarks/trust.py alarms --pairs 20 --json first.json        # and again: second.json
+    python benchmarks/trust.py join first.json second.json                # the pairs of both, judged together
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+from turns import take_turns
+
 from fmedge.bench.cases import Wishes, prepare_cases
 from fmedge.bench.channel import Worker
 from fmedge.bench.compare import Bound, compare_metric
 from fmedge.bench.coordinator import Protocol, measure
-from fmedge.measurement import Measurement
+from fmedge.measurement import Measurement, Process
 from fmedge.runtime.backends import usable_cpus
 
 CONFIGURATIONS = (
@@ -49,11 +54,7 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
             run = {"device": "cpu", "threads": threads, "math": "fp32"}
             ours.ask(300, do="load", path=path, backend=backend, run=run, batch=1, size=[224, 224], image=None)
             bare.ask(300, do="load", path=path, backend=backend, tap=layer, threads=threads)
-            seconds: dict[str, list[float]] = {"ours": [], "bare": []}
-            for turn in range(TURNS + 2):
-                for name, worker in (("ours", ours), ("bare", bare)):
-                    found = worker.ask(300, do="turn", runs=3, seconds=0.1)["seconds"]
-                    seconds[name] += found if turn >= 2 else []
+            seconds = take_turns({"ours": ours, "bare": bare}, TURNS)
             ours.stop()
             bare.stop()
             medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -69,29 +70,53 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
     return rows
 
 
+def check_load(models: Path | None) -> list[dict[str, object]]:
+    """Cores that every engine keeps busy with one thread and with two."""
+    wishes = Wishes(("block3_conv3",), threads=(1, 2), weights="untrained", models=models)
+    cases, missing = prepare_cases(wishes)
+    for each in missing:
+        print(f"{each.configuration.describe()}: {each.reason}")
+    rows: list[dict[str, object]] = []
+    for each in measure(cases, Protocol(processes=2)).measurements:
+        told = " ".join(each.doubts) + " idle" * each.idle
+        print(f"{each.configuration.describe():48} load {each.load:.2f}  p50 {1e3 * each.p50:.1f} ms  {told}")
+        rows.append({"backend": each.configuration.backend, "threads": each.configuration.threads, "load": each.load})
+    return rows
+
+
 def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> list[dict[str, object]]:
-    """Verdicts on pairs of the same thing, and on the first half of them with a slowdown planted."""
+    """Verdicts on pairs of the same thing, as it is and with a slowdown planted in the second."""
     ((case,), _) = prepare_cases(Wishes((layer,), (backend,), weights="untrained", models=models))
     measured: list[Measurement] = []
     for number in range(pairs + 1):
         measured += measure([case], Protocol()).measurements
         print(f"\r{number + 1} of {pairs + 1} reports", end="", flush=True)
+    print()
     rows = []
     for before, after in pairwise(measured):
-        slower = replace(after, turns=tuple(tuple(PLANTED * run for run in turn) for turn in after.turns))
+        slower = replace(after, processes=tuple(map(_slower, after.processes)))
         same, planted = (compare_metric(before, each, "p50", usable_cpus()) for each in (after, slower))
         if same is not None and planted is not None:
             disturbed = before.disturbed or after.disturbed
-            rows.append({"same": _row(same), "planted": _row(planted), "disturbed": disturbed})
-    print(f"\r{sum(row['disturbed'] for row in rows)} of {len(rows)} pairs were disturbed by other work")
-    half = rows[: pairs // 2]
-    print(f"\rA/A, {backend} {layer}: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
+            seen = [[[statistics.median(p.seconds), p.yardstick_s] for p in each.processes] for each in (before, after)]
+            rows.append({"same": _row(same), "planted": _row(planted), "disturbed": disturbed, "processes": seen})
+    return rows
+
+
+def _slower(process: Process) -> Process:
+    return replace(process, turns=tuple(tuple(PLANTED * run for run in turn) for turn in process.turns))
+
+
+def tell_alarms(rows: list[dict]) -> None:
+    """Print the verdicts; the planted ones of all pairs, and of the first 20."""
+    print("A/A: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
+    print(f"{sum(row['disturbed'] for row in rows)} of {len(rows)} pairs were disturbed by other work")
     print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, wanted at most 2 of 40")
     print(f"beyond --fail-on p50:5%: {sum(row['same']['breaks'] for row in rows)} of {len(rows)}")
-    seen = sum(row["planted"]["verdict"] == "slower" for row in half)
-    print(f"planted 10 %: seen {seen} of {len(half)}, wanted 18 of 20")
-    print(f"beyond --fail-on p50:5%: {sum(row['planted']['breaks'] for row in half)} of {len(half)}")
-    return rows
+    for some in (rows[:20], rows):
+        seen = sum(row["planted"]["verdict"] == "slower" for row in some)
+        breaks = sum(row["planted"]["breaks"] for row in some)
+        print(f"planted 10 %: seen {seen} of {len(some)}, wanted 18 of 20; beyond --fail-on p50:5%: {breaks}")
 
 
 def _row(change) -> dict[str, object]:  # noqa: ANN001
@@ -102,7 +127,8 @@ def _row(change) -> dict[str, object]:  # noqa: ANN001
 def main() -> None:
     """Run one of the checks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", choices=["truth", "alarms"])
+    parser.add_argument("check", choices=["truth", "alarms", "load", "join"])
+    parser.add_argument("files", type=Path, nargs="*", help="join: what alarms wrote with --json")
     parser.add_argument("--models", type=Path, help="folder of the models")
     parser.add_argument("--repeats", type=int, default=5, help="truth: pairs of processes")
     parser.add_argument("--threads", type=int, default=2, help="truth: CPU threads")
@@ -113,8 +139,14 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.check == "truth":
         rows = check_truth(chosen.models, chosen.repeats, chosen.threads)
+    elif chosen.check == "load":
+        rows = check_load(chosen.models)
+    elif chosen.check == "join":
+        rows = [row for file in chosen.files for row in json.loads(file.read_text())]
+        tell_alarms(rows)
     else:
         rows = check_alarms(chosen.models, chosen.pairs, chosen.backend, chosen.layer)
+        tell_alarms(rows)
     if chosen.json:
         chosen.json.write_text(json.dumps(rows, indent=2) + "\n")
 

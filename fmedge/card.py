@@ -8,6 +8,7 @@ from typing import Any
 
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
+from fmedge.records import parse
 from fmedge.submodel import KERAS, VGG16, Activation, Converter, ExportOptions, Format, Precision, SubModel
 
 CARD_SCHEMA = 2
@@ -173,7 +174,7 @@ class ModelCard:
             ArtifactError: It is not JSON, of another version, or lacks a field.
         """
         try:
-            data = json.loads(text)
+            data = parse(text)
             if data["schema"] != CARD_SCHEMA:
                 raise ArtifactError(
                     f"The card has schema {data['schema']}; this version reads {CARD_SCHEMA}. Export again."

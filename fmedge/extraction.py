@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.ahead import take
 from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
@@ -51,7 +52,7 @@ class Extraction:
         """
         size = self.card.options.size
         if self.resize != "none":
-            return load_photo(image, size or INPUT_SIZE, self.resize)
+            return take(load_photo, image, size or INPUT_SIZE, self.resize)
         photo = load_photo(image, None)
         if size is not None and photo.original_size != size:
             got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Generator
 from pathlib import Path
 from typing import IO
 
-from fmedge.errors import ArtifactError, UsageError, WriteError
+from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
 
 try:
     import fcntl
@@ -209,3 +210,16 @@ def read_bytes(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise ArtifactError(f"'{path}' is larger than the {limit:,} bytes allowed.")
     return data
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Hash of a weights file's content, in hexadecimal digits.
+
+    Raises:
+        WeightsError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"Cannot read the weights '{path}': {error.strerror}.") from error

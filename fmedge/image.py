@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import stat
 import warnings
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MEAN_BGR = (103.939, 116.779, 123.68)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
 programs or read other files."""
+
+_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
 
 MAX_PIXELS = 89_478_485
 """Largest image accepted, in pixels: where Pillow begins to warn of a decompression bomb, 1/4 GiB as RGB."""
@@ -74,6 +77,8 @@ def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "neare
     require_image_file(path)
     if resize not in _FILTERS:
         raise UsageError(f"Unknown resize '{resize}'.{closest(resize, _FILTERS)} Allowed: {', '.join(_FILTERS)}.")
+    for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
@@ -158,3 +163,20 @@ def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
         opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
         return Image.merge("LA", (grey, opaque))
     return grey
+
+
+_IMAGE_SEED = 20140904
+"""Seed of the parity image: the day VGG16's paper appeared."""
+
+
+def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """An image that would show a swapped axis or colour: three different ramps, and noise of every size.
+
+    Returns:
+        uint8, (height, width, 3), RGB; always the same for one size.
+    """
+    rows = np.linspace(0, 200, height)[:, np.newaxis]
+    columns = np.linspace(180, 20, width)[np.newaxis, :]
+    ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)
+    noise = np.random.Generator(np.random.PCG64(_IMAGE_SEED)).integers(0, 56, (height, width, 3))
+    return (ramps + noise).astype(np.uint8)

@@ -5,7 +5,6 @@ A report's JSON holds what was measured and no statistics: those are worked out 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,10 +17,11 @@ from fmedge import files
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
-from fmedge.records import build, require_kind
+from fmedge.records import build, parse, require_kind
+from fmedge.run_options import Math
 
-SCHEMA = 1
-"""Version of the report's fields; another one is refused."""
+SCHEMA = 2
+"""Version of the report's fields. Version 1, with one process per configuration, is read, too; others are refused."""
 
 KIND = "fmedge bench"
 """Says in the file what it is."""
@@ -36,8 +36,16 @@ warn at the same share."""
 DISTURBED = 0.1
 """Cores that others may keep busy meanwhile: the system's own housekeeping stays far below."""
 
+CROWDED = 1.15
+IDLE = 0.75
+"""Cores kept busy, over the threads asked for, above and below which rows of equal threads are no fair comparison. Two
+engines that compute all the time lie between 0.9 and 1.05; serial parts (copies, short layers) take the rest."""
+
 P99_RUNS = 1000
 """Runs from which a p99 is told: ten of them then lie above it."""
+
+DOUBTS = ("noisy", "disturbed", "unsettled", "crowded")
+"""What may be wrong with a row; see the properties of :class:`Measurement`."""
 
 Scenario = Literal["single-stream", "offline"]
 """One image after the other, or as many images per second as can be had, in batches. The words are MLPerf's; its rules
@@ -60,6 +68,7 @@ class Configuration:
         precision: Number format of the model.
         math: Arithmetic of its float parts.
         threads: CPU threads that compute.
+        variant: Which way of writing the model; empty for the plain one.
     """
 
     layer: str
@@ -71,13 +80,14 @@ class Configuration:
     backend: str
     device: str
     precision: str
-    math: str
+    math: Math
     threads: int
+    variant: str = ""
 
     @property
     def form(self) -> str:
-        """Precision, and the arithmetic where it is not float32."""
-        return self.precision if self.math == "fp32" else f"{self.precision}/{self.math}"
+        """Precision, the arithmetic where it is not float32, and the variant where it is not the plain one."""
+        return "/".join(filter(None, (self.precision, "" if self.math == "fp32" else self.math, self.variant)))
 
     def describe(self) -> str:
         """In words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""
@@ -86,20 +96,39 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
+class Process:
+    """What one of the processes of a configuration did.
+
+    Attributes:
+        turns: Seconds of every run, per turn: runs of a turn followed each other, between turns others ran.
+        yardstick_s: Seconds of the same small piece of work of all threads, which has nothing to do with the engine,
+            between those turns: what the machine was like just then. None where that was not measured.
+    """
+
+    turns: tuple[tuple[float, ...], ...]
+    yardstick_s: float | None = None
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """Every counted run."""
+        return tuple(second for turn in self.turns for second in turn)
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """A configuration that was measured.
 
     Attributes:
         configuration: What.
-        turns: Seconds of every run, per turn: runs of a turn followed each other, between turns others ran.
-        load_s: Seconds to read, check and load the model, without importing the engine.
-        first_run_s: Seconds of the first run.
-        warm_up_runs: Runs after it that do not count.
-        steady: Whether the median had settled by then.
+        processes: The runs, by the process that did them; the processes followed each other.
+        load_s: Seconds to read, check and load the model, without importing the engine: the processes' median.
+        first_run_s: Seconds of the first run, likewise.
+        warm_up_runs: Runs after it that do not count, in the process that took most.
+        steady: Whether the median had settled by then, in every process.
         cpu_s: CPU time of the counted turns, all threads together.
         wall_s: Time of the counted turns.
         others_s: CPU time that others took of the machine meanwhile; None where the system does not say.
-        peak_memory_bytes: Most memory that the process held; None where the system does not say.
+        peak_memory_bytes: Most memory that any of the processes held; None where the system does not say.
         macs: Multiply-accumulate operations per image.
         limit_s: Seconds that a direct float32 computation needs at least, by what this machine's processor and memory
             gave in the same run; None where that was not measured.
@@ -116,7 +145,7 @@ class Measurement:
     """
 
     configuration: Configuration
-    turns: tuple[tuple[float, ...], ...]
+    processes: tuple[Process, ...]
     load_s: float
     first_run_s: float
     warm_up_runs: int
@@ -138,6 +167,11 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.turns or not all(self.turns) or not all(0 < second < math.inf for second in self.seconds):
             raise ValueError("no runs, or none that took time")
+
+    @property
+    def turns(self) -> tuple[tuple[float, ...], ...]:
+        """Seconds of every run, per turn, of one process after the other."""
+        return tuple(turn for process in self.processes for turn in process.turns)
 
     @property
     def seconds(self) -> tuple[float, ...]:
@@ -213,6 +247,26 @@ class Measurement:
         """Whether other processes, or other virtual machines, computed meanwhile."""
         return self.others_s is not None and self.others_s > DISTURBED * self.wall_s
 
+    @property
+    def crowded(self) -> bool:
+        """Whether the engine kept clearly more cores busy than it was given threads: it is then no fair comparison."""
+        return self._on_cpu and self.load > CROWDED * self.configuration.threads
+
+    @property
+    def idle(self) -> bool:
+        """Whether the engine left its threads without work for a good part of the time: no fault of the figure."""
+        return self._on_cpu and self.load < IDLE * self.configuration.threads
+
+    @property
+    def _on_cpu(self) -> bool:
+        return self.configuration.device == "cpu" and self.wall_s > 0
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the figures are not to be trusted, a word each, of :data:`DOUBTS`."""
+        states = (self.noisy, self.disturbed, not self.steady, self.crowded)
+        return tuple(word for word, state in zip(DOUBTS, states, strict=True) if state)
+
     def warnings(self) -> list[str]:
         """Why the figures are not to be trusted, a line each."""
         name = self.configuration.describe()
@@ -227,6 +281,11 @@ class Measurement:
             )
         if not self.steady:
             found.append(f"{name}: the median had not settled after {self.warm_up_runs} runs of warm-up.")
+        if self.crowded:
+            found.append(
+                f"{name}: crowded, {self.load:.1f} cores were busy; rows with {self.configuration.threads} threads "
+                "are no fair comparison."
+            )
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -279,6 +338,7 @@ class Report:
         measurements: What was measured.
         missing: What was not.
         interrupted: Whether it was broken off: measurements then may hold fewer runs.
+        processes: Processes per configuration.
     """
 
     fmedge: str
@@ -291,6 +351,7 @@ class Report:
     measurements: tuple[Measurement, ...]
     missing: tuple[Missing, ...] = ()
     interrupted: bool = False
+    processes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -311,12 +372,17 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     try:
-        data: dict[str, Any] = require_kind(dict, json.loads(files.read_bytes(path, MAX_REPORT_BYTES)))
+        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_REPORT_BYTES)))
         if data.pop("kind", None) != KIND:
             raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
         schema: object = data.pop("schema", None)
-        if schema != SCHEMA:
-            raise UsageError(f"'{path}' has schema {schema}; this version reads {SCHEMA}. Measure again: fmedge bench.")
+        if schema not in (1, SCHEMA):
+            raise UsageError(
+                f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}. Measure again: fmedge bench."
+            )
+        if schema == 1:
+            for measured in data["measurements"]:
+                measured["processes"] = [{"turns": measured.pop("turns")}]
         return build(Report, data)
     except ArtifactError as error:
         raise UsageError(str(error)) from error

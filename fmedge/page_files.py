@@ -75,7 +75,7 @@ def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
         Under the layer's name: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue. Empty
         where the model does not show that layer, or does not hold its kernels as floats in an ONNX file.
     """
-    from fmedge.runtime.onnx_gate import read_constant
+    from fmedge.runtime.onnx_constant import read_constant
 
     name, submodel = VGG16_LAYERS[0].name, artifact.card.submodel
     if submodel.source != VGG16 or name not in submodel.taps or artifact.card.format is not Format.ONNX:

@@ -23,7 +23,8 @@ from fmedge.provision import create_artifact
 from fmedge.render.plotly_js import prepare as prepare_page
 from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
-from fmedge.submodel import require_channel
+from fmedge.runtime import load_engine_early
+from fmedge.submodel import Format, require_channel
 
 
 def extract(
@@ -150,7 +151,7 @@ def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", r
     """
     from fmedge.runtime import open_session
 
-    run = replace(run or RunOptions(), spinning=False)
+    run = replace(run or RunOptions(), spinning=False, once=True)
     job = Extraction(artifact.card, resize, run)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
@@ -305,6 +306,15 @@ def make_pages(
         yield from results
 
 
-def prepare_page_early() -> None:
-    """Begin to pack plotly.js for a page that will be made, in a thread: beside what has to come first."""
-    Thread(target=prepare_page, daemon=True).start()
+def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
+    """Begin in threads what is needed once the model is read: loading the engine, and packing plotly.js for a page.
+
+    Args:
+        run: How it will run; None where that is not known yet.
+        model_format: Of which kind the model is; None leaves it to the engine.
+        page: Whether there will be one.
+    """
+    if run is not None:
+        Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
+    if page:
+        Thread(target=prepare_page, daemon=True).start()

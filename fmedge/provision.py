@@ -116,6 +116,30 @@ def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -
     return StockNetwork(arrays, facts)
 
 
+def reference_maps(
+    request: ArtifactRequest,
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    *,
+    offline: bool = False,
+    progress: Progress = no_progress,
+) -> Mapping[str, npt.NDArray[np.floating]]:
+    """What a sub-model makes of images by its weights, in float64, by code that shares nothing with the engines.
+
+    Args:
+        request: Which sub-model and weights.
+        images: RGB, 0 to 255, of shape (N, H, W, 3).
+        offline: Never touch the network.
+        progress: Told how a download of the weights gets on.
+
+    Returns:
+        Per tap (N, C, H, W).
+
+    Raises:
+        WeightsError: The weights cannot be had.
+    """
+    return _load_network(request, offline, progress).reference(request.submodel, images)
+
+
 def describe_model(path: Path) -> tuple[ModelCard, bool]:
     """What a model file is.
 

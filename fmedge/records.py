@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
+    """What JSON text says, where it holds finite numbers alone.
+
+    Raises:
+        ValueError: It is no JSON, or holds ``NaN``, ``Infinity`` or a number too large for a float.
+    """
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(word: str) -> float:
+    value = float(word)
+    if not math.isfinite(value):
+        raise ValueError(f"{word} is not finite")
+    return value
 
 
 def build(kind: Any, data: Any) -> Any:  # noqa: ANN401 - any type, and what JSON holds

@@ -134,3 +134,18 @@ def find_artifact(request: ArtifactRequest) -> Artifact | None:
     except ArtifactError:
         return None
     return artifact if request.accepts(artifact.card) else None
+
+
+_TUNED_SUFFIX = ".tuned.json"
+
+
+def has_choices(folder: Path) -> bool:
+    """Whether a folder holds any tuned choice; no error where there is no such folder."""
+    return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
+
+
+def tuned_path(request: ArtifactRequest) -> Path:
+    """Where the choice for a sub-model is, beside its models: ``block3_conv3.tuned.json`` for the default options."""
+    options = ExportOptions(size=request.options.size)
+    name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
+    return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}{_TUNED_SUFFIX}"

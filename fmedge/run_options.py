@@ -25,6 +25,8 @@ class RunOptions:
             them; the session then says so.
         spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
             that follow each other, slower where other work goes on beside.
+        once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
+            then differ from those of other sessions in their last digits.
     """
 
     backend: str | None = None
@@ -34,3 +36,4 @@ class RunOptions:
     math: Math = "fp32"
     allow_fallback: bool = False
     spinning: bool = True
+    once: bool = False

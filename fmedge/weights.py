@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -12,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.ahead import take
 from fmedge.card import WeightsFacts
 from fmedge.errors import WeightsError
-from fmedge.files import is_file
+from fmedge.files import digest, is_file
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LayerSpec, layers_through
 
@@ -83,7 +83,7 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
         path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
-    return WeightsChoice(WeightsFacts(kind, _digest(path, "sha256")), path)
+    return WeightsChoice(WeightsFacts(kind, take(digest, path, "sha256")), path)
 
 
 def choose_keras_file(path: Path) -> WeightsChoice:
@@ -93,7 +93,7 @@ def choose_keras_file(path: Path) -> WeightsChoice:
         WeightsError: There is no such file.
     """
     _require_file(path, "Keras model", "a .keras or .h5 file")
-    return WeightsChoice(WeightsFacts("keras", _digest(path, "sha256")), path)
+    return WeightsChoice(WeightsFacts("keras", take(digest, path, "sha256")), path)
 
 
 def load_weights(
@@ -119,7 +119,7 @@ def load_weights(
     from fmedge.h5_weights import read_h5  # h5py is needed by an export alone
 
     path = choice.path or _official_file(offline, progress)
-    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", _digest(path, "sha256"))
+    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", take(digest, path, "sha256"))
     return read_h5(path, layers), facts
 
 
@@ -166,15 +166,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
 
 
 def _is_official(path: Path) -> bool:
-    return path.stat().st_size == OFFICIAL_BYTES and _digest(path, "md5") == OFFICIAL_MD5
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights '{path}': {error.strerror}.") from error
+    return path.stat().st_size == OFFICIAL_BYTES and digest(path, "md5") == OFFICIAL_MD5
 
 
 def _require_file(

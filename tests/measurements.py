@@ -1,12 +1,18 @@
 """Measurements for tests that need no engine."""
 
 from fmedge.machine import Clocks, Machine
-from fmedge.measurement import Configuration, Limit, Measurement, Report
+from fmedge.measurement import Configuration, Limit, Measurement, Process, Report
 
 MACHINE = Machine("Linux 6", "x86_64", "Some CPU", 1 << 33, "3.12.1", ("avx2",), 2, (0, 1), 1 << 34)
 
 
-def measurement(*, layer="block1_conv1", backend="onnxruntime", batch=1, scenario="single-stream", **fields):
+TURNS = ((0.010, 0.0105, 0.010),) * 10
+
+
+def measurement(
+    *, layer="block1_conv1", backend="onnxruntime", batch=1, scenario="single-stream", turns=TURNS, **fields
+):
+    """Of one process where only its turns are given."""
     configuration = Configuration(
         layer=layer,
         activation="relu",
@@ -21,7 +27,7 @@ def measurement(*, layer="block1_conv1", backend="onnxruntime", batch=1, scenari
         threads=2,
     )
     facts = {
-        "turns": ((0.010, 0.0105, 0.010),) * 10,
+        "processes": (Process(turns),),
         "load_s": 0.1,
         "first_run_s": 0.02,
         "warm_up_runs": 10,

@@ -9,7 +9,7 @@ from measurements import measurement, report
 from fmedge import machine
 from fmedge.errors import UsageError
 from fmedge.machine import read_clocks, this_machine
-from fmedge.measurement import Missing, read_report
+from fmedge.measurement import Missing, Process, read_report
 from fmedge.records import build
 
 
@@ -43,6 +43,40 @@ def test_a_batch_counts_as_so_many_images():
     assert found.gflops == pytest.approx(64)
 
 
+def test_equal_threads_should_keep_equal_cores_busy():
+    even = measurement(cpu_s=0.6, wall_s=0.31)
+    assert (even.crowded, even.idle, even.doubts) == (False, False, ())
+    crowded = dataclasses.replace(even, cpu_s=0.8)
+    assert crowded.doubts == ("crowded",)
+    assert "crowded, 2.6 cores were busy; rows with 2 threads are no fair comparison" in crowded.warnings()[0]
+    idle = dataclasses.replace(even, cpu_s=0.4)
+    assert idle.idle
+    assert idle.warnings() == []
+    elsewhere = dataclasses.replace(idle, configuration=dataclasses.replace(idle.configuration, device="cuda"))
+    assert not elsewhere.idle
+
+
+def test_runs_are_kept_by_process():
+    found = measurement(processes=(Process(((0.01, 0.03),), 0.001), Process(((0.02,), (0.04,)))))
+    assert found.turns == ((0.01, 0.03), (0.02,), (0.04,))
+    assert found.n == 4
+    assert found.p50 == pytest.approx(0.025)
+    with pytest.raises(ValueError, match="no runs"):
+        measurement(processes=())
+
+
+def test_the_first_version_of_a_report_is_read_as_one_process(tmp_path):
+    whole = report(measurement(turns=((0.01, 0.02), (0.03,))))
+    data = whole.to_dict() | {"schema": 1}
+    del data["processes"]
+    for each in data["measurements"]:
+        (process,) = each.pop("processes")
+        each["turns"] = process["turns"]
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(data))
+    assert read_report(path) == whole
+
+
 def test_a_report_survives_its_file(tmp_path):
     missing = Missing(measurement(backend="ncnn").configuration, "the process ended by signal 9", 7)
     whole = report(measurement(stages={"decode": (0.1, 0.2)}), missing=(missing,))
@@ -54,7 +88,7 @@ def test_a_report_survives_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 99}, "has schema 99; this version reads 1"),
+        ({"schema": 99}, "has schema 99; this version reads 1 and 2"),
         ({"kind": "something"}, "no report of a benchmark"),
         ({"measurements": [{}]}, "cannot be read as a report (TypeError)"),
         ({"clocks": []}, "cannot be read as a report (ValueError)"),
@@ -80,10 +114,10 @@ def test_what_is_no_json_is_refused(tmp_path, content):
         read_report(tmp_path / "nothing.json")
 
 
-@pytest.mark.parametrize("field", ["turns", "load_s", "file_size"])
+@pytest.mark.parametrize("field", ["processes", "load_s", "file_size"])
 def test_numbers_have_to_be_numbers(tmp_path, field):
     data = report(measurement()).to_dict()
-    data["measurements"][0][field] = [[0.1, "x"]] if field == "turns" else "x"
+    data["measurements"][0][field] = [{"turns": [[0.1, "x"]]}] if field == "processes" else "x"
     path = tmp_path / "r.json"
     path.write_text(json.dumps(data))
     with pytest.raises(UsageError, match="cannot be read as a report"):

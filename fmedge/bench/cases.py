@@ -1,11 +1,12 @@
-"""What is measured: the product of layers, engines, precisions, arithmetic and threads, each with its artifact."""
+"""What is measured: the product of layers, engines, precisions and so on, each with its artifact."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
@@ -16,6 +17,7 @@ from fmedge.errors import (
     LimitExceeded,
     ParityError,
     UsageError,
+    closest,
 )
 from fmedge.measurement import Configuration, Missing, Scenario
 from fmedge.progress import Progress, no_progress
@@ -24,8 +26,32 @@ from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.runtime.backends import find_backend, usable_cpus
-from fmedge.submodel import ExportOptions, Precision
+from fmedge.submodel import ExportOptions, Format, Precision
 from fmedge.vgg16 import INPUT_SIZE
+
+PLAIN = ""
+"""The variant of a model that is written without any of :data:`VARIANTS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way of writing a model.
+
+    Attributes:
+        formats: Of which kinds the model can be.
+        precision: Its number format.
+        options: What is not the default, by the names of :class:`ExportOptions`.
+    """
+
+    formats: tuple[Format, ...]
+    precision: Precision
+    options: Mapping[str, Any]
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "tap-float": Variant((Format.ONNX, Format.TFLITE), Precision.INT8, {"float_tap": True}),
+}
+"""Ways of writing a model that trade speed, accuracy or size against each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +62,8 @@ class Wishes:
         layers: Layers; one with ``+`` is a model with several taps.
         backends: Names of engines; None takes those that are installed.
         precisions: Number formats.
+        variants: Names of :data:`VARIANTS`, or :data:`PLAIN`; each counts where an engine's format and a precision
+            have it.
         maths: Arithmetic of float models.
         threads: Numbers of CPU threads; None takes one per core.
         activation: ``relu`` or ``none``.
@@ -49,12 +77,13 @@ class Wishes:
         offline: Never touch the network.
 
     Raises:
-        UsageError: Scenario and batch contradict each other.
+        UsageError: Scenario and batch contradict each other, or there is no such variant.
     """
 
     layers: tuple[str, ...] = ("block1_conv1",)
     backends: tuple[str, ...] | None = None
     precisions: tuple[Precision, ...] = (Precision.FP32,)
+    variants: tuple[str, ...] = (PLAIN,)
     maths: tuple[Math, ...] = ("fp32",)
     threads: tuple[int, ...] | None = None
     activation: str = "relu"
@@ -70,6 +99,9 @@ class Wishes:
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
             raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
+        for name in self.variants:
+            if name not in (PLAIN, *VARIANTS):
+                raise UsageError(f"Unknown variant '{name}'.{closest(name, VARIANTS)} Allowed: {', '.join(VARIANTS)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +144,18 @@ def prepare_cases(
     cases: list[Case] = []
     missing: list[Missing] = []
     rows = _backends(wishes)
-    for layer, row, precision in product(wishes.layers, rows, wishes.precisions):
-        options = ExportOptions(row.formats[0], precision, size=wishes.size)
+    for layer, row, (variant, options) in product(wishes.layers, rows, _forms(wishes)):
+        if variant and row.formats[0] not in VARIANTS[variant].formats:
+            continue
         request = request_artifact(
-            layer, wishes.activation, weights=wishes.weights, models=wishes.models, options=options
+            layer,
+            wishes.activation,
+            weights=wishes.weights,
+            models=wishes.models,
+            options=replace(options, format=row.formats[0]),
         )
         for math, threads in product(wishes.maths, wishes.threads or (usable_cpus(),)):
-            configuration = _configuration(wishes, request, row, math, threads)
+            configuration = _configuration(wishes, request, row, math, threads, variant)
             if math not in row.maths:
                 missing.append(Missing(configuration, f"{row.name} has no --math {math}"))
                 continue
@@ -131,6 +168,15 @@ def prepare_cases(
                 skipped = isinstance(found, UsageError | BackendUnavailable)
                 missing.append(Missing(configuration, str(found), 0 if skipped else found.exit_code))
     return cases, missing
+
+
+def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
+    """Every wanted variant of every wanted precision, but for the format."""
+    for precision, name in product(wishes.precisions, wishes.variants):
+        if name == PLAIN:
+            yield PLAIN, ExportOptions(precision=precision, size=wishes.size)
+        elif precision is VARIANTS[name].precision:
+            yield name, ExportOptions(precision=precision, size=wishes.size, **VARIANTS[name].options)
 
 
 def _backends(wishes: Wishes) -> list[Backend]:
@@ -146,7 +192,9 @@ def _backends(wishes: Wishes) -> list[Backend]:
     return rows
 
 
-def _configuration(wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int) -> Configuration:
+def _configuration(
+    wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int, variant: str
+) -> Configuration:
     return Configuration(
         layer="+".join(request.submodel.taps),
         activation=wishes.activation,
@@ -159,6 +207,7 @@ def _configuration(wishes: Wishes, request: ArtifactRequest, row: Backend, math:
         precision=request.options.precision,
         math=math,
         threads=threads,
+        variant=variant,
     )
 
 

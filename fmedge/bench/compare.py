@@ -1,11 +1,16 @@
 """Holds one report against another: what became slower, and whether it is more than chance.
 
-The runs of a turn are alike, since they share the machine's state of that moment; so whole turns are drawn anew, not
-runs (a block bootstrap: Künsch, "The jackknife and the bootstrap for general stationary observations", 1989).
+Runs of a process are alike, and so are its turns: they share its place in memory and the machine's state of those
+seconds. So a process counts once, by the logarithm of its figure, and two reports are held against each other as two
+small samples: Student's interval of the difference of their means, with the yardstick that was measured beside as a
+covariate (analysis of covariance; Snedecor and Cochran, "Statistical Methods", chapter 18). A state of the machine that
+shows in the yardstick is thereby not taken for a change of the program; and where the two reports met different states
+alone, nothing tells the one from the other, and the interval is long.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,23 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import UsageError, closest
-from fmedge.measurement import Configuration, Measurement, Report
-
-RESAMPLES = 2000
-"""Draws of turns. The ends of a 95 % interval are then the 50th from both ends of a sorted list, which differ from seed
-to seed by less than a tenth of the interval's length."""
-
-SEED = 0
-"""The same two files give the same interval."""
-
-CONFIDENCE = 0.95
+from fmedge.measurement import Configuration, Measurement, Process, Report
 
 SAME = 0.03
-"""Change up to which two measurements count as the same. Two processes of one program differ by a percent or two in
-where their memory lies, which no number of runs in one process shows."""
+"""Change up to which two measurements count as the same: what changes slower than a report takes is not seen from
+inside it."""
 
-FEWEST_TURNS = 5
-"""Turns from which an interval is told: fewer say nothing of how the machine changes."""
+INTERRUPTED = 1.5
+"""Yardstick of a process, over the shortest of both reports, above which the process is left out: others computed
+beside it, and its product took 20 to 50 times as long. States of a quiet machine differ by a fifth."""
+
+FEWEST = 3
+"""Processes from which an interval is told: of two, nobody knows which is the odd one."""
+
+_NORMAL_975 = 1.959963984540054
+"""The normal distribution's 97.5th percentile: intervals are of 95 %."""
 
 Verdict = Literal["slower", "faster", "same", "unsure"]
 
@@ -223,21 +226,50 @@ def _others(measured: Measurement, cores: int) -> float:
 def _interval(
     before: Measurement, after: Measurement, figure: Callable[[npt.NDArray[np.float64]], float]
 ) -> tuple[float, float]:
-    """Interval of the ratio of a figure; from zero to infinity where there are too few turns to tell."""
-    if min(len(before.turns), len(after.turns)) < FEWEST_TURNS:
-        return 0.0, float("inf")
-    generator = np.random.default_rng(SEED)
-    first, second = (_drawn(each, figure, generator) for each in (before, after))
-    low, high = np.quantile(second / first, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    """Interval of the ratio of a figure; from zero to infinity where there are too few processes to tell."""
+    pair = _undisturbed(before.processes, after.processes)
+    if min(map(len, pair)) < FEWEST:
+        return 0.0, math.inf
+    values = [np.log([figure(np.array(process.seconds)) for process in each]) for each in pair]
+    state_before, state_after = map(_states, pair)
+    first, second = (each - each.mean() for each in values)
+    difference = float(values[1].mean() - values[0].mean())
+    squares, freedom = float(first @ first + second @ second), len(first) + len(second) - 2
+    variance = 1 / len(first) + 1 / len(second)
+    if state_before is not None and state_after is not None:
+        left, right = state_before - state_before.mean(), state_after - state_after.mean()
+        spread = float(left @ left + right @ right)
+        shift = float(state_after.mean() - state_before.mean())
+        if spread > 0:
+            slope = float(left @ first + right @ second) / spread
+            difference -= slope * shift
+            squares -= slope**2 * spread
+            variance += shift**2 / spread
+            freedom -= 1
+    reach = student(freedom) * math.sqrt(max(0.0, squares) / freedom * variance)
+    return math.exp(difference - reach), math.exp(difference + reach)
 
 
-def _drawn(
-    measured: Measurement,
-    figure: Callable[[npt.NDArray[np.float64]], float],
-    generator: np.random.Generator,
-) -> npt.NDArray[np.float64]:
-    """The figure of as many turns drawn with replacement, :data:`RESAMPLES` times."""
-    turns = [np.array(turn, np.float64) for turn in measured.turns]
-    picks: list[list[int]] = generator.integers(0, len(turns), (RESAMPLES, len(turns))).tolist()
-    return np.array([figure(np.concatenate([turns[index] for index in pick])) for pick in picks])
+def _undisturbed(*reports: Sequence[Process]) -> tuple[Sequence[Process], ...]:
+    """The processes that the yardstick does not say were interrupted by others."""
+    best = min((process.yardstick_s for each in reports for process in each if process.yardstick_s), default=0.0)
+    return tuple(
+        [process for process in each if (process.yardstick_s or 0.0) <= INTERRUPTED * best or not best]
+        for each in reports
+    )
+
+
+def _states(processes: Sequence[Process]) -> npt.NDArray[np.float64] | None:
+    """Logarithms of what the yardstick said beside each process; None where it is not known of all."""
+    found = [process.yardstick_s for process in processes if process.yardstick_s]
+    return np.log(found) if len(found) == len(processes) else None
+
+
+def student(freedom: int) -> float:
+    """Student's 97.5th percentile, off by less than 1 % from three degrees of freedom on.
+
+    Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5.
+    """
+    x = _NORMAL_975
+    terms = (x, (x**3 + x) / 4, (5 * x**5 + 16 * x**3 + 3 * x) / 96, (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384)
+    return sum(term / freedom**power for power, term in enumerate(terms))

@@ -1,7 +1,8 @@
 """Lets workers take turns: each computes for a moment while all others are quiet, again and again.
 
 A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
-another's.
+another's. Each configuration is measured in several processes, one after the other: what differs between them, such as
+where their memory lies, and what changes within seconds is then seen, and not taken for the program.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from fmedge import __version__
@@ -18,7 +20,7 @@ from fmedge.bench import limits
 from fmedge.bench.cases import Case
 from fmedge.bench.channel import Worker, WorkerFailed
 from fmedge.machine import read_clocks, this_machine
-from fmedge.measurement import Limit, Measurement, Missing, Report
+from fmedge.measurement import Limit, Measurement, Missing, Process, Report
 from fmedge.memory import available_bytes, vgg16_bytes
 from fmedge.plan import plan_export
 from fmedge.progress import Progress, no_progress
@@ -40,7 +42,7 @@ _PER_MODEL_BYTE = 8
 out (ncnn takes six times their size while it loads)."""
 
 _PACE_TURNS = 5
-"""Turns in which the machine's own pace is measured beside."""
+"""Processes beside which the machine's own pace is measured."""
 
 _STAGE_TURNS = 15
 """Ways from a photo to its page, at most."""
@@ -58,6 +60,7 @@ class Protocol:
         timeout_s: Longest time for loading, or for a turn.
         image: A photo to run on; None takes noise.
         stages: Whether the way from that photo to its page is measured, too.
+        processes: Processes per configuration, one after the other, that share runs and seconds; never more than runs.
     """
 
     runs: int = 30
@@ -65,6 +68,21 @@ class Protocol:
     timeout_s: float = 300.0
     image: Path | None = None
     stages: bool = False
+    processes: int = 12
+
+    @property
+    def count(self) -> int:
+        """Processes per configuration."""
+        return max(1, min(self.processes, self.runs))
+
+
+@dataclass(slots=True)
+class _Started:
+    """A process of a case: what it told, and what the yardstick said beside."""
+
+    facts: dict[str, Any]
+    turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    yardstick: list[float] = field(default_factory=list[float])
 
 
 @dataclass(slots=True)
@@ -74,8 +92,7 @@ class _Subject:
     case: Case
     protocol: Protocol
     worker: Worker | None = None
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])
-    turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    started: list[_Started] = field(default_factory=list[_Started])
     stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     failure: WorkerFailed | None = None
 
@@ -89,21 +106,12 @@ class _Subject:
 
     def load(self) -> None:
         self.worker = Worker(MODULE)
-        what = self.case.configuration
-        self.facts = self._ask(
-            do="load",
-            path=str(self.case.model.absolute()),
-            backend=what.backend,
-            run={"device": what.device, "threads": what.threads, "math": what.math},
-            batch=what.batch,
-            size=what.size,
-            image=self._image,
-        )
-        self.facts |= self._ask(do="warm_up")
+        facts = self._ask(**load_order(self.case), image=self._image)
+        self.started.append(_Started(facts | self._ask(do="warm_up")))
 
     def turn(self) -> None:
         runs = min(_TURN_RUNS, max(1, self.protocol.runs))
-        self.turns.append(self._ask(do="turn", runs=runs, seconds=min(_TURN_S, self.protocol.seconds)))
+        self.started[-1].turns.append(self._ask(do="turn", runs=runs, seconds=min(_TURN_S, self.protocol.seconds)))
 
     def stage(self) -> None:
         self.stages.append(self._ask(do="stages", image=self._image)["stages"])
@@ -112,6 +120,17 @@ class _Subject:
         if self.worker is not None:
             self.worker.stop()
             self.worker = None
+
+    def due(self, number: int) -> bool:
+        """Whether that process of the case, counted from 0, has not done its part; every one has a turn."""
+        if self.failure is not None:
+            return False
+        return not self.started[-1].turns or self.share < (number + 1) / self.protocol.count
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """Of all processes."""
+        return [turn for process in self.started for turn in process.turns]
 
     @property
     def share(self) -> float:
@@ -135,6 +154,19 @@ class _Subject:
         return self.worker.ask(self.protocol.timeout_s, **order)
 
 
+def load_order(case: Case) -> dict[str, Any]:
+    """What a worker is told, to load a case's model."""
+    what = case.configuration
+    return {
+        "do": "load",
+        "path": str(case.model.absolute()),
+        "backend": what.backend,
+        "run": {"device": what.device, "threads": what.threads, "math": what.math},
+        "batch": what.batch,
+        "size": what.size,
+    }
+
+
 def measure(
     cases: Sequence[Case],
     protocol: Protocol | None = None,
@@ -142,7 +174,7 @@ def measure(
     missing: Sequence[Missing] = (),
     progress: Progress = no_progress,
 ) -> Report:
-    """Measure configurations, each in a process of its own.
+    """Measure configurations, each in processes of its own, one after the other.
 
     On ``KeyboardInterrupt`` it returns what was measured so far, and the report says so.
 
@@ -160,7 +192,12 @@ def measure(
     try:
         waiting = deque(subjects)
         while waiting:
-            _measure_together(_load_some(waiting, subjects, progress), subjects, paces, progress)
+            group = _load_some(waiting, subjects, progress)
+            for number in range(protocol.count):
+                if number:
+                    _load_again(group, subjects, progress)
+                _measure_together(group, number, subjects, paces, progress)
+        progress("measured", 1.0)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -179,6 +216,7 @@ def measure(
         measurements=tuple(result for result in results if isinstance(result, Measurement)),
         missing=(*(result for result in results if isinstance(result, Missing)), *missing),
         interrupted=interrupted,
+        processes=protocol.count,
     )
 
 
@@ -193,6 +231,14 @@ def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress:
     return group
 
 
+def _load_again(group: Sequence[_Subject], subjects: Sequence[_Subject], progress: Progress) -> None:
+    """Start the next process of each, one after the other."""
+    for subject in group:
+        if subject.failure is None:
+            progress(f"loading {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+            subject.attempt(subject.load)
+
+
 def _fits(case: Case) -> bool:
     available, what = available_bytes(), case.configuration
     maps = vgg16_bytes(case.card.submodel.deepest, what.batch, *what.size)
@@ -201,24 +247,28 @@ def _fits(case: Case) -> bool:
 
 def _measure_together(
     group: Sequence[_Subject],
+    number: int,
     subjects: Sequence[_Subject],
     paces: defaultdict[int, list[dict[str, float]]],
     progress: Progress,
 ) -> None:
-    meters = _start_meters(group)
+    """Let the processes of that number, counted from 0, take turns, and end them."""
+    protocol = group[0].protocol
+    meters = _start_meters(group, protocol)
     try:
-        rounds = 0
-        while pending := [subject for subject in group if subject.share < 1]:
+        if number < _PACE_TURNS:
+            for threads, pace in _ask_meters(meters, protocol, "pace").items():
+                paces[threads].append(pace)
+        while pending := [subject for subject in group if subject.due(number)]:
             for subject in pending:
                 subject.attempt(subject.turn)
                 progress(f"measuring {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
-            for threads, meter in meters.items() if rounds < _PACE_TURNS else ():
-                try:
-                    paces[threads].append(meter.ask(group[0].protocol.timeout_s, do="pace", threads=threads))
-                except WorkerFailed:  # no limit is told then
-                    continue
-            rounds += 1
-        for _ in range(min(_STAGE_TURNS, group[0].protocol.runs) if group[0].protocol.stages else 0):
+            found = _ask_meters(meters, protocol, "yardstick")
+            for subject in pending:
+                if subject.case.configuration.threads in found:
+                    subject.started[-1].yardstick.append(found[subject.case.configuration.threads]["seconds"])
+        last = number == protocol.count - 1
+        for _ in range(min(_STAGE_TURNS, protocol.runs) if protocol.stages and last else 0):
             for subject in [each for each in group if each.failure is None]:
                 subject.attempt(subject.stage)
     finally:
@@ -226,16 +276,28 @@ def _measure_together(
             meter.stop()
         for subject in group:
             subject.stop()
-    if _share(subjects) >= 1:
-        progress("measured", 1.0)
 
 
-def _start_meters(group: Sequence[_Subject]) -> dict[int, Worker]:
+def _start_meters(group: Sequence[_Subject], protocol: Protocol) -> dict[int, Worker]:
+    """A meter for every number of threads, asked once: none still starts while a turn runs."""
     counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
     try:
-        return {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
+        meters = {threads: Worker(limits.__name__, limits.environment(threads)) for threads in counts}
     except WorkerFailed:
         return {}
+    _ask_meters(meters, protocol, "yardstick")
+    return meters
+
+
+def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dict[int, dict[str, Any]]:
+    """What the meters say, by their numbers of threads; one that fails is of no use any more."""
+    found: dict[int, dict[str, Any]] = {}
+    for threads, meter in list(meters.items()):
+        try:
+            found[threads] = meter.ask(protocol.timeout_s, do=what, threads=threads)
+        except WorkerFailed:  # no limit is told then, and no yardstick
+            meters.pop(threads).stop()
+    return found
 
 
 def _share(subjects: Sequence[_Subject]) -> float:
@@ -250,13 +312,26 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
     limit = found.get(what.threads)
     others = [turn["others_s"] for turn in subject.turns if turn["others_s"] is not None]
+    started = [process for process in subject.started if process.turns]
+    facts = [process.facts for process in started]
+    memory = [turn["peak_memory_bytes"] for turn in subject.turns if turn["peak_memory_bytes"] is not None]
     return Measurement(
         configuration=what,
-        turns=tuple(tuple(turn["seconds"]) for turn in subject.turns),
+        processes=tuple(
+            Process(
+                tuple(tuple(turn["seconds"]) for turn in process.turns),
+                median(process.yardstick) if process.yardstick else None,
+            )
+            for process in started
+        ),
+        load_s=median(each.pop("load_s") for each in facts),
+        first_run_s=median(each.pop("first_run_s") for each in facts),
+        warm_up_runs=max(each.pop("warm_up_runs") for each in facts),
+        steady=all(each.pop("steady") for each in facts),
         cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
         wall_s=sum(turn["wall_s"] for turn in subject.turns),
         others_s=max(0.0, sum(others)) if others else None,
-        peak_memory_bytes=subject.turns[-1]["peak_memory_bytes"],
+        peak_memory_bytes=max(memory, default=None),
         macs=plan_export(case.card.submodel, case.card.options).macs,
         limit_s=limit
         and limits.direct_seconds(layers_through(case.card.submodel.deepest), what.size, what.batch, limit),
@@ -265,5 +340,5 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         stages={
             name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
         },
-        **subject.facts,
+        **facts[0],
     )

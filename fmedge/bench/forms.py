@@ -70,12 +70,13 @@ def describe(report: Report) -> list[str]:
     if before.megahertz and after.megahertz:
         clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} after"
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
+    processes = f"in {report.processes} process{'es'[: 2 * (report.processes - 1)]}"
     lines = [
         f"{machine.processor}, {machine.architecture}, {machine.cores} cores{memory}; {' '.join(machine.flags)}",
         f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "
         + ", ".join(f"{name} {version}" for name, version in engines.items()),
         f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",
-        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, turn by turn",
+        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, turn by turn",
     ]
     return lines + [
         f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
@@ -98,6 +99,43 @@ def to_markdown(report: Report) -> str:
     if notes:
         parts.append("\n".join(f"- {_plain(note)}" for note in notes))
     return "\n\n".join(parts) + "\n"
+
+
+_MEANINGS = {
+    "noisy": "the middle half of the runs spans more than a tenth of the median",
+    "disturbed": "other work on the machine meanwhile; measure when it is quiet",
+    "unsettled": "not steady after the warm-up",
+    "crowded": "more cores busy than threads: unfair to the others",
+}
+_IDLE = "a good part of the threads had no work"
+_LINE = 200
+_COUNTED = 24
+"""Characters kept for `` and 1,234 others``."""
+
+
+def doubt_lines(report: Report) -> list[str]:
+    """What is to be known of rows before they are believed: a line of at most 200 characters for every kind."""
+    found = [
+        _doubt_line(f"Warning: {kind} ({meaning})", [each for each in report.measurements if kind in each.doubts])
+        for kind, meaning in _MEANINGS.items()
+    ]
+    found.append(_doubt_line(f"Note: idle ({_IDLE})", [each for each in report.measurements if each.idle]))
+    return [line for line in found if line]
+
+
+def _doubt_line(what: str, rows: Sequence[Measurement]) -> str:
+    """How many rows, and the first names of them; empty where there is none."""
+    if not rows:
+        return ""
+    names = [each.configuration.describe() for each in rows]
+    line = f"{what}: {len(rows)} row{'s'[: len(rows) - 1]}: "
+    shown = 0
+    while shown < len(names) and len(line) + len(names[shown]) + 2 <= _LINE - _COUNTED * (shown + 1 < len(names)):
+        line += f"{'; ' if shown else ''}{names[shown]}"
+        shown += 1
+    if shown == 0:
+        return line[:-2]
+    return line + (f"; and {len(names) - shown:,} more" if shown < len(names) else "")
 
 
 def _kind(exit_code: int) -> str:

@@ -27,6 +27,12 @@ THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"
 """How the libraries behind NumPy's matrix product are told their threads, once, when they are loaded. Apple's takes
 no number."""
 
+_YARDSTICK_SIDE = 256
+_YARDSTICK_S = 0.015
+"""The yardstick: products of small matrices, which all threads share: 0.2 ms each on two cores, of which handing over
+the work and waiting for each other is a good part. Half the side and double the side tell the same machine's states
+apart, less clearly."""
+
 _FLOAT_BYTES = 4
 
 
@@ -48,6 +54,19 @@ def measure_pace(threads: int) -> dict[str, float]:
         "flops": 2 * _SIDE**3 / min(products),
         "copy_bytes": 2 * count * threads * _FLOAT_BYTES / min(copies),
     }
+
+
+def measure_yardstick(threads: int) -> dict[str, float]:
+    """Seconds of a piece of work that never changes, for so many threads: what the machine is like at this moment.
+
+    The lower quartile: a single interruption is as long as twenty products.
+    """
+    left, right, product = (np.ones((_YARDSTICK_SIDE, _YARDSTICK_SIDE), np.float32) for _ in range(3))
+    found: list[float] = []
+    until = time.perf_counter() + _YARDSTICK_S
+    while len(found) < _PRODUCTS or time.perf_counter() < until:
+        found.append(_time(lambda: np.matmul(left, right, product)))
+    return {"threads": threads, "seconds": sorted(found)[len(found) // 4]}
 
 
 def _time(work: Callable[[], object]) -> float:
@@ -86,4 +105,4 @@ def direct_seconds(layers: Sequence[LayerSpec], size: tuple[int, int], batch: in
 
 
 if __name__ == "__main__":
-    serve({"pace": measure_pace})
+    serve({"pace": measure_pace, "yardstick": measure_yardstick})

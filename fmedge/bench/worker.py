@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -20,9 +19,10 @@ from fmedge.bench.channel import serve
 from fmedge.errors import UsageError
 from fmedge.machine import busy_seconds
 from fmedge.memory import peak_bytes
+from fmedge.parity import GATES, Parity, measure_parity
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement, open_session
-from fmedge.runtime.backends import find_backend
+from fmedge.runtime.backends import engine_version, find_backend
 
 _INPUTS = 8
 _INPUT_BYTES = 64 << 20
@@ -50,11 +50,10 @@ class Bench:
         self._stages: Callable[[], dict[str, float]] | None = None
 
     def load(
-        self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None
+        self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None = None
     ) -> dict[str, object]:
         """Load the model, run it once, and tell how long both took and what computes."""
-        importlib.import_module(find_backend(backend).module)  # first: it says how the engine's threads wait
-        engine = importlib.import_module(find_backend(backend).package)
+        version = engine_version(find_backend(backend))  # imports the engine, whose time does not count
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
@@ -65,7 +64,7 @@ class Bench:
         return {
             "load_s": (loaded - start) / 1e9,
             "first_run_s": first,
-            "engine_version": str(getattr(engine, "__version__", "unknown")),
+            "engine_version": version,
             "active_provider": session.active_provider,
             "placement": describe_placement(session.placement, session.active_provider),
             "file_sha256": artifact.card.file_sha256,
@@ -96,6 +95,23 @@ class Bench:
             "others_s": None if busy is None or busy_after is None else busy_after - busy - cpu_s,
             "peak_memory_bytes": peak_bytes(),
         }
+
+    def judge(self, reference: str) -> dict[str, object]:
+        """Run images of an archive one by one, and tell how far the worst of them is from what stands beside it.
+
+        Args:
+            reference: An .npz file: ``images`` (N, H, W, 3) and (N, C, H, W) per tap.
+        """
+        session = self._loaded()
+        parities: list[Parity] = []
+        with np.load(reference) as data:
+            expected = {name: data[name] for name in data.files if name != "images"}
+            for index, image in enumerate(data["images"]):
+                found = session.run(image[np.newaxis])
+                parities += [
+                    measure_parity(found[name][0], maps[index], GATES["fp32"]) for name, maps in expected.items()
+                ]
+        return min(parities, key=lambda parity: parity.snr_db).to_dict()
 
     def stages(self, image: str) -> dict[str, object]:
         """Go once from the photo to its page, and tell the seconds of every stage."""
@@ -142,4 +158,5 @@ def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Image
 
 if __name__ == "__main__":
     bench = Bench()
-    serve({"load": bench.load, "warm_up": bench.warm_up, "turn": bench.turn, "stages": bench.stages})
+    orders = (bench.load, bench.warm_up, bench.turn, bench.judge, bench.stages)
+    serve({order.__name__: order for order in orders})

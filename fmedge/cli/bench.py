@@ -22,17 +22,18 @@ _OFFLINE_BATCH = 16
 
 def bench_command(
     layer: options.LayerList = "block1_conv1",
-    backend: Annotated[
-        str | None, typer.Option(metavar="ENGINE[,...]", help="Engines. [default: all that are installed]")
-    ] = None,
+    backend: options.BackendList = None,
     precision: options.PrecisionList = "fp32",
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME[,...]", help="Other ways of writing the model, beside the plain one.")
+    ] = None,
     math: Annotated[
         str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
     ] = "fp32",
-    threads: Annotated[str | None, typer.Option(metavar="N[,N]", help="CPU threads. [default: one per core]")] = None,
+    threads: options.ThreadsList = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
-    size: Annotated[str, typer.Option(metavar="N|HxW", help="Height and width of the image.")] = "224",
+    size: options.FixedSize = "224",
     scenario: Annotated[
         Literal["single-stream", "offline"], typer.Option(help="One image after the other, or batches.")
     ] = "single-stream",
@@ -45,13 +46,14 @@ def bench_command(
     ] = False,
     runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
-    timeout: Annotated[
-        float, typer.Option(min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
-    ] = 300.0,
-    output: Annotated[
-        list[Path] | None,
-        typer.Option(readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."),
-    ] = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared."
+        ),
+    ] = 12,
+    timeout: options.StepTimeout = 300.0,
+    output: options.ReportFiles = None,
     calibration: options.Calibration = None,
     weights: options.Weights = None,
     models: options.Models = None,
@@ -74,10 +76,11 @@ def bench_command(
         layers=tuple(options.split(layer)),
         backends=None if backend is None else tuple(options.split(backend)),
         precisions=tuple(options.parse_list(precision, Precision)),
+        variants=(cases.PLAIN, *(options.split(variant) if variant else ())),
         maths=_parse_maths(math),
-        threads=None if threads is None else _parse_threads(threads),
+        threads=None if threads is None else options.parse_threads(threads),
         activation=activation,
-        size=_parse_size(size),
+        size=options.parse_fixed_size(size),
         scenario=scenario,
         batch=batch or (_OFFLINE_BATCH if scenario == "offline" else 1),
         device=device,
@@ -90,7 +93,10 @@ def bench_command(
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     report = coordinator.measure(
-        found, coordinator.Protocol(runs, seconds, timeout, image, stages), missing=missing, progress=ProgressLine()
+        found,
+        coordinator.Protocol(runs, seconds, timeout, image, stages, processes),
+        missing=missing,
+        progress=ProgressLine(),
     )
     for path in output or ():
         write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())
@@ -114,11 +120,12 @@ def _show(report: Report) -> None:
 
 def _judge(report: Report) -> None:
     """Say what is missing or not to be trusted; the exit code is that of the first failure."""
+    from fmedge.bench import forms
+
     for each in report.missing:
         say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
-    for measured in report.measurements:
-        for line in measured.warnings():
-            say(f"Warning: {line}")
+    for line in forms.doubt_lines(report):
+        say(line)
     codes = [each.exit_code for each in report.missing if each.exit_code]
     if codes:
         raise typer.Exit(codes[0])
@@ -130,17 +137,3 @@ def _parse_maths(words: str) -> tuple[Math, ...]:
         if word not in allowed:
             raise UsageError(f"Unknown math '{word}'.{closest(word, allowed)} Allowed: {', '.join(allowed)}.")
     return tuple(name for name in allowed if name in options.split(words))
-
-
-def _parse_threads(words: str) -> tuple[int, ...]:
-    for word in options.split(words):
-        if not word.isdecimal() or not 1 <= int(word) <= 1024:
-            raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
-    return tuple(dict.fromkeys(map(int, options.split(words))))
-
-
-def _parse_size(word: str) -> tuple[int, int]:
-    size = options.parse_size(word)
-    if size is None:
-        raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
-    return size

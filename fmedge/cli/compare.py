@@ -15,7 +15,7 @@ from fmedge.errors import RegressionFound
 if TYPE_CHECKING:
     from fmedge.bench.compare import Change, Comparison
 
-_ARROWS = {"slower": "↑ slower", "faster": "↓ faster", "same": "→ same", "unsure": "? too few turns"}
+_ARROWS = {"slower": "↑ slower", "faster": "↓ faster", "same": "→ same", "unsure": "? too few processes"}
 _SIZES = {"slower": "↑ more", "faster": "↓ less"}
 """The same of bytes."""
 
@@ -60,7 +60,7 @@ def compare_command(
         doubtful = sum(bool(measured.warnings()) for measured in report.measurements)
         if doubtful:
             count = f"{doubtful} of {len(report.measurements)} rows"
-            say(f"Warning: {name}: {count} noisy, disturbed or not settled. Measure again on a quiet machine.")
+            say(f"Warning: {name}: {count} noisy, disturbed, unsettled or crowded. Measure again on a quiet machine.")
     for name, several in (("before", found.only_before), ("after", found.only_after)):
         for each in several:
             say(f"Only in {name}: {each.describe()}")

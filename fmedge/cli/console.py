@@ -9,8 +9,6 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-import typer
-
 from fmedge.errors import WriteError
 from fmedge.quiet import talk
 
@@ -24,13 +22,17 @@ def say(text: str) -> None:
     talk("".join(letter if letter.isprintable() else "?" for letter in text))
 
 
+class ReaderGone(Exception):
+    """Nobody reads our standard output any more; the command ends, and well."""
+
+
 def emit(text: str) -> None:
     """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit from None
+        raise ReaderGone from None
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""The Typer application, and what every error becomes: one line on stderr and an exit code."""
+"""The command line: reading its words, and what every error becomes: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -8,54 +8,15 @@ import signal
 import sys
 from collections.abc import Generator
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from fmedge import __version__
-from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run
-from fmedge.cli.console import say
+from fmedge.cli.console import ReaderGone, say
+from fmedge.cli.quick import read_quickly
 from fmedge.errors import FmedgeError
 
 INTERRUPTED = 130
 TERMINATED = 143
 """128 + the signal's number, as shells report it."""
-
-app = typer.Typer(
-    name="fmedge",
-    help="VGG16 feature maps on the edge: cut at a layer, export, run, look.",
-    rich_markup_mode=None,  # Rich takes longer to load than the help takes to read
-    pretty_exceptions_enable=False,
-    invoke_without_command=True,
-)
-app.command("export")(export.export_command)
-app.command("verify")(export.verify_command)
-app.command("run")(run.run_command)
-app.command("diff")(diff.diff_command)
-app.command("bench")(bench.bench_command)
-app.command("compare")(compare.compare_command)
-app.command("report")(report.report_command)
-app.command("doctor")(doctor.doctor_command)
-app.command("layers")(layers.layers_command)
-app.command("info")(info.info_command)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"fmedge {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    del version  # handled by its callback
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,10 +40,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        code = app(args=arguments, prog_name="fmedge", standalone_mode=False)
+        chosen = read_quickly(sys.argv[1:] if arguments is None else arguments)
+        if chosen is None:
+            return _run_typer(arguments)
+        from fmedge.cli.running import run
+
+        run(**chosen)
     except FmedgeError as error:
         say(f"Error: {error}")
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except ReaderGone:
+        pass
+    return 0
+
+
+def _run_typer(arguments: list[str] | None) -> int:
+    import typer
+
+    from fmedge.cli.app import app
+
+    try:
+        code = app(args=arguments, prog_name="fmedge", standalone_mode=False)
     except typer.TyperException as error:
         say(f"Error: {error.format_message()} See fmedge --help.")
         return 2

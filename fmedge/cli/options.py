@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import typer
 
-from fmedge.errors import UsageError, closest
-from fmedge.run_options import Math, RunOptions
+from fmedge.cli.words import parse_batch as parse_batch
+from fmedge.cli.words import parse_cpus as parse_cpus
+from fmedge.cli.words import parse_fixed_size as parse_fixed_size
+from fmedge.cli.words import parse_list as parse_list
+from fmedge.cli.words import parse_size as parse_size
+from fmedge.cli.words import parse_threads as parse_threads
+from fmedge.cli.words import run_options as run_options
+from fmedge.cli.words import split as split
+from fmedge.run_options import Math
 from fmedge.submodel import ALL, Activation, Layout
 from fmedge.vgg16 import LAYER_NAMES
 
@@ -83,6 +88,23 @@ Device = Annotated[
     str,
     typer.Option(metavar="cpu|gpu|NAME", help="Where it computes, or not at all; gpu: the best that is there."),
 ]
+BackendList = Annotated[
+    str | None,
+    typer.Option("--backend", metavar="ENGINE[,...]", help="Engines. [default: all that are installed]"),
+]
+ThreadsList = Annotated[
+    str | None, typer.Option("--threads", metavar="N[,N]", help="CPU threads. [default: one per core]")
+]
+FixedSize = Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
+StepTimeout = Annotated[
+    float, typer.Option("--timeout", min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
+]
+ReportFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--output", readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."
+    ),
+]
 Threads = Annotated[int | None, typer.Option(help="CPU threads in all. [default: one per core]")]
 Cpus = Annotated[str | None, typer.Option(metavar="N[,N]", help="Numbers of the cores to compute on. [default: all]")]
 MathChoice = Annotated[Math, typer.Option("--math", help="Arithmetic of a float model.")]
@@ -97,84 +119,3 @@ Preprocessing = Annotated[
 ]
 
 LAYOUTS: dict[str, Layout] = {"nchw": "NCHW", "nhwc": "NHWC"}
-
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
-def split(words: str) -> list[str]:
-    """The words between commas, each once.
-
-    Raises:
-        UsageError: There is none.
-    """
-    found = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
-    if not found:
-        raise UsageError(f"'{words}' names nothing. Give a word, or several with commas between.")
-    return found
-
-
-def parse_list(words: str, choices: type[Choice]) -> list[Choice]:
-    """Words between commas, each one of an enumeration.
-
-    Raises:
-        UsageError: One is none of them.
-    """
-    allowed = [str(choice) for choice in choices]
-    for word in split(words):
-        if word not in allowed:
-            raise UsageError(
-                f"Unknown {choices.__name__.lower()} '{word}'.{closest(word, allowed)} Allowed: {', '.join(allowed)}."
-            )
-    return [choices(word) for word in split(words)]
-
-
-def parse_size(word: str) -> tuple[int, int] | None:
-    """``N``, ``HxW`` in pixels, or ``dynamic`` (None).
-
-    Raises:
-        UsageError: It is none of these.
-    """
-    if word == "dynamic":
-        return None
-    match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", word)
-    if match is None:
-        raise UsageError(f"--size {word}: not a size. Allowed: a number, HEIGHTxWIDTH, dynamic.")
-    return int(match[1]), int(match[2] or match[1])
-
-
-def parse_batch(word: str) -> int | None:
-    """A number of images, or ``dynamic`` (None).
-
-    Raises:
-        UsageError: It is neither.
-    """
-    if word == "dynamic":
-        return None
-    if not re.fullmatch(r"\d{1,5}", word):
-        raise UsageError(f"--batch {word}: not a number of images. Allowed: 1, 2, 3… or dynamic.")
-    return int(word)
-
-
-def parse_cpus(words: str) -> tuple[int, ...]:
-    """Numbers of cores between commas, each once.
-
-    Raises:
-        UsageError: One is no number.
-    """
-    for word in split(words):
-        if not re.fullmatch(r"\d{1,5}", word):
-            raise UsageError(f"--cpus {words}: '{word}' is not a core's number. Allowed: 0, or 0,1 and so on.")
-    return tuple(dict.fromkeys(map(int, split(words))))
-
-
-def run_options(
-    backend: str | None, device: str, threads: int | None, cpus: str | None, math: Math, allow_fallback: bool
-) -> RunOptions:
-    """How a model is run, from the flags that several commands share.
-
-    Raises:
-        UsageError: ``cpus`` are no numbers.
-    """
-    return RunOptions(
-        backend, device, threads, None if cpus is None else parse_cpus(cpus), math, allow_fallback=allow_fallback
-    )

@@ -1,19 +1,14 @@
-"""``fmedge run``."""
+"""``fmedge run``, as Typer shows and reads it; :mod:`fmedge.cli.running` does it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.ensure import ensure_artifact
-from fmedge.errors import UsageError
-from fmedge.submodel import ExportOptions, Format, Precision
-
-if TYPE_CHECKING:
-    from fmedge.run_options import RunOptions
+from fmedge.submodel import Format, Precision
 
 
 def run_command(
@@ -82,6 +77,13 @@ def run_command(
     size: Annotated[
         str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
     ] = None,
+    tuned: Annotated[
+        bool | None,
+        typer.Option(
+            "--tuned/--untuned",
+            help="Take what fmedge tune chose, be it less exact, or not. [default: where it is exact, made here]",
+        ),
+    ] = None,
     backend: options.Backend = None,
     device: options.Device = "cpu",
     threads: options.Threads = None,
@@ -95,63 +97,35 @@ def run_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Turn photos into the feature maps of a layer, each on a page."""
-    from fmedge import pipeline, provision
-    from fmedge.cli.drawing import Drawing, draw
-    from fmedge.image_list import expand_images, is_several
-    from fmedge.page_options import PageOptions
-    from fmedge.request import request_artifact
+    from fmedge.cli.running import run
 
-    if layer is not None and "," in layer:
-        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
-    both = activation == "both"
-    cut = "none" if both else activation
-    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size)
-    if model is not None and any(choice is not None for choice in chosen):
-        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
-    if no_page and output is not None:
-        raise UsageError("--no-page writes no page. Leave --output out.")
-    drawing = Drawing(
-        images=expand_images(images),
-        alone=len(images) == 1 and not is_several(images[0]),
-        page=output,
-        no_page=no_page,
-        maps=save_maps,
-        sheet=png,
+    run(
+        images,
+        layer=layer,
+        activation=activation,
         channel=channel,
-        options=PageOptions(values, plotlyjs, both, style),
+        output=output,
+        no_page=no_page,
+        save_maps=save_maps,
+        png=png,
+        values=values,
+        plotlyjs=plotlyjs,
+        style=style,
+        model=model,
         resize=resize,
-        run=options.run_options(backend, device, threads, cpus, math, allow_fallback),
+        model_format=model_format,
+        precision=precision,
+        size=size,
+        backend=backend,
+        device=device,
+        threads=threads,
+        cpus=cpus,
+        math=math,
+        tuned=tuned,
+        allow_fallback=allow_fallback,
+        weights=weights,
+        keras=keras,
+        models=models,
+        offline=offline,
         as_json=as_json,
-    )
-    if not no_page:
-        pipeline.prepare_page_early()
-    if model is not None:
-        artifact = provision.open_model(model)
-        if both and artifact.card.activation != "none":
-            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
-        drawing.require_places(artifact.card.submodel)
-    else:
-        request = request_artifact(
-            layer,
-            cut,
-            channel=channel,
-            weights=weights,
-            keras=keras,
-            models=models,
-            options=_form(drawing.run, model_format, precision, size),
-        )
-        drawing.require_places(request.submodel)
-        artifact = ensure_artifact(request, drawing.run, offline=offline)
-    draw(artifact, drawing)
-
-
-def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
-    """The form of the model that is run; the one place that decides it."""
-    from fmedge.runtime import choose_backend
-
-    backend = choose_backend(run, model_format)
-    return ExportOptions(
-        format=model_format or backend.formats[0],
-        precision=precision or Precision.FP32,
-        size=options.parse_size(size or "224"),
     )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fmedge import __version__, trust
 from fmedge.artifact import Artifact, files_sha256, write_artifact
@@ -17,6 +16,7 @@ from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
 from fmedge.export.network import Images, Network
+from fmedge.image import parity_image
 from fmedge.parity import Parity, gate_for, measure_parity
 from fmedge.submodel import (
     KERAS,
@@ -81,9 +81,6 @@ EXPORTERS: tuple[Exporter, ...] = (
 
 LARGEST_HALF = float(np.finfo(np.float16).max)
 """65,504: what is larger becomes infinite in float16."""
-
-_IMAGE_SEED = 20140904
-"""Seed of the parity image: the day VGG16's paper appeared."""
 
 _OPEN_SIZE = (160, 224)
 """Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
@@ -275,16 +272,3 @@ def _check_images(card: ModelCard, calibration: Calibration | None) -> Images:
         image = parity_image(*size)
         photos = np.stack([np.roll(image, 31 * index, axis=1) for index in range(count)])
     return photos.astype(card.options.input_dtype)
-
-
-def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """An image that would show a swapped axis or colour: three different ramps, and noise of every size.
-
-    Returns:
-        uint8, (height, width, 3), RGB; always the same for one size.
-    """
-    rows = np.linspace(0, 200, height)[:, np.newaxis]
-    columns = np.linspace(180, 20, width)[np.newaxis, :]
-    ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)
-    noise = np.random.Generator(np.random.PCG64(_IMAGE_SEED)).integers(0, 56, (height, width, 3))
-    return (ramps + noise).astype(np.uint8)

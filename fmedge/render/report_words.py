@@ -34,8 +34,7 @@ def moment(started: str) -> str:
 
 def doubts(measured: Measurement) -> list[str]:
     """Why a figure is not to be trusted, a word each."""
-    states = {"noisy": measured.noisy, "disturbed": measured.disturbed, "unsettled": not measured.steady}
-    return [word for word, state in states.items() if state]
+    return list(measured.doubts)
 
 
 def decibels(snr_db: float) -> str:
@@ -135,7 +134,9 @@ def warnings(layout: Layout) -> list[Element]:
             words.append("Broken off: some rows hold fewer runs, others are missing.")
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
-            words.append(f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed or unsettled, marked ! in the table.")
+            words.append(
+                f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded, marked ! in the table."
+            )
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
             counts = f"{failed} failed, {len(report.missing) - failed} skipped"

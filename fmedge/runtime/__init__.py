@@ -1,6 +1,14 @@
 """From an artifact to a session on some hardware."""
 
-from fmedge.runtime.backends import BACKENDS, Backend, Provider, choose_backend, default_format, open_session
+from fmedge.runtime.backends import (
+    BACKENDS,
+    Backend,
+    Provider,
+    choose_backend,
+    default_format,
+    load_engine_early,
+    open_session,
+)
 from fmedge.runtime.session import Placement, Session, describe_placement
 
 __all__ = [
@@ -12,5 +20,6 @@ __all__ = [
     "choose_backend",
     "default_format",
     "describe_placement",
+    "load_engine_early",
     "open_session",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -192,6 +193,22 @@ def default_format(options: RunOptions | None = None) -> Format:
     return _candidates(options or RunOptions(), None)[0][0].formats[0]
 
 
+def engine_version(backend: Backend) -> str:
+    """Version of an engine that is installed; imports it.
+
+    Raises:
+        BackendUnavailable: It does not load.
+    """
+    _load_adapter(backend, backend.providers[0])  # first: it says how the engine's threads wait
+    return str(getattr(importlib.import_module(backend.package), "__version__", "unknown"))
+
+
+def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
+    """Import the engine that a run takes first, for a thread to do; what is wrong is told when it is opened."""
+    with contextlib.suppress(Exception):
+        _load_adapter(*_candidates(options, model_format)[0])
+
+
 def usable_cpus() -> int:
     """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -257,7 +274,7 @@ def _require_known(artifact: Artifact, backend: Backend) -> None:
         LimitExceeded: Likewise.
     """
     digest = artifact.card.file_sha256 or files_sha256(artifact.model, artifact.weights)
-    version = getattr(importlib.import_module(backend.package), "__version__", "unknown")
+    version = engine_version(backend)
     engine = f"{backend.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
     if not trust.is_known(digest, engine):
         from fmedge.runtime.trial import try_model

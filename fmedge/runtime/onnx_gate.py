@@ -10,9 +10,6 @@ import struct
 from collections.abc import Mapping
 from math import prod
 
-import numpy as np
-import numpy.typing as npt
-
 from fmedge.card import METADATA_KEY
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate_bounds import (
@@ -29,7 +26,7 @@ from fmedge.runtime.gate_bounds import (
 from fmedge.runtime.onnx_operators import ATTRIBUTES, OPERATORS, OTHER, SIZES
 from fmedge.runtime.protobuf import FIXED32, FIXED64, SPAN, VARINT, Fields, Message, Reader, spans
 
-_MODEL = Message(
+MODEL = Message(
     "the model",
     once={1: VARINT, 2: SPAN, 3: SPAN, 4: SPAN, 5: VARINT, 6: SPAN, 7: SPAN},
     many={8: SPAN, 14: SPAN},
@@ -37,7 +34,7 @@ _MODEL = Message(
 )
 _OPSET = Message("an opset", once={1: SPAN, 2: VARINT})
 _ENTRY = Message("a metadata entry", once={1: SPAN, 2: SPAN})
-_GRAPH = Message(
+GRAPH = Message(
     "the graph",
     once={2: SPAN, 10: SPAN},
     many={1: SPAN, 5: SPAN, 11: SPAN, 12: SPAN, 13: SPAN, 16: SPAN},
@@ -65,7 +62,7 @@ _ATTRIBUTE = Message(
         23: "sparse constants",
     },
 )
-_TENSOR = Message(
+TENSOR = Message(
     "a constant",
     once={2: VARINT, 8: SPAN, 9: SPAN, 12: SPAN, 14: VARINT},
     many={1: VARINT, 4: FIXED32, 5: VARINT, 7: VARINT, 10: FIXED64, 11: VARINT, 16: SPAN},
@@ -82,7 +79,7 @@ _TENSOR_TYPE = Message("a tensor's type", once={1: VARINT, 2: SPAN})
 _SHAPE = Message("a shape", once={}, many={1: SPAN})
 _EXTENT = Message("an extent", once={1: VARINT, 2: SPAN, 3: SPAN})
 
-_DTYPES: Mapping[int, tuple[str, int, int]] = {
+DTYPES: Mapping[int, tuple[str, int, int]] = {
     1: ("float32", 4, 4),
     2: ("uint8", 1, 5),
     3: ("int8", 1, 5),
@@ -97,7 +94,7 @@ _DTYPES: Mapping[int, tuple[str, int, int]] = {
 }
 """Per ONNX type: NumPy's name, bytes per value, and the field that holds values that are not stored raw."""
 
-_RAW = 9
+RAW = 9
 _LONGEST_WORKED = 64
 """Values of a constant that says a size: two per axis at most; more are not read."""
 
@@ -113,34 +110,14 @@ def inspect_onnx(data: bytes) -> ModelFacts:
         LimitExceeded: It is larger than allowed in some way; without the file's name.
     """
     reader = Reader(data)
-    model = reader.read(_MODEL, 0, len(data))
+    model = reader.read(MODEL, 0, len(data))
     if 7 not in model or not model.get(1) or not model.get(8):
         raise damaged("no ONNX model")
     for start, end in spans(model, 8):
         reader.read(_OPSET, start, end)
-    graph = _Graph(reader, reader.read(_GRAPH, *model[7]))
+    graph = _Graph(reader, reader.read(GRAPH, *model[7]))
     graph.check()
     return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model))
-
-
-def read_constant(data: bytes, name: str) -> npt.NDArray[np.float32] | None:
-    """A constant of a file that :func:`inspect_onnx` has passed: float32; None where there is none of that name.
-
-    Args:
-        data: The file's content.
-        name: The constant's name; it has to be float32 or float16, stored raw.
-    """
-    reader = Reader(data)
-    graph = reader.read(_GRAPH, *reader.read(_MODEL, 0, len(data))[7])
-    for start, end in spans(graph, 5):
-        tensor = reader.read(_TENSOR, start, end)
-        if reader.text(tensor, 8) == name and _RAW in tensor:
-            dtype = np.dtype({1: "<f4", 10: "<f2"}.get(tensor[2][0], "V1"))
-            first, last = tensor[_RAW]
-            shape = tensor.get(1, [])
-            fits = dtype.kind == "f" and prod(shape) * dtype.itemsize == last - first
-            return np.frombuffer(data[first:last], dtype).reshape(shape).astype(np.float32) if fits else None
-    return None
 
 
 def _facts(reader: Reader, model: Fields) -> str | None:
@@ -266,7 +243,7 @@ class _Graph:
     def _tensor(self, start: int, end: int) -> tuple[str, list[float] | None]:
         """Check that a constant is as long as it says; returns its name, and its values where they are few."""
         reader = self._reader
-        tensor = reader.read(_TENSOR, start, end)
+        tensor = reader.read(TENSOR, start, end)
         name = reader.text(tensor, 8)
         if tensor.get(14, [0]) != [0]:
             raise forbidden(f"'{name}', a constant in another file", "constants inside the file")
@@ -277,9 +254,9 @@ class _Graph:
         count = prod(shape)
         if count > _LONGEST_WORKED or dtype not in _SMALL:
             return name, None
-        if _RAW in tensor:
+        if RAW in tensor:
             return name, [
-                float(value) for value in struct.unpack_from(f"<{count}{_SMALL[dtype]}", reader.data, tensor[_RAW][0])
+                float(value) for value in struct.unpack_from(f"<{count}{_SMALL[dtype]}", reader.data, tensor[RAW][0])
             ]
         stored = tensor.get(field, [])
         if field == 4:
@@ -294,8 +271,8 @@ _SMALL = {"float32": "f", "int32": "i", "int64": "q"}
 def _require_length(name: str, tensor: Fields, field: int, length: int, size: int) -> None:
     """Check that a constant's values are all there: raw, or in the one field of their type."""
     stored = [number for number in (4, 5, 7, 10, 11) if tensor.get(number)]
-    if _RAW in tensor:
-        start, end = tensor[_RAW]
+    if RAW in tensor:
+        start, end = tensor[RAW]
         if end - start != length or stored:
             raise damaged(f"'{name}' holds {end - start:,} bytes where its shape says {length:,}")
         return
@@ -306,7 +283,7 @@ def _require_length(name: str, tensor: Fields, field: int, length: int, size: in
 
 
 def _dtype(name: str, number: int) -> tuple[str, int, int]:
-    if number not in _DTYPES:
-        allowed = ", ".join(known for known, _, _ in _DTYPES.values())
+    if number not in DTYPES:
+        allowed = ", ".join(known for known, _, _ in DTYPES.values())
         raise forbidden(f"'{name}' of ONNX' type {number}", allowed)
-    return _DTYPES[number]
+    return DTYPES[number]

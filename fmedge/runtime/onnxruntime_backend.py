@@ -16,7 +16,9 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
+from fmedge.runtime.onnx_weights import detach_weights
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
+from fmedge.submodel import Precision
 
 _CPU = "CPUExecutionProvider"
 
@@ -25,6 +27,10 @@ _FATAL = 4
 
 _NEEDS_LIBRARIES = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 """Providers whose libraries lie in other wheels and are found only when loaded beforehand."""
+
+_LARGE_BYTES = 16 << 20
+"""Float weights that a single run does not repay to reorder: from here on bringing them into the blocks that ONNX
+Runtime's fastest convolutions want, 1.0 ms and a copy per MB, takes longer than they save, some 20 ms a run."""
 
 _ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(state).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -39,8 +45,10 @@ class OnnxRuntimeEngine:
     owned = True
     errors = (*_ERRORS, RuntimeError)
 
-    def __init__(self, artifact: Artifact, session: ort.InferenceSession) -> None:
+    def __init__(self, artifact: Artifact, session: ort.InferenceSession, weights: Mapping[str, Any]) -> None:
         self._session: Any = session
+        self._model: bytes | None = artifact.model  # it computes with the weights that stand there
+        self._weights = weights
         self._input = artifact.card.inputs[0].name
         self._taps = [spec.name for spec in artifact.card.outputs]
         self.active_provider: str = self._session.get_providers()[0]
@@ -49,9 +57,12 @@ class OnnxRuntimeEngine:
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
         if not out:
-            return dict(zip(self._taps, self._session.run(self._taps, {self._input: images}), strict=True))
+            return dict(
+                zip(self._taps, self._session.run(self._taps, {self._input: images, **self._weights}), strict=True)
+            )
         binding = self._session.io_binding()
-        binding.bind_cpu_input(self._input, images)
+        for name, array in {self._input: images, **self._weights}.items():
+            binding.bind_cpu_input(name, array)
         for name, array in out.items():
             binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         self._session.run_with_iobinding(binding)
@@ -59,7 +70,8 @@ class OnnxRuntimeEngine:
 
     def close(self) -> None:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
-        self._session = None
+        self._session = self._model = None
+        self._weights = {}
 
 
 def is_present(provider: Provider) -> bool:
@@ -79,20 +91,28 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     chain: list[Any] = [(wanted, dict(provider.options))] if present else []
     if options.allow_fallback and wanted != _CPU:
         chain.append(_CPU)
+    large = artifact.card.precision is Precision.FP32 and artifact.size >= _LARGE_BYTES
+    quick = options.once and wanted == _CPU and large
     with quietly():  # what a provider lacks is printed there, and comes as an exception, or in the placement, too
-        session = _load(artifact, _session_options(threads, options, wanted), chain, wanted)
-    require_names(artifact, [node.name for node in session.get_inputs()], [node.name for node in session.get_outputs()])
-    engine = OnnxRuntimeEngine(artifact, session)
+        session, weights = _load(
+            artifact, _session_options(threads, options, wanted, quick=quick), chain, wanted, quick=quick
+        )
+    inputs = [node.name for node in session.get_inputs() if node.name not in weights]
+    require_names(artifact, inputs, [node.name for node in session.get_outputs()])
+    engine = OnnxRuntimeEngine(artifact, session, weights)
     if not options.allow_fallback:
         _require_all_on(wanted, engine)
     return engine
 
 
-def _session_options(threads: int, options: RunOptions, wanted: str) -> ort.SessionOptions:
+def _session_options(threads: int, options: RunOptions, wanted: str, *, quick: bool) -> ort.SessionOptions:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.inter_op_num_threads = 1  # the network is a chain
     settings.log_severity_level = _FATAL
+    if quick:
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        settings.enable_cpu_mem_arena = False  # it keeps what a second run would want
     entries = {
         "session.intra_op.allow_spinning": "1" if options.spinning else "0",
         "session.record_ep_graph_assignment_info": "1",
@@ -104,9 +124,19 @@ def _session_options(threads: int, options: RunOptions, wanted: str) -> ort.Sess
     return settings
 
 
-def _load(artifact: Artifact, settings: ort.SessionOptions, chain: list[Any], wanted: str) -> ort.InferenceSession:
+def _load(
+    artifact: Artifact, settings: ort.SessionOptions, chain: list[Any], wanted: str, *, quick: bool
+) -> tuple[ort.InferenceSession, Mapping[str, Any]]:
+    """The session, and the weights that every run has to be fed with: none, but for a single run of a large model."""
+    model, fed = artifact.model, {}
     try:
-        return ort.InferenceSession(artifact.model, sess_options=settings, providers=chain)
+        if quick:
+            model, fed = detach_weights(model, as_inputs=True)
+        elif wanted == _CPU:  # a device gets the model whole, and copies what it needs anyway
+            model, weights = detach_weights(model)
+            values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}  # no copies
+            settings.add_external_initializers(list(values), list(values.values()))
+        return ort.InferenceSession(model, sess_options=settings, providers=chain), fed
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
     except (*_ERRORS, RuntimeError, ValueError) as error:

@@ -25,8 +25,8 @@ from PIL import Image
 
 from fmedge.artifact import Artifact
 from fmedge.errors import UsageError
-from fmedge.export.exporter import find_exporter, parity_image
-from fmedge.image import load_photo
+from fmedge.export.exporter import find_exporter
+from fmedge.image import load_photo, parity_image
 from fmedge.parity import GATES, gate_for, measure_parity
 from fmedge.provision import create_artifact, read_artifact
 from fmedge.request import ArtifactRequest, request_artifact

@@ -7,8 +7,8 @@ import json
 import pytest
 from measurements import measurement, report
 
-from fmedge.bench.forms import FORMS, require_form
-from fmedge.bench.limits import direct_seconds, measure_pace, summarize
+from fmedge.bench.forms import FORMS, doubt_lines, require_form
+from fmedge.bench.limits import direct_seconds, measure_pace, measure_yardstick, summarize
 from fmedge.bench.worker import _is_steady
 from fmedge.errors import UsageError
 from fmedge.measurement import Limit, Missing
@@ -65,7 +65,26 @@ def test_forms_hold_the_same_figures():
     rows = list(csv.DictReader(io.StringIO(FORMS[".csv"](whole))))
     assert float(rows[0]["p50"]) == pytest.approx(0.01)
     assert rows[1]["missing"] == "failed: ended | by signal 9"
-    assert json.loads(FORMS[".json"](whole))["measurements"][0]["turns"][0] == [0.010, 0.0105, 0.010]
+    assert json.loads(FORMS[".json"](whole))["measurements"][0]["processes"][0]["turns"][0] == [0.010, 0.0105, 0.010]
+
+
+def test_doubts_are_told_once_per_kind():
+    names = [f"block{block}_conv{number}" for block in range(1, 6) for number in (1, 2)]
+    noisy = [measurement(layer=name, turns=((0.01, 0.02) * 9,), others_s=0.3) for name in names]
+    lines = doubt_lines(report(*noisy, measurement(cpu_s=0.3)))
+    assert [line.partition(" (")[0] for line in lines] == ["Warning: noisy", "Warning: disturbed", "Note: idle"]
+    assert "): 10 rows: block1_conv1 on onnxruntime, fp32, 2 threads; and 9 more" in lines[0]
+    assert lines[2].endswith("had no work): 1 row: block1_conv1 on onnxruntime, fp32, 2 threads")
+    assert max(map(len, lines)) <= 200
+    assert doubt_lines(report(measurement())) == []
+    (line,) = doubt_lines(report(measurement(layer="+".join(names), others_s=0.3)))
+    assert line.endswith("): 1 row")
+
+
+def test_the_yardstick_is_measured_for_any_number_of_threads():
+    found = measure_yardstick(1)
+    assert found["threads"] == 1
+    assert 0 < found["seconds"] < 10
 
 
 def test_an_unknown_form_is_refused(tmp_path):

@@ -17,7 +17,7 @@ from fmedge.measurement import Configuration
 from fmedge.runtime import BACKENDS
 from fmedge.submodel import Precision
 
-QUICK = Protocol(runs=3, seconds=0)
+QUICK = Protocol(runs=3, seconds=0, processes=1)
 
 
 @pytest.fixture
@@ -65,6 +65,28 @@ def test_every_engine_is_measured(prepared):
     assert not found.interrupted
 
 
+def test_processes_follow_each_other(prepared, monkeypatch):
+    cases, _ = prepared(backends=("onnxruntime",), threads=(1, 2))
+    started, alive = [], []
+    load = coordinator._Subject.load
+
+    def count(self):
+        alive.append(sum(worker._process.poll() is None for worker in started))
+        load(self)
+        started.append(self.worker)
+
+    monkeypatch.setattr(coordinator._Subject, "load", count)
+    found = measure(cases, Protocol(runs=4, seconds=0.2, processes=3))
+    assert alive == [0, 1] * 3  # no worker of the process before lives on
+    assert found.processes == 3
+    for each in found.measurements:
+        assert len(each.processes) == 3
+        assert all(process.yardstick_s > 0 for process in each.processes)
+        assert each.n >= 4
+        assert sum(each.seconds) >= 0.2
+    assert measure(cases[:1], Protocol(runs=2, seconds=0)).processes == 2  # never more than runs
+
+
 def test_the_product_of_the_wishes(prepared):
     cases, missing = prepared(
         ("block1_conv1", "block1_conv2"),
@@ -106,7 +128,7 @@ def test_batches_offline(prepared):
 
 def test_stages_of_a_photo(prepared, picture):
     cases, _ = prepared(backends=("onnxruntime", "openvino"))
-    found = measure(cases, Protocol(3, 0, image=picture, stages=True)).measurements
+    found = measure(cases, Protocol(3, 0, image=picture, stages=True, processes=1)).measurements
     for each in found:
         assert list(each.stages) == ["decode", "resize", "copy in", "compute", "copy out", "render"]
         assert {len(seconds) for seconds in each.stages.values()} == {3}
@@ -167,7 +189,7 @@ def test_a_worker_without_memory_is_a_failed_row(prepared, monkeypatch):
 
 def test_a_worker_that_is_late_is_ended(prepared):
     cases, _ = prepared(backends=("onnxruntime",))
-    (missing,) = measure(cases, Protocol(3, 0, timeout_s=0.01)).missing
+    (missing,) = measure(cases, Protocol(3, 0, timeout_s=0.01, processes=1)).missing
     assert missing.exit_code == 7
     assert "did not answer within 0.01 s" in missing.reason
 

@@ -10,6 +10,8 @@ import pytest
 from conftest import ROOT
 from measurements import measurement, report
 
+from fmedge.measurement import Process
+
 
 @pytest.fixture
 def small(untrained_models):
@@ -31,7 +33,8 @@ def test_bench_writes_every_form(fmedge, small, tmp_path):
     assert (tmp_path / "r.md").read_text().startswith("# fmedge bench")
     assert len((tmp_path / "r.csv").read_text().splitlines()) == 5
     same = fmedge("compare", "r.json", "r.json")
-    assert same.stdout.count("too few turns") == 4
+    assert same.stdout.count("too few processes") == 0
+    assert same.stdout.count("→ same") == 4
 
 
 def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
@@ -95,16 +98,16 @@ def test_ctrl_c_keeps_what_was_measured(small, tmp_path):
     assert "block1_conv1" in shown
     data = json.loads((tmp_path / "r.json").read_text())
     assert data["interrupted"]
-    assert data["measurements"][0]["turns"]
+    assert data["measurements"][0]["processes"][0]["turns"]
     assert "Interrupted" in (tmp_path / "r.md").read_text()
 
 
 @pytest.fixture
 def reports(tmp_path):
     """Two reports: the second a tenth slower."""
-    slower = tuple(tuple(1.1 * run for run in turn) for turn in measurement().turns)
-    for name, each in (("before", measurement()), ("after", measurement(turns=slower))):
-        (tmp_path / f"{name}.json").write_text(json.dumps(report(each).to_dict()))
+    for name, factor in (("before", 1.0), ("after", 1.1)):
+        processes = tuple(Process(((factor * pace,) * 10,), 0.001) for pace in (0.0100, 0.0101, 0.0099, 0.0100))
+        (tmp_path / f"{name}.json").write_text(json.dumps(report(measurement(processes=processes)).to_dict()))
     return "before.json", "after.json"
 
 
@@ -124,11 +127,11 @@ def test_compare_exits_with_8_on_a_regression(fmedge, reports):
         (["before.json", "nothing.json"], "No file"),
         (["before.json", "after.json", "--fail-on", "p51:5%"], "Unknown metric 'p51'. Closest: 'p50'"),
         (["before.json", "after.json", "--metric", "speed"], "Unknown metric 'speed'"),
-        (["before.json", "other.json"], "this version reads 1"),
+        (["before.json", "other.json"], "this version reads 1 and 2"),
     ],
 )
 def test_compare_says_what_is_wrong(fmedge, reports, tmp_path, words, message):
-    (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 2}))
+    (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 3}))
     ran = fmedge("compare", *words, code=2)
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1

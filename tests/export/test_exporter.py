@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fmedge.errors import ParityError, WriteError
-from fmedge.export.exporter import build_artifact, parity_image
+from fmedge.export.exporter import build_artifact
+from fmedge.image import parity_image
 from fmedge.provision import run_batches
 from fmedge.submodel import Activation, SubModel
 

@@ -8,7 +8,7 @@ import pytest
 from builds import build, require_parity
 
 from fmedge.errors import UsageError, WeightsError
-from fmedge.export.exporter import parity_image
+from fmedge.image import parity_image
 from fmedge.parity import GATES, measure_parity
 from fmedge.provision import run_batches
 from fmedge.submodel import Activation, Format, Precision, SubModel

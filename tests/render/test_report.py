@@ -11,7 +11,7 @@ from page_samples import Elements, inflate
 from report_samples import DESK, PI, parity, rich_report, several
 from test_page import HOSTILE
 
-from fmedge.measurement import Missing
+from fmedge.measurement import Missing, Process
 from fmedge.render.report import SAMPLES, render_report
 from fmedge.render.report_rows import front, lay_out
 from fmedge.render.report_tables import COLUMNS
@@ -98,7 +98,7 @@ def test_what_other_arithmetic_costs_is_not_made_up():
     rows = [row for row in lay_out({"desk": rich_report()}).rows if row.measured.configuration.math == "bf16"]
     assert [row.snr_db for row in rows] == [None, None]
     made = measurement(parity=parity("fp32", 130.0))
-    quick = replace(made, turns=((0.001,) * 5,), configuration=replace(made.configuration, math="bf16"))
+    quick = replace(made, processes=(Process(((0.001,) * 5,)),), configuration=replace(made.configuration, math="bf16"))
     page = render_report({"desk": report(made, quick)}).decode()
     assert "What it costs in accuracy with bf16 arithmetic was not measured." in page
 
@@ -109,7 +109,7 @@ def test_nothing_less_exact_or_nothing_exact():
     rough = replace(made, configuration=replace(made.configuration, precision="int8"))
     page = render_report({"desk": report(rough)}).decode()
     assert "No exact choice (float32 throughout) was measured." in page
-    slow = replace(rough, turns=((0.1,) * 5,))
+    slow = replace(rough, processes=(Process(((0.1,) * 5,)),))
     assert "No choice that is less exact was faster." in render_report({"desk": report(made, slow)}).decode()
 
 
@@ -185,7 +185,7 @@ def test_doubts_are_told_beside_the_figure():
     assert doubts(made) == ["noisy", "disturbed", "unsettled"]
     page = render_report({"desk": report(made)}).decode()
     assert "15.0\u00a0ms (noisy, disturbed, unsettled)" in page
-    assert "1 row is noisy, disturbed or unsettled, marked ! in the table." in page
+    assert "1 row is noisy, disturbed, unsettled or crowded, marked ! in the table." in page
 
 
 def test_many_layers_are_folded():

@@ -1,6 +1,7 @@
 """ncnn: its values, its options, its memory."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -306,3 +307,39 @@ def test_memory_runs_out_in_one_line(ncnn, megabytes, loads):
     assert len(lines) == (1 if loads else 2)
     assert loads or "MB to load" in lines[1]
     assert run.stderr == ""
+
+
+WAITING = """
+import os
+import sys
+seen = {}
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ncnn" and not seen:
+            seen.update({word: os.environ.get(word) for word in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")})
+sys.meta_path.insert(0, Finder())
+import fmedge.runtime.ncnn_backend
+print(*seen.values(), *(os.environ.get(word) for word in seen))
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, "passive 3000 None None"),
+        ({"OMP_WAIT_POLICY": "active"}, "active None active None"),
+        ({"GOMP_SPINCOUNT": "7"}, "None 7 None 7"),
+    ],
+)
+def test_threads_wait_as_they_are_told(ncnn, given, wanted):
+    """The library reads the environment when it is loaded; afterwards it is as it was."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    process = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        env={**kept, **given, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert process.stdout.strip() == wanted

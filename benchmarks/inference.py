@@ -1,0 +1,167 @@
+"""Inference: the time of one photo, for fmedge and for its peers, layer by layer.
+
+Everybody takes a uint8 photo (1, 224, 224, 3) and gives a new float32 array (1, C, H, W), computes in float32 with the
+same weights and the same number of threads, and lives in a process of its own. The processes take turns, and there are
+several rounds of new ones. What everybody computes is held against fmedge's float64 reference.
+
+    python benchmarks/inference.py --layer block1_conv1,block3_conv3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fmedge_choice import default_backend, fastest_backend
+from peers import PEERS
+from turns import pictures, take_turns, workers_at_hand
+from weights_file import write_weights
+
+from fmedge.bench.channel import WorkerFailed
+from fmedge.export.reference import reference_outputs
+from fmedge.runtime.backends import usable_cpus
+from fmedge.submodel import SubModel
+from fmedge.vgg16 import LAYER_NAMES
+from fmedge.weights import choose_weights, load_weights
+
+LAYERS = "block1_conv1,block2_conv2,block3_conv3,block5_conv3"
+
+PAUSE_S = 0.05
+"""Before each turn. Left to themselves, idle threads of some engines wait awake, for some milliseconds."""
+
+MODULE = "inference_worker"
+
+LONGEST_S = 300
+"""For any one order; converting through TensorFlow takes some seconds."""
+
+Order = dict[str, Any]
+
+
+def main() -> None:
+    """Measure, print a table, write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layer", default=LAYERS, help="layers with commas between, or all")
+    parser.add_argument("--weights", type=Path, help="a complete Keras .h5 weights file; without one, seeded values")
+    parser.add_argument("--threads", type=int, default=usable_cpus(), help="CPU threads of everybody")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds of new processes")
+    parser.add_argument("--turns", type=int, default=10, help="turns of each process that count")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    chosen = parser.parse_args()
+    layers = LAYER_NAMES if chosen.layer == "all" else chosen.layer.split(",")
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = chosen.weights or folder / "seeded.h5"
+        if chosen.weights is None:
+            write_weights(weights)
+        for layer in layers:
+            rows += _compare(layer, weights, folder, chosen)
+    if chosen.output:
+        chosen.output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _compare(layer: str, weights: Path, folder: Path, chosen: argparse.Namespace) -> list[Order]:
+    reference = folder / "reference.npy"
+    _write_reference(layer, weights, reference)
+    orders = _orders(layer, weights, folder, chosen.threads)
+    rounds = [_round(orders, reference, chosen.turns) for _ in range(chosen.rounds)]
+    rows = []
+    for name, (backend, _) in orders.items():
+        found = [each[name] for each in rounds if name in each]
+        if not found:
+            print(f"{layer:13} {name:24} failed: see peers/", flush=True)
+            continue
+        medians = [statistics.median(each["seconds"]) for each in found]
+        row = {
+            "layer": layer,
+            "name": name,
+            "engine": backend,
+            "threads": chosen.threads,
+            "median_s": statistics.median(medians),
+            "medians_s": medians,
+            "runs": sum(len(each["seconds"]) for each in found),
+            "load_s": statistics.median(each["load_s"] for each in found),
+            "peak_bytes": max(each["peak_bytes"] for each in found),
+            "snr_db": min(each["snr_db"] for each in found),
+        }
+        print(
+            f"{layer:13} {name:24} {1e3 * row['median_s']:8.2f} ms ({1e3 * min(medians):.2f} to "
+            f"{1e3 * max(medians):.2f})  {row['peak_bytes'] / 1e6:6.0f} MB  {row['snr_db']:5.1f} dB",
+            flush=True,
+        )
+        rows.append(row)
+    return rows
+
+
+def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, tuple[str, Order]]:
+    """What runs, by name: its engine and its order to load; the models are made here."""
+    common = {"weights": str(weights), "layer": layer, "folder": str(folder)}
+    found: dict[str, tuple[str, Order]] = {}
+    for peer in PEERS:
+        if not peer.installed:
+            print(f"{layer:13} {peer.name:24} left out: needs {', '.join(peer.packages)}", flush=True)
+            continue
+        if _succeeds(do="prepare", peer=peer.name, **common) is not None:
+            found[peer.name] = (
+                _engine(peer.packages[-1]),
+                {"do": "load", "peer": peer.name, "threads": threads, **common},
+            )
+    own = {"fmedge": default_backend(), "fmedge, fastest": fastest_backend(layer)}
+    for name, backend in own.items():
+        if name == "fmedge" or backend != own["fmedge"]:
+            made = _succeeds(do="export", backend=backend, **{**common, "folder": str(folder / "models")})
+            if made is not None:
+                order = {"do": "load_fmedge", "layer": layer, "threads": threads, "backend": backend, **made}
+                found[name] = _engine(backend), order
+    return found
+
+
+def _succeeds(**order: object) -> Order | None:
+    """The answer of a worker of its own; where it fails, that is said, and None."""
+    with workers_at_hand(MODULE) as start:
+        try:
+            return start().ask(LONGEST_S, **order)
+        except WorkerFailed as error:
+            print(f"{order}: {error}", flush=True)
+            return None
+
+
+def _round(orders: dict[str, tuple[str, Order]], reference: Path, turns: int) -> dict[str, Order]:
+    """A process for each, loaded one after the other; then turns; then what they took and computed."""
+    with workers_at_hand(MODULE) as start:
+        workers, facts = {}, {}
+        for name, (_, order) in orders.items():
+            worker = start()
+            facts[name] = worker.ask(LONGEST_S, **order)
+            workers[name] = worker
+        seconds = take_turns(workers, turns, pause_s=PAUSE_S)
+        for name, worker in workers.items():
+            facts[name] |= {"seconds": seconds[name], **worker.ask(LONGEST_S, do="end", reference=str(reference))}
+        return facts
+
+
+def _write_reference(layer: str, weights: Path, path: Path) -> None:
+    """The maps of the first picture in float64, (C, H, W)."""
+    arrays, _ = load_weights(choose_weights(str(weights)), layer)
+    np.save(path, reference_outputs(SubModel((layer,)), arrays, pictures()[0][0])[layer])
+
+
+def _engine(package: str) -> str:
+    """Name and version of an engine."""
+    name = {"ai_edge_litert": "ai-edge-litert", "litert": "ai-edge-litert", "tensorflow": "tensorflow-cpu"}.get(
+        package, package
+    )
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Work begun in a thread before the place is reached that needs it: beside imports, which use one core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from threading import Lock, Thread
+from typing import Any, ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_begun: dict[tuple[Any, ...], Future[Any]] = {}
+_turn = Lock()
+
+
+def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none: Arguments.kwargs) -> None:
+    """Begin a call whose result :func:`take` will ask for, with the same arguments; they can be hashed."""
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*arguments, **none))
+        except BaseException as error:  # raised where the result is asked for
+            future.set_exception(error)
+
+    with _turn:
+        _begun[function, *arguments] = future
+    Thread(target=work, daemon=True).start()
+
+
+def take(function: Callable[Arguments, Result], *arguments: Arguments.args, **none: Arguments.kwargs) -> Result:
+    """The result of a call that was begun, once; of one that was not, it is made here.
+
+    Raises:
+        Exception: What the function raises.
+    """
+    with _turn:
+        future = _begun.pop((function, *arguments), None)
+    return function(*arguments, **none) if future is None else future.result()

@@ -1,0 +1,295 @@
+"""The tuner: of all ways to run a sub-model here, the best one under an accuracy bound, by successive halving.
+
+Every way is measured for a moment; the slower half drops out; the rest is measured for longer, and so on (Jamieson and
+Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016). The last few go through the
+whole protocol of ``fmedge bench``, turn by turn.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fmedge import __version__
+from fmedge.bench.cases import PLAIN, VARIANTS, Case, Wishes, prepare_cases
+from fmedge.bench.channel import Worker, WorkerFailed
+from fmedge.bench.coordinator import MODULE, Protocol, load_order, measure
+from fmedge.errors import LimitExceeded, UsageError
+from fmedge.image import load_photo, parity_image
+from fmedge.machine import this_machine
+from fmedge.measurement import Measurement, Missing, Report
+from fmedge.parity import Parity
+from fmedge.progress import Progress, no_progress
+from fmedge.provision import reference_maps
+from fmedge.request import ArtifactRequest, request_artifact
+from fmedge.runtime.backends import usable_cpus
+from fmedge.submodel import ExportOptions, Precision
+from fmedge.tuned import EXACT_DB, Candidate, Dropped, Objective, Tuned
+
+FIRST_S = 0.3
+"""Seconds that every way is measured for in the first round; each further round takes three times as long."""
+
+FINALISTS = 4
+"""Ways that go through the whole protocol, beside the front: halving further would save little and risk the best."""
+
+MOST_PHOTOS = 8
+"""Photos that accuracy is judged on, at most; each takes the float64 reference about a second at full depth."""
+
+_ROUGH_DB = 60.0
+"""Bounds below this let int8 and bf16 in: their results lie at 20 to 50 dB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is looked for.
+
+    Attributes:
+        objective: What is made small.
+        min_snr_db: Smallest agreement with the float64 reference, in dB.
+        photos: On which it is judged; empty takes noise with ramps, as the parity check does.
+    """
+
+    objective: Objective = "latency"
+    min_snr_db: float = EXACT_DB
+    photos: tuple[Path, ...] = ()
+
+    @property
+    def judges(self) -> tuple[Path, ...]:
+        """The photos that are used: some of all, evenly chosen."""
+        step = max(1, len(self.photos) / MOST_PHOTOS)
+        return tuple(self.photos[int(place * step)] for place in range(min(MOST_PHOTOS, len(self.photos))))
+
+
+class Found(NamedTuple):
+    """A tuned choice, and the measurements of the last round."""
+
+    tuned: Tuned
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A case whose accuracy is known."""
+
+    case: Case
+    parity: Parity
+
+
+def tune(
+    wishes: Wishes,
+    goal: Goal,
+    protocol: Protocol | None = None,
+    *,
+    progress: Progress = no_progress,
+    warn: Callable[[str], None] = print,
+) -> Found:
+    """Search the ways to run one layer's sub-model.
+
+    Args:
+        wishes: Layer, engines, threads, weights and so on; precisions, arithmetic and variants follow from the goal.
+        goal: What is looked for.
+        protocol: How the last round is measured; None takes the defaults.
+        progress: Told how it gets on.
+        warn: Told what is exported, and what is worth knowing.
+
+    Raises:
+        UsageError: Nothing keeps the bound.
+        LimitExceeded: Nothing could be measured.
+        KeyboardInterrupt: It was broken off; there is no choice then.
+        FmedgeError: See :func:`fmedge.bench.cases.prepare_cases`.
+    """
+    protocol, started = protocol or Protocol(), datetime.now(UTC)
+    cases, missing = _prepare(wishes, goal, progress, warn)
+    dropped = [Dropped(each.configuration.describe(), each.reason, each.exit_code) for each in missing]
+    ways = _judge(cases, wishes, goal, dropped, protocol.timeout_s, progress)
+    seconds = FIRST_S
+    while True:
+        last = len(ways) <= FINALISTS or seconds >= protocol.seconds
+        rough = protocol if last else Protocol(1, seconds, protocol.timeout_s, processes=1)
+        report = measure([way.case for way in ways], rough, progress=progress)
+        if report.interrupted:
+            raise KeyboardInterrupt
+        found = _candidates(ways, report.measurements)
+        dropped += [Dropped(each.configuration.describe(), each.reason, each.exit_code) for each in report.missing]
+        if not found:
+            raise LimitExceeded(f"Nothing could be measured. {dropped[-1].what}: {dropped[-1].reason}."[:200])
+        if last:
+            break
+        ways = _better_half(ways, found, goal, dropped)
+        seconds *= 3
+    front = sorted(_front(list(found.values()), goal.objective), key=lambda each: each.value(goal.objective))
+    dropped += [_lost(each, front[0], goal.objective) for each in found.values() if each not in front]
+    tuned = Tuned(
+        fmedge=__version__,
+        started=started.isoformat(timespec="seconds"),
+        machine=this_machine(),
+        objective=goal.objective,
+        min_snr_db=goal.min_snr_db,
+        judged_on=f"{len(goal.judges)} photos" if goal.photos else "the parity image",
+        batch=wishes.batch,
+        front=tuple(front),
+        dropped=tuple(dropped),
+    )
+    return Found(tuned, report)
+
+
+def _prepare(
+    wishes: Wishes, goal: Goal, progress: Progress, warn: Callable[[str], None]
+) -> tuple[list[Case], list[Missing]]:
+    """All ways that may keep the bound, as far as can be told without a measurement."""
+    cores = usable_cpus()
+    threads = wishes.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
+    rough = goal.min_snr_db < _ROUGH_DB
+    asked = [replace(wishes, threads=threads, maths=("fp32", "bf16") if rough else ("fp32",), variants=(PLAIN,))]
+    asked += [replace(wishes, threads=threads, variants=tuple(VARIANTS))]
+    if goal.min_snr_db < EXACT_DB:
+        asked += [replace(wishes, threads=threads, precisions=(Precision.FP16,))]
+    if rough:
+        asked += [replace(wishes, threads=threads, precisions=(Precision.INT8,), variants=(PLAIN, *VARIANTS))]
+    cases: list[Case] = []
+    missing: list[Missing] = []
+    for each in asked:
+        found, absent = prepare_cases(each, progress=progress, warn=warn)
+        cases += found
+        missing += [one for one in absent if "has no --math" not in one.reason]
+    return cases, missing
+
+
+def _judge(
+    cases: Sequence[Case],
+    wishes: Wishes,
+    goal: Goal,
+    dropped: list[Dropped],
+    timeout_s: float,
+    progress: Progress,
+) -> list[_Way]:
+    """The cases that keep the bound; the number of threads changes no result.
+
+    Raises:
+        UsageError: None does.
+    """
+    judged: dict[tuple[Path, str, str], Parity | WorkerFailed] = {}
+    ways: list[_Way] = []
+    best = float("-inf")
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "reference.npz"
+        for number, case in enumerate(cases):
+            what = case.configuration
+            if number == 0:
+                _write_reference(reference, case, wishes, goal)
+            key = case.model, what.backend, what.math
+            if key not in judged:
+                progress(f"judging {what.describe()}", number / len(cases))
+                judged[key] = _judge_one(case, reference, timeout_s)
+            parity = judged[key]
+            if isinstance(parity, WorkerFailed):
+                dropped.append(Dropped(what.describe(), str(parity), parity.exit_code))
+                continue
+            best = max(best, parity.snr_db)
+            if parity.snr_db >= goal.min_snr_db:
+                ways.append(_Way(case, parity))
+            else:
+                dropped.append(Dropped(what.describe(), f"{parity.snr_db:.1f} dB, less than {goal.min_snr_db:g}"))
+    progress("judged", 1.0)
+    if not ways:
+        if best == float("-inf") and dropped:
+            raise LimitExceeded(f"Nothing could be run. {dropped[-1].what}: {dropped[-1].reason}."[:200])
+        raise UsageError(f"--min-snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.")
+    return ways
+
+
+def _write_reference(path: Path, case: Case, wishes: Wishes, goal: Goal) -> None:
+    request = _request(wishes)
+    if goal.photos:
+        images = np.stack([load_photo(photo, wishes.size).pixels for photo in goal.judges])
+    else:
+        images = parity_image(*wishes.size)[np.newaxis]
+    expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=wishes.offline)
+    np.savez(path, allow_pickle=False, images=images, **expected)
+
+
+def _request(wishes: Wishes) -> ArtifactRequest:
+    (layer,) = wishes.layers
+    options = ExportOptions(size=wishes.size)
+    return request_artifact(layer, wishes.activation, weights=wishes.weights, models=wishes.models, options=options)
+
+
+def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | WorkerFailed:
+    try:
+        worker = Worker(MODULE)
+    except WorkerFailed as error:
+        return error
+    try:
+        worker.ask(timeout_s, **load_order(case))
+        return Parity.from_dict(worker.ask(timeout_s, do="judge", reference=str(reference)))
+    except WorkerFailed as error:
+        return error
+    finally:
+        worker.stop()
+
+
+def _candidates(ways: Sequence[_Way], measured: Sequence[Measurement]) -> dict[int, Candidate]:
+    """What was measured of the ways, by their place in the sequence."""
+    by_what = {each.configuration: each for each in measured}
+    return {
+        place: _candidate(way, by_what[way.case.configuration])
+        for place, way in enumerate(ways)
+        if way.case.configuration in by_what
+    }
+
+
+def _candidate(way: _Way, measured: Measurement) -> Candidate:
+    what = way.case.configuration
+    return Candidate(
+        model=way.case.model.name,
+        file_sha256=measured.file_sha256,
+        backend=what.backend,
+        engine_version=measured.engine_version,
+        device=what.device,
+        math=what.math,
+        threads=what.threads,
+        form=what.form,
+        parity=way.parity,
+        p50_s=measured.p50,
+        images_per_s=measured.images_per_s,
+        load_s=measured.load_s,
+        first_run_s=measured.first_run_s,
+        peak_memory_bytes=measured.peak_memory_bytes,
+        file_size=measured.file_size,
+    )
+
+
+def _front(found: Sequence[Candidate], objective: Objective) -> list[Candidate]:
+    """What nothing else beats in both the objective and accuracy; all that is exact counts as equally accurate."""
+
+    def accuracy(each: Candidate) -> float:
+        return min(each.parity.snr_db, EXACT_DB)
+
+    def beats(one: Candidate, other: Candidate) -> bool:
+        better = one.value(objective) < other.value(objective)
+        return accuracy(one) >= accuracy(other) and better
+
+    return [each for each in found if not any(beats(other, each) for other in found)]
+
+
+def _better_half(
+    ways: Sequence[_Way], found: Mapping[int, Candidate], goal: Goal, dropped: list[Dropped]
+) -> list[_Way]:
+    """The front, and the best of the others up to half of all."""
+    front = _front(list(found.values()), goal.objective)
+    order = sorted(found, key=lambda place: (found[place] not in front, found[place].value(goal.objective)))
+    kept = max(FINALISTS, len(front), (len(order) + 1) // 2)
+    best = found[order[0]]
+    dropped += [_lost(found[place], best, goal.objective) for place in order[kept:]]
+    return [ways[place] for place in sorted(order[:kept])]
+
+
+def _lost(each: Candidate, best: Candidate, objective: Objective) -> Dropped:
+    share = each.value(objective)[0] / best.value(objective)[0]
+    return Dropped(each.describe(), f"behind {best.describe()} by a factor of {share:.2f} ({objective})")

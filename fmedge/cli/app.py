@@ -1,0 +1,47 @@
+"""The Typer application: every command with its options, as ``--help`` shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fmedge import __version__
+from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, tune
+
+app = typer.Typer(
+    name="fmedge",
+    help="VGG16 feature maps on the edge: cut at a layer, export, run, look.",
+    rich_markup_mode=None,  # Rich takes longer to load than the help takes to read
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+)
+app.command("export")(export.export_command)
+app.command("verify")(export.verify_command)
+app.command("run")(run.run_command)
+app.command("diff")(diff.diff_command)
+app.command("bench")(bench.bench_command)
+app.command("compare")(compare.compare_command)
+app.command("tune")(tune.tune_command)
+app.command("report")(report.report_command)
+app.command("doctor")(doctor.doctor_command)
+app.command("layers")(layers.layers_command)
+app.command("info")(info.info_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fmedge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    del version  # handled by its callback
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,142 @@
+"""What ``fmedge run`` does, however its words were read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fmedge import ahead
+from fmedge.cli.console import say
+from fmedge.cli.ensure import ensure_artifact
+from fmedge.cli.words import parse_size, run_options
+from fmedge.errors import UsageError
+from fmedge.files import digest, is_file
+from fmedge.page_options import PageOptions, PlotlyPlace, Style, Values
+from fmedge.run_options import Math
+from fmedge.submodel import ExportOptions, Format, Precision, format_of
+from fmedge.vgg16 import INPUT_SIZE
+
+if TYPE_CHECKING:
+    from fmedge.request import ArtifactRequest
+    from fmedge.run_options import RunOptions
+    from fmedge.tuned import Adopted
+
+
+def run(
+    images: list[Path],
+    *,
+    layer: str | None = None,
+    activation: Literal["relu", "none", "both"] | None = None,
+    channel: int | None = None,
+    output: Path | None = None,
+    no_page: bool = False,
+    save_maps: Path | None = None,
+    png: Path | None = None,
+    values: Values = "12bit",
+    plotlyjs: PlotlyPlace = "embed",
+    style: Style = "viewer",
+    model: Path | None = None,
+    resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest",
+    model_format: Format | None = None,
+    precision: Precision | None = None,
+    size: str | None = None,
+    backend: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    cpus: str | None = None,
+    math: Math = "fp32",
+    tuned: bool | None = None,
+    allow_fallback: bool = False,
+    weights: str | None = None,
+    keras: Path | None = None,
+    models: Path | None = None,
+    offline: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Turn photos into the feature maps of a layer, each on a page; the arguments are the command's options.
+
+    Raises:
+        FmedgeError: See :func:`fmedge.cli.drawing.draw` and :func:`fmedge.cli.ensure.ensure_artifact`.
+    """
+    if weights is not None and is_file(Path(weights)):
+        ahead.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
+    from fmedge import pipeline, provision
+    from fmedge.cli.drawing import Drawing, draw, names_folder
+    from fmedge.image import load_photo
+    from fmedge.image_list import expand_images, is_several
+    from fmedge.request import has_choices, models_folder, request_artifact
+
+    if layer is not None and "," in layer:
+        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
+    both = activation == "both"
+    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size)
+    if model is not None and any(choice is not None for choice in chosen):
+        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
+    settled = (model, keras, model_format, precision, backend) != (None,) * 5 or device != "cpu" or math != "fp32"
+    if tuned and settled:
+        raise UsageError("--tuned says engine, device, form and arithmetic. Leave those options out.")
+    if no_page and output is not None:
+        raise UsageError("--no-page writes no page. Leave --output out.")
+    drawing = Drawing(
+        images=expand_images(images),
+        alone=len(images) == 1 and not is_several(images[0]),
+        page=output,
+        no_page=no_page,
+        maps=save_maps,
+        sheet=png,
+        channel=channel,
+        options=PageOptions(values, plotlyjs, both, style),
+        resize=resize,
+        run=run_options(backend, device, threads, cpus, math, allow_fallback),
+        as_json=as_json,
+    )
+    look = not settled and tuned is not False and has_choices(models_folder(models))
+    early = None if look else model_format if model is None else format_of(model.name)
+    pipeline.prepare_early(None if look else drawing.run, early, page=not no_page)
+    if model is not None:
+        artifact = provision.open_model(model)
+        if both and artifact.card.activation != "none":
+            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
+        drawing.require_places(artifact.card.submodel)
+    else:
+        form = _form(drawing.run, model_format, precision, size)
+        folders = any(map(names_folder, (output, save_maps, png)))
+        if drawing.alone and not folders and resize != "none":
+            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize)
+        request = request_artifact(
+            layer,
+            "none" if both else activation,
+            channel=channel,
+            weights=weights,
+            keras=keras,
+            models=models,
+            options=form,
+        )
+        drawing.require_places(request.submodel)
+        adopted = _adopt(request, drawing.run, anyway=bool(tuned)) if look or tuned else None
+        if adopted is not None:
+            drawing = replace(drawing, run=adopted.run)
+        artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
+    draw(artifact, drawing)
+
+
+def _adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool) -> Adopted | None:
+    from fmedge.tuned import adopt
+
+    adopted = adopt(request, run, anyway=anyway, warn=say)
+    if adopted is not None:
+        say(adopted.words)
+    return adopted
+
+
+def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
+    """The form of the model that is run; the one place that decides it."""
+    from fmedge.runtime import choose_backend
+
+    backend = choose_backend(run, model_format)
+    return ExportOptions(
+        format=model_format or backend.formats[0],
+        precision=precision or Precision.FP32,
+        size=parse_size(size or "224"),
+    )

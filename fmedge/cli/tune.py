@@ -1,0 +1,130 @@
+"""``fmedge tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fmedge.cli import options
+from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.submodel import Activation
+
+if TYPE_CHECKING:
+    from fmedge.tuned import Candidate, Tuned
+
+
+def tune_command(
+    layer: options.LayerList = "block1_conv1",
+    min_snr: Annotated[
+        float, typer.Option(min=0, max=100, metavar="DB", help="Least agreement with the reference; 100: exact.")
+    ] = 100.0,
+    objective: Annotated[
+        Literal["latency", "throughput", "memory", "size", "first"],
+        typer.Option(help="What shall be small; first: from opening the model to its first result."),
+    ] = "latency",
+    photos: Annotated[
+        Path | None,
+        typer.Option(readable=False, metavar="DIR", help="Judge accuracy on these. [default: those of --calibration]"),
+    ] = None,
+    calibration: options.Calibration = None,
+    backend: options.BackendList = None,
+    threads: options.ThreadsList = None,
+    device: options.Device = "cpu",
+    activation: options.ActivationChoice = Activation.RELU,
+    size: options.FixedSize = "224",
+    batch: Annotated[int, typer.Option(min=2, help="With throughput: images per run.")] = 16,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per way in the last round.")] = 2.0,
+    timeout: options.StepTimeout = 300.0,
+    output: options.ReportFiles = None,
+    weights: options.Weights = None,
+    models: options.Models = None,
+    offline: options.Offline = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the fastest way to run a layer here, under an accuracy bound; fmedge run then takes it."""
+    from fmedge.bench import forms, tune
+    from fmedge.bench.cases import Wishes
+    from fmedge.bench.coordinator import Protocol
+    from fmedge.files import create_folder, require_writable, write_bytes
+    from fmedge.image_list import expand_images
+    from fmedge.request import request_artifact, tuned_path
+    from fmedge.submodel import ExportOptions
+
+    for path in output or ():
+        forms.require_form(path)
+        require_writable(path)
+    judges = photos or calibration
+    goal = tune.Goal(objective, min_snr, tuple(expand_images([judges])) if judges else ())
+    pixels = options.parse_fixed_size(size)
+    found: list[Tuned] = []
+    for name in options.split(layer):
+        request = request_artifact(name, activation, weights=weights, models=models, options=ExportOptions(size=pixels))
+        path = tuned_path(request)
+        create_folder(path.parent)
+        require_writable(path)
+        wishes = Wishes(
+            layers=(name,),
+            backends=None if backend is None else tuple(options.split(backend)),
+            threads=None if threads is None else options.parse_threads(threads),
+            activation=activation,
+            size=pixels,
+            scenario="offline" if objective == "throughput" else "single-stream",
+            batch=batch if objective == "throughput" else 1,
+            device=device,
+            weights=weights,
+            models=models,
+            calibration=calibration,
+            offline=offline,
+        )
+        tuned, report = tune.tune(
+            wishes, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine(), warn=say
+        )
+        write_bytes(path, tuned.to_json().encode())
+        for place in output or ():
+            write_bytes(
+                _per_layer(place, name, several="," in layer), forms.FORMS[place.suffix.lower()](report).encode()
+            )
+        found.append(tuned)
+        if not as_json:
+            _show(tuned, path)
+    if as_json:
+        print_json([tuned.to_dict() for tuned in found])
+
+
+def _per_layer(path: Path, layer: str, *, several: bool) -> Path:
+    return path.with_name(f"{path.stem}.{layer}{path.suffix}") if several else path
+
+
+def _show(tuned: Tuned, path: Path) -> None:
+    choice = tuned.choice
+    print_table(
+        ("engine", "form", "threads", "p50 ms", "SNR dB", "first ms", "MB", "file MB", ""),
+        [_row(each, "chosen" if each == choice else "") for each in tuned.front],
+        left=2,
+    )
+    for each in tuned.dropped:
+        if each.exit_code:
+            say(f"Failed: {each.what}: {each.reason}")
+    say(f"Left behind: {len(tuned.dropped)} others, each with its reason in the file.")
+    taken = "fmedge run takes it by itself"
+    if not choice.exact:
+        other = f", by itself {tuned.exact.describe()}" if tuned.exact else ""
+        taken = f"fmedge run takes it with --tuned{other}"
+    say(f"Chosen for its {tuned.objective}: {choice.describe()}, {choice.parity.snr_db:.0f} dB; {taken}.")
+    emit(str(path))
+
+
+def _row(each: Candidate, mark: str) -> list[str]:
+    return [
+        each.backend,
+        each.form,
+        str(each.threads),
+        f"{1e3 * each.p50_s:.2f}",
+        f"{each.parity.snr_db:.1f}",
+        f"{1e3 * (each.load_s + each.first_run_s):.0f}",
+        "-" if each.peak_memory_bytes is None else f"{each.peak_memory_bytes / 1e6:.0f}",
+        f"{each.file_size / 1e6:.2f}",
+        mark,
+    ]

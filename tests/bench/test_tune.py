@@ -1,0 +1,85 @@
+"""The tuner on real engines, and its rules on made-up figures."""
+
+from dataclasses import replace
+
+import pytest
+
+from fmedge.bench.cases import Wishes
+from fmedge.bench.coordinator import Protocol
+from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
+from fmedge.errors import UsageError
+from fmedge.parity import GATES, Parity
+from fmedge.tuned import Candidate
+
+BRIEF = Protocol(runs=3, seconds=0.02)
+
+
+def candidate(name: str, p50_s: float, snr_db: float) -> Candidate:
+    parity = Parity(0.0, snr_db, 1.0, GATES["fp32"])
+    return Candidate(name, "0", name, "1", "cpu", "fp32", 2, "fp32", parity, p50_s, 1 / p50_s, 0.1, 0.1, 100, 200)
+
+
+def test_front_counts_all_exact_as_equally_accurate():
+    exact, exacter, slow = candidate("a", 1.0, 120), candidate("b", 2.0, 140), candidate("c", 3.0, 120)
+    fast, rough = candidate("d", 0.5, 40), candidate("e", 0.7, 35)
+    assert _front([exact, exacter, slow, fast, rough], "latency") == [exact, fast]
+
+
+def test_better_half_keeps_the_front_and_says_why_others_went():
+    found = {place: candidate(str(place), 1.0 + place, 120) for place in range(12)}
+    found[11] = candidate("11", 100.0, 120)
+    found[3] = replace(found[3], parity=replace(found[3].parity, snr_db=40.0), p50_s=0.1)
+    dropped = []
+    kept = _better_half(list(range(12)), found, Goal(), dropped)
+    assert kept == [0, 1, 2, 3, 4, 5]
+    assert len(dropped) == 6
+    assert dropped[-1].reason == "behind 3, fp32, 2 threads by a factor of 1000.00 (latency)"
+    assert len(_better_half(list(range(5)), {p: found[p] for p in range(5)}, Goal(), [])) == FINALISTS
+
+
+def wishes(models, **changes):
+    some = Wishes(("block2_conv1",), ("onnxruntime", "ncnn"), size=(48, 64), weights="untrained", models=models)
+    return replace(some, **changes)
+
+
+def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
+    found, report = tune(wishes(untrained_models, threads=(1,)), Goal(), BRIEF, warn=lambda _: None)
+    fastest = min(report.measurements, key=lambda each: each.p50)
+    assert found.choice.backend == fastest.configuration.backend
+    assert found.choice.p50_s == fastest.p50
+    assert found.choice.exact
+    assert len(found.front) == 1
+    assert len(found.dropped) == 1
+    assert found.dropped[0].reason.startswith(f"behind {found.choice.describe()} by a factor of ")
+
+
+def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):
+    goal = Goal("size", 20.0, tuple(sorted(photos_folder.iterdir())[:2]))
+    asked = wishes(untrained_models, backends=("onnxruntime",), threads=(1,), calibration=photos_folder)
+    found = tune(asked, goal, BRIEF, warn=lambda _: None).tuned
+    assert found.judged_on == "2 photos"
+    assert found.choice.form.startswith("int8")
+    assert 20 <= found.choice.parity.snr_db < 60
+    assert found.choice.file_size < 0.6 * max(each.file_size for each in found.front)
+    assert found.front[-1].exact
+
+
+def test_nothing_keeps_the_bound(untrained_models, monkeypatch):
+    from fmedge.bench import tune as module
+
+    monkeypatch.setattr(module, "EXACT_DB", 200.0)
+    with pytest.raises(UsageError, match=r"--min-snr 200: nothing reaches it\. Best: 1\d\d\.\d dB"):
+        tune(wishes(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF, warn=lambda _: None)
+
+
+def test_int8_without_photos_is_left_out_with_its_reason(untrained_models, tmp_path):
+    asked = wishes(tmp_path, backends=("onnxruntime",), threads=(1,))
+    found = tune(asked, Goal("latency", 20.0), BRIEF, warn=lambda _: None).tuned
+    assert any("--calibration DIR" in each.reason for each in found.dropped)
+    assert found.choice.exact or found.choice.form != "int8"
+
+
+def test_judges_are_spread_over_the_photos():
+    photos = tuple(map(str, range(20)))
+    assert Goal(photos=photos).judges == ("0", "2", "5", "7", "10", "12", "15", "17")
+    assert Goal(photos=photos[:3]).judges == photos[:3]
