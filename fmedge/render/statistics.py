@@ -61,14 +61,16 @@ def _measure(
 ) -> Statistics:
     count = values.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, spread = values.mean(axis=1), values.std(axis=1)
+        mean = values.mean(axis=1)
+        centred = values - mean[:, np.newaxis]
+        spread = np.sqrt(np.vecdot(centred, centred) / count)
     found = Statistics(
         smallest=low.copy(),
         largest=high.copy(),
         mean=mean,
         spread=spread,
-        zeros=(np.count_nonzero(values == 0, axis=1) / count).astype(np.float32),
-        negative=_negative(values, low, count),
+        zeros=_share(values == 0),
+        negative=_negative(values, low),
         broken=broken,
     )
     for channel in {*odd.tolist(), *np.flatnonzero(~np.isfinite(spread)).tolist()}:
@@ -76,10 +78,15 @@ def _measure(
     return found
 
 
-def _negative(values: FloatArray, low: FloatArray, count: int) -> FloatArray:
-    if not (low < 0).any() and not np.isnan(low).any():
+def _negative(values: FloatArray, low: FloatArray) -> FloatArray:
+    if (low >= 0).all():
         return np.zeros(len(values), np.float32)
-    return (np.count_nonzero(values < 0, axis=1) / count).astype(np.float32)
+    return _share(values < 0)
+
+
+def _share(found: npt.NDArray[np.bool_]) -> FloatArray:
+    """The share that is true of every row; row by row, since NumPy counts along an axis ten times as slowly."""
+    return np.array([np.count_nonzero(row) for row in found], np.float32) / np.float32(found.shape[1])
 
 
 def _measure_finite(found: Statistics, channel: int, values: FloatArray) -> None:
