@@ -2,10 +2,12 @@
 PYTHON ?= python3
 LAYER ?= block1_conv1
 IMAGE ?=
+# no: what pyproject.toml allows instead of the very files in requirements/*.txt, where those cannot be had.
+LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 fuzz lint bench clean
+.PHONY: demo test test-slow test-arm64 fuzz lint bench wheel lock clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -48,19 +50,57 @@ lint: .venv-test/installed
 bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 
+# The same bytes from the same commit: every time in it is that of the commit.
+wheel: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+wheel: .venv-test/installed
+	.venv-test/bin/python -m hatchling build -t wheel
+
+# The newest versions that pyproject.toml allows, with the hashes of their files for every platform; then what they are.
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	pyproject.toml requirements/build.in
+lock: .venv-lock/installed
+	rm -f requirements/*.txt
+	$(COMPILE) $(foreach extra,$(TEST_EXTRAS),--extra $(extra)) -c requirements/constraints.in -o requirements/test.txt >/dev/null
+	$(COMPILE) --extra cpu -c requirements/test.txt -o requirements/demo.txt >/dev/null
+	$(MAKE) .venv-test/installed
+	.venv-test/bin/python requirements/describe.py
+
 clean:
-	rm -rf .venv .venv-test .venv-bench .arm64
+	rm -rf .venv .venv-test .venv-bench .venv-lock .arm64
+
+# Everything but the checkout itself comes with its hash; what builds the checkout is locked, too.
+INSTALL = bin/pip install --quiet --disable-pip-version-check
+LOCKED_ONLY = --require-hashes --only-binary :all:
+UNLOCKED = echo "The files in requirements/ cannot be had or differ. Without hashes: make $(1) LOCKED=no" >&2
+TEST_EXTRAS = cpu openvino litert ncnn export dev
+comma = ,
+empty =
 
 # What runs needs: no TensorFlow in it.
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml requirements/demo.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu]"
+ifeq ($(LOCKED),no)
+	.venv/$(INSTALL) --editable ".[cpu]"
+else
+	.venv/$(INSTALL) $(LOCKED_ONLY) -r requirements/demo.txt || { $(call UNLOCKED,demo); exit 1; }
+	.venv/$(INSTALL) --no-deps --no-build-isolation --editable .
+endif
 	touch $@
 
 # What the tests need: Keras to compare with, a browser's driver, the linters.
-.venv-test/installed: pyproject.toml
+.venv-test/installed: pyproject.toml requirements/test.txt
 	$(PYTHON) -m venv .venv-test
-	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[cpu,openvino,litert,ncnn,export,dev]"
+ifeq ($(LOCKED),no)
+	.venv-test/$(INSTALL) hatchling --editable ".[$(subst $(empty) $(empty),$(comma),$(TEST_EXTRAS))]"
+else
+	.venv-test/$(INSTALL) $(LOCKED_ONLY) -r requirements/test.txt || { $(call UNLOCKED,test); exit 1; }
+	.venv-test/$(INSTALL) --no-deps --no-build-isolation --editable .
+endif
+	touch $@
+
+.venv-lock/installed:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/$(INSTALL) "uv>=0.9"
 	touch $@
 
 # All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.

@@ -77,7 +77,7 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
                     error.close()  # it holds the connection
                 refused = isinstance(error, urllib.error.HTTPError) or received == 0
                 if refused or attempt == ATTEMPTS:  # asking again changes nothing where nothing came
-                    raise WeightsError(f"{host} could not be reached or broke off ({_reason(error)}).") from error
+                    raise WeightsError(f"No file from {host} ({_reason(error)}).") from error
         if digest.hexdigest() != md5:
             raise WeightsError(f"{host} sent another file than expected (MD5 differs).")
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+MESSAGE_LENGTH = 190
+"""Most letters of a message: with "Error: " or "Skipped: " before it the line has no more than 200."""
+
+_WORD_LENGTH = 24
+"""A word or name in quotes is never cut to fewer letters."""
+
 
 class FmedgeError(Exception):
-    """Base of all errors that a user can cause and mend."""
+    """Base of all errors that a user can cause and mend. The message is made a line: see :func:`one_line`."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(FmedgeError):
@@ -79,6 +88,36 @@ class InputsSkipped(FmedgeError):
     """The work is done, but some of the images were of no use and were skipped."""
 
     exit_code = 9
+
+
+def printable(text: str) -> str:
+    """A text without what steers a terminal, turns the direction of writing or is no letter at all: a ``?`` for each.
+
+    Such things come from file names and engines.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
+    """A message as one line of bounded length, without control characters.
+
+    Where it is too long the longest words, or names in quotes, lose their middle: they are paths, or what somebody
+    typed. Where there are no long ones the end goes.
+
+    Args:
+        text: The message.
+        length: Most letters.
+    """
+    import re  # only on the way to an error
+
+    line = printable(text)
+    while len(line) > length:
+        word = max(re.findall(r"'[^']*'|\S+", line), key=len)
+        kept = max(_WORD_LENGTH, len(word) - (len(line) - length) - 1)
+        if len(word) <= kept + 1:
+            return f"{line[: length - 1]}…"
+        line = line.replace(word, f"{word[: kept // 3]}…{word[kept // 3 - kept :]}", 1)
+    return line
 
 
 def closest(got: str, allowed: Iterable[str]) -> str:

@@ -52,8 +52,8 @@ class Extraction:
         """
         size = self.card.options.size
         if self.resize != "none":
-            return take(load_photo, image, size or INPUT_SIZE, self.resize)
-        photo = load_photo(image, None)
+            return take(load_photo, image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
+        photo = load_photo(image, None, max_pixels=self.run.max_pixels)
         if size is not None and photo.original_size != size:
             got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))
             raise UsageError(

@@ -110,6 +110,7 @@ def _datasets(group: h5py.Group, depth: int = _DEPTH) -> Iterator[h5py.Dataset]:
     for name in group.keys():  # noqa: SIM118 - typed, unlike the group's own iterator
         member = _child(group, name)
         if isinstance(member, h5py.Dataset):
+            _require_inside(member)
             yield member
         elif isinstance(member, h5py.Group) and depth > 1:
             yield from _datasets(member, depth - 1)
@@ -126,14 +127,22 @@ def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatAr
     return _read(kernel, kernel_shape, spec.name), _read(bias, (spec.channels,), spec.name)
 
 
+def _require_inside(dataset: h5py.Dataset) -> None:
+    """Check that a data set's values lie in the file, before anything else is asked of it.
+
+    The shape of a virtual data set may be that of its source: HDF5 opens the other file to tell.
+    """
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count() or properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise WeightsError(f"The array '{dataset.name}' lies outside the weights file. Not followed.")
+
+
 def _read(dataset: h5py.Dataset, shape: tuple[int, ...], layer: str) -> FloatArray:
     if dataset.shape != shape:
         raise WeightsError(f"An array of {layer} in the weights file has shape {dataset.shape}; VGG16 has {shape}.")
     if dataset.dtype != np.float32:
         raise WeightsError(f"An array of {layer} in the weights file is {dataset.dtype}; wanted: float32.")
     properties = dataset.id.get_create_plist()
-    if properties.get_external_count() or properties.get_layout() == h5py.h5d.VIRTUAL:
-        raise WeightsError(f"An array of {layer} lies outside the weights file. Not followed.")
     filters = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
     if not filters <= _FILTERS:
         raise WeightsError(

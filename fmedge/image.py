@@ -26,8 +26,11 @@ programs or read other files."""
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
 
 MAX_PIXELS = 89_478_485
-"""Largest image accepted, in pixels: where Pillow begins to warn of a decompression bomb, 1/4 GiB as RGB."""
+"""Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
+1/4 GiB as RGB."""
 
+MOST_PIXELS = 2 * MAX_PIXELS
+"""Largest bound that can be set: above it Pillow refuses every image."""
 
 Resize = Literal["nearest", "bilinear", "bicubic"]
 """How an image is brought to the model's size."""
@@ -45,7 +48,7 @@ class Photo:
 
     Attributes:
         pixels: uint8, (height, width, 3), RGB, 0 to 255.
-        name: The file's name, without its folder.
+        name: The file's name, without its folder; with a ? for every byte of it that is no UTF-8.
         original_size: Height and width as decoded and turned upright, in pixels, before resizing.
     """
 
@@ -54,7 +57,9 @@ class Photo:
     original_size: tuple[int, int]
 
 
-def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "nearest") -> Photo:
+def load_photo(
+    path: Path, size: tuple[int, int] | None, resize: Resize = "nearest", max_pixels: int | None = None
+) -> Photo:
     """Open an image, turn it upright as its EXIF orientation says, bring it to RGB and resize it.
 
     Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values keep
@@ -65,40 +70,46 @@ def load_photo(path: Path, size: tuple[int, int] | None, resize: Resize = "neare
         size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
             None leaves the image as it is.
         resize: ``nearest`` is what Keras' ``load_img`` does by default.
+        max_pixels: Most pixels that are decoded, up to :data:`MOST_PIXELS`; None means :data:`MAX_PIXELS`. Larger
+            images are told by their header.
 
     Returns:
         The pixels and where they come from.
 
     Raises:
-        UsageError: There is no such way to resize.
+        UsageError: There is no such way to resize, or no such bound.
         ImageError: The file is missing, no image, of another format, or damaged.
-        LimitExceeded: The image has more than :data:`MAX_PIXELS` pixels.
+        LimitExceeded: The image has more pixels than allowed.
     """
     require_image_file(path)
     if resize not in _FILTERS:
         raise UsageError(f"Unknown resize '{resize}'.{closest(resize, _FILTERS)} Allowed: {', '.join(_FILTERS)}.")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    if not 1 <= most <= MOST_PIXELS:
+        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
             with Image.open(path, formats=FORMATS) as opened:
-                if opened.width * opened.height > MAX_PIXELS:
-                    raise _too_large(path)
+                if opened.width * opened.height > most:
+                    raise _too_large(path, f"{opened.height} x {opened.width} pixels", most)
                 depth = _png_depth(opened)
                 opened.load()
                 _scale_transparency(opened, depth)
                 upright = _upright(opened)
                 rgb = _to_rgb(upright)
     except Image.DecompressionBombError as error:
-        raise _too_large(path) from error
+        raise _too_large(path, f"more than {MOST_PIXELS:,} pixels", most) from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
     resized = rgb if size is None else rgb.resize((size[1], size[0]), _FILTERS[resize])
-    return Photo(np.asarray(resized, dtype=np.uint8), path.name, (rgb.height, rgb.width))
+    name = path.name.encode(errors="replace").decode()
+    return Photo(np.asarray(resized, dtype=np.uint8), name, (rgb.height, rgb.width))
 
 
 def require_image_file(path: Path) -> None:
@@ -117,8 +128,10 @@ def require_image_file(path: Path) -> None:
         raise ImageError(f"'{path}' is empty (0 bytes). Give a JPEG, PNG, WebP or BMP file.")
 
 
-def _too_large(path: Path) -> LimitExceeded:
-    return LimitExceeded(f"'{path}' has more than the {MAX_PIXELS:,} pixels allowed. Make it smaller first.")
+def _too_large(path: Path, got: str, most: int) -> LimitExceeded:
+    return LimitExceeded(
+        f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller, or raise --max-pixels."
+    )
 
 
 def _png_depth(image: Image.Image) -> int:

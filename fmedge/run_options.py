@@ -1,4 +1,4 @@
-"""How a model is run: on which engine and device, with how many threads."""
+"""How a model is run: on which engine and device, with how many threads, on photos of which size."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class RunOptions:
             that follow each other, slower where other work goes on beside.
         once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
             then differ from those of other sessions in their last digits.
+        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.image.MAX_PIXELS`.
     """
 
     backend: str | None = None
@@ -37,3 +38,4 @@ class RunOptions:
     allow_fallback: bool = False
     spinning: bool = True
     once: bool = False
+    max_pixels: int | None = None

@@ -153,7 +153,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
     for path in (target, _keras_folder() / OFFICIAL_NAME):
         if is_file(path) and _is_official(path):
             return path
-    mend = f"Put {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) into '{target.parent}', or give --weights FILE or untrained."
+    mend = f"Give {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) as --weights."
     if offline:
         raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
     from fmedge.download import download  # urllib takes longer to load than a run has
@@ -161,7 +161,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
     try:
         download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
     except WeightsError as error:
-        raise WeightsError(f"No ImageNet weights here: {error} {mend}") from error
+        raise WeightsError(f"{error} {mend}") from error
     return target
 
 

@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import TEST_DATA
 from PIL import Image, features
 
 from fmedge.errors import ImageError, LimitExceeded, UsageError
@@ -197,26 +196,9 @@ def test_decompression_bombs(tmp_path, side):
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
     )
-    with pytest.raises(LimitExceeded, match="pixels allowed"):
+    with pytest.raises(LimitExceeded, match="89,478,485 pixels allowed"):
         load_photo(path, SIZE)
 
 
 def test_webp_is_built_in():
     assert features.check("webp")
-
-
-@pytest.mark.imagenet
-def test_odd_images_decode_or_end_in_one_line():
-    outcomes = {}
-    for path in sorted((TEST_DATA / "odd_images").iterdir()):
-        try:
-            assert load_photo(path, SIZE).pixels.shape == (8, 8, 3)
-            outcomes[path.name] = "decoded"
-        except (ImageError, LimitExceeded) as error:
-            assert "\n" not in str(error)
-            outcomes[path.name] = type(error).__name__
-    wanted = [
-        name for name in outcomes if name.startswith(("hopper", "exif", "flower")) and name.endswith(("jpg", "png"))
-    ]
-    assert {outcomes[name] for name in wanted} == {"decoded"}
-    assert outcomes["broken.png"] == outcomes["hopper.gif"] == "ImageError"

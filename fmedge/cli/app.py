@@ -41,7 +41,11 @@ def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Before the command: show where an error came from, too.")
+    ] = False,
 ) -> None:
     del version  # handled by its callback
+    context.obj["debug"] = debug
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -7,9 +7,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from fmedge.errors import WriteError
+from fmedge.errors import WriteError, printable
 from fmedge.quiet import talk
 
 
@@ -19,7 +19,15 @@ def say(text: str) -> None:
     A word of more than 160 letters, such as a path, is shown without its middle.
     """
     text = re.sub(r"\S{160,}", lambda word: f"{word[0][:60]}…{word[0][-80:]}", text)
-    talk("".join(letter if letter.isprintable() else "?" for letter in text))
+    talk(printable(text))
+
+
+def show_trace(error: BaseException) -> None:
+    """Print where an error and its causes came from, on stderr, without the control characters of their texts."""
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        talk(printable(line))
 
 
 class ReaderGone(Exception):
@@ -27,7 +35,13 @@ class ReaderGone(Exception):
 
 
 def emit(text: str) -> None:
-    """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly."""
+    """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly.
+
+    A file's name that is no UTF-8 leaves with the bytes that it has.
+    """
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -39,8 +53,11 @@ def emit(text: str) -> None:
 
 
 def print_json(data: object) -> None:
-    """Print data as JSON on stdout."""
-    emit(json.dumps(data, indent=2, ensure_ascii=False))
+    """Print data as JSON on stdout; bytes of a file's name that are no UTF-8 are written as escapes."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        text = json.dumps(data, indent=2)
+    emit(text)
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Generator
 from types import FrameType
 from typing import NoReturn
 
-from fmedge.cli.console import ReaderGone, say
+from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import FmedgeError
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, one_line
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -39,14 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
+    settings = {"debug": False}
     try:
         chosen = read_quickly(sys.argv[1:] if arguments is None else arguments)
         if chosen is None:
-            return _run_typer(arguments)
+            return _run_typer(arguments, settings)
         from fmedge.cli.running import run
 
         run(**chosen)
     except FmedgeError as error:
+        if settings["debug"]:
+            show_trace(error)
         say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
@@ -56,15 +59,16 @@ def _run(arguments: list[str] | None) -> int:
     return 0
 
 
-def _run_typer(arguments: list[str] | None) -> int:
+def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:
     import typer
 
     from fmedge.cli.app import app
 
     try:
-        code = app(args=arguments, prog_name="fmedge", standalone_mode=False)
+        code = app(args=arguments, prog_name="fmedge", standalone_mode=False, obj=settings)
     except typer.TyperException as error:
-        say(f"Error: {error.format_message()} See fmedge --help.")
+        mend = " See fmedge --help."
+        say(f"Error: {one_line(error.format_message(), MESSAGE_LENGTH - len(mend))}{mend}")
         return 2
     return code if isinstance(code, int) else 0
 

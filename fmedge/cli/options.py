@@ -81,6 +81,12 @@ Models = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Refuse photos of more pixels; up to 178956970. [default: 89478485]", show_default=False
+    ),
+]
 Backend = Annotated[
     str | None, typer.Option(metavar="ENGINE", help="Engine. [default: the first that is installed and runs the model]")
 ]

@@ -42,6 +42,7 @@ VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "--style": ("style", _one_of("viewer", "grid")),
     "--model": ("model", Path),
     "--resize": ("resize", _one_of("nearest", "bilinear", "bicubic", "none")),
+    "--max-pixels": ("max_pixels", _number),
     "--format": ("model_format", Format),
     "--precision": ("precision", Precision),
     "--size": ("size", str),

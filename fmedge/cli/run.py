@@ -70,6 +70,7 @@ def run_command(
         Literal["nearest", "bilinear", "bicubic", "none"],
         typer.Option(help="How the photo is brought to the model's size; none: not at all."),
     ] = "nearest",
+    max_pixels: options.MaxPixels = None,
     model_format: Annotated[
         Format | None, typer.Option("--format", help="Kind of model file. [default: the engine's]")
     ] = None,
@@ -113,6 +114,7 @@ def run_command(
         style=style,
         model=model,
         resize=resize,
+        max_pixels=max_pixels,
         model_format=model_format,
         precision=precision,
         size=size,

@@ -38,6 +38,7 @@ def run(
     style: Style = "viewer",
     model: Path | None = None,
     resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest",
+    max_pixels: int | None = None,
     model_format: Format | None = None,
     precision: Precision | None = None,
     size: str | None = None,
@@ -88,7 +89,7 @@ def run(
         channel=channel,
         options=PageOptions(values, plotlyjs, both, style),
         resize=resize,
-        run=run_options(backend, device, threads, cpus, math, allow_fallback),
+        run=replace(run_options(backend, device, threads, cpus, math, allow_fallback), max_pixels=max_pixels),
         as_json=as_json,
     )
     look = not settled and tuned is not False and has_choices(models_folder(models))
@@ -103,7 +104,7 @@ def run(
         form = _form(drawing.run, model_format, precision, size)
         folders = any(map(names_folder, (output, save_maps, png)))
         if drawing.alone and not folders and resize != "none":
-            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize)
+            ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize, max_pixels)
         request = request_artifact(
             layer,
             "none" if both else activation,

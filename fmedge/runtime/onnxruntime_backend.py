@@ -16,6 +16,7 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
+from fmedge.runtime.engine_texts import in_our_words
 from fmedge.runtime.onnx_weights import detach_weights
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
 from fmedge.submodel import Precision
@@ -141,9 +142,9 @@ def _load(
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
     except (*_ERRORS, RuntimeError, ValueError) as error:
         if wanted != _CPU:
-            said = str(error).strip().partition("\n")[0][-120:]
+            words, _ = in_our_words(error)
             raise ProviderUnavailable(
-                f"{wanted} cannot run the whole model: {said}. See fmedge doctor, or give --allow-fallback."
+                f"{wanted} cannot run the whole model: {words}. See fmedge doctor, or give --allow-fallback."
             ) from error
         raise failure(error, f"ONNX Runtime cannot load '{artifact.path}'") from error
 

@@ -15,6 +15,7 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
+from fmedge.runtime.engine_texts import in_our_words
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
 
 _PRECISIONS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16}
@@ -93,6 +94,11 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
     except RuntimeError as error:
+        if device != "CPU":
+            words, _ = in_our_words(error)
+            raise ProviderUnavailable(
+                f"OpenVINO's {device} does not take the model: {words}. See fmedge doctor, or give --allow-fallback."
+            ) from error
         raise failure(error, f"OpenVINO cannot load '{artifact.path}'") from error
     _require_precision(compiled, options)
     return OpenVinoEngine(artifact, compiled)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.runtime.engine_texts import Mend, in_our_words
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import find_layer
 
@@ -223,19 +224,9 @@ def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
 
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
-    text = str(error)
-    if any(word in text.lower() for word in _OUT_OF_MEMORY):
-        return LimitExceeded(f"{what}: not enough memory. Give fewer or smaller images.")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = next((line for line in lines if not line.startswith(_NOT_TELLING)), type(error).__name__)
-    return ArtifactError(f"{what}: {telling[:90].rstrip('.:')}. Export it again: fmedge export.")
-
-
-_NOT_TELLING = ("Exception from ", "Check '", "FrontEnd API failed")
-"""How OpenVINO's lines begin that say where its source noticed, not what."""
-
-_OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "bad allocation")
-"""How engines say that memory ran out, in small letters."""
+    words, mend = in_our_words(error)
+    kind = LimitExceeded if mend is Mend.SMALLER else ArtifactError
+    return kind(f"{what}: {words}. {mend.value}")
 
 
 def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:

@@ -169,6 +169,42 @@ def test_wrong_input_is_one_line_with_its_code(fmedge, tmp_path, picture, models
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_debug_shows_where_an_error_came_from(fmedge):
+    plain = fmedge("run", "gone.jpg", code=3).stderr
+    said = fmedge("--debug", "run", "gone.jpg", code=3).stderr
+    assert plain.count("\n") == 1
+    assert said.endswith(plain)
+    assert said.startswith("Traceback (most recent call last):")
+    assert "FileNotFoundError" in said  # the cause
+    assert "fmedge.errors.ImageError" in said
+    assert "\x1b" not in fmedge("--debug", "run", "\x1b[2J.jpg", code=3).stderr
+
+
+def test_messages_keep_to_two_hundred_letters(fmedge):
+    for words in (["run", "x" * 250], ["run", "x y" * 2000 + ".jpg"], ["info", "a/" * 150], ["run", "--" + "z" * 300]):
+        line = fmedge(*words, code={"info": 4}.get(words[0], 2 if words[1].startswith("--") else 3)).stderr
+        assert line.count("\n") == 1
+        assert len(line.rstrip("\n")) <= 200
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
+def test_a_name_that_is_no_utf8(fmedge, tmp_path, picture, models):
+    name = os.fsdecode(b"a\xff.png")
+    try:
+        (tmp_path / name).write_bytes(picture.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    run = [sys.executable, "-m", "fmedge", "run", name, "--weights", "untrained", "--models", str(models)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
+    for words in ([], ["--json"]):
+        process = subprocess.run([*run, *words], cwd=tmp_path, env=environment, capture_output=True, timeout=300)
+        assert process.returncode == 0, process.stderr
+        page = json.loads(process.stdout)["page"] if words else os.fsdecode(process.stdout).rstrip()
+        assert (tmp_path / page).is_file()
+    process = subprocess.run([*run, "--output", "no/a.html"], cwd=tmp_path, env=environment, capture_output=True)
+    assert process.returncode == 6
+
+
 def test_control_characters_of_a_name_do_not_reach_the_terminal(fmedge):
     assert "\x1b" not in fmedge("run", "\x1b[31m.jpg", code=3).stderr
 
@@ -212,27 +248,36 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="POSIX signals")
-@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_that_an_import_swallows_comes_again(tmp_path, monkeypatch, number, raised):
-    from fmedge.cli.main import _signals
-
-    name = f"swallower_{int(number)}"
-    (tmp_path / f"{name}.py").write_text(
-        "import os\n"
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "SystemExit")])
+def test_a_signal_that_an_import_swallows_comes_again(tmp_path, number, raised):
+    (tmp_path / "swallower.py").write_text(
+        "import os, time\n"
         "try:\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
-        "    for _ in range(1_000_000): pass\n"
+        "    for _ in range(100): time.sleep(0.01)\n"
         "except BaseException: pass\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    before = signal.getsignal(signal.SIGALRM)
-    with _signals() as came:
-        with pytest.raises(raised):
-            __import__(name)
-            time.sleep(5)
-        assert came == [number]
-    assert signal.getsignal(signal.SIGALRM) == before
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    script = (  # a process of its own: other threads of this one may be handed the signal
+        "import signal, time\n"
+        "from fmedge.cli.main import _signals\n"
+        "before = signal.getsignal(signal.SIGALRM)\n"
+        "with _signals() as came:\n"
+        "    try:\n"
+        "        import swallower\n"
+        "        for _ in range(1000): time.sleep(0.01)\n"
+        f"    except {raised}:\n"
+        "        print(came)\n"
+        "print(signal.getsignal(signal.SIGALRM) == before, signal.getitimer(signal.ITIMER_REAL))\n"
+    )
+    path = os.pathsep.join(map(str, (tmp_path, ROOT)))
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout.splitlines() == [f"[{int(number)}]", "True (0.0, 0.0)"], ran.stderr
 
 
 def test_layer_names_complete(fmedge):

@@ -242,7 +242,7 @@ def test_two_models_in_one_file(onnx_fp32):
 
 def test_names_are_quoted_short_and_printable(onnx_fp32):
     hostile = edited(onnx_fp32.model, computed("\x1b[31m\n" + "x" * 500, ["image"]))
-    with pytest.raises(ArtifactError, match=r"the operator '\?\[31m\?x{34}…'") as caught:
+    with pytest.raises(ArtifactError, match=r"the operator '\?\[31m\?x+…x*…'") as caught:
         open_session(replace(onnx_fp32, model=hostile))
     assert str(caught.value).isprintable()
 

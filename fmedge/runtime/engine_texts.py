@@ -1,0 +1,139 @@
+"""What engines say, and what it means in words of ours.
+
+Engines tell of a failure in their own ways: places in their sources, whole graphs, several lines. What a user can do
+about it is one of five things, so a row of the table says which, with what of the text tells more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Mend(Enum):
+    """What a user can do, as the end of a message."""
+
+    SMALLER = "Give fewer or smaller images."
+    EXPORT = "Export it again: fmedge export."
+    UPDATE = "Update the engine, or export again: fmedge export."
+    IMAGES = "See fmedge info for what it takes."
+    DEVICE = "See fmedge doctor."
+
+
+@dataclass(frozen=True, slots=True)
+class EngineText:
+    """A row of the table.
+
+    Attributes:
+        engine: Whose words they are; empty where several say so.
+        pattern: Regular expression, found anywhere in the text, in any case.
+        words: What it means; ``{0}`` and so on are the pattern's groups.
+        mend: What to do.
+    """
+
+    engine: str
+    pattern: str
+    words: str
+    mend: Mend = Mend.EXPORT
+
+
+_TYPES_DIFFER = "types or shapes of its operators do not fit each other"
+_NOT_TAKEN = "the images are not what its input takes"
+
+ENGINE_TEXTS: tuple[EngineText, ...] = (
+    # Memory first: other words often stand around it.
+    EngineText(
+        "",
+        r"bad_alloc|bad allocation|failed to allocate|out of memory|CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE",
+        "not enough memory",
+        Mend.SMALLER,
+    ),
+    EngineText("onnxruntime", r"no CUDA-capable device", "no NVIDIA GPU is there", Mend.DEVICE),
+    EngineText(
+        "onnxruntime",
+        r"driver version is insufficient",
+        "the NVIDIA driver is older than this CUDA wants",
+        Mend.DEVICE,
+    ),
+    EngineText(
+        "",
+        r"([\w.+-]+\.so[.\d]*)\"?: cannot open shared object|([\w.+-]+\.dll)\" which is missing",
+        "the library {0} is missing",
+        Mend.DEVICE,
+    ),
+    EngineText("onnxruntime", r"protobuf parsing failed|No graph was found", "it is damaged"),
+    EngineText("onnxruntime", r"No Op registered for (\S+)", "it does not know the operator {0}", Mend.UPDATE),
+    EngineText("onnxruntime", r"No opset import for domain '([^']*)'", "it does not know the operators of '{0}'"),
+    EngineText(
+        "onnxruntime", r"Opset (\d+) is under development.* till opset (\d+)", "opset {0}, it knows {1}", Mend.UPDATE
+    ),
+    EngineText(
+        "onnxruntime",
+        r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
+        "ONNX format {0}, it knows {1}",
+        Mend.UPDATE,
+    ),
+    EngineText(
+        "onnxruntime", r"Could not find an implementation for (\w+)", "it cannot compute {0} in this type", Mend.UPDATE
+    ),
+    EngineText("onnxruntime", r"Node input '([^']*)' is not a graph input", "nothing computes '{0}'"),
+    EngineText("onnxruntime", r"Graph output \(([^)]*)\) does not exist", "nothing computes its output '{0}'"),
+    EngineText("onnxruntime", r"External data path", "its values lie in another file, which is not read"),
+    EngineText("onnxruntime", r"Initializer '([^']*)': raw_data size", "its constant '{0}' is cut short"),
+    EngineText("onnxruntime", r"invalid dimensions for input|Invalid rank for input", _NOT_TAKEN, Mend.IMAGES),
+    EngineText("onnxruntime", r"Unexpected input data type|missing from input feed", _NOT_TAKEN, Mend.IMAGES),
+    EngineText("onnxruntime", r"ShapeInferenceError|Type Error:|Incompatible dimensions", _TYPES_DIFFER),
+    EngineText("openvino", r"Unable to read the model|Error during import of ONNX", "it is damaged"),
+    EngineText(
+        "openvino", r"No conversion rule found for operations: (\S+)", "it does not know the operator {0}", Mend.UPDATE
+    ),
+    EngineText("openvino", r"(\S+) node not found in graph cache", "nothing computes '{0}'"),
+    EngineText("openvino", r"size of the initializer .* for tensor '([^']*)'", "its constant '{0}' is cut short"),
+    EngineText("openvino", r"invalid external data", "its values lie in another file, which is not read"),
+    EngineText("openvino", r"Can't set the input tensor|Failed to set tensor for input", _NOT_TAKEN, Mend.IMAGES),
+    EngineText("openvino", r"Conversion is failed for: (\S+)", "types or shapes of its {0} do not fit"),
+    EngineText("openvino", r"failed with OpConversionFailure", _TYPES_DIFFER),
+    EngineText("litert", r"not a valid Flatbuffer|should be 'TFL3'|must be specified", "it is damaged"),
+    EngineText("litert", r"schema version (\d+) not equal to supported", "TFLite format {0} is not known", Mend.UPDATE),
+    EngineText("litert", r"builtin_code out of range: (\d+)", "it does not know operator number {0}", Mend.UPDATE),
+    EngineText(
+        "litert",
+        r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'",
+        "it does not know {0} in version {1}",
+        Mend.UPDATE,
+    ),
+    EngineText("litert", r"unresolved custom op: (\S+?)\.?\s", "its operator {0} is somebody's own"),
+    EngineText("litert", r"No subgraph in the model", "there is no graph in it"),
+    EngineText("litert", r"Tensor (\d+) is invalidly specified", "its tensor {0} is cut short"),
+    EngineText("litert", r"Cannot set tensor", _NOT_TAKEN, Mend.IMAGES),
+    EngineText("litert", r"\((\w+)\) failed to prepare", "types or shapes of its {0} do not fit"),
+    EngineText("litert", r"\((\w+)\) failed to invoke", "its {0} failed"),
+    EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer ended with code {0}"),
+)
+"""Seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those of graphics cards in their
+documentation and bug trackers. The first row that fits counts."""
+
+
+def explain(text: str) -> tuple[str, Mend] | None:
+    """What an engine's text means, and what to do about it; None where no row fits."""
+    for row in ENGINE_TEXTS:
+        found = re.search(row.pattern, text, re.IGNORECASE | re.DOTALL)
+        if found:
+            return row.words.format(*(group for group in found.groups() if group is not None)), row.mend
+    return None
+
+
+_NOT_TELLING = ("Exception from ", "Check '", "FrontEnd API failed")
+"""How OpenVINO's lines begin that say where its source noticed, not what."""
+
+_TOLD_LETTERS = 90
+"""Of a text that no row explains: its first telling line, so many letters of it."""
+
+
+def in_our_words(error: Exception) -> tuple[str, Mend]:
+    """What an engine's error means, and what to do: by the table, else the telling part of its own words."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = next((line for line in lines if not line.startswith(_NOT_TELLING)), type(error).__name__)
+    return explain(text) or (telling[:_TOLD_LETTERS].rstrip(".:"), Mend.EXPORT)

@@ -1,0 +1,124 @@
+"""Faults planted one at a time: is each caught by a test?
+
+    python tests/planted_faults.py [--write docs/planted-faults.md]
+
+Each is put into a copy of the checkout, and the tests named beside it run there; the first that fails caught it.
+"""
+
+# ruff: noqa: E501 - a fault is a line of the table
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from conftest import TEST_DATA
+
+ROOT = Path(__file__).parent.parent
+
+
+class Fault(NamedTuple):
+    """A line that is exchanged for a wrong one, and the tests that have to notice."""
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+FAULTS = (
+    Fault("red and blue swapped", "export/onnx_direct.py", "kernel[:, :, ::-1, :]", "kernel", "export/test_exporter.py"),
+    Fault("height and width of the kernel swapped", "export/onnx_direct.py", "transpose(3, 2, 0, 1)", "transpose(3, 2, 1, 0)", "export/test_exporter.py"),
+    Fault("padding off by one", "export/onnx_direct.py", "pads=[1, 1, 1, 1]", "pads=[2, 0, 1, 1]", "export/test_exporter.py"),
+    Fault("bias lost", "export/onnx_direct.py", "numpy_helper.from_array(bias,", "numpy_helper.from_array(0 * bias,", "test_keras_agreement.py export"),
+    Fault("wrong mean", "image.py", "116.779", "116.778", "test_keras_agreement.py test_image.py"),
+    Fault("mean in the wrong order", "export/onnx_direct.py", "card.preprocessing.mean[::-1]", "card.preprocessing.mean", "export/test_exporter.py"),
+    Fault("ReLU left out", "export/onnx_direct.py", 'helper.make_node("Relu", [before]', 'helper.make_node("Identity", [before]', "export/test_exporter.py test_keras_agreement.py"),
+    Fault("ReLU on raw maps", "export/onnx_direct.py", "        return [conv], before", "        return [conv, helper.make_node('Relu', [before], [after])], after", "export/test_exporter.py test_keras_agreement.py"),
+    Fault("pool rounds up", "export/reference.py", "values[: height // 2 * 2, : width // 2 * 2]", "np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))", "export"),
+    Fault("the judge pads with the mean", "export/reference.py", "np.pad(values, ((1, 1), (1, 1), (0, 0)))", "np.pad(values, ((1, 1), (1, 1), (0, 0)), 'edge')", "export/test_exporter.py"),
+    Fault("parity is not required", "parity.py", "        if not self.passed:", "        if False:", "export test_parity.py"),
+    Fault("a NaN passes", "parity.py", "self.snr_db >= gate.min_snr_db", "not self.snr_db < gate.min_snr_db", "test_parity.py"),
+    Fault("layers of one block exchanged", "vgg16.py", '"block3_conv2"', '"block3_conv3"', "test_vgg16.py"),
+    Fault("EXIF orientation ignored", "image.py", "return ImageOps.exif_transpose(image)", "return image", "test_image.py test_odd_images.py"),
+    Fault("height and width of the photo swapped", "image.py", "rgb.resize((size[1], size[0])", "rgb.resize((size[0], size[1])", "test_image.py"),
+    Fault("any format is opened", "image.py", "Image.open(path, formats=FORMATS)", "Image.open(path)", "test_image.py test_odd_images.py"),
+    Fault("no bound on pixels", "image.py", "if opened.width * opened.height > most:", "if False:", "test_image.py test_odd_images.py"),
+    Fault("file not synced", "files.py", "os.fsync(stream.fileno())", "stream.fileno()", "test_files.py"),
+    Fault("folder not synced", "files.py", "        sync_folder(path.parent)\n\n\ndef _open", "\n\ndef _open", "test_files.py"),
+    Fault("temporary file left behind", "files.py", "            temporary.unlink(missing_ok=True)\n            raise", "            raise", "test_files.py"),
+    Fault("a planted link is followed", "files.py", 'os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)', "0", "test_files.py"),
+    Fault("the card written before the model", "artifact.py", "    files.write_bytes(model_path, model)\n", "    files.write_bytes(card_path(model_path), complete.to_json().encode())\n    files.write_bytes(model_path, model)\n", "test_artifact.py cli/test_faults.py"),
+    Fault("the hash is not compared", "artifact.py", "if files_sha256(model, weights) != card.file_sha256:", "if False:", "test_artifact.py"),
+    Fault("a device falls back silently", "runtime/onnxruntime_backend.py", "    if not options.allow_fallback:\n        _require_all_on", "    if False:\n        _require_all_on", "runtime"),
+    Fault("an unknown model is not tried", "runtime/backends.py", "if not trust.is_known(digest, engine):", "if False:", "runtime/test_trial.py"),
+    Fault("an operator that makes large data", "runtime/onnx_operators.py", "Pad Resize Tile", "Pad Resize Tile ConstantOfShape", "runtime/test_gate.py"),
+    Fault("a name unescaped", "render/document.py", ".translate(_JSON_ESCAPES)", "", "render/test_page.py"),
+    Fault("external links in .h5 followed", "h5_weights.py", "if not isinstance(link, h5py.HardLink):", "if False:", "test_h5_weights.py"),
+    Fault("the download's hash not compared", "download.py", "if digest.hexdigest() != md5:", "if False:", "test_download.py"),
+    Fault("a session in two threads", "runtime/session.py", "if not self._turn.acquire(blocking=False):", "if self._turn.acquire(blocking=False) is None:", "runtime/test_sessions.py"),
+    Fault("the tuner takes what is inexact", "tuned.py", "return self.parity.snr_db >= EXACT_DB", "return True", "test_tuned.py"),
+    Fault("a tuned choice of another machine", "tuned.py", "if this_machine().hardware != tuned.machine.hardware:", "if False:", "test_tuned.py"),
+)  # fmt: skip
+
+WORDS = """# Planted faults
+
+Each of these was put into the package, one at a time, and the tests beside it were run: the last column is the first that failed.
+`python tests/planted_faults.py --write docs/planted-faults.md` repeats it.
+
+| fault | file | caught by |
+|---|---|---|
+"""
+
+
+def main() -> int:
+    """Plant all, or those whose words hold a text; the number that nobody noticed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="?", default="", help="only faults whose words hold this")
+    parser.add_argument("--write", type=Path, help="write the table")
+    chosen = parser.parse_args()
+    rows: list[tuple[Fault, str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        skipped = shutil.ignore_patterns(".*", "models", "results", "__pycache__")
+        shutil.copytree(ROOT, copy, ignore=skipped)
+        for fault in [each for each in FAULTS if chosen.words in each.what]:
+            rows.append((fault, _plant(copy, fault)))
+            print(f"{rows[-1][1] or 'NOT CAUGHT':70} {fault.what}", flush=True)
+    if chosen.write:
+        lines = (f"| {fault.what} | `{fault.file}` | {f'`{by}`' if by else '**nothing**'} |\n" for fault, by in rows)
+        chosen.write.write_text(WORDS + "".join(lines))
+    return sum(not by for _, by in rows)
+
+
+def _plant(copy: Path, fault: Fault) -> str:
+    """The first test that fails with the fault; empty where none does."""
+    path = copy / "fmedge" / fault.file
+    right = path.read_text()
+    if fault.right not in right:
+        raise SystemExit(f"{fault.file} has no longer: {fault.right}")
+    path.write_text(right.replace(fault.right, fault.wrong, 1))
+    words = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(
+        [*words, *(f"tests/{name}" for name in fault.tests.split())],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "FMEDGE_TEST_DATA": str(TEST_DATA)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    path.write_text(right)
+    found = re.search(r"^(?:FAILED|ERROR) tests/([^ \[]+)", ran.stdout, re.MULTILINE)
+    return found[1] if ran.returncode and found else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

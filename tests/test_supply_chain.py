@@ -1,0 +1,102 @@
+"""What is locked fits what is asked for, what is shipped is said, and the wheel is the same every time."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.util import find_spec
+
+import pytest
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCKS = {
+    "demo": [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cpu"]],
+    "test": [
+        *PROJECT["dependencies"],
+        *(each for extra, rows in PROJECT["optional-dependencies"].items() if extra != "gpu" for each in rows),
+    ],
+}
+
+
+def entries(name):
+    """Each locked distribution: name, version, hashes."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", " ")
+    for line in filter(None, map(str.strip, text.splitlines())):
+        found = re.match(r"([\w.-]+)==([^\s;]+)", line)
+        assert found, line
+        yield found[1].lower(), found[2], re.findall(r"--hash=sha256:([0-9a-f]{64})(?=\s|$)", line)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_everything_that_is_asked_for_is_locked(name):
+    """`make lock` was run after the last change of the requirements."""
+    requirements = pytest.importorskip("packaging.requirements")
+    locked = {}
+    for distribution, version, hashes in entries(name):
+        assert hashes, distribution
+        locked.setdefault(distribution, []).append(version)
+    for row in LOCKS[name]:
+        wanted = requirements.Requirement(row)
+        assert wanted.name in locked, f"{wanted.name}: make lock"
+        assert all(wanted.specifier.contains(version) for version in locked[wanted.name]), f"{row}: make lock"
+    assert {"hatchling", "editables"} <= set(locked)
+
+
+def test_a_run_has_what_was_tested():
+    tested = {(name, version) for name, version, _ in entries("test")}
+    assert {(name, version) for name, version, _ in entries("demo")} <= tested
+
+
+def test_no_address_is_locked():
+    for path in (ROOT / "requirements").iterdir():
+        if path.is_file():
+            assert not re.search(r"https?://|--(extra-)?index-url|find-links", path.read_text()), path.name
+
+
+def test_the_bill_of_materials_and_the_licences_say_what_is_locked():
+    from fmedge import __version__
+
+    bill = json.loads((ROOT / "requirements" / "sbom.cdx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["version"] == __version__
+    listed = [(each["name"], each["version"]) for each in bill["components"]]
+    assert sorted(listed) == sorted((name, version) for name, version, _ in entries("demo"))
+    references = [each["bom-ref"] for each in bill["components"]]
+    assert len(set(references)) == len(references)
+    assert bill["dependencies"][0]["dependsOn"] == references
+    table = (ROOT / "docs" / "licences.md").read_text()
+    for name, version, _ in entries("test"):
+        (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*)$", table, re.MULTILINE)
+        assert version in row
+
+
+def test_the_floors_say_why():
+    text = (ROOT / "pyproject.toml").read_text()
+    for name in ("pillow", "onnx", "h5py", "keras"):
+        before, found, _ = text.partition(f'"{name}>=')
+        assert found
+        comment = before.rstrip().rpartition('\n  "')[2] if name != "h5py" else before.rpartition("dependencies")[2]
+        assert re.search(r"CVE-\d{4}-\d+", comment), name
+
+
+def build(folder, epoch):
+    words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PYTHONPATH": ""}
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
+    (wheel,) = folder.iterdir()
+    return wheel
+
+
+def test_the_wheel_is_the_same_to_the_byte_and_holds_the_bill(tmp_path):
+    if find_spec("hatchling") is None:
+        pytest.skip("hatchling is not installed: it is in requirements/test.txt")
+    first, second = build(tmp_path / "a", 1_700_000_000), build(tmp_path / "b", 1_700_000_000)
+    assert first.read_bytes() == second.read_bytes()
+    with zipfile.ZipFile(first) as wheel:
+        (bill,) = [name for name in wheel.namelist() if name.endswith(".dist-info/sboms/sbom.cdx.json")]
+        assert wheel.read(bill) == (ROOT / "requirements" / "sbom.cdx.json").read_bytes()
+        assert not [name for name in wheel.namelist() if name.startswith(("tests", "requirements"))]
