@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from fmedge.card import ModelCard as ModelCard
     from fmedge.errors import FmedgeError as FmedgeError
     from fmedge.feature_maps import FeatureMaps as FeatureMaps
+    from fmedge.page_options import PageOptions as PageOptions
     from fmedge.pipeline import extract as extract
     from fmedge.pipeline import extract_many as extract_many
     from fmedge.provision import export_submodel as export_submodel
     from fmedge.render import render_page as render_page
+    from fmedge.render.figures import figure as figure
+    from fmedge.render.sheet import render_sheet as render_sheet
     from fmedge.run_options import RunOptions as RunOptions
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
@@ -33,6 +36,7 @@ _HOMES = {
     "FeatureMaps": "fmedge.feature_maps",
     "FmedgeError": "fmedge.errors",
     "ModelCard": "fmedge.card",
+    "PageOptions": "fmedge.page_options",
     "RunOptions": "fmedge.run_options",
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",
@@ -40,9 +44,11 @@ _HOMES = {
     "export_submodel": "fmedge.provision",
     "extract": "fmedge.pipeline",
     "extract_many": "fmedge.pipeline",
+    "figure": "fmedge.render.figures",
     "open_session": "fmedge.runtime",
     "read_artifact": "fmedge.artifact",
     "render_page": "fmedge.render",
+    "render_sheet": "fmedge.render.sheet",
 }
 
 __all__ = [*_HOMES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -68,6 +68,11 @@ class Difference:
     parity: Parity
     channels: tuple[ChannelDifference, ...]
 
+    @property
+    def snr_db(self) -> npt.NDArray[np.float64]:
+        """The signal-to-noise ratios in the channels' own order: float64, (C,), in dB."""
+        return np.array([each.snr_db for each in sorted(self.channels, key=lambda each: each.channel)])
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it: an infinite ratio becomes None."""
         channels = [

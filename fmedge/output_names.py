@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fmedge.errors import UsageError
+from fmedge.page_options import PageOptions
 from fmedge.submodel import Activation, SubModel, file_word
 
 _LONGEST_STEM = 150
@@ -22,15 +23,25 @@ class Outputs:
     Attributes:
         page: The HTML file.
         maps: The .npz file.
+        sheet: The .png file with all channels.
     """
 
     page: Path | None = None
     maps: Path | None = None
+    sheet: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them."""
+        return [path for path in (self.page, self.maps, self.sheet) if path is not None]
 
 
-def page_name(image: Path, submodel: SubModel, channel: int | None = None) -> str:
+_DEFAULTS = PageOptions()
+
+
+def page_name(image: Path, submodel: SubModel, channel: int | None = None, options: PageOptions = _DEFAULTS) -> str:
     """Default file name of a page: image and layer, and what is not the default."""
-    return f"{_name(_short(image.stem), submodel, submodel.label, channel)}.html"
+    return f"{_name(_short(image.stem), submodel, submodel.label, channel, options)}.html"
 
 
 def name_outputs(
@@ -39,7 +50,9 @@ def name_outputs(
     *,
     pages: Path | None,
     maps: Path | None,
+    sheets: Path | None = None,
     channel: int | None = None,
+    options: PageOptions = _DEFAULTS,
 ) -> dict[Path, dict[str, Outputs]]:
     """Name the files of a run of many images or taps.
 
@@ -48,7 +61,9 @@ def name_outputs(
         submodel: Gives the taps.
         pages: Folder for the pages; None where none are written.
         maps: Folder for the maps; None where they are not saved.
+        sheets: Folder for the pictures; None where none are made.
         channel: The one channel that is drawn.
+        options: How the pages are made.
 
     Returns:
         Per image, per tap. Images whose names differ by the suffix alone keep it (``a.jpg.block1_conv1.html``);
@@ -60,8 +75,9 @@ def name_outputs(
     named = {
         image: {
             tap: Outputs(
-                pages and pages / f"{_name(stem, submodel, file_word(tap), channel)}.html",
+                pages and pages / f"{_name(stem, submodel, file_word(tap), channel, options)}.html",
                 maps and maps / f"{_name(stem, submodel, file_word(tap), None)}.npz",
+                sheets and sheets / f"{_name(stem, submodel, file_word(tap), channel, options)}.png",
             )
             for tap in submodel.taps
         }
@@ -79,15 +95,16 @@ def require_no_image(images: Iterable[Path], outputs: Iterable[Outputs]) -> None
     """
     taken = {os.path.realpath(image) for image in images}
     for output in outputs:
-        for path in (output.page, output.maps):
-            if path is not None and os.path.realpath(path) in taken:
+        for path in output.paths:
+            if os.path.realpath(path) in taken:
                 raise UsageError(f"'{path}' is one of the images: it would be written over. Name another place.")
 
 
-def _name(stem: str, submodel: SubModel, taps: str, channel: int | None) -> str:
+def _name(stem: str, submodel: SubModel, taps: str, channel: int | None, options: PageOptions = _DEFAULTS) -> str:
     activation = None if submodel.activation is Activation.RELU else submodel.activation
     shown = None if channel is None else f"channel{channel}"
-    return ".".join(filter(None, (stem, taps, activation, shown)))
+    style = None if options.style == "viewer" else options.style
+    return ".".join(filter(None, (stem, taps, "both" if options.both else activation, shown, style)))
 
 
 def _short(stem: str) -> str:

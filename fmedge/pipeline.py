@@ -13,12 +13,13 @@ from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError
 from fmedge.extraction import Extraction, Resizing, Taps, deepest
 from fmedge.feature_maps import FeatureMaps, Provenance
-from fmedge.files import create_folder, require_writable, write_bytes
+from fmedge.files import create_folder, require_writable
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
+from fmedge.page_files import first_kernels, write_outputs, write_page
+from fmedge.page_options import PageOptions
 from fmedge.provision import create_artifact
-from fmedge.render import render_page
 from fmedge.render.plotly_js import prepare as prepare_page
 from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
@@ -165,6 +166,8 @@ def make_page(
     *,
     channel: int | None = None,
     save_maps: Path | None = None,
+    save_sheet: Path | None = None,
+    options: PageOptions | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
 ) -> FeatureMaps:
@@ -176,6 +179,8 @@ def make_page(
         page: The HTML file to write; None writes none.
         channel: Draw this channel alone; None draws all.
         save_maps: The .npz file to write too.
+        save_sheet: The .png file with all channels to write too.
+        options: How the page is made; None takes the defaults.
         resize: How the photo is brought to the model's size.
         run: Engine, device, threads; None takes the defaults.
 
@@ -192,8 +197,47 @@ def make_page(
     if page is not None:
         require_writable(page)
     maps = run_artifact(artifact, image, resize=resize, run=run)
-    _write(maps, Outputs(page, save_maps), channel)
+    write_outputs(maps, Outputs(page, save_maps, save_sheet), channel, options, first_kernels(artifact))
     return maps
+
+
+def make_layers_page(
+    artifact: Artifact,
+    image: Path,
+    page: Path,
+    beside: Mapping[str, Outputs],
+    *,
+    options: PageOptions | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> Taps:
+    """Run a model on one photo and write one page with all its taps.
+
+    Args:
+        artifact: The model.
+        image: JPEG, PNG, WebP or BMP.
+        page: The HTML file to write.
+        beside: What to write of every tap, too; their folders are created where they are missing.
+        options: How the page is made; None takes the defaults.
+        resize: How the photo is brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
+
+    Returns:
+        The maps that were drawn.
+
+    Raises:
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_taps` and :func:`fmedge.render.render_page`.
+    """
+    require_writable(page)
+    for path in (path for each in beside.values() for path in each.paths):
+        create_folder(path.parent)
+        require_writable(path)
+    taps = run_taps(artifact, image, resize=resize, run=run)
+    for tap, maps in taps.items():
+        write_outputs(maps, beside[tap], None, options)
+    write_page(page, list(taps.values()), None, options, first_kernels(artifact))
+    return taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +262,7 @@ def make_pages(
     outputs: Mapping[Path, Mapping[str, Outputs]],
     *,
     channel: int | None = None,
+    options: PageOptions | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
 ) -> Generator[tuple[Path, dict[str, Drawn] | FmedgeError]]:
@@ -230,6 +275,7 @@ def make_pages(
         artifact: The model.
         outputs: The files to write, per image and tap; their folders are created where they are missing.
         channel: Draw this channel alone; None draws all.
+        options: How the pages are made; None takes the defaults.
         resize: How the photos are brought to the model's size.
         run: Engine, device, threads; None takes the defaults.
 
@@ -243,26 +289,21 @@ def make_pages(
     """
     for spec in artifact.card.outputs if channel is not None else ():
         require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
-    paths = [path for taps in outputs.values() for each in taps.values() for path in (each.page, each.maps) if path]
+    paths = [path for taps in outputs.values() for each in taps.values() for path in each.paths]
     for folder in {path.parent for path in paths}:
         create_folder(folder)
     for path in paths:
         require_writable(path)
 
+    kernels = first_kernels(artifact)
+
     def write(image: Path, maps: FeatureMaps) -> Drawn:
         written = outputs[image][maps.layer]
-        _write(maps, written, channel)
+        write_outputs(maps, written, channel, options, kernels)
         return Drawn(maps.layer, maps.maps.shape[1:], written, maps.provenance)
 
     with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
         yield from results
-
-
-def _write(maps: FeatureMaps, outputs: Outputs, channel: int | None) -> None:
-    if outputs.maps is not None:
-        maps.save(outputs.maps)
-    if outputs.page is not None:
-        write_bytes(outputs.page, render_page(maps, channel=channel))
 
 
 def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:

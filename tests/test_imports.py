@@ -23,6 +23,7 @@ LIGHT = {
     "fmedge.files",
     "fmedge.image_list",
     "fmedge.output_names",
+    "fmedge.page_options",
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",

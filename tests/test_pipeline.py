@@ -9,6 +9,8 @@ import fmedge
 from fmedge import pipeline
 from fmedge.errors import UsageError
 from fmedge.output_names import page_name
+from fmedge.page_files import first_kernels
+from fmedge.provision import create_artifact
 from fmedge.request import find_artifact, models_folder, request_artifact
 from fmedge.submodel import Activation, SubModel
 
@@ -84,7 +86,7 @@ def test_provenance(picture, untrained_models):
 def test_page_and_maps_are_written(picture, block1, tmp_path):
     page = tmp_path / "page.html"
     maps = pipeline.make_page(block1, picture, page, channel=5, save_maps=tmp_path / "maps.npz")
-    assert page.read_bytes() == fmedge.render_page(maps, channel=5)
+    assert page.read_bytes() == fmedge.render_page(maps, channel=5, kernels=first_kernels(block1))
     assert (tmp_path / "maps.npz").is_file()
 
 
@@ -106,3 +108,11 @@ def test_real_weights_find_structure(real_weights, photos, untrained_models, lay
     assert maps.provenance.card.weights.kind == "file"
     assert maps.provenance.card.parity.snr_db > 110
     assert (maps.maps.max(axis=(0, 2, 3)) > 0).mean() > 0.9
+
+
+def test_the_kernels_are_those_of_the_weights(block1, untrained_weights, picture, untrained_models):
+    (kernels,) = first_kernels(block1).values()
+    keras = untrained_weights["block1_conv1"][0]  # rows, columns, blue green red, channels
+    np.testing.assert_array_equal(kernels, keras[:, :, ::-1].transpose(3, 0, 1, 2))
+    deep = request_artifact("block1_pool", weights="untrained", models=untrained_models)
+    assert first_kernels(find_artifact(deep) or create_artifact(deep)) == {}

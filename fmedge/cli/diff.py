@@ -34,10 +34,15 @@ def diff_command(
     weights: options.Weights = None,
     models: options.Models = None,
     offline: options.Offline = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(readable=False, metavar="PAGE.html", help="Draw both and their difference on a page, too."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Compare two models, or two engines, on a photo: signal-to-noise ratio, largest error, worst channels."""
     from fmedge.difference import compare_maps, parse_side, worst
+    from fmedge.files import require_output, write_bytes
     from fmedge.image import require_image_file
     from fmedge.pipeline import run_taps
     from fmedge.provision import open_model
@@ -48,6 +53,7 @@ def diff_command(
     if all(side.model is not None for side in sides) and any((layer, activation, precision, weights, models)):
         raise UsageError("Model files say which layer, form and weights they hold. Leave those options out.")
     require_image_file(image)
+    require_output(output, ".html")
     found: list[Taps] = []
     for side in sides:
         run = RunOptions(side.backend, threads=threads, spinning=False)
@@ -59,13 +65,27 @@ def diff_command(
             artifact = ensure_artifact(request, run, offline=offline)
         found.append(run_taps(artifact, image, run=run))
     differences = compare_maps(*found)
+    if output is not None:
+        write_bytes(output, _page(found, differences))
     if as_json:
         print_json({"a": first, "b": second, "image": str(image), "layers": [each.to_dict() for each in differences]})
     else:
         _show(found, differences)
+        if output is not None:
+            emit(str(output))
     smallest = worst(differences)
     if min_snr is not None and smallest < min_snr:
         raise ParityError(f"{second} is {smallest:.1f} dB from {first}. Allowed: at least {min_snr:g} dB.")
+
+
+def _page(found: list[Taps], differences: list[Difference]) -> bytes:
+    from fmedge.render.difference_page import render_difference
+
+    first, second = found
+    layers = [difference.layer for difference in differences]
+    return render_difference(
+        [(first[layer], second[layer]) for layer in layers], [difference.snr_db for difference in differences]
+    )
 
 
 def _show(found: list[Taps], differences: list[Difference]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from fmedge.cli.console import ProgressLine, emit, print_json, say
 from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
 from fmedge.files import is_folder, require_output
 from fmedge.output_names import Outputs, name_outputs, page_name, require_no_image
+from fmedge.page_options import PageOptions
 from fmedge.run_options import RunOptions
 
 if TYPE_CHECKING:
@@ -26,11 +27,13 @@ class Drawing:
 
     Attributes:
         images: The images.
-        alone: Whether a single file was named, and no folder to write to: with one tap, paths are then those of files.
+        alone: Whether a single file was named: with one tap, and no folder to write to, paths are those of files.
         page: The page or the pages' folder; None takes the current one.
         no_page: Whether no page is written.
         maps: The .npz file or the folder for them; None writes none.
+        sheet: The .png file or the folder for them; None writes none.
         channel: The one channel to draw; None draws all.
+        options: How pages are made.
         resize: How photos are brought to the model's size.
         run: How the model is run.
         as_json: Whether data is printed in place of paths.
@@ -41,14 +44,21 @@ class Drawing:
     page: Path | None
     no_page: bool
     maps: Path | None
+    sheet: Path | None
     channel: int | None
+    options: PageOptions
     resize: Resizing
     run: RunOptions
     as_json: bool
 
     def is_single(self, submodel: SubModel) -> bool:
-        """Whether there is one image and one tap."""
-        return self.alone and len(submodel.taps) == 1
+        """Whether there is one image and one tap, and paths are those of files."""
+        return self.alone and len(submodel.taps) == 1 and not any(map(names_folder, (self.page, self.maps, self.sheet)))
+
+    def is_walk(self, submodel: SubModel) -> bool:
+        """Whether all taps of one image come on one page: a page is named for them."""
+        named = self.page is not None and self.page.suffix.lower() == ".html" and not is_folder(self.page)
+        return named and self.alone and len(submodel.taps) > 1
 
     def require_places(self, submodel: SubModel) -> None:
         """Check, before any work, that the results can be written to where they are wanted.
@@ -60,9 +70,15 @@ class Drawing:
         """
         from fmedge.image import require_image_file
 
-        wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"))
+        wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"), (self.sheet, ".png", "--png"))
+        if self.is_walk(submodel) and self.channel is not None:
+            raise UsageError(
+                f"--channel {self.channel} draws one layer's channel alone. Leave it out, or name one layer."
+            )
+        if self.options.style == "grid" and (self.options.both or self.is_walk(submodel)):
+            raise UsageError("--style grid shows one layer, before or after ReLU. Take --style viewer for more.")
         for path, suffix, option in wanted:
-            if self.is_single(submodel):
+            if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
                 require_output(path, suffix)
             elif path is not None and path.suffix.lower() == suffix and not is_folder(path):
                 raise UsageError(f"{option} {path}: several images or layers make several files. Name a folder.")
@@ -72,7 +88,7 @@ class Drawing:
 
 def names_folder(path: Path | None) -> bool:
     """Whether a place for results is a folder that is there; ``page.html`` is meant as a file."""
-    return path is not None and path.suffix.lower() not in {".html", ".npz"} and is_folder(path)
+    return path is not None and path.suffix.lower() not in {".html", ".npz", ".png"} and is_folder(path)
 
 
 def draw(artifact: Artifact, drawing: Drawing) -> None:
@@ -83,15 +99,21 @@ def draw(artifact: Artifact, drawing: Drawing) -> None:
         ImageError: None was of use.
         FmedgeError: See :func:`fmedge.pipeline.make_pages`.
     """
-    (_draw_one if drawing.is_single(artifact.card.submodel) else _draw_many)(artifact, drawing)
+    submodel = artifact.card.submodel
+    if drawing.is_single(submodel):
+        _draw_one(artifact, drawing)
+    elif drawing.is_walk(submodel):
+        _draw_walk(artifact, drawing)
+    else:
+        _draw_many(artifact, drawing)
 
 
 def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
     from fmedge.pipeline import make_page
 
     (image,) = drawing.images
-    page = drawing.page or Path(page_name(image, artifact.card.submodel, drawing.channel))
-    outputs = Outputs(None if drawing.no_page else page, drawing.maps)
+    page = drawing.page or Path(page_name(image, artifact.card.submodel, drawing.channel, drawing.options))
+    outputs = Outputs(None if drawing.no_page else page, drawing.maps, drawing.sheet)
     require_no_image(drawing.images, [outputs])
     maps = make_page(
         artifact,
@@ -99,6 +121,8 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
         outputs.page,
         channel=drawing.channel,
         save_maps=outputs.maps,
+        save_sheet=outputs.sheet,
+        options=drawing.options,
         resize=drawing.resize,
         run=drawing.run,
     )
@@ -111,6 +135,33 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
     _emit_path(outputs)
 
 
+def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.pipeline import make_layers_page
+
+    submodel, page = artifact.card.submodel, drawing.page or Path()
+    named = name_outputs(
+        drawing.images,
+        submodel,
+        pages=None,
+        maps=drawing.maps,
+        sheets=drawing.sheet,
+        options=drawing.options,
+    )
+    ((image, beside),) = named.items()
+    require_no_image(drawing.images, [Outputs(page)])
+    taps = make_layers_page(
+        artifact, image, page, beside, options=drawing.options, resize=drawing.resize, run=drawing.run
+    )
+    _warn_of_weights(artifact)
+    provenance = next(iter(taps.values())).provenance
+    if drawing.as_json:
+        rows = ({"layer": tap, **_facts(replace(beside[tap], page=page), artifact, provenance)} for tap in taps)
+        print_json([{"image": str(image), **row} for row in rows])
+        return
+    say(f"{len(taps)} layers on one page, {_placed(provenance)}.")
+    emit(str(page))
+
+
 def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
     from fmedge.pipeline import make_pages
 
@@ -119,11 +170,15 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
         artifact.card.submodel,
         pages=None if drawing.no_page else drawing.page or Path(),
         maps=drawing.maps,
+        sheets=drawing.sheet,
         channel=drawing.channel,
+        options=drawing.options,
     )
     rows: list[dict[str, Any]] = []
     progress, total, skipped, told = ProgressLine(), len(outputs), 0, ""
-    pages = make_pages(artifact, outputs, channel=drawing.channel, resize=drawing.resize, run=drawing.run)
+    pages = make_pages(
+        artifact, outputs, channel=drawing.channel, options=drawing.options, resize=drawing.resize, run=drawing.run
+    )
     with closing(pages) as results:  # on Ctrl-C the files in work are finished, and no other is begun
         for number, (image, made) in enumerate(results, 1):
             progress.clear()
@@ -157,15 +212,15 @@ def _facts(outputs: Outputs, artifact: Artifact, provenance: Provenance) -> dict
     return {
         "page": outputs.page and str(outputs.page),
         "maps": outputs.maps and str(outputs.maps),
+        "png": outputs.sheet and str(outputs.sheet),
         "model": str(artifact.path),
         **provenance.facts(),
     }
 
 
 def _emit_path(outputs: Outputs) -> None:
-    path = outputs.page or outputs.maps
-    if path is not None:
-        emit(str(path))
+    if outputs.paths:
+        emit(str(outputs.paths[0]))
 
 
 def _placed(provenance: Provenance) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fmedge.submodel import Activation, Format, Precision
+from fmedge.submodel import Format, Precision
 
 
 def _number(word: str) -> int:
@@ -32,10 +32,14 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "--layer": ("layer", str),
-    "--activation": ("activation", Activation),
+    "--activation": ("activation", _one_of("relu", "none", "both")),
     "--channel": ("channel", _number),
     "--output": ("output", Path),
     "--save-maps": ("save_maps", Path),
+    "--png": ("png", Path),
+    "--values": ("values", _one_of("12bit", "float16", "float32")),
+    "--plotlyjs": ("plotlyjs", _one_of("embed", "cdn", "file")),
+    "--style": ("style", _one_of("viewer", "grid")),
     "--model": ("model", Path),
     "--resize": ("resize", _one_of("nearest", "bilinear", "bicubic", "none")),
     "--max-pixels": ("max_pixels", _number),

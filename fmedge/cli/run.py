@@ -21,14 +21,18 @@ def run_command(
         ),
     ],
     layer: options.RunLayer = None,
-    activation: options.OptionalActivation = None,
+    activation: Annotated[
+        Literal["relu", "none", "both"] | None,
+        typer.Option(help="Values after ReLU, before it (none), or both on one page. [default: relu]"),
+    ] = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             readable=False,
             metavar="PAGE.html|DIR",
-            help="The page; of several images or layers their folder. [default: IMAGE.LAYER.html, here]",
+            help="The page; of several images or layers their folder, or of one image a page with all layers. "
+            "[default: IMAGE.LAYER.html, here]",
         ),
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Write no page.")] = False,
@@ -40,6 +44,24 @@ def run_command(
             help="Save the maps as a NumPy archive too; of several images or layers their folder.",
         ),
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            readable=False,
+            metavar="SHEET.png|DIR",
+            help="Draw all channels as a picture too; of several images or layers their folder.",
+        ),
+    ] = None,
+    values: Annotated[
+        Literal["12bit", "float16", "float32"], typer.Option(help="Numbers that the page holds.")
+    ] = "12bit",
+    plotlyjs: Annotated[
+        Literal["embed", "cdn", "file"],
+        typer.Option(help="plotly.js: inside the page, from Plotly's server, or in a file beside it."),
+    ] = "embed",
+    style: Annotated[
+        Literal["viewer", "grid"], typer.Option(help="The viewer, or one figure with a heatmap per channel.")
+    ] = "viewer",
     model: Annotated[
         Path | None,
         typer.Option(readable=False, metavar="MODEL", help="Run this model file instead of one from --models."),
@@ -86,6 +108,10 @@ def run_command(
         output=output,
         no_page=no_page,
         save_maps=save_maps,
+        png=png,
+        values=values,
+        plotlyjs=plotlyjs,
+        style=style,
         model=model,
         resize=resize,
         max_pixels=max_pixels,

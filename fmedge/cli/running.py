@@ -12,8 +12,9 @@ from fmedge.cli.ensure import ensure_artifact
 from fmedge.cli.words import parse_size, run_options
 from fmedge.errors import UsageError
 from fmedge.files import digest, is_file
+from fmedge.page_options import PageOptions, PlotlyPlace, Style, Values
 from fmedge.run_options import Math
-from fmedge.submodel import Activation, ExportOptions, Format, Precision, format_of
+from fmedge.submodel import ExportOptions, Format, Precision, format_of
 from fmedge.vgg16 import INPUT_SIZE
 
 if TYPE_CHECKING:
@@ -26,11 +27,15 @@ def run(
     images: list[Path],
     *,
     layer: str | None = None,
-    activation: Activation | None = None,
+    activation: Literal["relu", "none", "both"] | None = None,
     channel: int | None = None,
     output: Path | None = None,
     no_page: bool = False,
     save_maps: Path | None = None,
+    png: Path | None = None,
+    values: Values = "12bit",
+    plotlyjs: PlotlyPlace = "embed",
+    style: Style = "viewer",
     model: Path | None = None,
     resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest",
     max_pixels: int | None = None,
@@ -65,7 +70,8 @@ def run(
 
     if layer is not None and "," in layer:
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
-    chosen = (layer, activation, weights, keras, models, model_format, precision, size)
+    both = activation == "both"
+    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
     settled = (model, keras, model_format, precision, backend) != (None,) * 5 or device != "cpu" or math != "fp32"
@@ -75,11 +81,13 @@ def run(
         raise UsageError("--no-page writes no page. Leave --output out.")
     drawing = Drawing(
         images=expand_images(images),
-        alone=len(images) == 1 and not is_several(images[0]) and not (names_folder(output) or names_folder(save_maps)),
+        alone=len(images) == 1 and not is_several(images[0]),
         page=output,
         no_page=no_page,
         maps=save_maps,
+        sheet=png,
         channel=channel,
+        options=PageOptions(values, plotlyjs, both, style),
         resize=resize,
         run=replace(run_options(backend, device, threads, cpus, math, allow_fallback), max_pixels=max_pixels),
         as_json=as_json,
@@ -89,14 +97,17 @@ def run(
     pipeline.prepare_early(None if look else drawing.run, early, page=not no_page)
     if model is not None:
         artifact = provision.open_model(model)
+        if both and artifact.card.activation != "none":
+            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
         drawing.require_places(artifact.card.submodel)
     else:
         form = _form(drawing.run, model_format, precision, size)
-        if drawing.alone and resize != "none":
+        folders = any(map(names_folder, (output, save_maps, png)))
+        if drawing.alone and not folders and resize != "none":
             ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize, max_pixels)
         request = request_artifact(
             layer,
-            activation,
+            "none" if both else activation,
             channel=channel,
             weights=weights,
             keras=keras,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
+from fmedge.feature_maps import FeatureMaps, Provenance
+from fmedge.page_options import PageOptions
+from fmedge.render.encoding import VALUES_NOTES
 
-from fmedge.feature_maps import FeatureMaps, FloatArray
-from fmedge.render.encoding import PRECISION_NOTE
+VIEW_WORDS = {"relu": "after ReLU", "raw": "before ReLU", "error": "B \u2212 A", "a": "A", "b": "B"}
+"""The views of a page: of feature maps the first two, of a difference the others."""
 
-ACTIVATION_WORDS = {"relu": "after ReLU", "none": "before ReLU"}
-
-MINUS = "\u2212"
 TIMES = " \u00d7 "
 
 UNTRAINED_NOTE = "untrained weights: random, not learned"
@@ -26,7 +25,6 @@ class Captions:
         subtitle: Of which image, by which weights.
         note: A warning in plain sight; empty when there is none.
         image: The image's name.
-        plot: What the plot shows, for those who cannot see it.
         facts: Labels and texts, in order.
     """
 
@@ -34,68 +32,70 @@ class Captions:
     subtitle: str
     note: str
     image: str
-    plot: str
     facts: tuple[tuple[str, str], ...]
 
 
-def write_captions(maps: FeatureMaps, channel: int | None) -> Captions:
-    """Compose the texts for the overview, or for one channel (which must exist)."""
-    made = maps.provenance
-    activation = ACTIVATION_WORDS[maps.activation]
-    channels, rows, columns = maps.maps.shape[1:]
-    if channel is None:
-        title = f"{maps.layer}, {activation}"
-        plot = f"{channels} feature maps of {maps.layer} in a grid, numbered from 0, row by row"
-    else:
-        title = f"{maps.layer} - channel {channel}, {activation}"
-        plot = f"Feature map of channel {channel} of {maps.layer}, {rows} rows by {columns} columns"
+def views_of(maps: FeatureMaps, options: PageOptions) -> tuple[str, ...]:
+    """The views of feature maps, the one that is shown first in front."""
+    if options.both:
+        return ("relu", "raw")
+    return ("relu",) if maps.activation == "relu" else ("raw",)
+
+
+def write_captions(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> Captions:
+    """Compose the texts for some layers of one photo, or for one channel of one layer (which must exist)."""
+    first = layers[0]
+    made = first.provenance
+    names = first.layer if len(layers) == 1 else f"{len(layers)} layers, {first.layer} to {layers[-1].layer}"
+    shown = names if channel is None else f"{names} - channel {channel}"
+    words = " and ".join(VIEW_WORDS[view].removesuffix(" ReLU") for view in reversed(views_of(first, options)))
     return Captions(
-        title=title,
+        title=f"{shown}, {words} ReLU",
         subtitle=f"{made.image_name}, {made.card.weights.describe()}",
         note=UNTRAINED_NOTE if made.card.weights.kind == "untrained" else "",
         image=made.image_name,
-        plot=plot,
-        facts=(*_value_facts(maps, channel), *_origin_facts(maps)),
+        facts=(
+            ("Computed by", _computed_by(made)),
+            *((("Placement", made.placement),) if made.placement else ()),
+            ("Image", _image(first)),
+            ("Stored as", VALUES_NOTES[options.values]),
+        ),
     )
 
 
-def _value_facts(maps: FeatureMaps, channel: int | None) -> tuple[tuple[str, str], ...]:
-    channels, rows, columns = maps.maps.shape[1:]
-    if channel is None:
-        return (
-            ("Shape", f"{_size((channels, rows, columns))} (channels{TIMES}rows{TIMES}columns)"),
-            ("Values", f"{_span(maps.maps[0])}; each map is scaled from its own minimum to its own maximum"),
-            ("Stored as", PRECISION_NOTE),
-        )
-    values = maps.maps[0, channel]
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    return (
-        ("Shape", f"{_size((rows, columns))} (rows{TIMES}columns), one of {channels} channels"),
-        ("Values", _span(values)),
-        ("Mean", f"{_number(mean)}, standard deviation {_number(deviation)}"),
-        ("Zeros", f"{np.mean(values == 0):.1%}"),
-        ("Stored as", PRECISION_NOTE),
+def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: int, options: PageOptions) -> Captions:
+    """Compose the texts for the difference of two runs of one photo, of which each has ``count`` layers."""
+    names = first.layer if count == 1 else f"{count} layers"
+    made, other = first.provenance, second.provenance
+    untrained = "untrained" in {made.card.weights.kind, other.card.weights.kind}
+    return Captions(
+        title=f"{names}, B against A",
+        subtitle=f"{made.image_name}; A: {_side(made)}; B: {_side(other)}",
+        note=UNTRAINED_NOTE if untrained else "",
+        image=made.image_name,
+        facts=(
+            ("A, the reference", f"{_computed_by(made)}; {made.card.weights.describe()}"),
+            ("B", f"{_computed_by(other)}; {other.card.weights.describe()}"),
+            ("Image", _image(first)),
+            ("Stored as", f"{VALUES_NOTES[options.values]}; B is A and the error together"),
+        ),
     )
 
 
-def _origin_facts(maps: FeatureMaps) -> tuple[tuple[str, str], ...]:
-    made = maps.provenance
+def _side(made: Provenance) -> str:
+    return f"{made.card.format} {made.card.precision} on {made.backend}"
+
+
+def _computed_by(made: Provenance) -> str:
     threads = "1 thread" if made.threads == 1 else f"{made.threads} threads"
     arithmetic = "" if made.math == "fp32" else f", {made.math} arithmetic"
-    return (
-        ("Computed by", f"{made.backend}, {made.active_provider}, {threads}, {made.card.precision}{arithmetic}"),
-        *((("Placement", made.placement),) if made.placement else ()),
-        ("Image", f"{_size(made.image_size)}, resized to {_size(maps.pixels.shape[1:3])} ({made.resize})"),
-    )
+    return f"{made.backend}, {made.active_provider}, {threads}, {made.card.precision}{arithmetic}"
+
+
+def _image(maps: FeatureMaps) -> str:
+    made = maps.provenance
+    return f"{_size(made.image_size)}, resized to {_size(maps.pixels.shape[1:3])} ({made.resize})"
 
 
 def _size(extents: tuple[int, ...]) -> str:
     return TIMES.join(str(extent) for extent in extents)
-
-
-def _span(values: FloatArray) -> str:
-    return f"{_number(values.min())} to {_number(values.max())}"
-
-
-def _number(value: np.floating) -> str:
-    return f"{float(value):.6g}".replace("-", MINUS)

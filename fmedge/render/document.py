@@ -16,18 +16,17 @@ _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 """So that no text can end the script element it stands in; json.dumps itself escapes all but ASCII."""
 
 
-def policy(*hashes: str) -> bytes:
-    """A Content-Security-Policy: the scripts of these hashes, Plotly's inline styles, pictures in the page, no more."""
-    scripts = " ".join(f"'sha256-{value}'" for value in hashes)
+def policy(*scripts: str) -> bytes:
+    """A Content-Security-Policy: these scripts (hashes or addresses), Plotly's inline styles, pictures in the page."""
     return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {' '.join(scripts)}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     ).encode()
 
 
 def script_hash(script: bytes) -> str:
-    """SHA-256 in base64, as a Content-Security-Policy names a script."""
-    return base64.b64encode(sha256(script).digest()).decode()
+    """A script as a Content-Security-Policy names it: ``'sha256-…'``."""
+    return f"'sha256-{base64.b64encode(sha256(script).digest()).decode()}'"
 
 
 def comment(text: str) -> bytes:

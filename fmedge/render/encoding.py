@@ -1,21 +1,24 @@
-"""Feature maps as a few bytes of text: 12 bits of each channel's own range, in planes, deflated.
+"""Feature maps as a few bytes of text: values in planes of bytes, deflated, in base64.
 
-A value becomes a code of 0 to 4095; ``code * step + offset`` gives it back to within half a step. The codes
-are split in two planes, because the high bits of a picture deflate well and the low ones hardly at all, and
-because a page can paint from the high plane alone:
+Three ways to write a value:
 
-- high: the upper 8 bits of each code, one byte per value;
-- low: the lower 4 bits, two values per byte, the earlier one in the lower half; a channel with an odd number
-  of values ends in an unused half byte.
+- ``12bit``: a code of 12 bits; ``(code - zero) * step + offset`` gives the value back to within half a step, with a
+  ``zero``, ``step`` and ``offset`` for each channel. Where a channel has values of both signs, zero is a code, so
+  that ReLU can be applied afterwards. The last three codes are minus infinity, infinity and NaN. Plane 0 holds the
+  upper 8 bits of each code, plane 1 the lower 4, two values per byte, the earlier one in the lower half; a channel
+  with an odd number of values ends in an unused half byte.
+- ``float16``, ``float32``: IEEE 754, one plane for each byte, the most significant one first.
 
-Channels stand one after the other, row by row. Several of them make a chunk, whose two planes are deflated
-each for itself, so that a page can inflate the channels it needs.
+Planes, because the high bits of a picture deflate well and the low ones hardly at all. Channels stand one after the
+other, row by row. Several of them make a chunk, whose planes are deflated each for itself, so that a page can inflate
+the channels it needs.
 """
 
 from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,19 +26,28 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import UsageError
+from fmedge.page_options import Values
+from fmedge.render.statistics import Statistics, join_statistics, measure
 
-ENCODING = "u12-planes"
-"""Name of this encoding in the page's header; another encoding gets another name."""
+FloatArray = npt.NDArray[np.float32]
 
-PRECISION_NOTE = "12 bits of each channel's range"
-"""The same for people."""
+VALUES_NOTES: dict[Values, str] = {
+    "12bit": "12 bits of each channel's range",
+    "float16": "floats of 16 bits",
+    "float32": "floats of 32 bits, as computed",
+}
+"""The ways to write a value, for people."""
 
-MAX_CODE = 4095
-"""Largest code of 12 bits."""
+MAX_CODE = 4092
+"""Largest code of a finite value; the rest of the 12 bits is MINUS_INFINITY, INFINITY and NAN."""
 
-CHUNK_BYTES = 768 * 1024
-"""Planes of a chunk before deflating, at most (one channel may be larger): 7 chunks for 64 x 224 x 224 keep
-two threads evenly busy, and one inflates in a few milliseconds in the browser."""
+MINUS_INFINITY, INFINITY, NAN = 4093, 4094, 4095
+
+LARGEST_FLOAT16 = 65504
+
+CHUNK_VALUES = 512 * 1024
+"""Values of a chunk, at most (one channel may be larger): 7 chunks for 64 x 224 x 224 keep two threads evenly busy,
+and one inflates in a few milliseconds in the browser."""
 
 DEFLATE_LEVEL = 1
 """Level 6 saves 3 % on real maps and takes five times as long."""
@@ -49,89 +61,112 @@ class EncodedMaps:
     """Feature maps, ready to stand in a page.
 
     Attributes:
+        values: How they are written.
         shape: Channels, rows, columns.
-        offset: Float32, (C,): the value of code 0, which is the channel's minimum.
-        step: Float32, (C,): what one code adds; 0 where all values of a channel are equal.
+        zero: With 12bit: int32, (C,), the code that stands for ``offset``; None otherwise.
+        step: With 12bit: float32, (C,), what one code adds; 0 where all values of a channel are equal.
+        offset: With 12bit: float32, (C,).
         chunk_channels: Channels in each chunk; the last one may hold fewer.
-        high: The high plane of each chunk: deflated (zlib format), in base64.
-        low: The low planes, likewise.
+        planes: Per plane, per chunk: deflated (zlib format), in base64.
+        statistics: Of the values as they are, and after ReLU where that was asked for.
     """
 
+    values: Values
     shape: tuple[int, int, int]
-    offset: npt.NDArray[np.float32]
-    step: npt.NDArray[np.float32]
+    zero: npt.NDArray[np.int32] | None
+    step: FloatArray | None
+    offset: FloatArray | None
     chunk_channels: int
-    high: tuple[bytes, ...]
-    low: tuple[bytes, ...]
+    planes: tuple[tuple[bytes, ...], ...]
+    statistics: tuple[Statistics, ...]
 
 
-def encode_maps(maps: npt.NDArray[np.float32], *, first_channel: int = 0) -> EncodedMaps:
-    """Quantize, split and deflate feature maps; a zero that is its channel's minimum stays exactly zero.
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    scale: tuple[npt.NDArray[np.int32], FloatArray, FloatArray] | None
+    planes: tuple[bytes, ...]
+    statistics: tuple[Statistics, ...]
+
+
+def encode_maps(maps: FloatArray, values: Values = "12bit", *, relu: bool = False) -> EncodedMaps:
+    """Write feature maps as deflated planes, and measure them on the way.
 
     Args:
         maps: Float32, (C, H, W), none of them 0.
-        first_channel: Number of ``maps[0]`` in its layer, for the message of an error.
+        values: How a value is written.
+        relu: Whether to measure them after ReLU, too.
 
     Raises:
-        UsageError: A channel holds NaN or infinity, or spans more than a float32 can say.
+        UsageError: With float16: a finite value is too large for it.
     """
     channels, rows, columns = maps.shape
     chunk_channels = _channels_per_chunk(channels, rows * columns)
     flat = maps.reshape(channels, rows * columns)
 
     def encode(start: int) -> _Chunk:
-        return _encode_chunk(flat[start : start + chunk_channels], first_channel + start)
+        part = np.ascontiguousarray(flat[start : start + chunk_channels], np.float32)
+        statistics = measure(part, relu=relu)
+        scale, planes = _WRITERS[values](part, statistics[0])
+        return _Chunk(scale, tuple(map(_deflate, planes)), statistics)
 
-    starts = range(0, channels, chunk_channels)
     with ThreadPoolExecutor(THREADS) as pool:
-        chunks = list(pool.map(encode, starts))
+        chunks = list(pool.map(encode, range(0, channels, chunk_channels)))
+    scales = [chunk.scale for chunk in chunks if chunk.scale is not None]
+    zero, step, offset = map(np.concatenate, zip(*scales, strict=True)) if scales else (None, None, None)
     return EncodedMaps(
+        values=values,
         shape=(channels, rows, columns),
-        offset=np.concatenate([chunk.offset for chunk in chunks]),
-        step=np.concatenate([chunk.step for chunk in chunks]),
+        zero=zero,
+        step=step,
+        offset=offset,
         chunk_channels=chunk_channels,
-        high=tuple(chunk.high for chunk in chunks),
-        low=tuple(chunk.low for chunk in chunks),
+        planes=tuple(zip(*(chunk.planes for chunk in chunks), strict=True)),
+        statistics=tuple(map(join_statistics, zip(*(chunk.statistics for chunk in chunks), strict=True))),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    offset: npt.NDArray[np.float32]
-    step: npt.NDArray[np.float32]
-    high: bytes
-    low: bytes
 
 
 def _channels_per_chunk(channels: int, values: int) -> int:
     """Share the channels out evenly over as few chunks as their size allows; ``values`` is per channel."""
-    channel_bytes = values + (values + 1) // 2
-    most = max(1, CHUNK_BYTES // channel_bytes)
+    most = max(1, CHUNK_VALUES // values)
     chunks = -(-channels // most)
     return -(-channels // chunks)
 
 
-def _encode_chunk(values: npt.NDArray[np.float32], first_channel: int) -> _Chunk:
-    """Encode float32 values (channels, values per channel); the number of the first one is for the message."""
-    offset = values.min(axis=1)
-    step = _steps(offset, values.max(axis=1), first_channel)
-    divisor = np.where(step > 0, step, np.float32(1))
-    scaled = (values - offset[:, None]) / divisor[:, None]
-    codes = np.rint(scaled, out=scaled).astype(np.uint16)
-    high = (codes >> 4).astype(np.uint8)
-    return _Chunk(offset, step, _deflate(high), _deflate(_pack_low_bits(codes)))
+Scale = tuple[npt.NDArray[np.int32], FloatArray, FloatArray]
+Planes = tuple[npt.NDArray[np.uint8], ...]
 
 
-def _steps(low: npt.NDArray[np.float32], high: npt.NDArray[np.float32], first_channel: int) -> npt.NDArray[np.float32]:
+def _write_12bit(values: FloatArray, found: Statistics) -> tuple[Scale, Planes]:
+    with np.errstate(over="ignore"):
+        exact = bool(found.broken.any()) or not np.isfinite(found.largest - found.smallest).all()
+    kind = np.float64 if exact else np.float32
+    low, high = found.smallest.astype(np.float64), found.largest.astype(np.float64)
+    signed = (low < 0) & (high > 0)
+    step = ((high - low) / np.where(signed, MAX_CODE - 1, MAX_CODE)).astype(np.float32)
+    divisor = np.where(step > 0, step, np.float32(1)).astype(kind)
+    zero = np.where(signed, np.ceil(-low / divisor), 0).astype(np.int32)
+    offset = np.where(signed, 0, low).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        span = high - low
-    broken = np.flatnonzero(~np.isfinite(span))
-    if broken.size:
-        raise UsageError(
-            f"Channel {first_channel + broken[0]} holds NaN, infinity or numbers too far apart for float32: "
-            "it cannot be drawn. Look at the model or save the array instead."
-        )
-    return (span / np.float32(MAX_CODE)).astype(np.float32)
+        codes = _codes(values, offset.astype(kind), divisor, zero)
+    if found.broken.any():
+        for code, places in (
+            (MINUS_INFINITY, values == -np.inf),
+            (INFINITY, values == np.inf),
+            (NAN, np.isnan(values)),
+        ):
+            codes[places] = code
+    return (zero, step, offset), ((codes >> 4).astype(np.uint8), _pack_low_bits(codes))
+
+
+def _codes(
+    values: FloatArray, offset: npt.NDArray[np.floating], divisor: npt.NDArray[np.floating], zero: npt.NDArray[np.int32]
+) -> npt.NDArray[np.uint16]:
+    scaled = values - offset[:, None]
+    scaled /= divisor[:, None]
+    scaled += zero[:, None].astype(scaled.dtype) + scaled.dtype.type(0.5)  # cut off below: rounds to the nearest
+    if scaled.dtype == np.float64:  # there are values that are none: their codes come later
+        scaled = np.clip(np.nan_to_num(scaled), 0, MAX_CODE)
+    return np.minimum(scaled.astype(np.uint16), np.uint16(MAX_CODE))
 
 
 def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
@@ -140,6 +175,32 @@ def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
     packed = bits[:, ::2].copy()
     packed[:, : bits.shape[1] // 2] |= bits[:, 1::2] << np.uint8(4)
     return packed
+
+
+def _write_float16(values: FloatArray, found: Statistics) -> tuple[None, Planes]:
+    largest = max(abs(found.smallest.min()), abs(found.largest.max()))
+    if largest > LARGEST_FLOAT16:
+        raise UsageError(f"float16 ends at {LARGEST_FLOAT16}, the maps reach {largest:.6g}. Take --values float32.")
+    return None, _byte_planes(values.astype("<f2"))
+
+
+def _write_float32(values: FloatArray, found: Statistics) -> tuple[None, Planes]:
+    del found
+    return None, _byte_planes(values.astype("<f4", copy=False))
+
+
+def _byte_planes(values: npt.NDArray[np.floating]) -> Planes:
+    """A plane for each byte of little-endian floats, the most significant one first."""
+    size = values.dtype.itemsize
+    split = values.view(np.uint8).reshape(*values.shape, size)
+    return tuple(np.ascontiguousarray(split[:, :, place]) for place in reversed(range(size)))
+
+
+_WRITERS: dict[Values, Callable[[FloatArray, Statistics], tuple[Scale | None, Planes]]] = {
+    "12bit": _write_12bit,
+    "float16": _write_float16,
+    "float32": _write_float32,
+}
 
 
 def _deflate(plane: npt.NDArray[np.uint8]) -> bytes:

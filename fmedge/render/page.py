@@ -4,79 +4,140 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps
+from fmedge.page_options import PageOptions
 from fmedge.render import plotly_js
-from fmedge.render.captions import Captions, write_captions
+from fmedge.render.captions import VIEW_WORDS, Captions, views_of, write_captions
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
-from fmedge.render.encoding import ENCODING, EncodedMaps, encode_maps
+from fmedge.render.encoding import VALUES_NOTES, encode_maps
+from fmedge.render.layer_data import LayerData, pack_layer, require_room
 from fmedge.render.png import encode_png
 
-SCRIPTS = ("embedded.js", "data.js", "views.js", "viewer.js")
+SCRIPTS = (
+    "embedded.js",
+    "data.js",
+    "colours.js",
+    "layers.js",
+    "state.js",
+    "mosaic.js",
+    "detail.js",
+    "channel.js",
+    "pointing.js",
+    "controls.js",
+    "viewer.js",
+)
 """The page's own script in parts; each uses what those before it define."""
 
+Kernels = dict[str, npt.NDArray[np.float32]]
+"""Per layer: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue."""
 
-def render_page(maps: FeatureMaps, *, channel: int | None = None) -> bytes:
+
+def render_page(
+    maps: FeatureMaps | Sequence[FeatureMaps],
+    *,
+    channel: int | None = None,
+    options: PageOptions | None = None,
+    kernels: Kernels | None = None,
+) -> bytes:
     """Draw the first image's feature maps as one self-contained HTML page.
 
-    The page needs no network and holds the values themselves, to 12 bits of each channel's range. The same
-    maps give the same bytes.
+    The page needs no network and holds the values themselves. The same maps give the same bytes.
 
     Args:
-        maps: Float32, (N, C, H, W), every extent at least 1; ``maps[0]`` is shown.
-        channel: Number of the one channel to show, counted from 0; None shows all of them as a mosaic.
+        maps: Float32, (N, C, H, W), every extent at least 1; ``maps[0]`` is shown. Several layers of one run make
+            one page, in which one walks from layer to layer.
+        channel: Number of the one channel to hold, counted from 0; None holds all of them.
+        options: How the page is made; None takes the defaults.
+        kernels: Kernels of layers that see the photo itself, where they are known.
 
     Returns:
-        The file's content: UTF-8.
+        The file's content: UTF-8. With ``plotlyjs="file"``, put :func:`fmedge.render.plotly_js.script_file` beside it.
 
     Raises:
-        UsageError: There is no such channel, or a value is NaN or infinite.
+        UsageError: There is no such channel, ``both`` is asked of maps after ReLU, or a value is too large for float16.
+        LimitExceeded: There are too many values for a page.
         BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
     """
-    if channel is not None:
-        maps.require_channel(channel)
-    first = channel or 0
-    shown = maps.maps[0] if channel is None else maps.maps[0, channel : channel + 1]
-    encoded = encode_maps(shown, first_channel=first)
-    captions = write_captions(maps, channel)
-    plotly = plotly_js.prepare()
+    layers, options = [maps] if isinstance(maps, FeatureMaps) else list(maps), options or PageOptions()
+    if options.style == "grid":
+        from fmedge.render.figures import render_grid
+
+        return render_grid(layers, channel, options)
+    for each in layers:
+        if channel is not None:
+            each.require_channel(channel)
+        if options.both and each.activation != "none":
+            raise UsageError(f"{each.layer}: after ReLU there is no before. For both, give maps of activation none.")
+    require_room(sum(each.maps[0].size if channel is None else each.maps[0, channel].size for each in layers))
+    packed = [_pack(number, each, channel, options, kernels or {}) for number, each in enumerate(layers)]
+    captions = write_captions(layers, channel, options)
+    views = views_of(layers[0], options)
+    header = {"kind": "maps", "views": views, "single": channel is not None}
+    return assemble(header, captions, packed, layers[0].pixels[0], options)
+
+
+def _pack(number: int, maps: FeatureMaps, channel: int | None, options: PageOptions, kernels: Kernels) -> LayerData:
+    part = slice(None) if channel is None else slice(channel, channel + 1)
+    encoded = encode_maps(maps.maps[0, part], options.values, relu=options.both)
+    views = reversed(views_of(maps, options))  # as they were measured: raw, then after ReLU
+    kernel = kernels.get(maps.layer)
+    return pack_layer(
+        number,
+        maps.layer,
+        {"maps": encoded},
+        dict(zip(views, encoded.statistics, strict=True)),
+        source=maps.provenance.card.submodel.source,
+        photo=maps.pixels.shape[1:3],
+        first_channel=channel or 0,
+        kernel=None if kernel is None else kernel[part],
+    )
+
+
+def assemble(
+    header: dict[str, Any],
+    captions: Captions,
+    layers: Sequence[LayerData],
+    pixels: npt.NDArray[np.uint8],
+    options: PageOptions,
+) -> bytes:
+    """Put the viewer's page together.
+
+    Args:
+        header: What is particular to this kind of page.
+        captions: Its texts.
+        layers: Its data.
+        pixels: The photo: uint8, (height, width, 3), RGB.
+        options: How the page is made.
+    """
+    common = {
+        "captions": asdict(captions),
+        "viewWords": VIEW_WORDS,
+        "values": options.values,
+        "valuesNote": VALUES_NOTES[options.values],
+        "photo": pixels.shape[:2],
+        "layers": [layer.facts for layer in layers],
+    }
+    plotly = plotly_js.place(options.plotlyjs)
     script = assets(*SCRIPTS)
     return fill(
         asset("page.html"),
         {
-            "policy": policy(script_hash(script), plotly.sha256),
+            "policy": policy(script_hash(script), plotly.allowed),
             "licence": comment(plotly.licence),
-            "title": html.escape(f"{captions.title}, {captions.subtitle}").encode(),
-            "style": assets("theme.css", "viewer.css"),
-            "photo": base64.b64encode(encode_png(maps.pixels[0])),
-            "header": json_block(_header(captions, encoded, channel)),
-            "plotly": plotly.deflated,
-            "data": b"\n".join(_data_blocks(encoded)),
+            "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
+            "style": assets("theme.css", "viewer.css", "viewer_layout.css"),
+            "photo": base64.b64encode(encode_png(pixels)),
+            "header": json_block({**header, **common}),
+            "plotly": plotly.element,
+            "data": b"\n".join(block for layer in layers for block in layer.blocks),
             "script": script,
         },
     )
-
-
-def _header(captions: Captions, encoded: EncodedMaps, channel: int | None) -> dict[str, Any]:
-    """What the script has to know, besides the planes."""
-    return {
-        "view": "overview" if channel is None else "channel",
-        "captions": asdict(captions),
-        "encoding": ENCODING,
-        "shape": encoded.shape,
-        "firstChannel": channel or 0,
-        "chunkChannels": encoded.chunk_channels,
-        "offset": base64.b64encode(encoded.offset.astype("<f4").tobytes()).decode(),
-        "step": base64.b64encode(encoded.step.astype("<f4").tobytes()).decode(),
-    }
-
-
-def _data_blocks(encoded: EncodedMaps) -> list[bytes]:
-    planes = {b"high": encoded.high, b"low": encoded.low}
-    return [
-        b'<script type="text/plain" id="%s-%d">%s</script>' % (name, number, plane)
-        for name, chunks in planes.items()
-        for number, plane in enumerate(chunks)
-    ]

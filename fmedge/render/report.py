@@ -52,13 +52,13 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
         BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
     """
     layout = lay_out(reports)
-    plotly = plotly_js.prepare()
+    plotly = plotly_js.place("embed")
     script = assets(*SCRIPTS)
     title = _title(layout)
     return fill(
         asset("report.html"),
         {
-            "policy": policy(script_hash(script), plotly.sha256),
+            "policy": policy(script_hash(script), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(title).encode("utf-8", "replace"),
             "style": assets("theme.css", "report.css"),
@@ -69,7 +69,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
             "figures": to_html(_scrolling(figures_table(layout), "All figures")),
             "environment": to_html(*map(environment, layout.machines, layout.reports)),
             "data": json_block(_data(layout)),
-            "plotly": plotly.deflated,
+            "plotly": plotly.element,
             "script": script,
         },
     )

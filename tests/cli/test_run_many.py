@@ -95,7 +95,7 @@ def test_bad_files_are_skipped(here, capsys):
     [
         (2, ["photos", "--output", "pages.html"], "Name a folder"),
         (2, ["photos", "--save-maps", "maps.npz"], "Name a folder"),
-        (2, ["photos/a.png", "--layer", "block1_conv1+block1_conv2", "--output", "a.html"], "Name a folder"),
+        (2, ["photos", "--layer", "block1_conv1+block1_conv2", "--output", "a.html"], "Name a folder"),
         (2, ["photos/a.png", "--output", "pages"], "ends in .html"),
         (2, ["photos/a.png", "--save-maps", "maps"], "ends in .npz"),
         (2, ["photos", "--no-page", "--output", "pages"], "Leave --output out"),

@@ -58,12 +58,22 @@ def inflate(block):
 def decode(encoded):
     """The values that planes stand for: float64, (C, H, W), by the text of fmedge/render/encoding.py."""
     channels, rows, columns = encoded.shape
-    size, half = rows * columns, -(-rows * columns // 2)
-    high = np.frombuffer(b"".join(map(inflate, encoded.high)), np.uint8).reshape(channels, size)
-    low = np.frombuffer(b"".join(map(inflate, encoded.low)), np.uint8).reshape(channels, half)
+    size = rows * columns
+    planes = [np.frombuffer(b"".join(map(inflate, plane)), np.uint8) for plane in encoded.planes]
+    if encoded.values != "12bit":
+        return (
+            np.stack(planes[::-1], axis=-1)
+            .view("<f2" if len(planes) == 2 else "<f4")
+            .reshape(encoded.shape)
+            .astype(float)
+        )
+    low = planes[1].reshape(channels, -(-size // 2))
     nibbles = np.stack([low & 15, low >> 4], axis=-1).reshape(channels, -1)[:, :size]
-    codes = high.astype(np.float64) * 16 + nibbles
-    values = codes * encoded.step[:, np.newaxis] + encoded.offset[:, np.newaxis]
+    codes = planes[0].reshape(channels, size).astype(np.float64) * 16 + nibbles
+    zero, step, offset = (scale[:, np.newaxis].astype(float) for scale in (encoded.zero, encoded.step, encoded.offset))
+    values = (codes - zero) * step + offset
+    for code, value in ((4093, -np.inf), (4094, np.inf), (4095, np.nan)):
+        values[codes == code] = value
     return values.reshape(encoded.shape)
 
 

@@ -10,8 +10,9 @@ from page_samples import UNTRAINED, Elements, decode, inflate, make_maps, random
 from PIL import Image
 
 from fmedge.card import WeightsFacts
-from fmedge.errors import BackendUnavailable, UsageError
-from fmedge.render import plotly_js, render_page
+from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
+from fmedge.page_options import PageOptions
+from fmedge.render import layer_data, plotly_js, render_page
 from fmedge.render.encoding import EncodedMaps
 
 HOSTILE = [
@@ -46,20 +47,25 @@ def plain():
 
 
 def encoded_in(elements):
-    header = elements.header
-    channels = header["shape"][0]
-    chunks = range(-(-channels // header["chunkChannels"]))
+    """The maps of the first layer, as the page holds them."""
+    facts = elements.header["layers"][0]
+    held = facts["sets"]["maps"]
+    channels = facts["shape"][0]
+    count = {"12bit": 2, "float16": 2, "float32": 4}[elements.header["values"]]
+    chunks = range(-(-channels // held["chunkChannels"]))
 
     def floats(name):
-        return np.frombuffer(base64.b64decode(header[name]), "<f4")
+        return np.frombuffer(base64.b64decode(held[name]), "<f4") if name in held else None
 
     return EncodedMaps(
-        shape=tuple(header["shape"]),
-        offset=floats("offset"),
+        values=elements.header["values"],
+        shape=tuple(facts["shape"]),
+        zero=floats("zero"),
         step=floats("step"),
-        chunk_channels=header["chunkChannels"],
-        high=tuple(elements.by_id(f"high-{number}").encode() for number in chunks),
-        low=tuple(elements.by_id(f"low-{number}").encode() for number in chunks),
+        offset=floats("offset"),
+        chunk_channels=held["chunkChannels"],
+        planes=tuple(tuple(elements.by_id(f"0-maps-{plane}-{n}").encode() for n in chunks) for plane in range(count)),
+        statistics=(),
     )
 
 
@@ -69,12 +75,16 @@ def test_same_maps_give_the_same_bytes():
 
 
 @pytest.mark.parametrize("channel", [None, 17])
-def test_the_page_holds_the_values(channel):
+@pytest.mark.parametrize("kind", ["12bit", "float16", "float32"])
+def test_the_page_holds_the_values(channel, kind):
     values = random_maps(64, 100, 101)
-    encoded = encoded_in(Elements(render_page(make_maps(values), channel=channel)))
+    encoded = encoded_in(Elements(render_page(make_maps(values), channel=channel, options=PageOptions(values=kind))))
     expected = values if channel is None else values[channel : channel + 1]
     error = np.abs(decode(encoded) - expected)
-    assert np.all(error <= encoded.step[:, np.newaxis, np.newaxis] * 0.501)
+    if kind == "12bit":
+        assert np.all(error <= encoded.step[:, np.newaxis, np.newaxis] * 0.501)
+    else:
+        assert np.all(error <= (0 if kind == "float32" else np.abs(expected) * 2.0**-11 + 1e-7))
 
 
 def test_the_page_holds_the_photo():
@@ -135,15 +145,6 @@ def test_a_channel_that_is_not_there(channel):
         render_page(make_maps(random_maps(4, 3, 3)), channel=channel)
 
 
-def test_a_channel_that_cannot_be_drawn_is_named_by_its_own_number():
-    values = random_maps(8, 3, 3)
-    values[5, 1, 1] = np.nan
-    for channel in (None, 5):
-        with pytest.raises(UsageError, match="Channel 5 "):
-            render_page(make_maps(values), channel=channel)
-    render_page(make_maps(values), channel=4)
-
-
 def test_title_note_and_facts():
     captions = Elements(render_page(make_maps(random_maps(4, 3, 5), activation="none", weights=UNTRAINED))).header[
         "captions"
@@ -152,22 +153,64 @@ def test_title_note_and_facts():
     assert captions["subtitle"] == "photo.png, untrained weights"
     assert captions["note"] == "untrained weights: random, not learned"
     facts = dict(captions["facts"])
-    assert facts["Shape"].startswith("4 \u00d7 3 \u00d7 5 ")
     assert facts["Stored as"] == "12 bits of each channel's range"
     assert facts["Computed by"] == "onnxruntime, CPUExecutionProvider, 2 threads, fp32"
     assert facts["Image"] == "480 \u00d7 640, resized to 24 \u00d7 32 (nearest)"
 
 
-def test_facts_of_one_channel():
-    values = np.zeros((3, 2, 2))
-    values[1] = [[0, 2], [-4, 6]]
-    captions = Elements(render_page(make_maps(values), channel=1)).header["captions"]
-    facts = dict(captions["facts"])
-    assert captions["title"] == "block1_conv1 - channel 1, after ReLU"
-    assert captions["note"] == ""
-    assert facts["Values"] == "\u22124 to 6"
-    assert facts["Mean"] == f"1, standard deviation {values[1].std():.6g}"
-    assert facts["Zeros"] == "25.0%"
+def test_titles():
+    raw = make_maps(random_maps(3, 2, 2), activation="none")
+
+    def title(maps, **options):
+        return Elements(render_page(maps, **options)).header["captions"]["title"]
+
+    assert title(raw, channel=1) == "block1_conv1 - channel 1, before ReLU"
+    assert title(raw, options=PageOptions(both=True)) == "block1_conv1, before and after ReLU"
+    assert title([raw, replace(raw, layer="block2_conv1")]) == "2 layers, block1_conv1 to block2_conv1, before ReLU"
+
+
+def test_both_needs_maps_before_relu():
+    with pytest.raises(UsageError, match="after ReLU there is no before"):
+        render_page(make_maps(random_maps(3, 2, 2)), options=PageOptions(both=True))
+
+
+def test_where_values_lie_on_the_photo():
+    pixels = np.zeros((224, 224, 3), np.uint8)
+
+    def geometry(layer, *shape):
+        found = Elements(render_page(make_maps(np.zeros(shape), layer=layer, pixels=pixels))).header["layers"][0]
+        return found["step"], found["field"]
+
+    assert geometry("block1_conv1", 2, 224, 224) == ([1, 1], 3)
+    assert geometry("block3_conv3", 2, 56, 56) == ([4, 4], 40)
+    assert geometry("block5_pool", 2, 7, 7) == ([32, 32], 212)
+    assert geometry("mine", 2, 10, 20) == ([22.4, 11.2], None)
+
+
+def test_too_many_values(monkeypatch):
+    monkeypatch.setattr(layer_data, "MOST_VALUES", 100)
+    with pytest.raises(LimitExceeded, match="--channel"):
+        render_page(make_maps(random_maps(3, 10, 10)))
+    render_page(make_maps(random_maps(3, 10, 10)), channel=1)
+
+
+@pytest.mark.parametrize("place", ["cdn", "file"])
+def test_plotly_from_elsewhere(place):
+    embedded = render_page(make_maps(random_maps(1, 3, 3)))
+    page = render_page(make_maps(random_maps(1, 3, 3)), options=PageOptions(plotlyjs=place))
+    assert len(page) < len(embedded) - 2_000_000
+    (script,) = [attributes for tag, attributes, _ in Elements(page).found if tag == "script" and "src" in attributes]
+    name, content = plotly_js.script_file()
+    if place == "file":
+        assert script["src"] == name
+    else:
+        digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+        assert script == {
+            "src": f"https://cdn.plot.ly/{name}",
+            "integrity": f"sha256-{digest}",
+            "crossorigin": "anonymous",
+        }
+        assert script["src"] in Elements(page).policy["script-src"]
 
 
 def test_size_at_the_largest_layer_for_the_worst_of_photos():

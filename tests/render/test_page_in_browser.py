@@ -4,6 +4,7 @@ import math
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from page_samples import UNTRAINED, make_maps, random_maps
 from PIL import Image
 from test_page import HOSTILE, poisoned
 
-from fmedge.render import render_page
+from fmedge.page_options import PageOptions
+from fmedge.render import plotly_js, render_page
+from fmedge.render.difference_page import render_difference
 
 pytestmark = pytest.mark.browser
 
@@ -45,9 +48,14 @@ def show(browser, tmp_path):
     """Open maps in a page; when the test ends, the page must have been silent and without network."""
     complaints, requests, contexts = [], [], []
 
-    def open_page(maps, channel=None, viewport=DESKTOP, **options):
+    def open_page(maps, channel=None, viewport=DESKTOP, page_options=None, address="", kernels=None, **options):
         path = tmp_path / "page.html"
-        path.write_bytes(render_page(maps, channel=channel))
+        content = (
+            maps
+            if isinstance(maps, bytes)
+            else render_page(maps, channel=channel, options=page_options, kernels=kernels)
+        )
+        path.write_bytes(content)
         context = browser.new_context(viewport=viewport, **options)
         contexts.append(context)
         page = context.new_page()
@@ -55,8 +63,8 @@ def show(browser, tmp_path):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("body[data-state]")
+        page.goto(path.as_uri() + address)
+        page.wait_for_selector("body[data-state=ready], body[data-state=failed]")
         assert page.get_attribute("body", "data-state") == "ready", page.inner_text("#status")
         return page
 
@@ -65,6 +73,19 @@ def show(browser, tmp_path):
         context.close()
     assert complaints == []
     assert [url for url in requests if not url.startswith(("data:", "blob:", tmp_path.as_uri()))] == []
+
+
+def settle(page):
+    """Wait until the latest choice is drawn."""
+    page.wait_for_timeout(30)
+    page.wait_for_selector("body[data-state=ready]")
+    page.wait_for_timeout(30)
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+        settle(page)
 
 
 class Mosaic:
@@ -77,47 +98,59 @@ class Mosaic:
         self.gap = max(1, round(self.columns / 40))
 
     def box(self):
-        return self.page.locator("#plot image").bounding_box()
+        return self.page.locator("#overview image").bounding_box()
 
-    def point(self, channel, row, column):
+    def point(self, place, row, column):
         down = math.ceil(self.channels / self.across)
         width = self.across * (self.columns + self.gap) - self.gap
         height = down * (self.rows + self.gap) - self.gap
-        x = channel % self.across * (self.columns + self.gap) + column + 0.5
-        y = channel // self.across * (self.rows + self.gap) + row + 0.5
+        x = place % self.across * (self.columns + self.gap) + column + 0.5
+        y = place // self.across * (self.rows + self.gap) + row + 0.5
         box = self.box()
         return box["x"] + x / width * box["width"], box["y"] + y / height * box["height"]
 
 
-class Heatmap(Mosaic):
-    def __init__(self, page, shape):
-        super().__init__(page, (1, *shape[1:]))
+class Panel:
+    """Where a value of an open channel is on the screen: the maps cover the photo."""
 
-    def point(self, channel, row, column):
-        return super().point(0, row, column)
+    def __init__(self, page, shape, number=0):
+        self.page, self.number = page, number
+        _, self.rows, self.columns = shape
 
     def box(self):
-        return self.page.locator("#plot .heatmaplayer image").bounding_box()
+        name = f"x{self.number + 1}y{self.number + 1}" if self.number else "xy"
+        return self.page.locator(f"#panels .nsewdrag[data-subplot={name}]").bounding_box()
+
+    def point(self, channel, row, column):
+        box = self.box()
+        return (
+            box["x"] + (column + 0.5) / self.columns * box["width"],
+            box["y"] + (row + 0.5) / self.rows * box["height"],
+        )
 
 
 def read_value(page, point):
-    """What the tooltip says at a point: channel, row, column, value."""
+    """What the tooltip says at a point: channel, row, column, value; and all of its text."""
     page.mouse.move(0, 0)
     page.wait_for_selector("#tooltip", state="hidden")
     page.mouse.move(*point)
     page.wait_for_selector("#tooltip", state="visible")
     text = page.inner_text("#tooltip").replace("\u2212", "-")
-    found = re.fullmatch(r"channel (\d+)\nrow (\d+), column (\d+)\nvalue (\S+)", text)
+    found = re.search(r"channel (\d+)\nrow (\d+), column (\d+)\nvalue (\S+)\n", text)
     assert found, text
-    return (*map(int, found.groups()[:3]), float(found[4]))
+    return (*map(int, found.groups()[:3]), float(found[4].replace("\u221e", "inf"))), text
 
 
-def assert_hover_agrees(picture, values, places):
+def half_step(values, channel):
+    return float(np.ptp(values[channel])) / 4090 / 2
+
+
+def assert_hover_agrees(picture, values, places, tolerance=half_step):
     for channel, row, column in places:
-        *place, value = read_value(picture.page, picture.point(channel, row, column))
-        assert place == [channel, row, column]
-        half_step = float(np.ptp(values[channel])) / 4095 / 2
-        assert value == pytest.approx(float(values[channel, row, column]), abs=half_step * 1.001 + 1e-6)
+        (*place, value), text = read_value(picture.page, picture.point(channel, row, column))
+        assert place == [channel, row, column], text
+        expected = float(values[channel, row, column])
+        assert value == pytest.approx(expected, abs=tolerance(values, channel) * 1.001 + 1e-6, rel=1e-6)
 
 
 SHAPES = [(5, 9, 14), (10, 24, 17), (1, 5, 7), (12, 320, 331)]  # the last one has several chunks
@@ -128,7 +161,18 @@ def test_hover_tells_the_arrays_value(show, shape):
     values = random_maps(*shape)
     channels, rows, columns = shape
     places = {(0, 0, 0), (channels - 1, rows - 1, columns - 1), (channels // 2, 1, columns - 2), (0, rows - 1, 0)}
-    assert_hover_agrees(Mosaic(show(make_maps(values)), shape), values, places)
+    page = show(make_maps(values))
+    assert_hover_agrees(Mosaic(page, shape), values, places)
+    assert "12 bits: \u00b1" in page.inner_text("#tooltip")
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_hover_tells_the_floats(show, kind):
+    values = random_maps(5, 9, 14)
+    page = show(make_maps(values), page_options=PageOptions(values=kind))
+    expected = values.astype(np.float16) if kind == "float16" else values
+    assert_hover_agrees(Mosaic(page, values.shape), expected, [(4, 8, 13), (2, 0, 1)], lambda *_: 1e-6)
+    assert page.inner_text("#tooltip").endswith(kind)
 
 
 def test_hover_tells_the_arrays_value_after_wheel_and_drag(show):
@@ -148,6 +192,7 @@ def test_hover_tells_the_arrays_value_after_wheel_and_drag(show):
     page.wait_for_timeout(300)
     assert mosaic.box()["width"] > 1.5 * before
     assert_hover_agrees(mosaic, values, [(5, 12, 8), (5, 10, 7), (5, 14, 9)])
+    assert page.get_attribute("body", "data-view") == "overview"  # a drag is no click
 
 
 def test_no_value_between_the_tiles_or_beyond_the_last(show):
@@ -159,11 +204,16 @@ def test_no_value_between_the_tiles_or_beyond_the_last(show):
         assert page.locator("#tooltip").is_hidden()
 
 
-def brightness(page, tmp_path, point):
+def colour(page, tmp_path, point):
     path = tmp_path / "screen.png"
+    page.mouse.move(0, 0)
     page.screenshot(path=path)
     with Image.open(path) as screen:
-        return screen.convert("L").getpixel((int(point[0]), int(point[1])))
+        return screen.convert("RGB").getpixel((int(point[0]), int(point[1])))
+
+
+def brightness(page, tmp_path, point):
+    return sum(colour(page, tmp_path, point)) / 3
 
 
 def test_the_mosaic_is_the_right_way_up(show, tmp_path):
@@ -181,12 +231,42 @@ def test_the_mosaic_is_the_right_way_up(show, tmp_path):
     assert {place for place, level in seen.items() if level < 50} == {(1, 15, 14), (2, 15, 5), (3, 5, 5), (0, 15, 15)}
 
 
+def test_order_scale_and_colours(show, tmp_path):
+    values = np.zeros((4, 6, 8), np.float32)
+    values[:, :, 4:] = np.reshape([3, 9, 1, 6], (4, 1, 1))
+    page = show(make_maps(values))
+    mosaic = Mosaic(page, values.shape)
+    assert brightness(page, tmp_path, mosaic.point(2, 3, 6)) > 250  # each its own scale
+    page.select_option("#order", "max")
+    page.select_option("#scale", "shared")
+    settle(page)
+    assert [read_value(page, mosaic.point(place, 1, 1))[0][0] for place in range(4)] == [1, 3, 0, 2]
+    levels = [brightness(page, tmp_path, mosaic.point(place, 3, 6)) for place in range(4)]
+    assert levels == pytest.approx([255, 170, 85, 28], abs=3)
+    page.select_option("#colours", "viridis")
+    settle(page)
+    assert colour(page, tmp_path, mosaic.point(0, 3, 6)) == pytest.approx((253, 231, 37), abs=4)
+    assert colour(page, tmp_path, mosaic.point(0, 3, 1)) == pytest.approx((68, 1, 84), abs=4)
+    assert page.evaluate("location.hash") == "#order=max&scale=shared&colours=viridis"
+
+
+def test_around_zero_is_white_at_zero(show, tmp_path):
+    values = np.zeros((1, 4, 6), np.float32)
+    values[0, :, :2], values[0, :, 4:] = -8, 2
+    page = show(make_maps(values, activation="none"), address="#colours=diverging")
+    mosaic = Mosaic(page, values.shape)
+    negative, zero, positive = (colour(page, tmp_path, mosaic.point(0, 1, column)) for column in (1, 3, 5))
+    assert min(zero) > 240
+    assert negative[2] > negative[0] + 40
+    assert positive[0] > positive[2]
+
+
 def test_channel_numbers_are_on_their_tiles_and_come_with_the_zoom(show):
     values = random_maps(625, 12, 14)
     page = show(make_maps(values))
     mosaic = Mosaic(page, values.shape)
     assert page.locator("#labels span").count() == 0  # tiles of 33 pixels
-    page.locator("#plot").focus()
+    page.locator("#overview").focus()
     page.keyboard.press("+")
     page.wait_for_selector("#labels span")
     label = page.locator("#labels span", has_text=re.compile(r"^312$")).bounding_box()
@@ -195,49 +275,312 @@ def test_channel_numbers_are_on_their_tiles_and_come_with_the_zoom(show):
     assert abs(label["y"] - y) < 10
 
 
+def test_dead_channels_are_marked(show, tmp_path):
+    values = np.maximum(random_maps(9, 24, 24), 0)
+    values[4] = 0
+    page = show(make_maps(values))
+    assert page.locator("#labels .dead").all_inner_texts() == ["4 dead"]
+    assert "1: 4" in page.inner_text("#numbers")
+    mosaic = Mosaic(page, values.shape)
+    levels = {round(brightness(page, tmp_path, mosaic.point(4, 12, column))) for column in range(8, 20)}
+    assert len(levels) > 1  # hatched
+
+
 def test_keys_zoom_move_and_go_home(show):
     page = show(make_maps(random_maps(9, 20, 20)))
     mosaic = Mosaic(page, (9, 20, 20))
     home = mosaic.box()
-    page.locator("#plot").focus()
-    page.keyboard.press("+")
+    press(page, "+")
     page.wait_for_timeout(200)
     larger = mosaic.box()
     assert larger["width"] == pytest.approx(1.5 * home["width"], rel=0.02)
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
+    press(page, "Shift+ArrowRight", "Shift+ArrowDown")
     page.wait_for_timeout(200)
     assert mosaic.box()["x"] < larger["x"] - 20
     assert mosaic.box()["y"] < larger["y"] - 20
-    page.keyboard.press("0")
+    press(page, "0")
     page.wait_for_timeout(200)
     assert mosaic.box() == pytest.approx(home, abs=1)
 
 
+def test_keys_walk_open_and_go_back(show):
+    page = show(make_maps(random_maps(9, 20, 20)))
+    press(page, "ArrowRight", "ArrowRight", "ArrowDown")  # the first arrow shows where one is
+    assert page.locator("#labels .cursor").count() == 1
+    assert page.inner_text("#spoken") == "channel 4"
+    press(page, "Enter")
+    assert page.evaluate("location.hash") == "#channel=4"
+    assert page.inner_text("h1") == "block1_conv1 - channel 4, after ReLU"
+    press(page, "ArrowRight")
+    assert page.evaluate("location.hash") == "#channel=5"
+    press(page, "ArrowLeft", "ArrowLeft")
+    assert page.evaluate("location.hash") == "#channel=3"
+    press(page, "Escape")
+    assert page.locator("#overview").is_visible()
+    assert page.locator("#panels").is_hidden()
+    assert page.evaluate("location.hash") == ""
+
+
+def test_a_click_opens_the_channel_and_marks_the_place(show):
+    values = random_maps(9, 24, 32)
+    page = show(make_maps(values))
+    page.mouse.click(*Mosaic(page, values.shape).point(7, 5, 20))
+    settle(page)
+    assert page.evaluate("location.hash") == "#channel=7&at=5%2C20"
+    panel = Panel(page, values.shape)
+    assert_hover_agrees(panel, values, [(7, 0, 0), (7, 23, 31), (7, 3, 17)])
+    assert page.locator("#panels .colorbar, #panels .infolayer .cbbg").count() > 0
+    assert page.locator("#panels .heatmaplayer image").count() == 1
+    box = panel.box()
+    assert box["width"] / 32 == pytest.approx(box["height"] / 24, rel=0.02)
+    marked = page.locator("#photo-marks .marked").bounding_box()
+    photo = page.locator("#photo").bounding_box()
+    assert marked["x"] + marked["width"] / 2 == pytest.approx(photo["x"] + 20.5 / 32 * photo["width"], abs=2)
+    page.go_back()
+    settle(page)
+    assert page.locator("#overview").is_visible()
+
+
+def test_hover_draws_the_receptive_field_on_the_photo(show):
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    values = random_maps(4, 16, 16)
+    page = show(make_maps(values, layer="block3_conv1", pixels=pixels), address="#channel=1")
+    page.mouse.move(*Panel(page, values.shape).point(1, 8, 4))
+    page.wait_for_selector("#photo-marks .pointed")
+    left, top, width, height = page.locator("#photo-marks .pointed").evaluate(
+        "(mark) => { const [box, outer] = [mark, mark.parentElement].map((each) => each.getBoundingClientRect());"
+        "return [box.left + 2 - outer.left, box.top + 2 - outer.top, box.width - 4, box.height - 4]"
+        ".map((value) => value / outer.width * 64); }"
+    )
+    assert (width, height) == pytest.approx((24, 24), abs=0.5)  # block3_conv1 sees 24 x 24 pixels, one value every 4
+    assert (left, top) == pytest.approx((4.5 * 4 - 12, 8.5 * 4 - 12), abs=0.5)
+    assert page.locator("#marks .pane .pointed").count() == 2  # the value itself, and the field on the photo beside
+
+
+def test_raw_values_and_relu(show, tmp_path):
+    values = random_maps(9, 24, 32)
+    page = show(make_maps(values, activation="none"), page_options=PageOptions(both=True))
+    after = np.maximum(values, 0)
+    mosaic = Mosaic(page, values.shape)
+    places = [(4, 1, 1), (8, 23, 31), (0, 3, 7)]
+    assert_hover_agrees(mosaic, after, places, lambda _, channel: half_step(values, channel))
+    press(page, "r")
+    assert page.evaluate("location.hash") == "#view=raw"
+    assert page.inner_text("h1") == "block1_conv1, before ReLU"
+    assert_hover_agrees(mosaic, values, places)
+    page.click("#views button[data-view=relu]")
+    settle(page)
+    negative = tuple(int(index) for index in np.argwhere(values[4] < 0)[0])
+    _, text = read_value(page, mosaic.point(4, *negative))
+    assert "before ReLU -" in text
+    page.locator("#overview").focus()
+    press(page, "ArrowRight", "Enter")
+    share = np.mean(values[0] < 0)
+    assert f"Removed by ReLU\n{100 * share:.1f} %" in page.inner_text("#numbers")
+    assert f"Zeros\n{100 * share:.1f} %" in page.inner_text("#numbers")
+    panel = Panel(page, values.shape)
+    assert_hover_agrees(panel, after, [(0, 2, 2)], lambda _, channel: half_step(values, channel))
+    press(page, "r")
+    assert_hover_agrees(panel, values, [(0, 2, 2)])
+    assert page.locator("#bars .below").count() > 5
+    assert page.locator("#bars .zero").count() == 1
+
+
+def test_statistics_of_a_channel(show):
+    values = random_maps(3, 24, 32)
+    page = show(make_maps(values, activation="none"), address="#channel=2")
+    numbers = dict(zip(*[iter(page.inner_text("#numbers").replace("\u2212", "-").splitlines())] * 2, strict=True))
+    for name, expected in [
+        ("Minimum", values[2].min()),
+        ("Maximum", values[2].max()),
+        ("Mean", values[2].mean()),
+        ("Standard deviation", values[2].std()),
+    ]:
+        assert float(numbers[name]) == pytest.approx(float(expected), rel=1e-4)
+    counts = [int(text.split(": ")[1]) for text in page.locator("#bars rect title").all_text_contents()]
+    assert sum(counts) == 24 * 32
+
+
+def test_pins_stand_beside_with_one_zoom(show):
+    values = random_maps(9, 24, 32)
+    page = show(make_maps(values), address="#channel=5&pins=2,7")
+    panels = [Panel(page, values.shape, number) for number in range(3)]
+    for panel, channel in zip(panels, (5, 2, 7), strict=True):
+        assert_hover_agrees(panel, values, [(channel, 3, 30), (channel, 20, 2)])
+    page.mouse.move(*panels[1].point(2, 12, 16))
+    for _ in range(4):
+        page.mouse.wheel(0, -200)
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(200)
+    ranges = page.evaluate(
+        "(() => { const l = document.getElementById('panels')._fullLayout;"
+        "return [l.xaxis, l.xaxis2, l.xaxis3, l.xaxis4].map(({ range }) => [...range]); })()"
+    )
+    assert ranges[0] == ranges[1] == ranges[2] == ranges[3]
+    assert ranges[0][1] - ranges[0][0] < 30
+    found = [read_value(page, (panel.box()["x"] + 40, panel.box()["y"] + 40))[0] for panel in panels]
+    assert {place[1:3] for place in found} == {found[0][1:3]}
+    press(page, "ArrowRight")  # the zoom stays
+    assert page.evaluate("document.getElementById('panels')._fullLayout.xaxis.range") == ranges[0]
+    press(page, "p")
+    assert page.evaluate("location.hash") == "#channel=6&pins=2%2C7%2C6"
+    press(page, "p")
+    assert page.evaluate("location.hash") == "#channel=6&pins=2%2C7"
+
+
+def test_jump_to_a_number(show):
+    page = show(make_maps(random_maps(9, 24, 32)))
+    page.fill("#jump", "8")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.inner_text("h1") == "block1_conv1 - channel 8, after ReLU"
+    page.fill("#jump", "9")
+    page.keyboard.press("Tab")
+    settle(page)
+    assert page.evaluate("document.getElementById('jump').validationMessage") == "0 to 8"
+    assert page.evaluate("location.hash") == "#channel=8"
+
+
+def test_the_address_restores_everything(show):
+    address = "#channel=5&view=raw&order=mean&scale=shared&colours=viridis&opacity=40&at=7%2C9&pins=3"
+    page = show(
+        make_maps(random_maps(9, 24, 32), activation="none"), page_options=PageOptions(both=True), address=address
+    )
+    assert page.evaluate("location.hash") == address
+    assert page.inner_text("h1") == "block1_conv1 - channel 5, before ReLU"
+    assert page.input_value("#order") == "mean"
+    assert page.input_value("#opacity") == "40"
+    assert page.locator("#photo-marks .marked").count() == 1
+    page.evaluate("location.hash = '#channel=1'")
+    settle(page)
+    assert page.inner_text("h1") == "block1_conv1 - channel 1, after ReLU"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "#channel=99",
+        "#channel=-1",
+        "#channel=x&view=up&order=__proto__",
+        "#pins=1,99,a:b&at=1",
+        "#layer=%3Cb%3E&opacity=900",
+    ],
+)
+def test_addresses_that_cannot_be_meant(show, address):
+    page = show(make_maps(random_maps(9, 4, 4)), address=address)
+    assert page.get_attribute("body", "data-view") == "overview"
+
+
+def test_the_map_lies_over_the_photo(show, tmp_path):
+    pixels = np.zeros((24, 32, 3), np.uint8)
+    pixels[:, :, 1] = 255
+    page = show(make_maps(np.zeros((1, 24, 32)), pixels=pixels), address="#channel=0&opacity=50")
+    point = Panel(page, (1, 24, 32)).point(0, 12, 16)
+    assert colour(page, tmp_path, point) == pytest.approx((0, 128, 0), abs=6)
+    page.locator("#opacity").fill("100")
+    settle(page)
+    assert colour(page, tmp_path, point) == pytest.approx((0, 0, 0), abs=6)
+
+
+def test_several_layers_with_one_place(show):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    shallow, deep = random_maps(9, 32, 32), random_maps(12, 16, 16)
+    page = show(
+        [make_maps(shallow, pixels=pixels), make_maps(deep, layer="block2_conv1", pixels=pixels)],
+        address="#channel=3&at=20%2C10",
+    )
+    assert page.locator("#strip button").all_inner_texts() == ["block1_conv1", "block2_conv1"]
+    small = page.locator("#photo-marks .marked").bounding_box()
+    press(page, "ArrowDown")
+    assert page.evaluate("location.hash") == "#layer=block2_conv1&channel=3&at=20%2C10"
+    large = page.locator("#photo-marks .marked").bounding_box()
+    assert large["width"] > 2 * small["width"]
+    assert large["x"] + large["width"] / 2 == pytest.approx(small["x"] + small["width"] / 2, abs=8)
+    assert_hover_agrees(Panel(page, deep.shape), deep, [(3, 15, 15), (3, 2, 9)])
+    page.click("#strip button:first-child")
+    settle(page)
+    assert_hover_agrees(Panel(page, shallow.shape), shallow, [(3, 31, 31)])
+    press(page, "p", "ArrowDown")  # a pin of another layer lies beside, on the same pixels of the photo
+    assert_hover_agrees(Panel(page, deep.shape, 0), deep, [(3, 8, 8)])
+    assert_hover_agrees(Panel(page, shallow.shape, 1), shallow, [(3, 8, 8)])
+    press(page, "Escape", "ArrowRight")
+    assert_hover_agrees(Mosaic(page, deep.shape), deep, [(11, 3, 3)])
+
+
+def test_a_kernel_is_shown(show):
+    kernels = {"block1_conv1": np.arange(4 * 27, dtype=np.float32).reshape(4, 3, 3, 3) / 100}
+    page = show(make_maps(random_maps(4, 24, 32)), kernels=kernels, address="#channel=2")
+    red, _, blue = (table.locator("td").all_inner_texts() for table in page.locator("#weights table").all())
+    assert red[:2] == [".54", ".57"]
+    assert blue[8] == ".80"
+
+
+def test_difference(show):
+    first, second = random_maps(6, 24, 32), random_maps(6, 24, 32)
+    second[:5] = first[:5]
+    second[2] += 0.5
+    second[4, 3, 3] += 0.01
+    content = render_difference(
+        [(make_maps(first), make_maps(second))], [np.array([np.inf, np.inf, 12.5, np.inf, 70, 1])]
+    )
+    page = show(content)
+    mosaic = Mosaic(page, first.shape)
+    order = [5, 2, 4, 0, 1, 3]  # worst first
+    assert [read_value(page, mosaic.point(place, 1, 1))[0][0] for place in range(6)] == order
+    error = second - first
+    assert_hover_agrees(mosaic, error[order], [], half_step)
+    (_, _, _, value), _ = read_value(page, mosaic.point(1, 5, 5))
+    assert value == pytest.approx(0.5, abs=1e-5)
+    page.mouse.click(*mosaic.point(1, 5, 5))
+    settle(page)
+    assert "12.5 dB" in page.inner_text("#numbers")
+    assert "A" in page.inner_text("#facts")
+    assert_hover_agrees(Panel(page, first.shape, 1), first, [(2, 3, 3)])
+    assert_hover_agrees(Panel(page, first.shape, 2), second, [(2, 3, 3)])
+    press(page, "r")
+    assert_hover_agrees(Panel(page, first.shape, 0), first, [(2, 3, 3)])
+
+
 def test_channel_page(show):
     values = random_maps(7, 30, 22)
-    page = show(make_maps(values, weights=UNTRAINED), channel=6, viewport={"width": 800, "height": 500})
+    page = show(make_maps(values, weights=UNTRAINED), channel=6, viewport={"width": 900, "height": 600})
     assert page.inner_text("h1") == "block1_conv1 - channel 6, after ReLU"
     assert page.inner_text("#note") == "untrained weights: random, not learned"
-    assert page.locator(".colorbar, .infolayer .cbbg").count() > 0
-    heatmap = Heatmap(page, values.shape)
-    box = heatmap.box()
-    assert box["width"] / 22 == pytest.approx(box["height"] / 30, rel=0.02)  # square values
-    assert_hover_agrees(heatmap, values, [(6, 0, 0), (6, 29, 21), (6, 3, 17)])
+    for id_ in ("all", "next", "jump", "pin", "order"):
+        assert page.locator(f"#{id_}").is_hidden()
+    heatmap = Panel(page, values.shape)
+    (*place, value), _ = read_value(page, heatmap.point(6, 3, 17))
+    assert place == [6, 3, 17]
+    assert value == pytest.approx(float(values[6, 3, 17]), abs=half_step(values, 6) * 1.001)
+    press(page, "Escape", "ArrowRight", "ArrowDown", "r", "p")
+    assert page.inner_text("h1") == "block1_conv1 - channel 6, after ReLU"
 
 
 @pytest.mark.parametrize("channel", [None, 2])
-def test_a_phone_shows_all_of_it(show, channel):
+@pytest.mark.parametrize("address", ["", "#channel=2&at=3,3"])
+def test_a_phone_shows_all_of_it(show, channel, address):
     name = "a rather long file name without_a_place_to_break_" + 60 * "x" + ".png"
-    maps = make_maps(random_maps(64, 28, 28), weights=UNTRAINED, image_name=name)
-    page = show(maps, channel, PHONE, is_mobile=True, has_touch=True)
+    maps = make_maps(random_maps(64, 28, 28), weights=UNTRAINED, image_name=name, activation="none")
+    page = show(maps, channel, PHONE, PageOptions(both=True), address, is_mobile=True, has_touch=True)
     sides = page.evaluate(
-        "['h1', '#subtitle', '#note', '#photo', '#facts', '#stage', '#help', '#plot .main-svg', '.modebar']"
-        ".map((name) => document.querySelector(name).getBoundingClientRect()).flatMap((box) => [box.left, box.right])"
+        "['h1', '#subtitle', '#note', '#photo', '#card', '#facts', '#stage', '#help', '.plot:not([hidden]) .main-svg', "
+        "'.plot:not([hidden]) .modebar', '#controls', "
+        "...[...document.querySelector('#controls').children].filter((each) => !each.hidden)]"
+        ".map((name) => (name.getBoundingClientRect ? name : document.querySelector(name)).getBoundingClientRect())"
+        ".flatMap((box) => [box.left, box.right])"
     )
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert min(sides) >= 0
     assert max(sides) <= PHONE["width"]
+
+
+def test_a_turned_phone(show):
+    page = show(make_maps(random_maps(9, 24, 32)), None, PHONE, address="#channel=2")
+    page.set_viewport_size({"width": 844, "height": 390})
+    page.wait_for_timeout(200)
+    settle(page)
+    stage = page.locator("#stage").bounding_box()
+    assert page.locator("#panels .main-svg").first.bounding_box()["width"] == pytest.approx(stage["width"], abs=4)
 
 
 def test_dark_follows_the_system_while_open(show):
@@ -246,26 +589,110 @@ def test_dark_follows_the_system_while_open(show):
     for scheme in ("light", "dark", "light"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(200)
-        sources.append(page.locator("#plot image").evaluate("(image) => image.href.baseVal"))
+        settle(page)
+        sources.append(page.locator("#overview image").evaluate("(image) => image.href.baseVal"))
     assert sources[0] == sources[2] != sources[1]
 
 
-@pytest.mark.parametrize("channel", [None, 1])
-def test_names_from_outside_are_shown_as_they_are(show, channel):
-    name = "".join(HOSTILE).replace("\x00", "")
-    page = show(poisoned(name), channel)
+NAMES = [
+    *(name.replace("\x00", "") for name in HOSTILE),
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<svg/onload=alert(1)>", "javascript:alert(1)",
+    "' onmouseover='alert(1)", '" onfocus="alert(1)" autofocus="', "`${alert(1)}`", "</style><script>alert(1)</script>",
+    "</title><script>alert(1)</script>", "</textarea><script>", "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<math><mtext></table><mglyph><style><img src=x>", "$\\href{javascript:alert(1)}{x}$", "%3Cscript%3E",
+    "\u202egnp.exe", "<a href=//example.org>", "{{photo}}", "__proto__", "constructor",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*NAMES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[3:])])
+def test_names_from_outside_are_shown_as_they_are(show, name):
+    """One name in six places: layer, weights, recipe, image, resizing, engine and its provider."""
+    layers = [poisoned(name), replace(poisoned(name), layer=name + "2")]
+    page = show(layers)
+    scripts = page.locator("script").count()
     assert name in page.text_content("h1")
     assert name in page.text_content("#subtitle")
-    assert name in page.title() or re.sub(r"\s+", " ", name) in page.title()
+    press(page, "ArrowRight", "Enter", "p", "ArrowDown", "r")
+    page.mouse.move(*Panel(page, (4, 3, 3)).point(0, 1, 1))
+    settle(page)
+    assert page.locator("script").count() == scripts
     assert page.locator("header *, dl * > *").count() == 3  # h1 and two paragraphs, nothing in them
+    again = page.evaluate("location.hash")
+    page.reload()
+    page.wait_for_selector("body[data-state=ready]")
+    assert page.evaluate("location.hash") == again
+
+
+def test_names_add_no_scripts(show):
+    plain = show(make_maps(random_maps(4, 3, 3))).locator("script").count()
+    assert show(poisoned("".join(NAMES))).locator("script").count() == plain
+
+
+ODD = {"one value": (1, 1, 1), "1x1": (300, 1, 1), "a row": (3, 1, 40), "a column": (3, 40, 1), "many": (2048, 7, 7)}
+
+
+@pytest.mark.parametrize("shape", ODD.values(), ids=ODD)
+def test_odd_shapes(show, shape):
+    values = random_maps(*shape)
+    page = show(make_maps(values, layer="mine"))
+    last = tuple(extent - 1 for extent in shape)
+    assert_hover_agrees(Mosaic(page, shape), values, [(0, 0, 0), last])
+    page.evaluate(f"location.hash = '#channel={shape[0] // 2}'")
+    settle(page)
+    assert_hover_agrees(Panel(page, shape), values, [(shape[0] // 2, 0, 0), (shape[0] // 2, *last[1:])])
+
+
+def test_maps_of_one_value_share_their_scale(show, tmp_path):
+    page = show(make_maps(np.arange(9.0).reshape(9, 1, 1), layer="mine"))
+    mosaic = Mosaic(page, (9, 1, 1))
+    levels = [brightness(page, tmp_path, mosaic.point(place, 0, 0)) for place in (1, 4, 8)]
+    assert levels == pytest.approx([32, 127, 255], abs=4)
+
+
+@pytest.mark.slow
+def test_large_maps_are_thinned_out_in_the_mosaic_alone(show):
+    values = random_maps(20, 896, 896)
+    page = show(make_maps(values, layer="mine"))
+    every = page.evaluate("overview.grid.every")
+    assert every == 2
+    (channel, row, column, value), _ = read_value(page, Mosaic(page, (20, 448, 448)).point(7, 200, 100))
+    assert (channel, row, column) == (7, 400, 200)
+    assert value == pytest.approx(float(values[7, 400, 200]), abs=half_step(values, 7) * 1.001)
+    page.evaluate("location.hash = '#channel=19'")
+    settle(page)
+    page.mouse.move(*Panel(page, values.shape).point(19, 500, 501))
+    page.wait_for_selector("#tooltip", state="visible")
+
+
+@pytest.mark.parametrize("kind", ["12bit", "float32"])
+def test_what_is_no_number_is_shown_as_such(show, tmp_path, kind):
+    values = random_maps(4, 6, 8)
+    values[2, 1, 2], values[2, 3, 4], values[2, 5, 6] = np.nan, np.inf, -np.inf
+    page = show(make_maps(values, activation="none"), page_options=PageOptions(values=kind))
+    mosaic = Mosaic(page, values.shape)
+    for picture in (mosaic, Panel(page, values.shape)):
+        for place, word in (((2, 1, 2), "nan"), ((2, 3, 4), "inf"), ((2, 5, 6), "-inf")):
+            (*_, value), _ = read_value(page, picture.point(*place))
+            assert str(value) == word
+            assert colour(page, tmp_path, picture.point(*place)) == pytest.approx((255, 47, 208), abs=8)
+        if picture is mosaic:
+            assert "3 values" in page.inner_text("#numbers")
+            page.evaluate("location.hash = '#channel=2'")
+            settle(page)
+    finite = values[2][np.isfinite(values[2])]
+    assert f"Maximum\n{finite.max():.6}" in page.inner_text("#numbers")
+
+
+def test_nothing_but_nan(show):
+    show(make_maps(np.full((3, 4, 4), np.nan)), address="#channel=1")
 
 
 def test_the_picture_can_be_saved_and_nothing_is_uploaded(show, tmp_path):
     page = show(make_maps(random_maps(5, 9, 9)))
-    assert page.locator(".modebar-btn").count() == 6
+    assert page.locator("#overview .modebar-btn").count() == 6
     assert page.locator(".modebar-btn[data-title*=hare], .modebar-btn[data-title*=loud]").count() == 0
     with page.expect_download() as download:
-        page.locator(".modebar-btn").first.click()
+        page.locator("#overview .modebar-btn").first.click()
     download.value.save_as(tmp_path / "saved.png")
     with Image.open(tmp_path / "saved.png") as saved:
         assert len(set(saved.convert("L").tobytes())) > 20
@@ -285,3 +712,31 @@ def test_a_browser_without_fast_base64(show, browser, monkeypatch):
     page = show(make_maps(values))
     assert page.evaluate("Uint8Array.fromBase64") is None
     assert_hover_agrees(Mosaic(page, values.shape), values, [(4, 8, 13)])
+
+
+def test_plotly_beside_the_page(show, tmp_path):
+    name, script = plotly_js.script_file()
+    (tmp_path / name).write_bytes(script)
+    values = random_maps(5, 9, 14)
+    page = show(make_maps(values), page_options=PageOptions(plotlyjs="file"))
+    assert_hover_agrees(Mosaic(page, values.shape), values, [(4, 8, 13)])
+
+
+def test_the_grid_is_the_figure(show, tmp_path):
+    values = random_maps(5, 9, 14)
+    page = show(make_maps(values), page_options=PageOptions(style="grid"))
+    shown = page.evaluate(
+        "(() => { const { _fullData, layout } = document.getElementById('plot');"
+        "return [_fullData.map(({ z }) => [...z].map((row) => [...row])), layout.title.text, layout.width]; })()"
+    )
+    assert shown[1:] == ["block1_conv1", 800]
+    np.testing.assert_array_equal(np.float32(shown[0]), values)
+    assert page.locator("#plot .heatmaplayer image").count() == 5
+
+
+def test_on_paper_nothing_is_cut_off(show):
+    page = show(make_maps(random_maps(9, 24, 32)), address="#channel=2")
+    page.emulate_media(media="print")
+    assert page.locator("#controls").is_hidden()
+    assert page.locator("#panels .heatmaplayer image").is_visible()
+    assert page.pdf()[:4] == b"%PDF"

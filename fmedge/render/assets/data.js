@@ -1,5 +1,5 @@
 'use strict';
-/* exported DECODERS */
+/* exported MapSet, floatsFromBase64 */
 /* global bytesFromBase64, inflate */
 
 function floatsFromBase64(text) {
@@ -7,54 +7,107 @@ function floatsFromBase64(text) {
   return Float32Array.from({ length: view.byteLength / 4 }, (_, index) => view.getFloat32(4 * index, true));
 }
 
-/** Feature maps of 12 bits per value in two planes; fmedge/render/encoding.py describes them. */
-class PlaneMaps {
-  constructor({ shape, firstChannel, chunkChannels, offset, step }) {
-    [this.channels, this.rows, this.columns] = shape;
-    this.firstChannel = firstChannel;
+// ---- Ways to write a value: fmedge/render/encoding.py describes them -------------------------------------
+
+const SPECIAL_FROM = 4093; // codes of minus infinity, infinity, NaN
+const SPECIALS = [-Infinity, Infinity, NaN];
+
+const FORMATS = {
+  '12bit': {
+    planeBytes: (size) => [size, Math.ceil(size / 2)],
+    decode([high, low], out, { zero, step, offset }) {
+      for (let place = 0; place < out.length; place += 1) {
+        const code = (high[place] << 4) | ((low[place >> 1] >> (4 * (place & 1))) & 15);
+        out[place] = code < SPECIAL_FROM ? (code - zero) * step + offset : SPECIALS[code - SPECIAL_FROM];
+      }
+    },
+  },
+  float16: {
+    planeBytes: (size) => [size, size],
+    decode([high, low], out) {
+      const table = halfFloats();
+      for (let place = 0; place < out.length; place += 1) out[place] = table[(high[place] << 8) | low[place]];
+    },
+  },
+  float32: {
+    planeBytes: (size) => [size, size, size, size],
+    decode([first, second, third, fourth], out) {
+      const bits = new Uint32Array(out.buffer, out.byteOffset, out.length);
+      for (let place = 0; place < out.length; place += 1) {
+        bits[place] = (first[place] << 24) | (second[place] << 16) | (third[place] << 8) | fourth[place];
+      }
+    },
+  },
+};
+
+let halves = null;
+
+/** The value of every float of 16 bits (IEEE 754: 1 sign, 5 exponent, 10 fraction bits). */
+function halfFloats() {
+  halves ??= Float32Array.from({ length: 65536 }, (_, bits) => {
+    const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+    if (exponent === 31) return fraction ? NaN : sign * Infinity;
+    return exponent ? sign * 2 ** (exponent - 15) * (1 + fraction / 1024) : (sign * fraction) / 2 ** 24;
+  });
+  return halves;
+}
+
+// ---- Maps in planes --------------------------------------------------------------------------------------
+
+const KEPT = 8; // channels whose values stay decoded
+
+/** Feature maps in the page's blocks; a chunk is inflated when one of its channels is asked for. */
+class MapSet {
+  constructor({ id, chunkChannels, zero, step, offset }, [, rows, columns], values) {
+    this.id = id;
+    this.size = rows * columns;
     this.chunkChannels = chunkChannels;
-    this.offset = floatsFromBase64(offset);
-    this.step = floatsFromBase64(step);
-    this.chunks = Math.ceil(this.channels / chunkChannels);
+    this.format = FORMATS[values];
+    this.planeBytes = this.format.planeBytes(this.size);
+    this.scales = step ? { zero: floatsFromBase64(zero), step: floatsFromBase64(step), offset: floatsFromBase64(offset) } : null;
     this.planes = new Map();
+    this.decoded = new Map();
   }
 
   /** A plane of a chunk as a promise of bytes; inflated once. */
-  plane(name, chunk) {
-    const id = `${name}-${chunk}`;
+  plane(number, chunk) {
+    const id = `${this.id}-${number}-${chunk}`;
     if (!this.planes.has(id)) {
       this.planes.set(id, inflate(id).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
     }
     return this.planes.get(id);
   }
 
-  /** The part of a plane that is one channel's; index counts the channels in the page. */
-  async channelPlane(name, index) {
-    const size = this.rows * this.columns;
-    const bytes = name === 'high' ? size : Math.ceil(size / 2);
-    const start = (index % this.chunkChannels) * bytes;
-    const plane = await this.plane(name, Math.floor(index / this.chunkChannels));
-    return plane.subarray(start, start + bytes);
+  /** Write all values of a channel, row by row; index counts the channels in the page. */
+  async decodeInto(out, index) {
+    const chunk = Math.floor(index / this.chunkChannels);
+    const planes = await Promise.all(this.planeBytes.map((_, number) => this.plane(number, chunk)));
+    const own = planes.map((plane, number) => {
+      const start = (index % this.chunkChannels) * this.planeBytes[number];
+      return plane.subarray(start, start + this.planeBytes[number]);
+    });
+    this.format.decode(own, out, this.scale(index));
   }
 
-  /** All values of a channel, row by row. */
+  scale(index) {
+    if (!this.scales) return {};
+    const { zero, step, offset } = this.scales;
+    return { zero: zero[index], step: step[index], offset: offset[index] };
+  }
+
+  /** All values of a channel; the last few channels are kept, so do not write into them. */
   async values(index) {
-    const high = await this.channelPlane('high', index);
-    const low = await this.channelPlane('low', index);
-    const [offset, step] = [this.offset[index], this.step[index]];
-    return Float32Array.from(high, (bits, place) => codeAt(bits, low, place) * step + offset);
+    if (!this.decoded.has(index)) {
+      const values = new Float32Array(this.size);
+      await this.decodeInto(values, index);
+      this.decoded.delete(this.decoded.size < KEPT ? null : this.decoded.keys().next().value);
+      this.decoded.set(index, values);
+    }
+    return this.decoded.get(index);
   }
 
-  async value(index, row, column) {
-    const high = await this.channelPlane('high', index);
-    const low = await this.channelPlane('low', index);
-    const place = row * this.columns + column;
-    return Math.fround(codeAt(high[place], low, place) * this.step[index] + this.offset[index]);
+  /** How far a value may be from the one that was computed: half a step; 0 where all bits are here. */
+  tolerance(index) {
+    return this.scales ? this.scales.step[index] / 2 : 0;
   }
 }
-
-function codeAt(highBits, low, place) {
-  return (highBits << 4) | ((low[place >> 1] >> (4 * (place & 1))) & 15);
-}
-
-const DECODERS = { 'u12-planes': PlaneMaps };

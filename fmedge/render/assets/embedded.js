@@ -21,8 +21,10 @@ function inflate(id) {
 /** Of every chart. Buttons are named one by one: Plotly's own choice holds one that uploads the chart to its company. */
 const BASE_CONFIG = { responsive: true, displaylogo: false, plotlyServerURL: '' };
 
-/** Run the embedded plotly.js; the page's Content-Security-Policy allows exactly this text. */
+/** Run the embedded plotly.js, where it is not loaded already; the page's Content-Security-Policy allows exactly this text. */
 async function loadPlotly() {
+  if (window.Plotly) return;
+  if (!document.getElementById('plotly')) throw new Error(`plotly.js was not found at ${document.querySelector('script[src]').src}`);
   const response = inflate('plotly');
   const script = document.createElement('script');
   script.textContent = await response.text();

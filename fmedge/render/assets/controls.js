@@ -1,0 +1,170 @@
+'use strict';
+/* exported connectControls, syncControls */
+/* global MOST_PINS, detail, element, header, layerNow, layers, make, overview, show, state */
+
+// ---- Choosers ----------------------------------------------------------------------------------------------------
+
+const difference_ = header.kind === 'difference';
+
+const CHOOSERS = {
+  order: {
+    index: 'by number', mean: 'by mean', max: 'by maximum', spread: 'by spread', sparsity: 'by zeros',
+    ...(difference_ ? { worst: 'worst first' } : {}),
+  },
+  scale: { own: 'each its own scale', shared: 'one scale for all' },
+  colours: { grey: 'grey', viridis: 'viridis', diverging: 'around zero' },
+};
+
+function fillChoosers() {
+  for (const [name, choices] of Object.entries(CHOOSERS)) {
+    const chooser = element(name);
+    chooser.append(...Object.entries(choices).map(([value, text]) => make('option', text, { value })));
+    chooser.addEventListener('change', () => show({ [name]: chooser.value }));
+  }
+}
+
+function button(text, pressed, act) {
+  const made = make('button', text, { type: 'button' });
+  made.addEventListener('click', act);
+  made.setAttribute('aria-pressed', pressed);
+  return made;
+}
+
+function fillViews() {
+  const names = [...header.views].sort((one, other) => ORDER_OF_VIEWS.indexOf(one) - ORDER_OF_VIEWS.indexOf(other));
+  const buttons = names.map((view) => button(header.viewWords[view], view === state.view, () => show({ view })));
+  names.forEach((view, index) => { buttons[index].dataset.view = view; });
+  element('views').replaceChildren(...buttons);
+  element('views').hidden = names.length < 2;
+}
+
+const ORDER_OF_VIEWS = ['raw', 'relu', 'error', 'a', 'b'];
+
+function fillStrip() {
+  element('strip').hidden = layers.length < 2;
+  element('strip').replaceChildren(...layers.map(({ name }, layer) => button(name, false, () => goToLayer(layer))));
+}
+
+/** Another layer; a channel that it lacks becomes its last. */
+function goToLayer(layer) {
+  if (!layers[layer]) return;
+  const channel = state.channel === null ? null : Math.min(state.channel, layers[layer].channels - 1);
+  show({ layer, channel }, true);
+}
+
+// ---- Channels ------------------------------------------------------------------------------------------------------
+
+/** The channel so many places on in the order that is shown. */
+function walk(steps) {
+  const order = layerNow().order(state.view, state.order);
+  const place = (order.indexOf(state.channel) + steps + order.length) % order.length;
+  show({ channel: order[place] });
+}
+
+function jump(text) {
+  const index = Number(text) - layerNow().firstChannel;
+  const found = text !== '' && layerNow().has(index);
+  element('jump').setCustomValidity(found ? '' : `0 to ${layerNow().channels - 1}`);
+  if (found) show({ channel: index }, state.channel === null);
+  else element('jump').reportValidity();
+}
+
+const isPinned = ({ layer, channel }) => layer === state.layer && channel === state.channel;
+
+function togglePin() {
+  if (state.channel === null) return;
+  const pinned = state.pins.some(isPinned);
+  const others = state.pins.filter((pin) => !isPinned(pin));
+  if (!pinned && others.length >= MOST_PINS) return;
+  show({ pins: pinned ? others : [...others, { layer: state.layer, channel: state.channel }] });
+}
+
+const backToAll = () => !header.single && state.channel !== null && show({ channel: null }, true);
+
+function switchView() {
+  const next = (header.views.indexOf(state.view) + 1) % header.views.length;
+  if (header.views.length > 1) show({ view: header.views[next] });
+}
+
+// ---- Keys ------------------------------------------------------------------------------------------------------------
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const PAN = 0.15; // share of what is seen
+
+const KEYS = {
+  '+': () => figureNow().move({ zoom: 1.5 }),
+  '=': () => figureNow().move({ zoom: 1.5 }),
+  '-': () => figureNow().move({ zoom: 1 / 1.5 }),
+  0: () => figureNow().move(),
+  r: switchView,
+  p: togglePin,
+  Escape: backToAll,
+  Enter: () => state.channel === null && overview.cursor !== null && show({ channel: overview.order[overview.cursor] }, true),
+};
+
+const figureNow = () => (state.channel === null ? overview : detail);
+
+function onArrow(event, [right, down]) {
+  if (event.shiftKey) figureNow().move({ right: PAN * right, down: PAN * down });
+  else if (state.channel === null) moveCursor(right + down * overview.grid.across);
+  else if (right) walk(right);
+  else goToLayer(state.layer + down);
+}
+
+function moveCursor(steps) {
+  const { channels } = layerNow();
+  overview.cursor = overview.cursor === null ? 0 : Math.min(channels - 1, Math.max(0, overview.cursor + steps));
+  overview.follow();
+  const channel = overview.order[overview.cursor];
+  element('spoken').textContent = `channel ${layerNow().number(channel)}${layerNow().isDead(channel) ? ', dead' : ''}`;
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select')) return;
+  if (event.key === 'Enter' && event.target.closest('button, a, summary')) return;
+  const act = ARROWS[event.key] ? () => onArrow(event, ARROWS[event.key]) : KEYS[event.key];
+  if (!act || !document.body.dataset.state || document.body.dataset.state === 'failed') return;
+  event.preventDefault();
+  act();
+}
+
+// ---- All of them -----------------------------------------------------------------------------------------------------
+
+function connectControls() {
+  fillChoosers();
+  fillViews();
+  fillStrip();
+  element('all').addEventListener('click', backToAll);
+  element('before').addEventListener('click', () => walk(-1));
+  element('next').addEventListener('click', () => walk(1));
+  element('pin').addEventListener('click', togglePin);
+  element('jump').addEventListener('change', (event) => jump(event.target.value));
+  element('jump').addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter') return;
+    event.preventDefault();
+    jump(event.target.value);
+  });
+  element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
+  element('controls').addEventListener('submit', (event) => event.preventDefault());
+  document.addEventListener('keydown', onKey);
+}
+
+function syncControls() {
+  const [layer, one] = [layerNow(), state.channel !== null];
+  for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
+  for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);
+  [...element('strip').children].forEach((each, number) => each.setAttribute('aria-pressed', number === state.layer));
+  for (const name of ['before', 'next', 'pin', 'overlay']) element(name).hidden = !one || (header.single && name !== 'overlay');
+  element('all').hidden = !one || header.single;
+  element('order').hidden = header.single;
+  element('scale').hidden = header.single;
+  element('jump-label').hidden = header.single;
+  const jumpTo = element('jump');
+  jumpTo.max = layer.number(layer.channels - 1);
+  jumpTo.setCustomValidity('');
+  if (document.activeElement !== jumpTo || one) jumpTo.value = one ? layer.number(state.channel) : '';
+  const pinned = state.pins.some(isPinned);
+  element('pin').setAttribute('aria-pressed', pinned);
+  element('pin').disabled = !pinned && state.pins.length >= MOST_PINS;
+  element('opacity').value = state.opacity;
+}

@@ -1,0 +1,123 @@
+'use strict';
+/* exported Layer, ORDERS */
+/* global MapSet, floatsFromBase64 */
+
+/** Ways to order channels: by which statistic, and whether the smallest comes first. */
+const ORDERS = {
+  index: null,
+  mean: { statistic: 'mean' },
+  max: { statistic: 'largest' },
+  spread: { statistic: 'spread' },
+  sparsity: { statistic: 'zeros' },
+  worst: { statistic: 'snr', smallestFirst: true },
+};
+
+/** Of a difference, B is A and the error together. */
+const PARTS = { raw: ['maps'], relu: ['maps'], a: ['a'], error: ['error'], b: ['a', 'error'] };
+
+/** A layer in the page: its values in every view, and what is known of its channels. Indices count channels in the page. */
+class Layer {
+  constructor(facts, header) {
+    this.name = facts.name;
+    this.shape = facts.shape;
+    [this.channels, this.rows, this.columns] = facts.shape;
+    this.firstChannel = facts.firstChannel;
+    this.clips = header.views.includes('raw'); // the page holds values before ReLU
+    this.step = facts.step;
+    this.field = facts.field;
+    this.photo = header.photo;
+    this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
+    this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
+    this.statistics = Object.fromEntries(Object.entries(facts.statistics).map(([view, found]) => [
+      view,
+      Object.fromEntries(Object.entries(found).map(([name, text]) => [name, floatsFromBase64(text)])),
+    ]));
+    this.sets = Object.fromEntries(
+      Object.entries(facts.sets).map(([name, set]) => [name, new MapSet(set, facts.shape, header.values)]),
+    );
+  }
+
+  number(index) {
+    return this.firstChannel + index;
+  }
+
+  has(index) {
+    return Number.isInteger(index) && index >= 0 && index < this.channels;
+  }
+
+  /** All values of a channel in a view; given scratch, they are written there. */
+  async values(view, index, scratch = null) {
+    const [part, added] = PARTS[view].map((name) => this.sets[name]);
+    const clips = view === 'relu' && this.clips;
+    if (!scratch && !added && !clips) return part.values(index);
+    const out = scratch ?? new Float32Array(this.rows * this.columns);
+    await part.decodeInto(out, index);
+    if (added) {
+      const error = await added.values(index);
+      for (let place = 0; place < out.length; place += 1) out[place] += error[place];
+    }
+    if (clips) {
+      for (let place = 0; place < out.length; place += 1) if (out[place] < 0) out[place] = 0;
+    }
+    return out;
+  }
+
+  async value(view, index, row, column) {
+    const [part, added] = PARTS[view].map((name) => this.sets[name]);
+    const place = row * this.columns + column;
+    let value = (await part.values(index))[place];
+    if (added) value += (await added.values(index))[place];
+    return view === 'relu' && this.clips && value < 0 ? 0 : value;
+  }
+
+  tolerance(view, index) {
+    return PARTS[view].reduce((sum, name) => sum + this.sets[name].tolerance(index), 0);
+  }
+
+  /** What the darkest and the brightest colour stand for. */
+  range(view, index, { scale, colours }) {
+    const { smallest, largest } = this.statistics[view];
+    const own = scale === 'own';
+    const low = own ? smallest[index] : smallest.reduce((one, other) => Math.min(one, other));
+    const high = own ? largest[index] : largest.reduce((one, other) => Math.max(one, other));
+    if (colours !== 'diverging') return [low, high];
+    const most = Math.max(-low, high);
+    return [-most, most];
+  }
+
+  /** Nothing of the channel is above zero: ReLU leaves nothing. Of differences nothing is said. */
+  isDead(index) {
+    const { largest, broken } = this.statistics.relu ?? this.statistics.raw ?? {};
+    return largest !== undefined && !(largest[index] > 0) && broken[index] === 0;
+  }
+
+  /** The channels in an order. */
+  order(view, name) {
+    const indices = Array.from({ length: this.channels }, (_, index) => index);
+    const way = ORDERS[name];
+    if (!way) return indices;
+    const values = way.statistic === 'snr' ? this.snr : this.statistics[view][way.statistic];
+    const sign = way.smallestFirst ? 1 : -1;
+    return indices.sort((one, other) => sign * (values[one] - values[other]) || one - other);
+  }
+
+  /** Left, top, right, bottom of a value on the photo, in its pixels. */
+  cell(row, column) {
+    const [high, wide] = this.step;
+    return [column * wide, row * high, (column + 1) * wide, (row + 1) * high];
+  }
+
+  /** The same of what the value sees: its receptive field, or where that is not known, the value's own place. */
+  seen(row, column) {
+    const [left, top, right, bottom] = this.cell(row, column);
+    if (!this.field) return [left, top, right, bottom];
+    const [x, y, half] = [(left + right) / 2, (top + bottom) / 2, this.field / 2];
+    return [x - half, y - half, x + half, y + half];
+  }
+
+  /** Row and column of the value at a place of the photo; null beyond the maps. */
+  at(x, y) {
+    const [row, column] = [Math.floor(y / this.step[0]), Math.floor(x / this.step[1])];
+    return row >= 0 && row < this.rows && column >= 0 && column < this.columns ? { row, column } : null;
+  }
+}

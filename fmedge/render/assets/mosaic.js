@@ -1,0 +1,271 @@
+'use strict';
+/* exported overview */
+/* global Plotly, BASE_CONFIG, BROKEN, colourAt, cssColour, element, hexColour, layerNow, make, state, themeLayout */
+
+// ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
+
+const LEVELS = 253; // palette entries of values, from 0
+const [DEAD_LEVEL, BROKEN_LEVEL, GAP_LEVEL] = [253, 254, 255];
+const BMP_HEADER = 54;
+const BMP_PALETTE = 4 * 256;
+
+/** An empty picture, all gap, with its pixels; rows run from the bottom up, each padded to 4 bytes. */
+function createBitmap(width, height) {
+  const stride = (width + 3) & ~3;
+  const file = new Uint8Array(BMP_HEADER + BMP_PALETTE + stride * height).fill(GAP_LEVEL);
+  const view = new DataView(file.buffer);
+  file.fill(0, 0, BMP_HEADER + BMP_PALETTE);
+  view.setUint16(0, 0x4d42, true); // "BM"
+  view.setUint32(2, file.length, true);
+  view.setUint32(10, BMP_HEADER + BMP_PALETTE, true);
+  view.setUint32(14, 40, true); // size of the second header
+  view.setInt32(18, width, true);
+  view.setInt32(22, height, true);
+  view.setUint16(26, 1, true); // planes
+  view.setUint16(28, 8, true); // bits per pixel
+  return { file, width, height, stride, pixels: file.subarray(BMP_HEADER + BMP_PALETTE) };
+}
+
+function setPalette({ file }, name) {
+  const set = (level, [red, green, blue]) => file.set([blue, green, red], BMP_HEADER + 4 * level);
+  const colour = (text) => [1, 3, 5].map((start) => Number.parseInt(text.slice(start, start + 2), 16));
+  for (let level = 0; level < LEVELS; level += 1) set(level, colourAt(name, level / (LEVELS - 1)).map(Math.round));
+  set(DEAD_LEVEL, colour(hexColour(colourAt(name, name === 'diverging' ? 0.62 : 0.3))));
+  set(BROKEN_LEVEL, colour(BROKEN));
+  set(GAP_LEVEL, colour(cssColour('--line')));
+}
+
+function bitmapUrl({ file }) {
+  if (file.toBase64) return `data:image/bmp;base64,${file.toBase64()}`;
+  const parts = [];
+  for (let start = 0; start < file.length; start += 32768) {
+    parts.push(String.fromCharCode(...file.subarray(start, start + 32768)));
+  }
+  return `data:image/bmp;base64,${btoa(parts.join(''))}`;
+}
+
+// ---- All channels of a layer in one picture -----------------------------------------------------------------
+
+const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
+const STRIPES = 6; // values from stripe to stripe of a dead channel
+
+/** Where the tiles are: a grid whose axes count the picture's pixels from the top left corner. */
+class Grid {
+  constructor({ channels, rows, columns }) {
+    this.channels = channels;
+    this.every = Math.max(1, Math.ceil(Math.sqrt((channels * rows * columns) / MOST_PIXELS)));
+    this.rows = Math.ceil(rows / this.every);
+    this.columns = Math.ceil(columns / this.every);
+    this.across = Math.ceil(Math.sqrt(channels));
+    this.down = Math.ceil(channels / this.across);
+    const gap = Math.max(1, Math.round(this.columns / 40));
+    this.pitchX = this.columns + gap;
+    this.pitchY = this.rows + gap;
+    this.width = this.across * this.pitchX - gap;
+    this.height = this.down * this.pitchY - gap;
+  }
+
+  corner(place) {
+    return [(place % this.across) * this.pitchX, Math.floor(place / this.across) * this.pitchY];
+  }
+
+  /** Tile, row and column at a point of the axes; null between the tiles. */
+  locate(x, y) {
+    const [tileX, tileY] = [Math.floor(x / this.pitchX), Math.floor(y / this.pitchY)];
+    const [column, row] = [Math.floor(x - tileX * this.pitchX), Math.floor(y - tileY * this.pitchY)];
+    const place = tileY * this.across + tileX;
+    const inside = x >= 0 && x < this.width && y >= 0 && column < this.columns && row < this.rows;
+    return inside && place < this.channels ? { place, row, column } : null;
+  }
+}
+
+const overview = {
+  plot: null,
+  grid: null,
+  bitmap: null,
+  order: [],
+  cursor: null, // place of the tile that the keyboard is at
+  painted: '', // what the bitmap shows
+  shown: '', // what the plot shows
+
+  async draw() {
+    const layer = layerNow();
+    const painted = JSON.stringify([state.layer, state.view, state.order, state.scale, state.colours === 'diverging']);
+    if (painted !== this.painted) await this.paint(layer, painted);
+    const shown = JSON.stringify([painted, state.colours, cssColour('--card')]);
+    if (shown === this.shown) return;
+    setPalette(this.bitmap, state.colours);
+    await this.place(layer);
+    this.shown = shown;
+  },
+
+  async paint(layer, painted) {
+    this.grid = new Grid(layer);
+    this.order = layer.order(state.view, state.order);
+    const { width, height } = this.grid;
+    if (this.bitmap?.width === width && this.bitmap.height === height) this.bitmap.pixels.fill(GAP_LEVEL);
+    else this.bitmap = createBitmap(width, height);
+    const scratch = new Float32Array(layer.rows * layer.columns);
+    for (const [place, channel] of this.order.entries()) {
+      await layer.values(state.view, channel, scratch);
+      this.paintTile(layer, place, scratch, layer.range(state.view, channel, state));
+      if (state.view === 'relu' && layer.isDead(channel)) this.stripe(place);
+    }
+    this.painted = painted;
+  },
+
+  paintTile({ columns: width }, place, values, [low, high]) {
+    const { pixels, stride, height } = this.bitmap;
+    const { rows, columns, every } = this.grid;
+    const [left, top] = this.grid.corner(place);
+    const factor = high > low ? (LEVELS - 1) / (high - low) : 0;
+    for (let row = 0; row < rows; row += 1) {
+      let pixel = (height - 1 - top - row) * stride + left;
+      let from = row * every * width;
+      for (let column = 0; column < columns; column += 1, pixel += 1, from += every) {
+        const value = values[from];
+        // Of an infinite value the difference is no number, or infinite.
+        const level = factor ? (value - low) * factor : 0 * value;
+        pixels[pixel] = level >= -1 && level <= LEVELS ? Math.min(level + 0.5, LEVELS - 1) : BROKEN_LEVEL;
+      }
+    }
+  },
+
+  stripe(place) {
+    const { pixels, stride, height } = this.bitmap;
+    const { rows, columns } = this.grid;
+    const [left, top] = this.grid.corner(place);
+    for (let row = 0; row < rows; row += 1) {
+      const start = (height - 1 - top - row) * stride + left;
+      for (let column = (STRIPES - (row % STRIPES)) % STRIPES; column < columns; column += STRIPES) pixels[start + column] = DEAD_LEVEL;
+    }
+  },
+
+  /** Hand the picture to Plotly; another layer begins at its whole. */
+  async place(layer) {
+    const { width, height } = this.grid;
+    const source = bitmapUrl(this.bitmap);
+    const same = this.plot && this.plot.dataset.layer === String(state.layer);
+    if (same) return Plotly.relayout(this.plot, { 'images[0].source': source, ...themeLayout(this.plot) });
+    this.home = { x: [0, width], y: [height, 0] };
+    const axis = { visible: false, constrain: 'domain' };
+    const layout = {
+      margin: { l: 6, r: 6, t: 38, b: 6 },
+      dragmode: 'pan',
+      xaxis: { ...axis, range: [...this.home.x] },
+      yaxis: { ...axis, range: [...this.home.y], scaleanchor: 'x' },
+      images: [{
+        source, xref: 'x', yref: 'y', x: 0, y: 0, sizex: width, sizey: height,
+        xanchor: 'left', yanchor: 'top', sizing: 'stretch', layer: 'below',
+      }],
+    };
+    element('stage').style.setProperty('--ratio', width / height);
+    const first = !this.plot;
+    this.plot = element('overview');
+    this.plot.dataset.layer = state.layer;
+    this.cursor = null;
+    await Plotly.react(this.plot, [], { ...layout, ...themeLayout(this.plot) }, overviewConfig());
+    if (first) this.plot.on('plotly_afterplot', () => this.follow());
+    if (first) this.plot.on('plotly_relayouting', () => this.follow());
+    if (!layer.channels) throw new Error('no channels');
+    return this.follow();
+  },
+
+  /** Where the axes are on the screen, in CSS pixels of the window, and what they show; the vertical one is reversed. */
+  frame() {
+    const { xaxis, yaxis } = this.plot._fullLayout;
+    const box = this.plot.querySelector('.nsewdrag').getBoundingClientRect();
+    const [[left, right], [bottom, top]] = [xaxis.range, yaxis.range];
+    return { box, left, right, top, bottom, scale: box.width / (right - left) };
+  },
+
+  /** The value under the pointer. */
+  locate({ clientX, clientY }) {
+    const { box, left, top, scale } = this.frame();
+    const [x, y] = [clientX - box.left, clientY - box.top];
+    const inside = x >= 0 && y >= 0 && x < box.width && y < box.height;
+    const found = inside && this.grid.locate(left + x / scale, top + y / scale);
+    if (!found) return null;
+    const { every } = this.grid;
+    return { layer: layerNow(), view: state.view, channel: this.order[found.place], row: found.row * every, column: found.column * every };
+  },
+
+  /** Show what follows the zoom: sharp pixels, channel numbers, the keyboard's tile. */
+  follow() {
+    if (this.plot.hidden) return;
+    const frame = this.frame();
+    this.plot.classList.toggle('near', frame.scale >= 1);
+    const stage = element('stage').getBoundingClientRect();
+    const labels = element('labels');
+    labels.style.left = `${frame.box.left - stage.left}px`;
+    labels.style.top = `${frame.box.top - stage.top}px`;
+    labels.style.width = `${frame.box.width}px`;
+    labels.style.height = `${frame.box.height}px`;
+    labels.replaceChildren(...this.labels(frame), ...this.outline(frame));
+  },
+
+  labels(frame) {
+    const spans = [];
+    const { pitchX, pitchY } = this.grid;
+    for (let place = 0; place < this.grid.channels && pitchX * frame.scale >= LABEL_FROM; place += 1) {
+      const [x, y] = this.onScreen(frame, place);
+      const seenX = Math.min(frame.box.width, x + pitchX * frame.scale) - Math.max(0, x);
+      const seenY = Math.min(frame.box.height, y + pitchY * frame.scale) - Math.max(0, y);
+      if (seenX >= LABEL_WIDTH && seenY >= LABEL_HEIGHT) spans.push(this.label(place, x, y, seenX));
+    }
+    return spans;
+  },
+
+  label(place, x, y, room) {
+    const layer = layerNow();
+    const dead = layer.isDead(this.order[place]);
+    const number = layer.number(this.order[place]);
+    const span = make('span', dead ? `${number} ${room >= 58 ? 'dead' : '\u2715'}` : number);
+    if (dead) span.className = 'dead';
+    span.style.transform = `translate(${Math.max(0, x)}px, ${Math.max(0, y)}px)`;
+    return span;
+  },
+
+  outline(frame) {
+    if (this.cursor === null) return [];
+    const outline = make('div', '', { class: 'cursor' });
+    const [x, y] = this.onScreen(frame, this.cursor);
+    outline.style.transform = `translate(${x}px, ${y}px)`;
+    outline.style.width = `${this.grid.columns * frame.scale}px`;
+    outline.style.height = `${this.grid.rows * frame.scale}px`;
+    return [outline];
+  },
+
+  onScreen({ left, top, scale }, place) {
+    const [x, y] = this.grid.corner(place);
+    return [(x - left) * scale, (y - top) * scale];
+  },
+
+  /** Zoom by a factor and move by shares of what is seen; without either go home. */
+  move({ right = 0, down = 0, zoom = 1 } = {}) {
+    const { left, right: end, top, bottom } = this.frame();
+    const about = (from, to, shift) => {
+      const [middle, half] = [(from + to) / 2 + shift * (to - from), (to - from) / 2 / zoom];
+      return [middle - half, middle + half];
+    };
+    const home = !right && !down && zoom === 1;
+    return Plotly.relayout(this.plot, {
+      'xaxis.range': home ? [...this.home.x] : about(left, end, right),
+      'yaxis.range': home ? [...this.home.y] : about(bottom, top, -down),
+    });
+  },
+};
+
+const LABEL_FROM = 40; // a tile this wide on the screen, in CSS pixels, has room for its number
+const LABEL_WIDTH = 26; // of what is seen of a tile at the edge, no less, so that numbers never overlap
+const LABEL_HEIGHT = 16;
+
+function overviewConfig() {
+  return {
+    ...BASE_CONFIG,
+    scrollZoom: true,
+    displayModeBar: true,
+    doubleClick: false, // a click opens a channel
+    modeBarButtons: [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']],
+  };
+}

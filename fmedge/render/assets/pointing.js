@@ -1,0 +1,159 @@
+'use strict';
+/* exported connectPointer, showMarks, hideValue */
+/* global detail, element, formatValue, header, layerNow, layers, make, overview, show, state */
+
+// ---- The value under the pointer -------------------------------------------------------------------------------
+
+let asked = 0; // numbers the questions, so that a late answer to an old one is dropped
+let pointed = null; // the value under the pointer
+
+const figure = () => (state.channel === null ? overview : detail);
+
+async function showValue(found, event) {
+  const question = (asked += 1);
+  if (!found) return hideValue();
+  const value = await found.layer.value(found.view, found.channel, found.row, found.column);
+  const before = found.view === 'relu' && found.layer.statistics.raw ? await found.layer.value('raw', found.channel, found.row, found.column) : 0;
+  if (question !== asked) return undefined;
+  const tooltip = element('tooltip');
+  tooltip.textContent = words(found, value, before).join('\n');
+  tooltip.hidden = false;
+  pointed = found;
+  showMarks();
+  return placeTooltip(tooltip, event);
+}
+
+function words({ layer, view, channel, row, column }, value, before) {
+  const tolerance = layer.tolerance(view, channel);
+  const precision = header.values === '12bit' ? `12 bits: \u00b1${formatValue(tolerance, 2)}` : header.values;
+  return [
+    ...(layer === layerNow() ? [] : [layer.name]),
+    `channel ${layer.number(channel)}`,
+    `row ${row}, column ${column}`,
+    `value ${formatValue(value)}`,
+    ...(before < 0 ? [`before ReLU ${formatValue(before)}`] : []),
+    precision,
+  ];
+}
+
+function hideValue() {
+  asked += 1;
+  element('tooltip').hidden = true;
+  if (pointed) {
+    pointed = null;
+    showMarks();
+  }
+}
+
+/** Beside the pointer, inside the stage. */
+function placeTooltip(tooltip, { clientX, clientY }) {
+  const stage = element('stage').getBoundingClientRect();
+  const [x, y] = [clientX - stage.left, clientY - stage.top];
+  const left = x + 16 + tooltip.offsetWidth < stage.width ? x + 16 : x - 16 - tooltip.offsetWidth;
+  const top = y + 16 + tooltip.offsetHeight < stage.height ? y + 16 : y - 16 - tooltip.offsetHeight;
+  tooltip.style.transform = `translate(${Math.max(0, left)}px, ${Math.max(0, top)}px)`;
+}
+
+// ---- What is marked: on the photo what the value sees, on the maps the value's place ----------------------------
+
+/** The marked place as a value of the layer; null where nothing is marked, or the layer does not reach there. */
+function markedValue() {
+  const place = state.at && layerNow().at(state.at.x, state.at.y);
+  return place && { layer: layerNow(), ...place };
+}
+
+function showMarks() {
+  const marked = [[markedValue(), 'marked'], [pointed, 'pointed']].filter(([found]) => found);
+  showOnPhoto(marked);
+  if (state.channel === null) element('marks').replaceChildren();
+  else showOnPanels(marked);
+}
+
+/** A rectangle of the photo's pixels as shares of a box that shows some of them. */
+function outline(kind, [left, top, right, bottom], place) {
+  const made = make('div', '', { class: kind });
+  made.style.left = place(left, 0);
+  made.style.top = place(top, 1);
+  made.style.width = `calc(${place(right, 0)} - ${place(left, 0)})`;
+  made.style.height = `calc(${place(bottom, 1)} - ${place(top, 1)})`;
+  return made;
+}
+
+function showOnPhoto(marked) {
+  const [tall, wide] = header.photo;
+  const place = (value, axis) => `${(100 * value) / (axis ? tall : wide)}%`;
+  element('photo-marks').replaceChildren(
+    ...marked.map(([{ layer, row, column }, kind]) => outline(kind, layer.seen(row, column), place)),
+  );
+}
+
+function showOnPanels(marked) {
+  const stage = element('stage').getBoundingClientRect();
+  const windows = detail.panels.map((panel, number) => {
+    const { box, left, top, scaleX, scaleY } = detail.frame(number);
+    const pane = make('div', '', { class: 'pane' });
+    pane.style.cssText = `left:${box.left - stage.left}px;top:${box.top - stage.top}px;width:${box.width}px;height:${box.height}px`;
+    const place = (value, axis) => `${axis ? (value - top) * scaleY : (value - left) * scaleX}px`;
+    pane.append(...marked.map(([found, kind]) => outline(kind, ownRectangle(panel, found), place)));
+    return pane;
+  });
+  element('marks').replaceChildren(...windows);
+}
+
+/** On the photo what the value sees; on a map its cell, in the map's own layer the one at its middle. */
+function ownRectangle(panel, { layer, row, column }) {
+  if (panel.photo) return layer.seen(row, column);
+  const [left, top, right, bottom] = layer.cell(row, column);
+  const place = layers[panel.layer].at((left + right) / 2, (top + bottom) / 2);
+  return place && layers[panel.layer] !== layer ? layers[panel.layer].cell(place.row, place.column) : [left, top, right, bottom];
+}
+
+// ---- The pointer: moving tells, a click opens a channel or marks a place -------------------------------------
+
+const STILL = 5; // CSS pixels that a click may move
+
+function connectPointer() {
+  const stage = element('stage');
+  let pressed = null;
+  const inside = (event) => element('overview').contains(event.target) || element('panels').contains(event.target);
+  const ask = (event) => showValue(figure().plot && inside(event) ? figure().locate(event) : null, event);
+  stage.addEventListener('pointermove', ask);
+  stage.addEventListener('pointerdown', (event) => {
+    pressed = inside(event) && event.target.closest('.nsewdrag') && event.button === 0 ? event : null;
+    ask(event);
+  });
+  stage.addEventListener('pointerleave', hideValue);
+  window.addEventListener('pointerup', (event) => {
+    const still = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) < STILL;
+    pressed = null;
+    if (still) clicked(event);
+  });
+  connectPhoto();
+}
+
+function clicked(event) {
+  const found = figure().locate(event);
+  if (!found) return;
+  const [left, top, right, bottom] = found.layer.cell(found.row, found.column);
+  const at = { x: (left + right) / 2, y: (top + bottom) / 2 };
+  if (state.channel === null) show({ channel: found.channel, at }, true);
+  else show({ at });
+}
+
+/** The photo beside: pointing shows what the value there sees, a click marks the place. */
+function connectPhoto() {
+  const photo = element('photo-frame');
+  const placeOf = ({ clientX, clientY }) => {
+    const box = element('photo').getBoundingClientRect();
+    const [tall, wide] = header.photo;
+    return { x: ((clientX - box.left) / box.width) * wide, y: ((clientY - box.top) / box.height) * tall };
+  };
+  photo.addEventListener('pointermove', (event) => {
+    const { x, y } = placeOf(event);
+    const place = layerNow().at(x, y);
+    pointed = place && { layer: layerNow(), ...place };
+    showMarks();
+  });
+  photo.addEventListener('pointerleave', hideValue);
+  photo.addEventListener('click', (event) => show({ at: placeOf(event) }));
+}

@@ -1,0 +1,90 @@
+'use strict';
+/* exported header, layers, state, layerNow, element, make, formatValue, readAddress, writeAddress, MOST_PINS */
+/* global Layer, ORDERS */
+
+const element = (id) => document.getElementById(id);
+const header = JSON.parse(element('header').textContent);
+const layers = header.layers.map((facts) => new Layer(facts, header));
+
+/** An element with text in it; names from outside reach the page so and in no other way. */
+function make(tag, text = '', attributes = {}) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  return made;
+}
+
+/** Seven digits: what a float32 can tell apart. */
+function formatValue(value, digits = 7) {
+  if (Number.isNaN(value)) return 'NaN';
+  if (!Number.isFinite(value)) return value > 0 ? '\u221e' : '\u2212\u221e';
+  return String(Number(value.toPrecision(digits))).replaceAll('-', '\u2212');
+}
+
+// ---- What is shown -----------------------------------------------------------------------------------------
+
+const MOST_PINS = 8;
+const difference = header.kind === 'difference';
+const points = layers.every(({ rows, columns }) => rows * columns === 1); // maps of one value: a scale of their own says nothing
+
+const DEFAULTS = {
+  layer: 0, // its number in the page
+  channel: header.single ? 0 : null, // its index in the page; null shows all
+  view: header.views[0],
+  order: difference ? 'worst' : 'index',
+  scale: points ? 'shared' : 'own',
+  colours: difference ? 'diverging' : 'grey',
+  opacity: 100, // of the map over the photo, in percent
+  at: null, // the marked place: x and y on the photo, in its pixels
+};
+
+const state = { ...DEFAULTS, pins: [] };
+
+const layerNow = () => layers[state.layer];
+
+// ---- The address: what is not the default, after the # -----------------------------------------------------
+
+const CHOICES = {
+  view: (text) => header.views.includes(text),
+  order: (text) => Object.hasOwn(ORDERS, text) && (text !== 'worst' || difference),
+  scale: (text) => ['own', 'shared'].includes(text),
+  colours: (text) => ['grey', 'viridis', 'diverging'].includes(text),
+};
+
+const isNumber = (text) => /^\d{1,9}$/.test(text ?? '');
+
+function readPin(text) {
+  const [, layer = 0, number] = (/^(?:(\d{1,9}):)?(\d{1,9})$/.exec(text) ?? []).map((word) => word && Number(word));
+  const channel = number - layers[layer]?.firstChannel;
+  return layers[layer]?.has(channel) ? [{ layer, channel }] : [];
+}
+
+/** The state that the address tells; what it tells wrongly is the default. */
+function readAddress() {
+  const found = new URLSearchParams(location.hash.slice(1));
+  const read = { ...DEFAULTS, pins: (found.get('pins') ?? '').split(',').flatMap(readPin).slice(0, MOST_PINS) };
+  for (const [name, allowed] of Object.entries(CHOICES)) if (allowed(found.get(name) ?? '')) read[name] = found.get(name);
+  read.layer = Math.max(0, layers.findIndex(({ name }) => name === found.get('layer')));
+  const channel = Number(found.get('channel')) - layers[read.layer].firstChannel;
+  if (isNumber(found.get('channel')) && layers[read.layer].has(channel)) read.channel = channel;
+  if (isNumber(found.get('opacity'))) read.opacity = Math.min(100, Number(found.get('opacity')));
+  const [y, x] = (found.get('at') ?? '').split(',');
+  if (isNumber(x) && isNumber(y)) read.at = { x: Number(x) + 0.5, y: Number(y) + 0.5 };
+  return read;
+}
+
+function writeAddress(push) {
+  const words = new URLSearchParams();
+  if (state.layer !== DEFAULTS.layer) words.set('layer', layerNow().name);
+  if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
+  for (const name of ['view', 'order', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
+  if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);
+  const pins = state.pins.map(({ layer, channel }) => {
+    const number = layers[layer].number(channel);
+    return layer ? `${layer}:${number}` : number;
+  });
+  if (pins.length) words.set('pins', pins);
+  const address = `#${words}`;
+  if (address === (location.hash || '#')) return;
+  history[push ? 'pushState' : 'replaceState'](null, '', address);
+}

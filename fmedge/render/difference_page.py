@@ -1,0 +1,65 @@
+"""The page of a difference: two runs of one photo, channel by channel, with the error as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.feature_maps import FeatureMaps
+from fmedge.page_options import PageOptions
+from fmedge.render.captions import write_difference_captions
+from fmedge.render.encoding import encode_maps
+from fmedge.render.layer_data import LayerData, pack_layer, require_room
+from fmedge.render.page import assemble
+from fmedge.render.statistics import measure
+
+VIEWS = ("error", "a", "b")
+"""B minus A, A, and B."""
+
+
+def render_difference(
+    pairs: Sequence[tuple[FeatureMaps, FeatureMaps]],
+    snr_db: Sequence[npt.NDArray[np.float64]],
+    *,
+    options: PageOptions | None = None,
+) -> bytes:
+    """Draw how far the first image's feature maps of two runs are apart, the channels that agree least first.
+
+    Args:
+        pairs: Per layer the maps of A, the reference, and of B; both of one shape.
+        snr_db: Per layer the signal-to-noise ratio of B against A, float64, (C,), in dB; infinite where equal.
+        options: How the page is made; None takes the defaults.
+
+    Returns:
+        The file's content: UTF-8.
+
+    Raises:
+        LimitExceeded: There are too many values for a page.
+        FmedgeError: See :func:`fmedge.render.render_page`.
+    """
+    options = options or PageOptions()
+    require_room(2 * sum(first.maps[0].size for first, _ in pairs))
+    packed = [_pack(number, *pair, snr_db[number], options) for number, pair in enumerate(pairs)]
+    captions = write_difference_captions(*pairs[-1], len(pairs), options)
+    header = {"kind": "difference", "views": VIEWS, "single": False}
+    return assemble(header, captions, packed, pairs[0][0].pixels[0], options)
+
+
+def _pack(
+    number: int, first: FeatureMaps, second: FeatureMaps, snr_db: npt.NDArray[np.float64], options: PageOptions
+) -> LayerData:
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = encode_maps(second.maps[0] - first.maps[0], options.values)
+    reference = encode_maps(first.maps[0], options.values)
+    (other,) = measure(np.ascontiguousarray(second.maps[0]).reshape(len(second.maps[0]), -1))
+    return pack_layer(
+        number,
+        first.layer,
+        {"a": reference, "error": error},
+        {"error": error.statistics[0], "a": reference.statistics[0], "b": other},
+        source=first.provenance.card.submodel.source,
+        photo=first.pixels.shape[1:3],
+        snr_db=snr_db,
+    )

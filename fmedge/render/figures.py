@@ -1,0 +1,99 @@
+"""Feature maps as a Plotly figure, for notebooks, and as a page that holds nothing but that figure."""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import zlib
+from typing import TYPE_CHECKING
+
+from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
+from fmedge.feature_maps import FeatureMaps
+from fmedge.page_options import PageOptions
+from fmedge.render import plotly_js
+from fmedge.render.captions import write_captions
+from fmedge.render.document import asset, assets, comment, fill, policy, script_hash
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+MOST_SUBPLOTS = 1024
+"""Heatmaps in a figure: 512 already take a browser 14 s to draw."""
+
+SIDE, SINGLE_SIDE = 800, 400
+"""Height and width of the grid and of one channel, in pixels."""
+
+
+def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
+    """The first image's feature maps as grey heatmaps in a square grid, or one channel alone; row 0 is the top.
+
+    Args:
+        maps: Float32, (N, C, H, W).
+        channel: Number of the one channel to draw, counted from 0; None draws all.
+
+    Returns:
+        A ``plotly.graph_objects.Figure``: titled with the layer's name, each map from its own minimum to its maximum.
+
+    Raises:
+        UsageError: There is no such channel.
+        LimitExceeded: There are more channels than a figure can hold.
+        BackendUnavailable: The plotly package is not installed.
+    """
+    try:
+        from plotly import graph_objects
+        from plotly.subplots import make_subplots
+    except ImportError as error:
+        raise BackendUnavailable("A figure needs the plotly package. Install it: pip install plotly.") from error
+    layer = html.escape(maps.layer)  # Plotly reads some HTML in titles
+    if channel is not None:
+        heatmap = graph_objects.Heatmap(z=maps.channel(channel), colorscale="gray", showscale=False)
+        made = graph_objects.Figure(heatmap)
+        made.update_layout(title=f"{layer} - Feature Map {channel}", width=SINGLE_SIDE, height=SINGLE_SIDE)
+    else:
+        channels = maps.maps.shape[1]
+        if channels > MOST_SUBPLOTS:
+            raise LimitExceeded(f"{channels} channels: a figure holds {MOST_SUBPLOTS}. Name one, or take the viewer.")
+        side = math.ceil(math.sqrt(channels))
+        made = make_subplots(rows=side, cols=side)
+        for index in range(channels):
+            heatmap = graph_objects.Heatmap(z=maps.channel(index), colorscale="gray", showscale=False)
+            made.add_trace(heatmap, row=index // side + 1, col=index % side + 1)
+        made.update_layout(title=layer, width=SIDE, height=SIDE)
+    made.update_yaxes(autorange="reversed")
+    return made
+
+
+def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> bytes:
+    """A page with :func:`figure` in it.
+
+    Args:
+        layers: One layer.
+        channel: As in :func:`figure`.
+        options: Say where plotly.js is; the values are float32.
+
+    Raises:
+        UsageError: There are several layers, or two views are asked for.
+        FmedgeError: See :func:`figure`.
+    """
+    if len(layers) > 1 or options.both:
+        raise UsageError("--style grid shows one layer, before or after ReLU. Take --style viewer for more.")
+    (maps,) = layers
+    made = figure(maps, channel).to_json()
+    captions = write_captions(layers, channel, options)
+    plotly = plotly_js.place(options.plotlyjs)
+    script = assets("embedded.js", "grid.js")
+    return fill(
+        asset("grid.html"),
+        {
+            "policy": policy(script_hash(script), plotly.allowed),
+            "licence": comment(plotly.licence),
+            "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
+            "note": html.escape(captions.note).encode(),
+            "style": assets("theme.css"),
+            "plotly": plotly.element,
+            "figure": base64.b64encode(zlib.compress(str(made).encode(), plotly_js.DEFLATE_LEVEL)),
+            "script": script,
+        },
+    )

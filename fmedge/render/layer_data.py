@@ -1,0 +1,126 @@
+"""What a page holds of a layer: facts for the header, and blocks of deflated planes."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import LimitExceeded
+from fmedge.render.encoding import EncodedMaps
+from fmedge.render.statistics import Statistics
+from fmedge.submodel import VGG16
+from fmedge.vgg16 import VGG16_LAYERS
+
+MOST_VALUES = 256 * 1024 * 1024
+"""Values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerData:
+    """A layer, ready to stand in a page.
+
+    Attributes:
+        facts: Its entry in the header.
+        blocks: Script elements with its values.
+    """
+
+    facts: dict[str, Any]
+    blocks: list[bytes]
+
+
+def require_room(values: int) -> None:
+    """Check that a page can hold that many values.
+
+    Raises:
+        LimitExceeded: It cannot.
+    """
+    if values > MOST_VALUES:
+        raise LimitExceeded(
+            f"{values / 1e6:.0f} million values: a page holds at most {MOST_VALUES / 1e6:.0f} million. "
+            "Draw one channel with --channel, or save the array alone with --no-page --save-maps."
+        )
+
+
+def pack_layer(
+    number: int,
+    name: str,
+    sets: dict[str, EncodedMaps],
+    statistics: dict[str, Statistics],
+    *,
+    source: str,
+    photo: tuple[int, ...],
+    first_channel: int = 0,
+    kernel: npt.NDArray[np.float32] | None = None,
+    snr_db: npt.NDArray[np.float64] | None = None,
+) -> LayerData:
+    """Pack a layer.
+
+    Args:
+        number: Of the layer in the page.
+        name: Keras' name.
+        sets: Its maps: of a page of maps ``maps``, of a difference ``a`` and ``error``.
+        statistics: Per view.
+        source: The network.
+        photo: Height and width of the image as the model saw it, in pixels.
+        first_channel: Number of the first channel in the page.
+        kernel: Float32, (C, 3, 3, 3): per channel of the page rows, columns, and red, green, blue.
+        snr_db: Of a difference: signal-to-noise ratio per channel.
+    """
+    shape = next(iter(sets.values())).shape
+    step, field = _geometry(name, source, shape, photo)
+    facts: dict[str, Any] = {
+        "name": name,
+        "shape": shape,
+        "firstChannel": first_channel,
+        "step": step,
+        "field": field,
+        "sets": {key: _set_facts(f"{number}-{key}", encoded) for key, encoded in sets.items()},
+        "statistics": {view: _statistics_facts(found) for view, found in statistics.items()},
+    }
+    if kernel is not None:
+        facts["kernel"] = pack_floats(kernel)
+    if snr_db is not None:
+        facts["snr"] = pack_floats(snr_db)
+    blocks = [
+        b'<script type="text/plain" id="%d-%s-%d-%d">%s</script>' % (number, key.encode(), place, chunk, text)
+        for key, encoded in sets.items()
+        for place, chunks in enumerate(encoded.planes)
+        for chunk, text in enumerate(chunks)
+    ]
+    return LayerData(facts, blocks)
+
+
+def _geometry(
+    name: str, source: str, shape: tuple[int, int, int], photo: tuple[int, ...]
+) -> tuple[tuple[float, float], int | None]:
+    """Pixels of the photo between neighbouring rows and columns, and the side of what one value sees.
+
+    Of networks that are not known, the maps are taken to cover the photo evenly.
+    """
+    rows, columns = shape[1:]
+    height, width = photo
+    spec = next((spec for spec in VGG16_LAYERS if spec.name == name and source == VGG16), None)
+    if spec is not None and spec.output_shape(height, width)[1:] == (rows, columns):
+        return (spec.stride, spec.stride), spec.receptive_field
+    return (height / rows, width / columns), None
+
+
+def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:
+    scale = {"zero": encoded.zero, "step": encoded.step, "offset": encoded.offset}
+    packed = {key: pack_floats(array) for key, array in scale.items() if array is not None}
+    return {"id": identity, "chunkChannels": encoded.chunk_channels, **packed}
+
+
+def _statistics_facts(found: Statistics) -> dict[str, str]:
+    shown = ("smallest", "largest", "mean", "spread", "zeros", "negative", "broken")
+    return {name: pack_floats(getattr(found, name)) for name in shown}
+
+
+def pack_floats(array: npt.NDArray[Any]) -> str:
+    """Numbers as little-endian float32, in base64; integers below 2^24 stay exact."""
+    with np.errstate(over="ignore"):
+        return base64.b64encode(np.ascontiguousarray(array).astype("<f4").tobytes()).decode()

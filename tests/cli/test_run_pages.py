@@ -1,0 +1,106 @@
+"""``fmedge run`` and ``fmedge diff``: what their pages are asked to be."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from fmedge.cli import main
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, picture, block1):
+    """A folder with a photo, where random weights are the default."""
+    shutil.copy(picture, tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FMEDGE_WEIGHTS", "untrained")
+    monkeypatch.setenv("FMEDGE_MODELS", str(block1.path.parent))
+    return tmp_path
+
+
+def header(path):
+    content = path.read_bytes()
+    start = content.index(b'id="header">') + len(b'id="header">')
+    return json.loads(content[start:].split(b"</script>")[0])
+
+
+def test_both_sides_of_relu(here, capsys):
+    assert main(["run", "a.png", "--activation", "both", "--save-maps", "m.npz", "--png", "s.png"]) == 0
+    assert capsys.readouterr().out == "a.block1_conv1.both.html\n"
+    assert header(here / "a.block1_conv1.both.html")["views"] == ["relu", "raw"]
+    with np.load(here / "m.npz") as saved:  # what was computed: ReLU is one step from it
+        assert str(saved["activation"]) == "none"
+        assert saved["maps"].min() < 0
+    assert (here / "s.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_both_of_many(here):
+    words = ["run", "a.png", "--activation", "both", "--output", "p", "--save-maps", "m", "--png", "s"]
+    assert main([*words, "--layer", "block1_conv1+block1_conv2"]) == 0
+    assert sorted(path.name for path in (here / "p").iterdir()) == [
+        "a.block1_conv1.both.html",
+        "a.block1_conv2.both.html",
+    ]
+    assert sorted(path.name for path in (here / "m").iterdir()) == [
+        "a.block1_conv1.none.npz",
+        "a.block1_conv2.none.npz",
+    ]
+    assert len(list((here / "s").glob("*.both.png"))) == 2
+
+
+def test_several_layers_on_one_page(here, capsys):
+    words = ["run", "a.png", "--layer", "block1_conv1+block1_pool", "--output", "walk.html", "--save-maps", "m"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == "walk.html\n"
+    assert [layer["name"] for layer in header(here / "walk.html")["layers"]] == ["block1_conv1", "block1_pool"]
+    assert len(list((here / "m").iterdir())) == 2
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["layer"], row["page"]) for row in rows] == [
+        ("block1_conv1", "walk.html"),
+        ("block1_pool", "walk.html"),
+    ]
+
+
+def test_values_style_and_plotly(here):
+    assert main(["run", "a.png", "--values", "float32", "--plotlyjs", "file", "--output", "x.html"]) == 0
+    assert header(here / "x.html")["values"] == "float32"
+    assert len(list(here.glob("plotly-*.min.js"))) == 1
+    assert main(["run", "a.png", "--style", "grid", "--channel", "3"]) == 0
+    assert (here / "a.block1_conv1.channel3.grid.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--activation", "both", "--model", "MODEL"], "ends after ReLU"),
+        (["--activation", "both", "--layer", "block1_pool"], "is a pool"),
+        (["--activation", "both", "--style", "grid"], "--style viewer"),
+        (["--png", "s.jpg"], "ends in .png"),
+        (["--png", "a.png"], "is one of the images"),
+        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--channel", "3"], "one layer's channel"),
+        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--png", "s.png"], "Name a folder"),
+        (["--values", "8bit"], "8bit"),
+    ],
+)
+def test_wrong_requests_are_one_line(here, block1, capsys, words, message):
+    named = [str(block1.path) if word == "MODEL" else word for word in words]
+    assert main(["run", "a.png", *named]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.splitlines()[-1].startswith("Error: ")
+    assert not (here / "x.html").exists()
+
+
+def test_the_page_of_a_difference(here, block1, capsys):
+    path = str(block1.path)
+    assert main(["diff", path, path, "a.png", "--output", "diff.html"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "diff.html"
+    found = header(here / "diff.html")
+    assert found["kind"] == "difference"
+    assert found["views"] == ["error", "a", "b"]
+    first = (here / "diff.html").read_bytes()
+    assert main(["diff", path, path, "a.png", "--output", "diff.html", "--json"]) == 0
+    assert (here / "diff.html").read_bytes() == first
+    assert main(["diff", path, path, "a.png", "--output", "diff.txt"]) == 2
