@@ -68,7 +68,7 @@ class Protocol:
     timeout_s: float = 300.0
     image: Path | None = None
     stages: bool = False
-    processes: int = 12
+    processes: int = 16
 
     @property
     def count(self) -> int:

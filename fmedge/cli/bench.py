@@ -51,7 +51,7 @@ def bench_command(
         typer.Option(
             min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared."
         ),
-    ] = 12,
+    ] = 16,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     calibration: options.Calibration = None,
