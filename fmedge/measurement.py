@@ -1,33 +1,16 @@
-"""Measurements: raw seconds and what is told from them; a report of several, as a file.
-
-A report's JSON holds what was measured and no statistics: those are worked out anew by whoever reads it.
-"""
+"""Measurements: raw seconds, and what is told from them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from fmedge import files
-from fmedge.errors import ArtifactError, UsageError
-from fmedge.machine import Clocks, Machine
 from fmedge.parity import Parity
-from fmedge.records import build, parse, require_kind
 from fmedge.run_options import Math
-
-SCHEMA = 2
-"""Version of the report's fields. Version 1, with one process per configuration, is read, too; others are refused."""
-
-KIND = "fmedge bench"
-"""Says in the file what it is."""
-
-MAX_REPORT_BYTES = 1 << 28
-"""A measurement of two seconds holds about a thousand numbers, 15 kB."""
 
 NOISY = 0.10
 """Middle half of the runs, over their median, above which a median is not to be trusted; PyTorch's benchmark utilities
@@ -291,102 +274,3 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
         return {**asdict(self), "parity": self.parity and self.parity.to_dict()}
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A configuration that was not measured.
-
-    Attributes:
-        configuration: What.
-        reason: Why, and what to do.
-        exit_code: Of the error that it was; 0 where it was skipped.
-    """
-
-    configuration: Configuration
-    reason: str
-    exit_code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """What the machine gave with so many threads, in the same run.
-
-    Attributes:
-        threads: CPU threads.
-        flops: Operations per second of NumPy's float32 matrix product.
-        copy_bytes: Bytes per second, read and written, of NumPy's copy of large arrays.
-    """
-
-    threads: int
-    flops: float
-    copy_bytes: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one run of the benchmark found.
-
-    Attributes:
-        fmedge: Version of fmedge.
-        started: When, in UTC, ISO 8601.
-        machine: Where.
-        clocks: Clocks of its cores, before and after.
-        runs: Runs per configuration, at least.
-        seconds: Counted seconds per configuration, at least.
-        limits: What the machine gave.
-        measurements: What was measured.
-        missing: What was not.
-        interrupted: Whether it was broken off: measurements then may hold fewer runs.
-        processes: Processes per configuration.
-    """
-
-    fmedge: str
-    started: str
-    machine: Machine
-    clocks: tuple[Clocks, Clocks]
-    runs: int
-    seconds: float
-    limits: tuple[Limit, ...]
-    measurements: tuple[Measurement, ...]
-    missing: tuple[Missing, ...] = ()
-    interrupted: bool = False
-    processes: int = 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {
-            "kind": KIND,
-            "schema": SCHEMA,
-            **asdict(self),
-            "measurements": [each.to_dict() for each in self.measurements],
-        }
-
-
-def read_report(path: Path) -> Report:
-    """Read a report that ``fmedge bench --output FILE.json`` wrote.
-
-    Raises:
-        UsageError: It is missing, something else, of another version, or damaged.
-    """
-    if not files.is_file(path):
-        raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
-    try:
-        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_REPORT_BYTES)))
-        if data.pop("kind", None) != KIND:
-            raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
-        schema: object = data.pop("schema", None)
-        if schema not in (1, SCHEMA):
-            raise UsageError(
-                f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}. Measure again: fmedge bench."
-            )
-        if schema == 1:
-            for measured in data["measurements"]:
-                measured["processes"] = [{"turns": measured.pop("turns")}]
-        return build(Report, data)
-    except ArtifactError as error:
-        raise UsageError(str(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(
-            f"'{path}' cannot be read as a report ({type(error).__name__}). Measure again: fmedge bench."
-        ) from error

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fmedge.errors import ArtifactError, UsageError
 
 
 def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
@@ -24,6 +28,26 @@ def _finite(word: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{word} is not finite")
     return value
+
+
+@contextlib.contextmanager
+def refusing(path: Path, what: str, mend: str) -> Generator[None]:
+    """Turn what reading a damaged file raises into one line.
+
+    Args:
+        path: The file.
+        what: What it should be, in words.
+        mend: The next step, without a full stop.
+
+    Raises:
+        UsageError: The block raised what :func:`parse`, :func:`build` or reading the file do.
+    """
+    try:
+        yield
+    except ArtifactError as error:
+        raise UsageError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(f"'{path}' cannot be read as {what} ({type(error).__name__}). {mend}.") from error
 
 
 def build(kind: Any, data: Any) -> Any:  # noqa: ANN401 - any type, and what JSON holds

@@ -13,7 +13,7 @@ from fmedge.artifact import Artifact, read_artifact
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.machine import Machine, this_machine
 from fmedge.parity import GATES, Parity
-from fmedge.records import build, parse, require_kind
+from fmedge.records import build, parse, refusing, require_kind
 from fmedge.request import ArtifactRequest, tuned_path
 from fmedge.run_options import Math, RunOptions
 
@@ -168,17 +168,11 @@ def read_tuned(path: Path) -> Tuned:
     """
     if not files.is_file(path):
         raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
-    try:
+    with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
         data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_TUNED_BYTES)))
         if data.pop("kind", None) != KIND or data.pop("schema", None) != SCHEMA:
             raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
         return build(Tuned, data)
-    except ArtifactError as error:
-        raise UsageError(str(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(
-            f"'{path}' cannot be read as a tuned choice ({type(error).__name__}). Make it again: fmedge tune."
-        ) from error
 
 
 @dataclass(frozen=True, slots=True)

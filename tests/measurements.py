@@ -1,7 +1,8 @@
 """Measurements for tests that need no engine."""
 
 from fmedge.machine import Clocks, Machine
-from fmedge.measurement import Configuration, Limit, Measurement, Process, Report
+from fmedge.measurement import Configuration, Measurement, Process
+from fmedge.report import Limit, Report
 
 MACHINE = Machine("Linux 6", "x86_64", "Some CPU", 1 << 33, "3.12.1", ("avx2",), 2, (0, 1), 1 << 34)
 

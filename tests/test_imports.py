@@ -105,9 +105,10 @@ def test_arrows(loaded):
         "fmedge.pipeline": ("fmedge.export", "fmedge.cli", "fmedge.bench"),
         "fmedge.bench": ("fmedge.export", "fmedge.cli"),
         "fmedge.measurement": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.bench"),
+        "fmedge.report": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.bench"),
         "fmedge.cli": (
             *("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline"),
-            *("fmedge.bench.", "fmedge.measurement"),
+            *("fmedge.bench.", "fmedge.measurement", "fmedge.report"),
         ),
     }
     for room, others in forbidden.items():

@@ -9,8 +9,9 @@ from measurements import measurement, report
 from fmedge import machine
 from fmedge.errors import UsageError
 from fmedge.machine import read_clocks, this_machine
-from fmedge.measurement import Missing, Process, read_report
+from fmedge.measurement import Process
 from fmedge.records import build
+from fmedge.report import Missing, read_report
 
 
 def test_statistics():

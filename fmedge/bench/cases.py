@@ -19,9 +19,10 @@ from fmedge.errors import (
     UsageError,
     closest,
 )
-from fmedge.measurement import Configuration, Missing, Scenario
+from fmedge.measurement import Configuration, Scenario
 from fmedge.progress import Progress, no_progress
 from fmedge.provision import create_artifact, require_request
+from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import UsageError, closest
-from fmedge.measurement import Configuration, Measurement, Process, Report
+from fmedge.measurement import Configuration, Measurement, Process
+from fmedge.report import Report
 
 SAME = 0.03
 """Change up to which two measurements count as the same: what changes slower than a report takes is not seen from

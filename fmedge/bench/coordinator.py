@@ -20,10 +20,11 @@ from fmedge.bench import limits
 from fmedge.bench.cases import Case
 from fmedge.bench.channel import Worker, WorkerFailed
 from fmedge.machine import read_clocks, this_machine
-from fmedge.measurement import Limit, Measurement, Missing, Process, Report
+from fmedge.measurement import Measurement, Process
 from fmedge.memory import available_bytes, vgg16_bytes
 from fmedge.plan import plan_export
 from fmedge.progress import Progress, no_progress
+from fmedge.report import Limit, Missing, Report
 from fmedge.vgg16 import layers_through
 
 _TURN_S = 0.1

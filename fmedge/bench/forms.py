@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import median
 
 from fmedge.errors import UsageError
-from fmedge.measurement import Configuration, Measurement, Report
+from fmedge.measurement import Configuration, Measurement
 from fmedge.render import plotly_js
 from fmedge.render.report import render_report
+from fmedge.report import Report
 
 HEADER = (
     *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from fmedge.bench.channel import serve
-from fmedge.measurement import Limit
+from fmedge.report import Limit
 from fmedge.vgg16 import LayerSpec
 
 _SIDE = 1024

@@ -23,10 +23,11 @@ from fmedge.bench.coordinator import MODULE, Protocol, load_order, measure
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.image import load_photo, parity_image
 from fmedge.machine import this_machine
-from fmedge.measurement import Measurement, Missing, Report
+from fmedge.measurement import Measurement
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
 from fmedge.provision import reference_maps
+from fmedge.report import Missing, Report
 from fmedge.request import ArtifactRequest, request_artifact
 from fmedge.runtime.backends import usable_cpus
 from fmedge.submodel import ExportOptions, Precision

@@ -14,7 +14,7 @@ from fmedge.run_options import Math
 from fmedge.submodel import Activation, Precision
 
 if TYPE_CHECKING:
-    from fmedge.measurement import Report
+    from fmedge.report import Report
 
 _OFFLINE_BATCH = 16
 """Images per run where the scenario is offline and nothing else is asked for."""

@@ -25,8 +25,8 @@ def report_command(
 ) -> None:
     """Draw reports of fmedge bench as one page: what is fastest, at which accuracy, machines side by side."""
     from fmedge.files import require_writable, write_bytes
-    from fmedge.measurement import read_report
     from fmedge.render.report import render_report
+    from fmedge.report import read_report
 
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--output {output}: a page has another name. Allowed: a name that ends in .html.")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fmedge.measurement import Report
 from fmedge.render import plotly_js
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
 from fmedge.render.elements import Element, element, to_html
@@ -26,6 +25,7 @@ from fmedge.render.report_words import (
     moment,
     warnings,
 )
+from fmedge.report import Report
 
 SCRIPTS = ("embedded.js", "chart_parts.js", "charts.js", "report.js")
 """The page's own script in parts; each uses what those before it define."""

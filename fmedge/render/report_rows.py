@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fmedge.measurement import Configuration, Measurement, Missing, Report
+from fmedge.measurement import Configuration, Measurement
+from fmedge.report import Missing, Report
 
 SINGLE_STREAM = "single-stream"
 

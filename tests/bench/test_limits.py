@@ -11,7 +11,7 @@ from fmedge.bench.forms import FORMS, doubt_lines, require_form
 from fmedge.bench.limits import direct_seconds, measure_pace, measure_yardstick, summarize
 from fmedge.bench.worker import _is_steady
 from fmedge.errors import UsageError
-from fmedge.measurement import Limit, Missing
+from fmedge.report import Limit, Missing
 from fmedge.vgg16 import layers_through
 
 

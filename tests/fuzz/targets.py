@@ -21,8 +21,8 @@ from fmedge.card import ModelCard
 from fmedge.errors import FmedgeError
 from fmedge.h5_weights import read_h5
 from fmedge.image import load_photo
-from fmedge.measurement import read_report
 from fmedge.render import render_page
+from fmedge.report import read_report
 from fmedge.runtime.gate import inspect_model
 from fmedge.submodel import Format
 from fmedge.tuned import read_tuned

@@ -6,8 +6,8 @@ import numpy as np
 from measurements import MACHINE, measurement, report
 
 from fmedge.machine import Clocks
-from fmedge.measurement import Limit, Missing
 from fmedge.parity import GATES, Parity
+from fmedge.report import Limit, Missing
 
 PI = replace(MACHINE, processor="Raspberry Pi 5 Model B", architecture="aarch64", flags=("asimd", "asimddp"), cores=4)
 DESK = replace(MACHINE, processor="A desktop processor with a name of some length, 16 cores", cores=16)
