@@ -29,6 +29,12 @@ def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none
     Thread(target=work, daemon=True).start()
 
 
+def forget() -> None:
+    """Leave what was begun and never asked for: a file may be another one by now."""
+    with _turn:
+        _begun.clear()
+
+
 def take(function: Callable[Arguments, Result], *arguments: Arguments.args, **none: Arguments.kwargs) -> Result:
     """The result of a call that was begun, once; of one that was not, it is made here.
 
