@@ -42,11 +42,10 @@ FAULTS = (
     Fault("wrong mean", "image.py", "116.779", "116.778", "test_keras_agreement.py test_image.py"),
     Fault("mean in the wrong order", "export/onnx_direct.py", "card.preprocessing.mean[::-1]", "card.preprocessing.mean", "export/test_exporter.py"),
     Fault("ReLU left out", "export/onnx_direct.py", 'helper.make_node("Relu", [before]', 'helper.make_node("Identity", [before]', "export/test_exporter.py test_keras_agreement.py"),
-    Fault("ReLU on raw maps", "export/onnx_direct.py", "        return [conv], before", "        return [conv, helper.make_node('Relu', [before], [after])], after", "export/test_exporter.py test_keras_agreement.py"),
+    Fault("ReLU on raw maps", "export/onnx_direct.py", "raw_tap = spec.name in", "raw_tap = False and spec.name in", "export/test_exporter.py test_keras_agreement.py"),
     Fault("pool rounds up", "export/reference.py", "values[: height // 2 * 2, : width // 2 * 2]", "np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))", "export"),
     Fault("the judge pads with the mean", "export/reference.py", "np.pad(values, ((1, 1), (1, 1), (0, 0)))", "np.pad(values, ((1, 1), (1, 1), (0, 0)), 'edge')", "export/test_exporter.py"),
     Fault("parity is not required", "parity.py", "        if not self.passed:", "        if False:", "export test_parity.py"),
-    Fault("a NaN passes", "parity.py", "self.snr_db >= gate.min_snr_db", "not self.snr_db < gate.min_snr_db", "test_parity.py"),
     Fault("layers of one block exchanged", "vgg16.py", '"block3_conv2"', '"block3_conv3"', "test_vgg16.py"),
     Fault("EXIF orientation ignored", "image.py", "return ImageOps.exif_transpose(image)", "return image", "test_image.py test_odd_images.py"),
     Fault("height and width of the photo swapped", "image.py", "rgb.resize((size[1], size[0])", "rgb.resize((size[0], size[1])", "test_image.py"),
@@ -62,7 +61,6 @@ FAULTS = (
     Fault("an unknown model is not tried", "runtime/backends.py", "if not trust.is_known(digest, engine):", "if False:", "runtime/test_trial.py"),
     Fault("an operator that makes large data", "runtime/onnx_operators.py", "Pad Resize Tile", "Pad Resize Tile ConstantOfShape", "runtime/test_gate.py"),
     Fault("a name unescaped", "render/document.py", ".translate(_JSON_ESCAPES)", "", "render/test_page.py"),
-    Fault("external links in .h5 followed", "h5_weights.py", "if not isinstance(link, h5py.HardLink):", "if False:", "test_h5_weights.py"),
     Fault("the download's hash not compared", "download.py", "if digest.hexdigest() != md5:", "if False:", "test_download.py"),
     Fault("a session in two threads", "runtime/session.py", "if not self._turn.acquire(blocking=False):", "if self._turn.acquire(blocking=False) is None:", "runtime/test_sessions.py"),
     Fault("the tuner takes what is inexact", "tuned.py", "return self.parity.snr_db >= EXACT_DB", "return True", "test_tuned.py"),
@@ -116,7 +114,7 @@ def _plant(copy: Path, fault: Fault) -> str:
         check=False,
     )
     path.write_text(right)
-    found = re.search(r"^(?:FAILED|ERROR) tests/([^ \[]+)", ran.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) tests/([^\s\[]+)", ran.stdout, re.MULTILINE)
     return found[1] if ran.returncode and found else ""
 
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +96,31 @@ def test_eight_writers_at_once(tmp_path):
 def _write_often(path, content):
     for _ in range(50):
         write_bytes(path, content)
+
+
+def test_content_reaches_the_disk_before_the_name_and_the_name_after(tmp_path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        events.append("file" if stat.S_ISREG(os.fstat(descriptor).st_mode) else "folder")
+        fsync(descriptor)
+
+    def renamed(path, target):
+        events.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_bytes(tmp_path / "a", b"1")
+    assert events == ["file", "name", "folder"]
+
+
+def test_a_link_planted_at_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"whole")
+    monkeypatch.setattr("fmedge.files.secrets.token_hex", lambda _: "guessed")
+    (tmp_path / ".a.guessed.tmp").symlink_to(victim)
+    with pytest.raises(WriteError):
+        write_bytes(tmp_path / "a", b"1")
+    assert victim.read_bytes() == b"whole"
