@@ -103,9 +103,8 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
                 stream.flush()
                 os.fsync(stream.fileno())
                 temporary.replace(path)  # while the lock is held
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)  # gone already where it took its name
         sync_folder(path.parent)
 
 

@@ -53,7 +53,7 @@ FAULTS = (
     Fault("no bound on pixels", "image.py", "if opened.width * opened.height > most:", "if False:", "test_image.py test_odd_images.py"),
     Fault("file not synced", "files.py", "os.fsync(stream.fileno())", "stream.fileno()", "test_files.py"),
     Fault("folder not synced", "files.py", "        sync_folder(path.parent)\n\n\ndef _open", "\n\ndef _open", "test_files.py"),
-    Fault("temporary file left behind", "files.py", "            temporary.unlink(missing_ok=True)\n            raise", "            raise", "test_files.py"),
+    Fault("temporary file left behind", "files.py", "            temporary.unlink(missing_ok=True)", "            pass", "test_files.py"),
     Fault("a planted link is followed", "files.py", 'os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)', "0", "test_files.py"),
     Fault("the card written before the model", "artifact.py", "    files.write_bytes(model_path, model)\n", "    files.write_bytes(card_path(model_path), complete.to_json().encode())\n    files.write_bytes(model_path, model)\n", "test_artifact.py cli/test_faults.py"),
     Fault("the hash is not compared", "artifact.py", "if files_sha256(model, weights) != card.file_sha256:", "if False:", "test_artifact.py"),

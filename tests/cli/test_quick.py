@@ -50,7 +50,7 @@ def test_the_tables_are_the_commands_options(run_command):
         "a.jpg --tuned",
         "a.jpg --untuned --layer all",
         "a.jpg --layer= --weights=a=b.h5",
-        "~/a.jpg ../b.jpg ./c.jpg //d.jpg /tmp/",
+        "~/a.jpg ../b.jpg ./c.jpg //d.jpg folder/",
         "a.jpg --channel 007 --resize bicubic --activation relu --precision fp16 --format onnx",
     ],
 )
