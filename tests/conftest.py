@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,27 @@ TEST_DATA = Path(os.environ.get("FMEDGE_TEST_DATA") or ROOT.parent / "shared")
 
 def pytest_collection_modifyitems(items):
     for item in items:
+        if mark := item.get_closest_marker("cases"):
+            item.user_properties.append(("cases", (mark.args[0], 1)))
         if item.get_closest_marker("imagenet") and not TEST_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real weights and photos in {TEST_DATA}: set FMEDGE_TEST_DATA"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many hostile files, faults and odd inputs were gone through, of each subject."""
+    counts = Counter()
+    for report in terminalreporter.stats.get("passed", ()):
+        for subject, number in (value for name, value in report.user_properties if name == "cases"):
+            counts[subject] += number
+    if counts:
+        each = "; ".join(f"{subject} {number:,}" for subject, number in sorted(counts.items()))
+        terminalreporter.write_line(f"{counts.total():,} cases answered as they should be: {each}")
+
+
+@pytest.fixture
+def cases(record_property):
+    """Say ``cases(subject, number)``: so many cases of a subject were gone through. They are told at the end."""
+    return lambda subject, number: record_property("cases", (subject, number))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -159,6 +159,7 @@ def fetch(server, path, target, progress=no_progress):
     download(url, target, md5=MD5, max_bytes=len(CONTENT), progress=progress)
 
 
+@pytest.mark.cases("downloads")
 @pytest.mark.parametrize("path", ["whole", "cut_once", "cut_once_without_ranges", "to_whole"])
 def test_file_arrives_whole(server, tmp_path, path):
     steps = []
@@ -173,6 +174,7 @@ def test_cut_download_goes_on_where_it_ended(server, tmp_path):
     assert server.seen == [("/cut_once", None), ("/cut_once", "bytes=300000-")]
 
 
+@pytest.mark.cases("downloads")
 @pytest.mark.parametrize(
     ("path", "message"),
     [

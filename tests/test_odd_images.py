@@ -39,8 +39,13 @@ print(json.dumps(outcomes))
 """
 
 
-def decode(*paths):
+@pytest.fixture
+def decode(cases):
     """Exit code and size, or message, of each file; all in one process with little memory and time."""
+    return lambda *paths: cases("images", len(paths)) or decoded(*paths)
+
+
+def decoded(*paths):
     words = [sys.executable, "-c", CHILD, json.dumps(list(map(str, paths)))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.run(
@@ -100,7 +105,7 @@ BOMBS = {
 
 
 @posix
-def test_bombs_are_told_by_their_header(tmp_path):
+def test_bombs_are_told_by_their_header(decode, tmp_path):
     for name, made in BOMBS.items():
         (tmp_path / name).write_bytes(made())
     outcomes = decode(*tmp_path.iterdir())
@@ -109,7 +114,7 @@ def test_bombs_are_told_by_their_header(tmp_path):
 
 
 @posix
-def test_the_largest_that_is_allowed_is_decoded_or_needs_more_memory(tmp_path):
+def test_the_largest_that_is_allowed_is_decoded_or_needs_more_memory(decode, tmp_path):
     side = 9459  # squared just below the bound
     path = tmp_path / "zeros.png"
     path.write_bytes(png(side, side, zeros(side, side)))
@@ -140,7 +145,7 @@ HOSTILE = {
 
 
 @posix
-def test_broken_files_end_in_one_line(tmp_path):
+def test_broken_files_end_in_one_line(decode, tmp_path):
     for name, made in HOSTILE.items():
         (tmp_path / name).write_bytes(made())
     outcomes = {Path(name).name: code for name, (code, _) in decode(*tmp_path.iterdir()).items()}
@@ -173,7 +178,7 @@ DISGUISED = {
 
 @posix
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_other_formats_under_a_name_of_ours(tmp_path, suffix):
+def test_other_formats_under_a_name_of_ours(decode, tmp_path, suffix):
     for kind, made in DISGUISED.items():
         (tmp_path / f"{kind}.{suffix}").write_bytes(made())
     outcomes = decode(*tmp_path.iterdir())
@@ -182,7 +187,7 @@ def test_other_formats_under_a_name_of_ours(tmp_path, suffix):
 
 
 @posix
-def test_what_is_no_file(tmp_path):
+def test_what_is_no_file(decode, tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
@@ -278,7 +283,7 @@ REFUSED = {
 
 @posix
 @pytest.mark.imagenet
-def test_odd_images_decode_or_end_in_one_line():
+def test_odd_images_decode_or_end_in_one_line(decode):
     outcomes = {Path(name).name: code for name, (code, _) in decode(*sorted(ODD.iterdir())).items()}
     print(f"{len(outcomes)} files, {sum(code == 0 for code in outcomes.values())} decoded")
     assert {name for name, code in outcomes.items() if code == 0} == DECODED & set(outcomes)

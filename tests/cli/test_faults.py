@@ -52,17 +52,20 @@ def killed_at_random(tmp_path, times, words, name):
     return valid
 
 
-def test_killed_exports_leave_a_whole_artifact_or_none(tmp_path):
+def test_killed_exports_leave_a_whole_artifact_or_none(tmp_path, cases):
     valid = killed_at_random(tmp_path, 5, ["--layer", "block4_conv1"], "block4_conv1.relu.fp32.untrained.onnx")
-    print(f"5 kills, {valid} whole artifacts, 0 half-written")
+    print(f"{valid} whole artifacts")
+    cases("writes", 5)
 
 
 @pytest.mark.slow
-def test_killed_exports_fifty_times(tmp_path):
+def test_killed_exports_fifty_times(tmp_path, cases):
     valid = killed_at_random(tmp_path, 50, ["--layer", "block5_conv3"], "block5_conv3.relu.fp32.untrained.onnx")
-    print(f"50 kills, {valid} whole artifacts, 0 half-written")
+    print(f"{valid} whole artifacts")
+    cases("writes", 50)
 
 
+@pytest.mark.cases("writes")
 @pytest.mark.parametrize("kilobytes", [1, 100, 200, 1000])
 def test_full_disk(tmp_path, kilobytes):
     import resource

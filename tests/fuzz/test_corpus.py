@@ -9,8 +9,9 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_every_file_is_answered(name):
+def test_every_file_is_answered(name, cases):
     files = sorted((CORPUS / name).iterdir())
     taken = [run_target(name, path.read_bytes()) for path in files]
     assert any(taken)
     assert name == "page" or not all(taken)
+    cases("fuzz corpus", len(files))

@@ -199,6 +199,7 @@ RAW = [
 """As the engines wrote it, but for places in their sources and lists of options; and what a user reads."""
 
 
+@pytest.mark.cases("messages")
 @pytest.mark.parametrize(("raw", "words"), RAW, ids=range(len(RAW)))
 def test_a_raw_text_becomes_a_line_of_ours(raw, words):
     error = failure(RuntimeError(raw), "ONNX Runtime cannot load 'models/block1_conv1.relu.fp32.onnx'")

@@ -210,6 +210,7 @@ HOSTILE_ONNX = {
 }
 
 
+@pytest.mark.cases("models")
 @pytest.mark.parametrize(("kind", "message", "change"), HOSTILE_ONNX.values(), ids=HOSTILE_ONNX)
 def test_hostile_onnx_is_refused_in_one_line(onnx_fp32, kind, message, change):
     """No engine gets it: the gate stands before the trial."""
@@ -370,6 +371,7 @@ HOSTILE_TFLITE = {
 }
 
 
+@pytest.mark.cases("models")
 @pytest.mark.parametrize(("kind", "message", "change"), HOSTILE_TFLITE.values(), ids=HOSTILE_TFLITE)
 def test_hostile_tflite_is_refused_in_one_line(tflite_int8, kind, message, change):
     import flatbuffers
@@ -386,15 +388,16 @@ def test_hostile_tflite_is_refused_in_one_line(tflite_int8, kind, message, chang
 
 
 @pytest.mark.parametrize("kind", ["onnx_fp32", "tflite_int8"])
-def test_truncated_files_are_refused(kind, request):
+def test_truncated_files_are_refused(kind, request, cases):
     artifact = request.getfixturevalue(kind)
     for length in np.linspace(0, len(artifact.model) - 1, 50, dtype=int):
         with pytest.raises((ArtifactError, LimitExceeded)):
             gate.require_artifact(replace(artifact, model=artifact.model[:length]))
+    cases("models", 50)
 
 
 @pytest.mark.parametrize("kind", ["onnx_fp32", "tflite_int8"])
-def test_the_gate_itself_never_falls_over_mutated_bytes(kind, request):
+def test_the_gate_itself_never_falls_over_mutated_bytes(kind, request, cases):
     artifact = request.getfixturevalue(kind)
     refused = 0
     for content in mutations(artifact.model, range(len(artifact.model)), 500, seed=1):
@@ -404,6 +407,7 @@ def test_the_gate_itself_never_falls_over_mutated_bytes(kind, request):
             refused += 1
     print(f"{kind}: 500 mutated, {refused} refused by the gate, {500 - refused} left to the trial")
     assert 0 < refused < 500
+    cases("models, mutated", 500)
 
 
 @pytest.mark.parametrize("kind", ["onnx_fp32", "tflite_int8"])

@@ -55,6 +55,7 @@ def test_open_sizes_stay_open(opened):
     assert facts.outputs == {"block2_conv1": (128, None, None)}
 
 
+@pytest.mark.cases("models")
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -108,7 +109,7 @@ def test_other_weights_are_refused(small):
             reading(small, weights=weights)
 
 
-def test_truncated_files_are_refused(small):
+def test_truncated_files_are_refused(small, cases):
     for share in np.linspace(0, 1, 50, endpoint=False):
         with pytest.raises(ArtifactError):
             reading(small, weights=small.weights[: int(share * len(small.weights))])
@@ -116,6 +117,7 @@ def test_truncated_files_are_refused(small):
     for share in np.linspace(0, 1, 50, endpoint=False):
         with pytest.raises(ArtifactError):
             reading(small, model=small.model[: int(share * end)])
+    cases("models", 100)
 
 
 def test_graphs_too_large_are_refused_at_once(small):
@@ -169,11 +171,13 @@ def mutate(field, first, last):
 
 
 @pytest.mark.parametrize("field", ["model", "weights"])
-def test_damaged_files_never_end_the_process(ncnn, field):
+def test_damaged_files_never_end_the_process(ncnn, field, cases):
     assert mutate(field, 0, 30) < 31
+    cases("models, mutated", 30)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("field", ["model", "weights"])
-def test_many_damaged_files_never_end_the_process(ncnn, field):
+def test_many_damaged_files_never_end_the_process(ncnn, field, cases):
     assert mutate(field, 30, 330) < 301
+    cases("models, mutated", 300)

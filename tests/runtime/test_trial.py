@@ -299,10 +299,12 @@ def judge_exit_codes(codes, count, kind):
     assert codes[4] > 0
 
 
-def test_mutated_files_never_end_the_process(artifact, picture, tmp_path):
+def test_mutated_files_never_end_the_process(artifact, picture, tmp_path, cases):
     judge_exit_codes(exit_codes(artifact, picture, tmp_path, 20), 20, artifact.card.format)
+    cases("models, mutated", 20)
 
 
 @pytest.mark.slow
-def test_three_hundred_mutated_files_never_end_the_process(artifact, picture, tmp_path):
+def test_three_hundred_mutated_files_never_end_the_process(artifact, picture, tmp_path, cases):
     judge_exit_codes(exit_codes(artifact, picture, tmp_path, 300), 300, artifact.card.format)
+    cases("models, mutated", 300)
