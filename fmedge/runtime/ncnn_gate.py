@@ -141,7 +141,7 @@ def _lines(model: bytes) -> tuple[list[str], str | None]:
     _require(model.endswith(b"\n") and all(byte == 10 or 32 <= byte < 127 for byte in model), "not lines of plain text")
     lines = model.decode("ascii").removesuffix("\n").split("\n")
     facts = lines.pop().removeprefix(_FACTS) if lines[-1].startswith(_FACTS) else None
-    _require(lines[0] == _MAGIC, "the first line is not ncnn's")
+    _require(lines[:1] == [_MAGIC], "the first line is not ncnn's")
     _require(3 <= len(lines) <= MOST_LAYERS + 2, f"{len(lines) - 2} layers, 1 to {MOST_LAYERS} are allowed")
     return lines, facts
 

@@ -9,6 +9,7 @@ code joins the corpus, reduced to the fewest files.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,37 +48,43 @@ def main() -> int:
 def _fuzz(name: str, seconds: int, *, keep: bool) -> int:
     corpus, findings = HERE / "corpus" / name, HERE / "findings"
     findings.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as grown, tempfile.TemporaryDirectory() as fewest:
+    with tempfile.TemporaryDirectory() as place:
+        grown, fewest, program = (Path(place, each) for each in ("grown", "fewest", "program"))
+        grown.mkdir()
+        fewest.mkdir()
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" {ENGINE} {name} "$0" "$@"\n')
+        program.chmod(0o700)
+
+        def call(*words: object) -> int:
+            return subprocess.run(list(map(str, [program, *words])), check=False).returncode
+
         limits = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES}", "-timeout=10", "-rss_limit_mb=2048"]
-        code = _call(
-            name,
-            *limits,
-            f"-artifact_prefix={findings}/{name}-",
-            "-verbosity=0",
-            "-print_final_stats=1",
-            grown,
-            str(corpus),
+        code = call(
+            *limits, f"-artifact_prefix={findings}/{name}-", "-verbosity=0", "-print_final_stats=1", grown, corpus
         )
         if keep and code == 0:
-            _call(name, "-merge=1", fewest, str(corpus), grown)
-            for old in corpus.iterdir():
-                old.unlink()
-            for new in Path(fewest).iterdir():
-                (corpus / new.name[:16]).write_bytes(new.read_bytes())
+            code = call("-merge=1", fewest, corpus, grown)
+            if code == 0 and any(fewest.iterdir()):
+                shutil.rmtree(corpus)
+                corpus.mkdir()
+                for new in fewest.iterdir():
+                    (corpus / new.name[:16]).write_bytes(new.read_bytes())
     return code
 
 
-def _call(name: str, *flags: str) -> int:
-    return subprocess.run([sys.executable, __file__, ENGINE, name, *flags], check=False).returncode
+def _engine(name: str, words: list[str]) -> int:
+    """Fuzz in this process.
 
-
-def _engine(name: str, flags: list[str]) -> int:
+    Args:
+        name: The target.
+        words: The program that was started, which libFuzzer starts again to merge, and libFuzzer's flags.
+    """
     import atheris
 
     with atheris.instrument_imports(include=["fmedge"]):
         from fuzz.targets import run_target
 
-    atheris.Setup([sys.argv[0], *flags], lambda data: run_target(name, data) and None)
+    atheris.Setup(words, lambda data: run_target(name, data) and None)
     atheris.Fuzz()
     return 0
 

@@ -102,6 +102,11 @@ def test_graphs_that_are_refused(small, old, new, message):
     assert len(str(caught.value)) <= 200
 
 
+def test_a_card_without_a_graph(small):
+    with pytest.raises(ArtifactError, match="first line"):
+        reading(small, model=small.model[small.model.index(b"#fmedge_card") :])
+
+
 def test_other_weights_are_refused(small):
     whole = small.weights
     for weights in (whole[:-1], whole + b"\0", b"", whole[:24] + b"\1" + whole[25:], whole * 2):
