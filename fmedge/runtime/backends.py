@@ -105,7 +105,7 @@ BACKENDS: tuple[Backend, ...] = (
         "onnxruntime",
         (
             Provider("cpu", "CPUExecutionProvider", _CPU),
-            Provider("cuda", "CUDAExecutionProvider", _GPU),
+            Provider("cuda", "CUDAExecutionProvider", _GPU, (("use_tf32", "0"),)),  # fp32 is a promise, too
             Provider("tensorrt", "TensorrtExecutionProvider", _GPU),
             Provider("dml", "DmlExecutionProvider", "pip uninstall onnxruntime, then pip install onnxruntime-directml"),
             Provider("coreml", "CoreMLExecutionProvider", f"{_CPU} (macOS)"),

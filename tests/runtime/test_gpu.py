@@ -1,0 +1,120 @@
+"""Engines on graphics cards that are there: FMEDGE_TEST_GPU names them, such as ``cuda,vulkan``, and each must work."""
+
+import os
+
+import numpy as np
+import pytest
+
+from fmedge.export.exporter import EXPORTERS
+from fmedge.parity import gate_for, measure_parity
+from fmedge.provision import create_artifact
+from fmedge.request import find_artifact, request_artifact
+from fmedge.run_options import RunOptions
+from fmedge.runtime import BACKENDS, describe_placement, open_session
+from fmedge.runtime.backends import NOT_GPUS
+from fmedge.submodel import ExportOptions, Precision
+
+HERE = [name for name in os.environ.get("FMEDGE_TEST_GPU", "").split(",") if name]
+DEVICES = [
+    (backend, provider.device)
+    for backend in BACKENDS
+    for provider in backend.providers
+    if provider.device not in NOT_GPUS and {provider.device, f"{backend.name}-{provider.device}"} & set(HERE)
+]
+LAYERS = ("block1_conv1", "block1_conv2", "block3_conv3", "block5_conv3")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not HERE, reason="no GPU here; FMEDGE_TEST_GPU names the devices that are, such as cuda,vulkan"),
+]
+
+
+@pytest.fixture(params=DEVICES or [None], ids=lambda pair: "-".join((pair[0].name, pair[1])) if pair else "none")
+def device(request):
+    backend, name = request.param
+    return backend, RunOptions(backend.name, name)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(3).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def make(untrained_models):
+    def made(backend, layer, activation="relu", precision=Precision.FP32):
+        form = backend.formats[0]
+        if not any(row.format is form and precision in row.precisions for row in EXPORTERS):
+            pytest.skip(f"{form} has no {precision}")
+        if form == "tflite":
+            pytest.importorskip("tensorflow", reason="writing TFLite needs TensorFlow: pip install 'fmedge[export]'")
+        options = ExportOptions(form, precision)
+        request = request_artifact(layer, activation, weights="untrained", models=untrained_models, options=options)
+        return find_artifact(request) or create_artifact(request)
+
+    return made
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
+def test_the_whole_model_runs_there_and_right(device, make, images, layer, precision):
+    backend, run = device
+    artifact = make(backend, layer, precision=precision)
+    with open_session(artifact, run) as session:
+        assert set(session.placement) == {session.active_provider}
+        found = session.run(images)[layer]
+        again = session.run(images)[layer]
+    with open_session(artifact, RunOptions(backend.name)) as session:
+        expected = session.run(images)[layer]
+    parity = measure_parity(found, expected, gate_for(precision, layer))
+    print(f"{layer} {precision} on {run.device}: {parity.describe()}")
+    assert parity.passed, parity.describe()
+    assert measure_parity(again, found, gate_for("fp32", layer)).passed  # some kernels sum in no fixed order
+
+
+def test_relu_of_the_raw_map_is_the_map(device, make, images):
+    backend, run = device
+    seen = {}
+    for activation in ("relu", "none"):
+        with open_session(make(backend, "block2_conv1", activation), run) as session:
+            seen[activation] = session.run(images[:1])["block2_conv1"]
+    assert seen["none"].min() < 0
+    assert measure_parity(np.maximum(seen["none"], 0), seen["relu"], gate_for("fp32", "block2_conv1")).passed
+
+
+def test_buffers_and_batches(device, make, images):
+    backend, run = device
+    buffers = {"block1_conv1": np.empty((3, 64, 224, 224), np.float32)}
+    with open_session(make(backend, "block1_conv1"), run) as session:
+        expected = session.run(images)["block1_conv1"]
+        assert session.run(images, out=buffers)["block1_conv1"] is buffers["block1_conv1"]
+        one = session.run(images[1:2])["block1_conv1"]
+    np.testing.assert_allclose(buffers["block1_conv1"], expected, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(one, expected[1:2], rtol=0, atol=1e-3)
+
+
+def test_several_sessions_at_once(device, make, images):
+    backend, run = device
+    artifact = make(backend, "block1_conv1")
+    sessions = [open_session(artifact, run) for _ in range(4)]
+    maps = [session.run(images)["block1_conv1"] for session in sessions]
+    for session in sessions:
+        session.close()
+    for each in maps[1:]:
+        np.testing.assert_allclose(each, maps[0], rtol=0, atol=1e-3)
+
+
+def test_the_command(device, make, picture, fmedge, untrained_models):
+    backend, run = device
+    make(backend, "block1_conv1")
+    words = ["run", picture, "--weights", "untrained", "--models", untrained_models, "--output", "page.html"]
+    said = fmedge(*words, "--backend", backend.name, "--device", run.device)
+    assert "1/1 Conv" in said.stdout + said.stderr
+    assert "CPUExecutionProvider" not in said.stdout + said.stderr
+
+
+def test_gpu_is_the_best_that_is_there(make, images):
+    with open_session(make(BACKENDS[0], "block1_conv1"), RunOptions("onnxruntime", "gpu")) as session:
+        assert session.active_provider != "CPUExecutionProvider"
+        assert describe_placement(session.placement, session.active_provider).startswith("1/1 Conv on ")
+        session.run(images)
