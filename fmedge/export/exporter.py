@@ -175,9 +175,10 @@ def build_artifact(
     try:
         module = importlib.import_module(exporter.module)
     except (ImportError, BackendUnavailable) as error:
+        package = f"fmedge[{exporter.extra}]" if exporter.extra else "fmedge"
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
-            f"Here or elsewhere: pip install 'fmedge[{exporter.extra}]', then fmedge export --format {options.format}."
+            f"Here or elsewhere: pip install '{package}', then fmedge export --format {options.format}."
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:

@@ -27,13 +27,11 @@ class Provider:
         device: Ours: what ``--device`` takes.
         name: As the engine spells it, such as ``CPUExecutionProvider``.
         install: The command that installs what it needs.
-        options: Passed to the engine as they are.
     """
 
     device: str
     name: str
     install: str
-    options: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ BACKENDS: tuple[Backend, ...] = (
         "onnxruntime",
         (
             Provider("cpu", "CPUExecutionProvider", _CPU),
-            Provider("cuda", "CUDAExecutionProvider", _GPU, (("use_tf32", "0"),)),  # fp32 is a promise, too
+            Provider("cuda", "CUDAExecutionProvider", _GPU),
             Provider("tensorrt", "TensorrtExecutionProvider", _GPU),
             Provider("dml", "DmlExecutionProvider", "pip uninstall onnxruntime, then pip install onnxruntime-directml"),
             Provider("coreml", "CoreMLExecutionProvider", f"{_CPU} (macOS)"),

@@ -50,6 +50,7 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
         Mend.SMALLER,
     ),
     EngineText("onnxruntime", r"no CUDA-capable device", "no NVIDIA GPU is there", Mend.DEVICE),
+    EngineText("onnxruntime", r"install TensorRT libraries", "TensorRT's libraries are missing", Mend.DEVICE),
     EngineText(
         "onnxruntime",
         r"driver version is insufficient",
@@ -62,6 +63,7 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
         "the library {0} is missing",
         Mend.DEVICE,
     ),
+    EngineText("onnxruntime", r"assigned to the default CPU EP", "a part of it would stay on the CPU", Mend.DEVICE),
     EngineText("onnxruntime", r"protobuf parsing failed|No graph was found", "it is damaged"),
     EngineText("onnxruntime", r"No Op registered for (\S+)", "it does not know the operator {0}", Mend.UPDATE),
     EngineText("onnxruntime", r"No opset import for domain '([^']*)'", "it does not know the operators of '{0}'"),

@@ -27,9 +27,10 @@ def pretend(monkeypatch):
         real = ort.InferenceSession
 
         class Pretender:
-            def __init__(self, model, sess_options, providers):
+            def __init__(self, model, sess_options, providers, enable_fallback):
+                assert not enable_fallback  # it would go over to the CPU in silence
                 asked.append((sess_options, providers))
-                if fails is not None:
+                if fails is not None and providers != [CPU]:
                     raise fails
                 self._real = real(model, sess_options=ort.SessionOptions(), providers=[CPU])
 
@@ -49,6 +50,7 @@ def pretend(monkeypatch):
             def __getattr__(self, name):
                 return getattr(self._real, name)
 
+        onnxruntime_backend._preload.cache_clear()
         monkeypatch.setattr(onnxruntime_backend.ort, "InferenceSession", Pretender)
         monkeypatch.setattr(onnxruntime_backend.ort, "get_available_providers", lambda: list(available))
         monkeypatch.setattr(onnxruntime_backend.ort, "preload_dlls", lambda: None, raising=False)
@@ -96,6 +98,28 @@ def test_a_provider_that_refuses(pretend, block1):
     pretend(fails=RuntimeError("This session contains graph nodes that are assigned to the default CPU EP"))
     with pytest.raises(ProviderUnavailable, match="CUDAExecutionProvider cannot run the whole model"):
         open_session(block1, RunOptions(device="cuda"))
+
+
+def test_a_device_that_fails_may_be_replaced(pretend, block1):
+    asked = pretend(active=(CPU,), fails=RuntimeError("CUDA failure 100: no CUDA-capable device is detected"))
+    with pytest.raises(ProviderUnavailable, match="no NVIDIA GPU is there"):
+        open_session(block1, RunOptions(device="cuda"))
+    with open_session(block1, RunOptions(device="cuda", allow_fallback=True)) as session:
+        assert session.active_provider == CPU
+        assert session.run(np.zeros((1, 224, 224, 3), np.uint8))["block1_conv1"].shape == (1, 64, 224, 224)
+    assert asked[-1][1] == [CPU]
+
+
+def test_libraries_that_are_missing_are_named(pretend, block1, monkeypatch, capsys):
+    """ONNX Runtime prints which, and then only says that the CPU would have to do it."""
+    from fmedge.runtime import onnxruntime_backend
+
+    pretend(fails=RuntimeError("This session contains graph nodes that are assigned to the default CPU EP, but"))
+    said = "Failed to load libcublasLt.so.13: libcublasLt.so.13: cannot open shared object file: No such file"
+    monkeypatch.setattr(onnxruntime_backend.ort, "preload_dlls", lambda: print(said))
+    with pytest.raises(ProviderUnavailable, match=r"cannot run the whole model here: the library libcublasLt.so.13 is"):
+        open_session(block1, RunOptions(device="cuda"))
+    assert capsys.readouterr().out == ""
 
 
 def test_gpu_takes_the_best_that_works(pretend, block1):

@@ -42,6 +42,20 @@ RAW = [
     ("[GPU] CL_OUT_OF_RESOURCES exception. ", "not enough memory"),
     (f"{_FAIL}CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ;", "no NVIDIA GPU is there"),
     (
+        (
+            "/onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:729 void RegisterTensorRTPluginsAsCustomOps(...) "
+            "Please install TensorRT libraries as mentioned in the GPU requirements page, make sure they're in the PATH"
+        ),
+        "TensorRT's libraries are missing",
+    ),
+    (
+        (
+            "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the default CPU EP, but "
+            "fallback to CPU EP has been explicitly disabled by the user."
+        ),
+        "a part of it would stay on the CPU",
+    ),
+    (
         f"{_FAIL}CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=32767",
         "the NVIDIA driver is older than this CUDA wants",
     ),
