@@ -20,7 +20,7 @@ from fmedge.output_names import Outputs
 from fmedge.page_files import first_kernels, write_outputs, write_page
 from fmedge.page_options import PageOptions
 from fmedge.provision import create_artifact
-from fmedge.render.plotly_js import prepare as prepare_page
+from fmedge.render.plotly_js import load_script_early
 from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import load_engine_early
@@ -317,4 +317,4 @@ def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: 
     if run is not None:
         Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
     if page:
-        Thread(target=prepare_page, daemon=True).start()
+        Thread(target=load_script_early, daemon=True).start()

@@ -143,7 +143,11 @@ def fmedge(tmp_path):
         process = subprocess.run(
             [sys.executable, "-m", "fmedge", *map(str, words)],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=300,

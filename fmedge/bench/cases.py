@@ -26,7 +26,7 @@ from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend
-from fmedge.runtime.backends import find_backend, usable_cpus
+from fmedge.runtime.backends import choose_backend, find_backend, has_device, usable_cpus
 from fmedge.submodel import ExportOptions, Format, Precision
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -182,10 +182,8 @@ def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
 
 def _backends(wishes: Wishes) -> list[Backend]:
     if wishes.backends is None:
-        rows = [row for row in BACKENDS if row.installed]
-        if not rows:
-            raise BackendUnavailable(f"No engine is installed. Install one: {BACKENDS[0].install}.")
-        return rows
+        rows = [row for row in BACKENDS if row.installed and has_device(row, wishes.device)]
+        return rows or [choose_backend(RunOptions(device=wishes.device))]  # raises what is wrong
     rows = [find_backend(name) for name in wishes.backends]
     for row in rows:
         if not row.installed:

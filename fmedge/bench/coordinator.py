@@ -311,7 +311,7 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         return Missing(what, str(subject.failure), subject.failure.exit_code)
     if not subject.turns:
         return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
-    limit = found.get(what.threads)
+    limit = found.get(what.threads) if what.device == "cpu" else None
     others = [turn["others_s"] for turn in subject.turns if turn["others_s"] is not None]
     started = [process for process in subject.started if process.turns]
     facts = [process.facts for process in started]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import zlib
@@ -88,13 +89,19 @@ def script_file() -> tuple[str, bytes]:
 def prepare() -> PlotlyJs:
     """Pack the plotly.js that the plotly package brings along, once per process (about 50 ms).
 
-    Call it in a thread while something else is loading; a second caller waits for the first.
+    A second caller waits for the first.
 
     Raises:
         BackendUnavailable: The plotly package is not installed or lacks its script.
     """
     with _LOCK:
         return _pack()
+
+
+def load_script_early() -> None:
+    """The same for a thread to do; what is wrong is told where the page is made."""
+    with contextlib.suppress(Exception):
+        prepare()
 
 
 @cache

@@ -207,6 +207,11 @@ def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
         _load_adapter(*_candidates(options, model_format)[0])
 
 
+def has_device(backend: Backend, device: str) -> bool:
+    """Whether an engine knows a device by that name; whether it is there is another matter."""
+    return bool(_providers(backend, device))
+
+
 def usable_cpus() -> int:
     """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

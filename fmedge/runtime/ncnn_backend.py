@@ -132,9 +132,11 @@ class NcnnEngine:
 
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
-    _require_memory(artifact)
+    _require_memory(artifact, available_bytes(), "are free")
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
         active, card = _choose(provider, options)
+        if card is not None:
+            _require_memory(artifact, ncnn.get_gpu_device(card).get_heap_budget() << 20, "are free on the card")
         net = ncnn.Net()
         pool = _pool_for(net)
         _set_options(net.opt, card is not None, threads, options)
@@ -176,14 +178,13 @@ def _pool_for(net: Any) -> Any:  # noqa: ANN401
     return pool
 
 
-def _require_memory(artifact: Artifact) -> None:
+def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None:
     """Check that the model can be loaded: where memory runs out on the way, ncnn ends the process."""
     floats = len(artifact.weights) * (2 if artifact.card.precision is Precision.FP16 else 1)
     wanted = floats * _TO_LOAD + _TO_START
-    free = available_bytes()
     if free is not None and wanted > free:
         raise LimitExceeded(
-            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB are free. "
+            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB {are_free}. "
             "Take a shallower layer, or --format onnx."
         )
 

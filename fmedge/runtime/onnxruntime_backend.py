@@ -20,7 +20,7 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
-from fmedge.runtime.engine_texts import explain, in_our_words
+from fmedge.runtime.engine_texts import Mend, explain, in_our_words
 from fmedge.runtime.onnx_weights import detach_weights
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
 from fmedge.submodel import Precision
@@ -169,7 +169,9 @@ def _load(
             return _load(artifact, settings, [_CPU], _CPU, quick=False)
         if wanted != _CPU:
             missing = _preload() if wanted in _NEEDS_LIBRARIES else ""
-            words, _ = explain(f"{error}\n{missing}") or in_our_words(error)
+            words, mend = explain(f"{error}\n{missing}") or in_our_words(error)
+            if mend is Mend.SMALLER:
+                raise LimitExceeded(f"Not enough memory on {wanted} to load '{artifact.path}'.") from error
             raise ProviderUnavailable(
                 f"{wanted} cannot run the whole model here: {words}. See fmedge doctor, or give --allow-fallback."
             ) from error
