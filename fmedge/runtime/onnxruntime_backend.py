@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import cache
@@ -98,6 +99,8 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     present = is_present(provider)
     if not present and not options.allow_fallback:
         raise ProviderUnavailable(f"This onnxruntime has no {wanted}. Install one that has: {provider.install}.")
+    if wanted == "TensorrtExecutionProvider":  # it has no option of its own; NVIDIA's libraries read it when loaded
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     if present and wanted in _NEEDS_LIBRARIES:
         _preload()
     chain: list[Any] = [(wanted, _DEVICE_OPTIONS.get((wanted, artifact.card.precision), {}))] if present else []

@@ -216,6 +216,14 @@ def test_read_only_folder(fmedge, tmp_path, picture):
     assert "read-only" in fmedge("run", picture, "--output", "closed/page.html", code=6).stderr
 
 
+def test_without_plotly_a_page_is_refused_in_one_line(fmedge, tmp_path, picture, models):
+    (tmp_path / "plotly").mkdir()
+    (tmp_path / "plotly/__init__.py").touch()
+    words = ["run", picture, "--weights", "untrained", "--models", models]
+    said = fmedge(*words, code=5, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).stderr
+    assert said == "Error: plotly.js is missing: the page needs the plotly package. Install it: pip install plotly.\n"
+
+
 def test_layers_into_a_closed_pipe():
     command = [sys.executable, "-m", "fmedge", "layers"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
