@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -22,6 +23,9 @@ ATTEMPTS = 3
 
 TIMEOUT_S = 20.0
 """Longest silence on the line, in seconds."""
+
+LEAST_BYTES_PER_S = 1000
+"""Slowest line that is waited for, after as long as a silence may last: about a GSM phone's 9,600 bits."""
 
 _CHUNK_BYTES = 1 << 18
 
@@ -88,7 +92,12 @@ def _chunks(url: str, offset: int) -> Generator[bytes]:
     with urllib.request.build_opener(_SameScheme).open(request, timeout=TIMEOUT_S) as response:
         skip = 0 if response.status == http.client.PARTIAL_CONTENT else offset
         missing = int(response.headers.get("Content-Length") or 0)
-        while chunk := response.read(_CHUNK_BYTES):
+        began, read = time.monotonic(), 0
+        while chunk := response.read1(_CHUNK_BYTES):
+            read += len(chunk)
+            passed = time.monotonic() - began
+            if passed > TIMEOUT_S and read < passed * LEAST_BYTES_PER_S:
+                raise TimeoutError(f"slower than {LEAST_BYTES_PER_S:,} bytes per second")
             missing -= len(chunk)
             yield chunk[skip:]
             skip = max(0, skip - len(chunk))

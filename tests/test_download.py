@@ -132,6 +132,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.released.wait(10)
         self.wfile.write(CONTENT[half:])
 
+    def drip(self):
+        """Never silent for long, never done."""
+        self.reply(b"", length=len(CONTENT))
+        while not self.server.released.wait(0.02):
+            try:
+                self.wfile.write(b"x")
+            except OSError:
+                return
+
     def stall(self):
         self.reply(CONTENT[:10], length=len(CONTENT))
         self.wfile.flush()
@@ -186,6 +195,7 @@ def test_cut_download_goes_on_where_it_ended(server, tmp_path):
         ("cut_always", "No file from 127.0.0.1 .*IncompleteRead"),
         ("stall", "timed out"),
         ("silence", "timed out"),
+        ("drip", "slower than 1,000 bytes per second"),
         ("endless", "more than the"),
         ("lies_of_its_length", "MD5 differs"),
         ("promises_too_much", "No file from"),
