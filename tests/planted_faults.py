@@ -57,6 +57,8 @@ FAULTS = (
     Fault("a planted link is followed", "files.py", 'os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)', "0", "test_files.py"),
     Fault("the card written before the model", "artifact.py", "    files.write_bytes(model_path, model)\n", "    files.write_bytes(card_path(model_path), complete.to_json().encode())\n    files.write_bytes(model_path, model)\n", "test_artifact.py cli/test_faults.py"),
     Fault("the hash is not compared", "artifact.py", "if files_sha256(model, weights) != card.file_sha256:", "if False:", "test_artifact.py"),
+    Fault("CUDA computes in TF32", "runtime/onnxruntime_backend.py", '{"use_tf32": "0"}', "{}", "runtime/test_devices.py"),
+    Fault("a device that fails at a run falls back", "runtime/onnxruntime_backend.py", "enable_fallback=0", "enable_fallback=1", "runtime/test_devices.py"),
     Fault("a device falls back silently", "runtime/onnxruntime_backend.py", "    if not options.allow_fallback:\n        _require_all_on", "    if False:\n        _require_all_on", "runtime"),
     Fault("an unknown model is not tried", "runtime/backends.py", "if not trust.is_known(digest, engine):", "if False:", "runtime/test_trial.py"),
     Fault("an operator that makes large data", "runtime/onnx_operators.py", "Pad Resize Tile", "Pad Resize Tile ConstantOfShape", "runtime/test_gate.py"),
