@@ -8,6 +8,7 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Generator
+from functools import partial
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
@@ -24,6 +25,8 @@ TIMEOUT_S = 20.0
 """Longest silence on the line, in seconds."""
 
 _CHUNK_BYTES = 1 << 18
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):
@@ -57,9 +60,13 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
     """
     create_folder(target.parent)
     host = urlsplit(url).hostname
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = _md5()
     received = 0
-    with replacing(target) as stream:
+
+    def is_whole(stream: IO[bytes]) -> bool:
+        return hashlib.file_digest(stream, _md5).hexdigest() == md5
+
+    with replacing(target, is_whole) as stream:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with contextlib.closing(_chunks(url, received)) as chunks:

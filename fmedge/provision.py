@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, card_path, files_sha256, read_artifact, read_files, require_model_file
+from fmedge.artifact import (
+    Artifact,
+    artifact_paths,
+    card_path,
+    files_sha256,
+    read_artifact,
+    read_files,
+    require_model_file,
+)
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
@@ -91,7 +99,7 @@ def create_artifact(
 
     require_request(request, calibration)
     create_folder(request.path.parent)
-    require_writable(request.path)
+    require_writable(*artifact_paths(request.path, request.options.format))
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)
