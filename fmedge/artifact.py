@@ -15,6 +15,7 @@ from fmedge import files
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError
 from fmedge.submodel import Format
+from fmedge.temporary import turn
 
 MAX_CARD_BYTES = 1 << 20
 """A card is about 2 kB; what is larger than this is not one."""
@@ -149,8 +150,9 @@ def read_artifact(model_path: Path) -> Artifact:
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
     require_model_file(model_path)
-    card = read_card(model_path)
-    model, weights = read_files(model_path, card.format)
+    with turn(model_path.parent, reading=True):
+        card = read_card(model_path)
+        model, weights = read_files(model_path, card.format)
     if files_sha256(model, weights) != card.file_sha256:
         which = f"'{model_path}' is not the file its card describes"
         second = weights_path(model_path, card.format)

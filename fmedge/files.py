@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
-from fmedge.temporary import alone_in, open_temporary, sweep
+from fmedge.temporary import open_temporary, sweep, turn
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Why no file can be created in a folder, where it is for its owner or its file system to say."""
@@ -178,7 +178,7 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
                 stream.write(content)
                 _finish(final, stream, partial(_holds, chunks=(content,)))
                 ready.append((temporary, final))
-        with write_error(path), alone_in(path.parent):
+        with write_error(path), turn(path.parent):
             remove(path)
             for temporary, final in ready:
                 if final == path:

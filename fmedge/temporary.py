@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -21,21 +22,31 @@ _END = re.compile(rf"[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp")
 _MOST_NAME_BYTES = 200
 """Of the final name, in that of the temporary file: file systems allow 255 in all."""
 
+_LONGEST_WAIT_S = 5.0
+_PAUSE_S = 0.002
+
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Generator[None]:
-    """Wait until no other process is in such a block for this folder, where the system can tell (POSIX).
+def turn(folder: Path, *, reading: bool = False) -> Generator[None]:
+    """Give names to files of a folder that belong together, or read them, while no other process gives any.
 
-    Raises:
-        OSError: The folder cannot be opened.
+    That takes others milliseconds. Who has waited :data:`_LONGEST_WAIT_S` goes on: whoever may read the folder can hold
+    the lock, or be stopped while holding it, and the files have their hashes.
+
+    Args:
+        folder: Where they are; one that is missing or closed to us is nobody's turn.
+        reading: Many may read at once.
     """
-    if fcntl is None:
+    descriptor = None
+    with contextlib.suppress(OSError):
+        descriptor = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    if fcntl is None or descriptor is None:
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        waiting_ends = time.monotonic() + _LONGEST_WAIT_S
+        while not _lock(descriptor, fcntl.LOCK_SH if reading else fcntl.LOCK_EX) and time.monotonic() < waiting_ends:
+            time.sleep(_PAUSE_S)
         yield
     finally:
         os.close(descriptor)
@@ -86,12 +97,15 @@ def sweep(path: Path) -> None:
                     os.close(descriptor)
 
 
-def _lock(descriptor: int, *, unknown: bool = True) -> bool:
-    """Lock an open file; False when another process has it, ``unknown`` where the system cannot tell."""
+def _lock(descriptor: int, kind: int | None = None, *, unknown: bool = True) -> bool:
+    """Lock an open file or folder, by default for us alone; False when another process has it.
+
+    Where the system cannot tell, the answer is ``unknown``.
+    """
     if fcntl is None:
         return unknown
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if kind is None else kind) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks

@@ -90,6 +90,19 @@ def test_two_commits_in_one_folder_follow_one_another(block1, tmp_path):
     assert len(os.listdir(tmp_path)) == 2
 
 
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
+def test_an_artifact_is_never_read_in_the_middle_of_a_commit(block1, tmp_path):
+    from concurrent.futures import ProcessPoolExecutor
+
+    path = tmp_path / "m.onnx"
+    write_artifact(path, block1.model, block1.card)
+    with ProcessPoolExecutor(2) as pool:
+        writers = pool.map(_commit_often, [path] * 2, [block1] * 2, (b"a", b"b"))
+        for _ in range(300):
+            read_artifact(path)
+        list(writers)
+
+
 def _commit_often(path, artifact, end):
     for _ in range(50):
         write_artifact(path, artifact.model + end, artifact.card)
