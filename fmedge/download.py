@@ -64,7 +64,10 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
     received = 0
 
     def is_whole(stream: IO[bytes]) -> bool:
-        return hashlib.file_digest(stream, _md5).hexdigest() == md5
+        written = _md5()
+        while block := stream.read(_CHUNK_BYTES):
+            written.update(block)
+        return written.hexdigest() == md5
 
     with replacing(target, is_whole) as stream:
         for attempt in range(1, ATTEMPTS + 1):

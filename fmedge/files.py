@@ -137,7 +137,7 @@ def replacing(path: Path, is_whole: Callable[[IO[bytes]], bool]) -> Generator[IO
     Raises:
         WriteError: The disk is full, the folder read-only, or the like.
     """
-    with write_error(path), _draft(path) as (stream, temporary):
+    with _draft(path) as (stream, temporary):
         yield stream
         _finish(path, stream, is_whole)
         temporary.replace(path)  # while the lock is held
@@ -173,12 +173,11 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
     with contextlib.ExitStack() as drafts:
         ready: list[tuple[Path, Path]] = []
         for final, content in (*parts.items(), (path, record)):
-            with write_error(final):
-                stream, temporary = drafts.enter_context(_draft(final))
-                stream.write(content)
-                _finish(final, stream, partial(_holds, chunks=(content,)))
-                ready.append((temporary, final))
-        with write_error(path), turn(path.parent):
+            stream, temporary = drafts.enter_context(_draft(final))  # which names the file, should the block fail
+            stream.write(content)
+            _finish(final, stream, partial(_holds, chunks=(content,)))
+            ready.append((temporary, final))
+        with turn(path.parent):
             remove(path)
             for temporary, final in ready:
                 if final == path:
@@ -191,13 +190,14 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
 def _draft(path: Path) -> Generator[tuple[IO[bytes], Path]]:
     """A new file beside ``path`` and its name, which is gone at the end unless the file was renamed."""
     _require_name(path)
-    sweep(path)
-    temporary, descriptor = open_temporary(path)
-    try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream, temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_error(path):  # outermost: a full disk is met again when the file is closed
+        sweep(path)
+        temporary, descriptor = open_temporary(path)
+        try:
+            with os.fdopen(descriptor, "w+b") as stream:
+                yield stream, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]) -> None:
