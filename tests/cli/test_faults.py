@@ -203,15 +203,20 @@ def test_a_closed_state_folder_is_no_error(place):
     place.require_whole()
 
 
+ON_OPENVINO = f"{RUN} PHOTO --backend openvino --no-page --save-maps a.npz"
+
+
 @pytest.mark.cases("writes")
-@pytest.mark.parametrize("name", ["onnx", "page", "bench"])
-def test_nothing_is_written_elsewhere(place, name):
-    """Not by engines either: ONNX Runtime would keep a number for this machine, and what it tells its makers."""
+@pytest.mark.parametrize("words", [JOBS[name].words for name in ("onnx", "page", "bench")] + [ON_OPENVINO])
+def test_nothing_is_written_elsewhere(place, words):
+    """Not by engines either: some would keep a number for this machine, and what they tell their makers."""
+    if words is ON_OPENVINO:
+        pytest.importorskip("openvino")
     homes = [place.folder.with_name(each) for each in ("home", "temporary")]
     for home in homes:
         home.mkdir()
     keys = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
-    place.run(JOBS[name].words, env={**dict.fromkeys(keys, str(homes[0])), "TMPDIR": str(homes[1])})
+    place.run(words, env={**dict.fromkeys(keys, str(homes[0])), "TMPDIR": str(homes[1])})
     assert [path for home in homes for path in home.rglob("*")] == []
 
 
