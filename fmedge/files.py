@@ -214,6 +214,23 @@ def _holds(stream: IO[bytes], chunks: Sequence[bytes]) -> bool:
     return all(stream.read(len(block)) == block for block in blocks) and not stream.read(1)
 
 
+@contextlib.contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A new folder where the system keeps temporary files, gone when the block ends.
+
+    Raises:
+        WriteError: There is no place for it.
+    """
+    import tempfile  # few need it
+
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="fmedge-")
+    except OSError as error:
+        raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
+    with folder as name:
+        yield Path(name)
+
+
 def create_folder(folder: Path) -> None:
     """Create a folder and its parents where they are missing.
 
