@@ -6,7 +6,12 @@ The names below are loaded when they are first used, so that ``import fmedge`` c
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""Before anything imports ONNX Runtime, which from 1.31 on reports to its makers and keeps a number for the machine in
+the user's caches. Whoever sets the variable decides."""
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact as Artifact

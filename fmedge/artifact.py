@@ -1,6 +1,6 @@
 """The artifact: a model file, or a pair of them, and the card beside it.
 
-The card is the commit record. It is removed first, written last, and holds the hash of the model file;
+The card is the commit record. It is removed first, named last, and holds the hash of the model file;
 a model without a card that matches it counts as absent. ncnn's model is two files, a graph and its weights: the graph's
 name is the artifact's, and the hash is that of both, one behind the other.
 """
@@ -15,6 +15,7 @@ from fmedge import files
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError
 from fmedge.submodel import Format
+from fmedge.temporary import turn
 
 MAX_CARD_BYTES = 1 << 20
 """A card is about 2 kB; what is larger than this is not one."""
@@ -60,6 +61,12 @@ def card_path(model_path: Path) -> Path:
     return model_path.with_name(model_path.name + ".json")
 
 
+def artifact_paths(model_path: Path, kind: Format) -> list[Path]:
+    """Every file of an artifact: the model, where there is one its second file, the card."""
+    second = weights_path(model_path, kind)
+    return [model_path, *([] if second is None else [second]), card_path(model_path)]
+
+
 def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: bytes = b"") -> Artifact:
     """Write a model and its card so that a crash at any moment leaves a whole artifact or none.
 
@@ -76,13 +83,12 @@ def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: byt
         WriteError: The disk is full, the folder read-only, or the like.
     """
     complete = replace(card, file_sha256=files_sha256(model, weights))
+    parts = {model_path: model}
     second = weights_path(model_path, card.format)
-    files.create_folder(model_path.parent)
-    files.remove(card_path(model_path))
-    files.write_bytes(model_path, model)
     if second is not None:
-        files.write_bytes(second, weights)
-    files.write_bytes(card_path(model_path), complete.to_json().encode())
+        parts[second] = weights
+    files.create_folder(model_path.parent)
+    files.write_record(card_path(model_path), complete.to_json().encode(), parts)
     return Artifact(model_path, complete, model, weights)
 
 
@@ -144,8 +150,9 @@ def read_artifact(model_path: Path) -> Artifact:
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
     require_model_file(model_path)
-    card = read_card(model_path)
-    model, weights = read_files(model_path, card.format)
+    with turn(model_path.parent, reading=True):
+        card = read_card(model_path)
+        model, weights = read_files(model_path, card.format)
     if files_sha256(model, weights) != card.file_sha256:
         which = f"'{model_path}' is not the file its card describes"
         second = weights_path(model_path, card.format)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend
@@ -137,8 +137,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
     row = next(row for row in BACKENDS if row.name == backend)
     run = RunOptions(backend, device)
     form = row.formats[0]
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+    with temporary_folder() as place:
         quantized = form is Format.TFLITE  # the form of it that is written without TensorFlow
         options = ExportOptions(form, Precision.INT8 if quantized else Precision.FP32, size=_SIZE)
         try:

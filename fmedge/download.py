@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
+from functools import partial
 from http.client import HTTPMessage
 from pathlib import Path
 from typing import IO
@@ -28,6 +29,8 @@ LEAST_BYTES_PER_S = 1000
 """Slowest line that is waited for, after as long as a silence may last: about a GSM phone's 9,600 bits."""
 
 _CHUNK_BYTES = 1 << 18
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):
@@ -61,9 +64,16 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
     """
     create_folder(target.parent)
     host = urlsplit(url).hostname
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = _md5()
     received = 0
-    with replacing(target) as stream:
+
+    def is_whole(stream: IO[bytes]) -> bool:
+        written = _md5()
+        while block := stream.read(_CHUNK_BYTES):
+            written.update(block)
+        return written.hexdigest() == md5
+
+    with replacing(target, is_whole) as stream:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with contextlib.closing(_chunks(url, received)) as chunks:

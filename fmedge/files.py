@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import secrets
-from collections.abc import Generator
+import stat
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
+from fmedge.temporary import open_temporary, sweep, turn
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Why no file can be created in a folder, where it is for its owner or its file system to say."""
+
+_BLOCK_BYTES = 1 << 20
+"""Read at once when a file is checked."""
 
 
 def is_file(path: Path) -> bool:
@@ -34,19 +38,57 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def require_writable(path: Path) -> None:
-    """Check, before work is spent, that a file can be written at this path.
+def require_writable(*paths: Path) -> None:
+    """Check, before work is spent, that files can be written at these paths.
+
+    In each of their folders a file is created and removed again: bits of access are not the whole truth.
 
     Raises:
-        WriteError: The folder is missing or closed to us, or the path is a folder.
+        WriteError: A folder is missing or closed to us, or a path is a folder, a device or no name at all.
     """
-    folder = path.parent
+    for path in paths:
+        _require_name(path)
+    for path in {path.parent: path for path in paths}.values():
+        _try_folder(path)
+
+
+def require_folder(folder: Path) -> None:
+    """Check, before work is spent, that files can be written to a folder; where it is missing it is not created yet.
+
+    Raises:
+        WriteError: It is closed to us, cannot be created, or a file is in the way.
+    """
+    there = folder
+    while not os.path.lexists(there) and there != there.parent:
+        there = there.parent
+    if not is_folder(there):
+        raise WriteError(f"Cannot write to '{folder}': '{there}' is no folder. Choose another.")
+    _try_folder(there / "fmedge")
+
+
+def _require_name(path: Path) -> None:
+    """Check that a name is free, or that of a file: a device is never replaced, nor a link to one."""
     if is_folder(path):
         raise WriteError(f"Cannot write '{path}': it is a folder. Name a file in it.")
-    if not is_folder(folder):
-        raise WriteError(f"Cannot write '{path}': the folder '{folder}' does not exist. Create it first.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteError(f"Cannot write '{path}': the folder '{folder}' is read-only. Choose another.")
+    if not is_folder(path.parent):
+        raise WriteError(f"Cannot write '{path}': the folder '{path.parent}' does not exist. Create it first.")
+    with write_error(path), contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WriteError(f"Cannot write '{path}': it is a pipe, a device or the like. Name a file.")
+
+
+def _try_folder(path: Path) -> None:
+    """Create a temporary file as for ``path``, and remove it."""
+    with write_error(path):
+        try:
+            sweep(path)
+            temporary, descriptor = open_temporary(path)
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno not in _CLOSED:
+                raise
+            raise WriteError(f"Cannot write '{path}': '{path.parent}' is read-only. Choose another folder.") from error
 
 
 def require_output(path: Path | None, suffix: str) -> None:
@@ -78,15 +120,16 @@ def write_error(path: Path) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Generator[IO[bytes]]:
+def replacing(path: Path, is_whole: Callable[[IO[bytes]], bool]) -> Generator[IO[bytes]]:
     """Open a new temporary file beside ``path`` that takes its name when the block ends well.
 
-    The content reaches the disk before the name does (fsync, rename, fsync of the folder), so after a
-    crash the name holds the old file or the new one. When the block raises, the temporary file is removed; one that
-    a killed process left goes when the same name is written again.
+    The content reaches the disk and is read again before the file gets its name (fsync, check, rename, fsync of the
+    folder), so after a crash the name holds the old file or the new one. When the block raises, the temporary file is
+    removed; one that a killed process left goes when the same name is written again.
 
     Args:
-        path: The final name; an existing file is replaced.
+        path: The final name; an existing file is replaced, a link too: what it points to stays as it is.
+        is_whole: Told by what is read from the start of the stream, whether it is what was meant.
 
     Yields:
         The temporary file, open for binary writing.
@@ -94,57 +137,11 @@ def replacing(path: Path) -> Generator[IO[bytes]]:
     Raises:
         WriteError: The disk is full, the folder read-only, or the like.
     """
-    with write_error(path):
-        _sweep(path)
-        temporary, descriptor = _open_temporary(path)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-                temporary.replace(path)  # while the lock is held
-        finally:
-            temporary.unlink(missing_ok=True)  # gone already where it took its name
+    with _draft(path) as (stream, temporary):
+        yield stream
+        _finish(path, stream, is_whole)
+        temporary.replace(path)  # while the lock is held
         sync_folder(path.parent)
-
-
-def _open_temporary(path: Path) -> tuple[Path, int]:
-    """A new file beside ``path``, locked for as long as it is open."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-        descriptor = os.open(temporary, flags, 0o666)
-        if _lock(descriptor) and os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
-        os.close(descriptor)  # another process swept it away before it was locked
-
-
-def _sweep(path: Path) -> None:
-    """Remove temporary files of ``path`` that a killed process left: those that nobody holds locked."""
-    if fcntl is None:
-        return
-    start = f".{path.name}."
-    for name in os.listdir(path.parent):  # noqa: PTH208 - a run may write thousands of files into one folder
-        if name.startswith(start) and name.endswith(".tmp"):
-            entry = path.with_name(name)
-            with contextlib.suppress(OSError):
-                descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-                try:
-                    if _lock(descriptor):
-                        entry.unlink()
-                finally:
-                    os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock an open file, where the system can (POSIX); False when another process has it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def write_bytes(path: Path, *chunks: bytes) -> None:
@@ -153,9 +150,85 @@ def write_bytes(path: Path, *chunks: bytes) -> None:
     Raises:
         WriteError: The file could not be written; a former one is still whole.
     """
-    with replacing(path) as stream:
+    with replacing(path, partial(_holds, chunks=chunks)) as stream:
         for chunk in chunks:
             stream.write(chunk)
+
+
+def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None:
+    """Write files that belong together, and the record of them, which is there only while all of them are.
+
+    All are whole on the disk before a name is touched. Then the former record goes, the others get their names, and the
+    record comes last. Two processes do that one after the other, so that what is left is all of one of them.
+
+    Args:
+        path: Final name of the record.
+        record: Its content.
+        parts: Final names of the other files, all in the folder of the record, and their content.
+
+    Raises:
+        WriteError: One could not be written; what was there before is still whole, unless the disk failed while names
+            were given: then there is no record.
+    """
+    with contextlib.ExitStack() as drafts:
+        ready: list[tuple[Path, Path]] = []
+        for final, content in (*parts.items(), (path, record)):
+            stream, temporary = drafts.enter_context(_draft(final))  # which names the file, should the block fail
+            stream.write(content)
+            _finish(final, stream, partial(_holds, chunks=(content,)))
+            ready.append((temporary, final))
+        with turn(path.parent):
+            remove(path)
+            for temporary, final in ready:
+                if final == path:
+                    sync_folder(path.parent)
+                temporary.replace(final)
+            sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Generator[tuple[IO[bytes], Path]]:
+    """A new file beside ``path`` and its name, which is gone at the end unless the file was renamed."""
+    _require_name(path)
+    with write_error(path):  # outermost: a full disk is met again when the file is closed
+        sweep(path)
+        temporary, descriptor = open_temporary(path)
+        try:
+            with os.fdopen(descriptor, "w+b") as stream:
+                yield stream, temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+    stream.seek(0)
+    if not is_whole(stream):
+        raise WriteError(f"Cannot write '{path}': what was written reads otherwise. Choose another disk.")
+
+
+def _holds(stream: IO[bytes], chunks: Sequence[bytes]) -> bool:
+    """Whether a file holds just this."""
+    blocks = (chunk[at : at + _BLOCK_BYTES] for chunk in chunks for at in range(0, len(chunk), _BLOCK_BYTES))
+    return all(stream.read(len(block)) == block for block in blocks) and not stream.read(1)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A new folder where the system keeps temporary files, gone when the block ends.
+
+    Raises:
+        WriteError: There is no place for it.
+    """
+    import tempfile  # few need it
+
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="fmedge-")
+    except OSError as error:
+        raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
+    with folder as name:
+        yield Path(name)
 
 
 def create_folder(folder: Path) -> None:
@@ -175,9 +248,11 @@ def remove(path: Path) -> None:
         WriteError: It is there and cannot be removed.
     """
     with write_error(path):
-        if path.exists():
+        try:
             path.unlink()
-            sync_folder(path.parent)
+        except FileNotFoundError:  # or another process was first
+            return
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -187,6 +262,9 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that syncs no folders
+            raise
     finally:
         os.close(descriptor)
 

@@ -194,10 +194,10 @@ def make_page(
     """
     if channel is not None:
         require_channel(artifact.card.submodel.deepest, artifact.card.channels, channel)
-    if page is not None:
-        require_writable(page)
+    outputs = Outputs(page, save_maps, save_sheet)
+    require_writable(*outputs.paths)
     maps = run_artifact(artifact, image, resize=resize, run=run)
-    write_outputs(maps, Outputs(page, save_maps, save_sheet), channel, options, first_kernels(artifact))
+    write_outputs(maps, outputs, channel, options, first_kernels(artifact))
     return maps
 
 
@@ -230,9 +230,7 @@ def make_layers_page(
         FmedgeError: See :func:`run_taps` and :func:`fmedge.render.render_page`.
     """
     require_writable(page)
-    for path in (path for each in beside.values() for path in each.paths):
-        create_folder(path.parent)
-        require_writable(path)
+    _make_places(path for each in beside.values() for path in each.paths)
     taps = run_taps(artifact, image, resize=resize, run=run)
     for tap, maps in taps.items():
         write_outputs(maps, beside[tap], None, options)
@@ -289,12 +287,7 @@ def make_pages(
     """
     for spec in artifact.card.outputs if channel is not None else ():
         require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
-    paths = [path for taps in outputs.values() for each in taps.values() for path in each.paths]
-    for folder in {path.parent for path in paths}:
-        create_folder(folder)
-    for path in paths:
-        require_writable(path)
-
+    _make_places(path for taps in outputs.values() for each in taps.values() for path in each.paths)
     kernels = first_kernels(artifact)
 
     def write(image: Path, maps: FeatureMaps) -> Drawn:
@@ -304,6 +297,13 @@ def make_pages(
 
     with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
         yield from results
+
+
+def _make_places(paths: Iterable[Path]) -> None:
+    wanted = list(paths)
+    for folder in {path.parent for path in wanted}:
+        create_folder(folder)
+    require_writable(*wanted)
 
 
 def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact, card_path, files_sha256, read_artifact, read_files, require_model_file
+from fmedge.artifact import (
+    Artifact,
+    artifact_paths,
+    card_path,
+    files_sha256,
+    read_artifact,
+    read_files,
+    require_model_file,
+)
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
@@ -57,6 +65,16 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
         raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
 
 
+def require_place(request: ArtifactRequest) -> None:
+    """Check, before any work, that an artifact can be written where it belongs; its folder is created.
+
+    Raises:
+        WriteError: It cannot.
+    """
+    create_folder(request.folder)
+    require_writable(*artifact_paths(request.path, request.options.format))
+
+
 def create_artifact(
     request: ArtifactRequest,
     *,
@@ -90,8 +108,7 @@ def create_artifact(
     from fmedge.export import build_artifact, read_calibration  # not needed where the artifact exists
 
     require_request(request, calibration)
-    create_folder(request.path.parent)
-    require_writable(request.path)
+    require_place(request)
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)

@@ -51,13 +51,22 @@ def _enter() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _turn:
         if _inside == 0:
-            import tempfile
-
-            kept = _silence.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+            kept = _silence.enter_context(_nameless_file())
             aloud = _silence.enter_context(_stderr_to(kept.fileno()))
             _silence.enter_context(_without_warnings())
             _kept, _aloud = kept, aloud
         _inside += 1
+
+
+def _nameless_file() -> IO[bytes]:
+    """A file for what is kept back: in memory where the system has such files (Linux), where no disk is needed."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "memfd_create"):
+            return os.fdopen(os.memfd_create("fmedge"), "w+b")
+        import tempfile
+
+        return tempfile.TemporaryFile()
+    return open(os.devnull, "w+b")  # noqa: PTH123 - what is said is lost where no file can be had
 
 
 def _said() -> bytes:

@@ -1,7 +1,10 @@
 """Cards, and the pair of model and card."""
 
 import json
+import os
+import stat
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -44,10 +47,65 @@ def test_old_card_goes_before_the_new_model_comes(block1, tmp_path, monkeypatch)
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fmedge.files.write_bytes", fail)
+    monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(KeyboardInterrupt):
         write_artifact(path, b"other", block1.card)
     assert not card_path(path).exists()
+
+
+def test_the_card_takes_its_name_last_and_all_is_on_the_disk_before(block1, tmp_path, monkeypatch):
+    events = []
+    fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def synced(descriptor):
+        events.append("file" if stat.S_ISREG(os.fstat(descriptor).st_mode) else "folder")
+        fsync(descriptor)
+
+    def renamed(path, target):
+        events.append(target.name)
+        return replace(path, target)
+
+    def removed(path, missing_ok=False):
+        events.append(f"no {path.name}")
+        unlink(path, missing_ok)
+
+    path = tmp_path / "m.onnx"
+    write_artifact(path, block1.model, block1.card)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    monkeypatch.setattr(Path, "unlink", removed)
+    write_artifact(path, block1.model, block1.card)
+    assert events[:8] == ["file", "file", "no m.onnx.json", "folder", "m.onnx", "folder", "m.onnx.json", "folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
+def test_two_commits_in_one_folder_follow_one_another(block1, tmp_path):
+    """What others write meanwhile is theirs as a whole: no model of one with the card of another."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    path = tmp_path / "m.onnx"
+    with ProcessPoolExecutor(4) as pool:
+        list(pool.map(_commit_often, [path] * 4, [block1] * 4, (b"a", b"b", b"c", b"d")))
+    assert read_artifact(path).model in {block1.model + letter for letter in (b"a", b"b", b"c", b"d")}
+    assert len(os.listdir(tmp_path)) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
+def test_an_artifact_is_never_read_in_the_middle_of_a_commit(block1, tmp_path):
+    from concurrent.futures import ProcessPoolExecutor
+
+    path = tmp_path / "m.onnx"
+    write_artifact(path, block1.model, block1.card)
+    with ProcessPoolExecutor(2) as pool:
+        writers = pool.map(_commit_often, [path] * 2, [block1] * 2, (b"a", b"b"))
+        for _ in range(300):
+            read_artifact(path)
+        list(writers)
+
+
+def _commit_often(path, artifact, end):
+    for _ in range(50):
+        write_artifact(path, artifact.model + end, artifact.card)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fmedge.errors import ArtifactError, UsageError, WriteError
-from fmedge.files import read_bytes, replacing, require_output, require_writable, write_bytes
+from fmedge.files import read_bytes, replacing, require_folder, require_output, require_writable, write_bytes
 
 
 def test_content_replaces_what_was_there(tmp_path):
@@ -21,7 +21,7 @@ def test_content_replaces_what_was_there(tmp_path):
 def test_failure_leaves_the_former_file_and_no_other(tmp_path):
     path = tmp_path / "a.bin"
     write_bytes(path, b"former")
-    with pytest.raises(RuntimeError), replacing(path) as stream:
+    with pytest.raises(RuntimeError), replacing(path, lambda _: True) as stream:
         stream.write(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"former"
@@ -67,9 +67,78 @@ def test_places_that_cannot_be_written(tmp_path):
         require_writable(tmp_path)
     with pytest.raises(WriteError, match="does not exist"):
         require_writable(tmp_path / "no" / "page.html")
+    with pytest.raises(WriteError, match="File name too long"):
+        require_writable(tmp_path / ("x" * 300))
     with pytest.raises(UsageError, match=r"ends in \.html"):
         require_output(tmp_path / "page.pdf", ".html")
     require_output(None, ".html")
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    require_folder(tmp_path / "new" / "newer")
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "new"):
+        with pytest.raises(WriteError, match="is no folder"):
+            require_folder(path)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="Linux has a file system where root may write and nobody can"
+)
+def test_a_folder_is_tried_not_asked():
+    with pytest.raises(WriteError):
+        require_writable(Path("/proc/page.html"))
+    with pytest.raises(WriteError):
+        require_folder(Path("/proc/pages"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX devices and pipes")
+def test_a_device_or_pipe_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for path, words in (
+        (tmp_path / "pipe", "a pipe, a device"),
+        (tmp_path / "null", "a pipe, a device"),
+        (tmp_path / "round", "symbolic links"),
+        (Path("/dev/null"), "a pipe, a device"),
+    ):
+        for write in (require_writable, write_bytes):
+            with pytest.raises(WriteError, match=words):
+                write(path)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["null", "pipe", "round"]
+
+
+def test_what_reads_otherwise_gets_no_name(tmp_path, monkeypatch):
+    """A file system that loses the end of a file, and says nothing."""
+    path = tmp_path / "a.bin"
+    write_bytes(path, b"former")
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda number: (os.ftruncate(number, 3), fsync(number)))
+    with pytest.raises(WriteError, match="reads otherwise"):
+        write_bytes(path, b"newer")
+    assert path.read_bytes() == b"former"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("name", ["x" * 250 + ".html", "é" * 125 + ".html"])
+def test_the_longest_names(tmp_path, name):
+    path = tmp_path / name
+    left = tmp_path / f".{name.encode()[:200].decode()}.0123456789ab.tmp"
+    left.touch()
+    require_writable(path)
+    write_bytes(path, b"1")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_files_of_others_are_not_swept_away(tmp_path):
+    others = [".a.bin.backup.tmp", ".a.bin.0123456789ab", ".a.bin.json.0123456789ab.tmp", "a.bin.0123456789ab.tmp"]
+    for name in others:
+        (tmp_path / name).touch()
+    write_bytes(tmp_path / "a.bin", b"1")
+    assert sorted(os.listdir(tmp_path)) == sorted(["a.bin", *others])
 
 
 def test_reading_is_bounded(tmp_path):
@@ -119,7 +188,7 @@ def test_content_reaches_the_disk_before_the_name_and_the_name_after(tmp_path, m
 def test_a_link_planted_at_the_temporary_name_is_not_followed(tmp_path, monkeypatch):
     victim = tmp_path / "victim"
     victim.write_bytes(b"whole")
-    monkeypatch.setattr("fmedge.files.secrets.token_hex", lambda _: "guessed")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
     (tmp_path / ".a.guessed.tmp").symlink_to(victim)
     with pytest.raises(WriteError):
         write_bytes(tmp_path / "a", b"1")

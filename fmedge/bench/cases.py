@@ -21,7 +21,7 @@ from fmedge.errors import (
 )
 from fmedge.measurement import Configuration, Scenario
 from fmedge.progress import Progress, no_progress
-from fmedge.provision import create_artifact, require_request
+from fmedge.provision import create_artifact, require_place, require_request
 from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
@@ -223,6 +223,7 @@ def _artifact(
         if options.precision is Precision.INT8 and wishes.calibration is None:
             words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
             return UsageError(f"no int8 model; make it: {words} --calibration DIR")
+        require_place(request)
         warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(
             request,

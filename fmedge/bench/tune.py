@@ -7,7 +7,6 @@ whole protocol of ``fmedge bench``, turn by turn.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from fmedge.bench.cases import PLAIN, VARIANTS, Case, Wishes, prepare_cases
 from fmedge.bench.channel import Worker, WorkerFailed
 from fmedge.bench.coordinator import MODULE, Protocol, load_order, measure
 from fmedge.errors import LimitExceeded, UsageError
+from fmedge.files import temporary_folder, write_error
 from fmedge.image import load_photo, parity_image
 from fmedge.machine import this_machine
 from fmedge.measurement import Measurement
@@ -178,8 +178,8 @@ def _judge(
     judged: dict[tuple[Path, str, str], Parity | WorkerFailed] = {}
     ways: list[_Way] = []
     best = float("-inf")
-    with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "reference.npz"
+    with temporary_folder() as folder:
+        reference = folder / "reference.npz"
         for number, case in enumerate(cases):
             what = case.configuration
             if number == 0:
@@ -212,7 +212,8 @@ def _write_reference(path: Path, case: Case, wishes: Wishes, goal: Goal) -> None
     else:
         images = parity_image(*wishes.size)[np.newaxis]
     expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=wishes.offline)
-    np.savez(path, allow_pickle=False, images=images, **expected)
+    with write_error(path):
+        np.savez(path, allow_pickle=False, images=images, **expected)
 
 
 def _request(wishes: Wishes) -> ArtifactRequest:

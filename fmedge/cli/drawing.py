@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmedge.cli.console import ProgressLine, emit, print_json, say
 from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
-from fmedge.files import is_folder, require_output
+from fmedge.files import is_folder, require_folder, require_output
 from fmedge.output_names import Outputs, name_outputs, page_name, require_no_image
 from fmedge.page_options import PageOptions
 from fmedge.run_options import RunOptions
@@ -80,8 +80,12 @@ class Drawing:
         for path, suffix, option in wanted:
             if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
                 require_output(path, suffix)
-            elif path is not None and path.suffix.lower() == suffix and not is_folder(path):
-                raise UsageError(f"{option} {path}: several images or layers make several files. Name a folder.")
+            elif path is not None:
+                if path.suffix.lower() == suffix and not is_folder(path):
+                    raise UsageError(f"{option} {path}: several images or layers make several files. Name a folder.")
+                require_folder(path)
+        if self.page is None and not self.no_page:
+            require_folder(Path())
         if len(self.images) == 1:
             require_image_file(self.images[0])
 

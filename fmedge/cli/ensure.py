@@ -23,7 +23,7 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
     Raises:
         FmedgeError: See ``create_artifact``.
     """
-    from fmedge.provision import create_artifact, require_request
+    from fmedge.provision import create_artifact, require_place, require_request
     from fmedge.request import find_artifact
     from fmedge.run_options import RunOptions
 
@@ -31,6 +31,7 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
     if found is not None:
         return found
     require_request(request, None)
+    require_place(request)
     say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
     check = RunOptions(run.backend, threads=run.threads)
     return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)

@@ -100,10 +100,12 @@ def export_command(
 def _export_all(
     requests: list[ArtifactRequest], calibration: Path | None, *, verify: bool, offline: bool
 ) -> list[Artifact]:
-    from fmedge.provision import create_artifact, require_request
+    from fmedge.provision import create_artifact, require_place, require_request
 
     for request in requests:  # before any work
         require_request(request, calibration)
+    for request in requests:
+        require_place(request)
     artifacts: list[Artifact] = []
     for number, request in enumerate(requests, 1):
         start = time.perf_counter()

@@ -49,21 +49,25 @@ def tune_command(
     from fmedge.bench.coordinator import Protocol
     from fmedge.files import create_folder, require_writable, write_bytes
     from fmedge.image_list import expand_images
-    from fmedge.request import request_artifact, tuned_path
+    from fmedge.request import models_folder, request_artifact, tuned_path
     from fmedge.submodel import ExportOptions
 
+    names = options.split(layer)
     for path in output or ():
         forms.require_form(path)
-        require_writable(path)
+        require_writable(*(_per_layer(path, name, several=len(names) > 1) for name in names))
     judges = photos or calibration
     goal = tune.Goal(objective, min_snr, tuple(expand_images([judges])) if judges else ())
     pixels = options.parse_fixed_size(size)
+    form = ExportOptions(size=pixels)
+    paths = {
+        name: tuned_path(request_artifact(name, activation, weights=weights, models=models, options=form))
+        for name in names
+    }
+    create_folder(models_folder(models))
+    require_writable(*paths.values())
     found: list[Tuned] = []
-    for name in options.split(layer):
-        request = request_artifact(name, activation, weights=weights, models=models, options=ExportOptions(size=pixels))
-        path = tuned_path(request)
-        create_folder(path.parent)
-        require_writable(path)
+    for name, path in paths.items():
         wishes = Wishes(
             layers=(name,),
             backends=None if backend is None else tuple(options.split(backend)),
@@ -84,7 +88,7 @@ def tune_command(
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():
             write_bytes(
-                _per_layer(place, name, several="," in layer), forms.FORMS[place.suffix.lower()](report).encode()
+                _per_layer(place, name, several=len(names) > 1), forms.FORMS[place.suffix.lower()](report).encode()
             )
         found.append(tuned)
         if not as_json:

@@ -6,7 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from fmedge.errors import BackendUnavailable
+from fmedge.files import temporary_folder
 from fmedge.quiet import quietly
+
+with temporary_folder():
+    """TensorFlow's tests, which it imports, look for such a place and fail without."""
 
 try:
     with quietly():

@@ -1,14 +1,17 @@
 """OpenVINO."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingImports=false
+# ruff: noqa: E402 - something has to be said before OpenVINO is imported
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import openvino as ov
+sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - importing it fails
+import openvino as ov  # which would tell its makers of every import, and keep a number for the machine
 
 from fmedge.artifact import Artifact
 from fmedge.errors import LimitExceeded, ProviderUnavailable

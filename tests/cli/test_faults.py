@@ -1,94 +1,242 @@
-"""Exports that are killed, or run out of disk: the final name is absent or valid, and nothing else stays behind."""
+"""Disks that are full, files that may not grow, folders that are closed: one line, and nothing half-written."""
 
+import json
 import os
-import random
-import signal
+import resource
+import shutil
 import subprocess
-import sys
-import time
 
 import pytest
-from conftest import ROOT
+from faults import EXPORT, JOBS, RUN, Place
+from measurements import measurement, report
 
-from fmedge.artifact import read_artifact
-from fmedge.errors import ArtifactError
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals and limits")
-COMMAND = [sys.executable, "-m", "fmedge", "export", "--weights", "untrained", "--no-verify"]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX limits and folders")
 
 
-def start(folder, *words, **options):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.Popen(
-        [*COMMAND, *words],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def killed_at_random(tmp_path, times, words, name):
-    """Kill one export after the other of the same target; returns how often the artifact was whole."""
-    generator = random.Random(5)
-    began = time.perf_counter()
-    with start(tmp_path, *words) as process:
-        process.communicate()
-    whole = time.perf_counter() - began
-    path = tmp_path / "models" / name
-    valid = 0
-    for _ in range(times):
-        with start(tmp_path, *words) as process:
-            time.sleep(generator.uniform(0.3, 1.05) * whole)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+def namespace():
+    """Words before a command that let it mount; None where nobody may here."""
+    for words in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
         try:
-            read_artifact(path)
-            valid += 1
-        except ArtifactError:
-            assert not (path.exists() and path.with_name(path.name + ".json").exists())
-    return valid
+            allowed = subprocess.run([*words, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+        except OSError:
+            return None
+        if allowed.returncode == 0:
+            return words
+    return None
 
 
-def test_killed_exports_leave_a_whole_artifact_or_none(tmp_path, cases):
-    valid = killed_at_random(tmp_path, 5, ["--layer", "block4_conv1"], "block4_conv1.relu.fp32.untrained.onnx")
-    print(f"{valid} whole artifacts")
-    cases("writes", 5)
+MOUNTS = namespace()
+needs_mounts = pytest.mark.skipif(MOUNTS is None, reason="no file system may be mounted here, or there is no unshare")
 
 
-@pytest.mark.slow
-def test_killed_exports_fifty_times(tmp_path, cases):
-    valid = killed_at_random(tmp_path, 50, ["--layer", "block5_conv3"], "block5_conv3.relu.fp32.untrained.onnx")
-    print(f"{valid} whole artifacts")
-    cases("writes", 50)
+@pytest.fixture
+def place(tmp_path, picture, block1):
+    return Place(tmp_path, picture, block1.path.parent)
+
+
+def limited(place, words, size):
+    """Run a command that may write no file larger than that; its exit code."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # noqa: E731
+    with place.start(words, preexec_fn=limit) as process:
+        _, talk = process.communicate(timeout=300)
+    place.require_whole()
+    if process.returncode:
+        assert process.returncode == 6, talk
+        own = [line for line in talk.splitlines() if "onnxruntime:" not in line]  # its threads talk when they like
+        assert own[-1].startswith(("Error: Cannot write", "Error: No folder for temporary files"))
+        assert sum(line.startswith("Error") for line in own) == 1
+    return process.returncode
+
+
+SIZES = (0, 1, 500, 4_096, 100_000, 1_000_000, 2_000_000, 2_224_563)
+"""All too small for block3_conv1, the last by a byte."""
 
 
 @pytest.mark.cases("writes")
-@pytest.mark.parametrize("kilobytes", [1, 100, 200, 1000])
-def test_full_disk(tmp_path, kilobytes):
-    import resource
+@pytest.mark.parametrize("size", SIZES)
+def test_an_export_that_may_not_grow(place, size):
+    assert limited(place, JOBS["onnx"].words, size) == 6
+    assert place.files() == []
 
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1000, kilobytes * 1000))
 
-    with start(tmp_path, "--layer", "block3_conv1", preexec_fn=limit) as process:
-        _, talk = process.communicate()
-    assert process.returncode == 6
-    assert talk.startswith("Error: Cannot write")
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("size", [2_224_564 + 1_000, 1 << 30])
+def test_an_export_that_may_grow(place, size):
+    assert limited(place, JOBS["onnx"].words, size) == 0
+    place.require_good_run(JOBS["onnx"])
+
+
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("size", [0, 1, 1_000, 50_000, 500_000, 1_500_000, 4_000_000, 8_000_000, 12_000_000, 1 << 30])
+@pytest.mark.parametrize("name", ["page", pytest.param("many", marks=pytest.mark.slow)])
+def test_a_run_that_may_not_write_large_files(place, name, size):
+    assert limited(place, JOBS[name].words, size) == (0 if size == 1 << 30 else 6)
+    assert len(place.files()) == (len(JOBS[name].files) if size == 1 << 30 else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("size", [0, 100, 1_000, 10_000])
+@pytest.mark.parametrize("name", ["ncnn", "bench", "tflite"])
+def test_other_writers_that_may_not_grow(place, name, size):
+    assert limited(place, JOBS[name].words, size) == 6
+
+
+def on_disk(place, size, words, code):
+    """Run a command in its folder on a disk of that many bytes, which has the folder's files and is copied back."""
+    kept = place.folder.with_name("kept")
+    script = (
+        'mount -t tmpfs -o "size=$1" none "$3" && cp -a "$2/." "$3" && cd "$3" || exit 99; shift 3; '
+        f'"$@"; code=$?; cp -a . "{kept}"; exit $code'
+    )
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    disk = place.folder.with_name("disk")
+    disk.mkdir(exist_ok=True)
+    before = [*MOUNTS, "sh", "-c", script, "sh", str(size), str(place.folder), str(disk)]
+    _, talk = place.run(words, code, before)
+    shutil.rmtree(place.folder)
+    kept.rename(place.folder)
+    place.require_whole()
+    return talk
+
+
+def pages(size):
+    """Bytes of a file on a tmpfs."""
+    page = resource.getpagesize()
+    return -(-size // page) * page
+
+
+@needs_mounts
+def test_a_disk_of_a_megabyte(place, cases):
+    for words in (JOBS["onnx"].words, JOBS["ncnn"].words, JOBS["page"].words, JOBS["many"].words):
+        talk = on_disk(place, 1 << 20, words, 6)
+        assert talk.startswith("Error: Cannot write")
+        assert "No space left" in talk
+        assert talk.count("\n") == 1
+        assert place.files() == []
+    on_disk(place, 1 << 20, f"{EXPORT} --layer block2_conv1", 0)
+    assert len(place.files()) == 2
+    cases("writes", 5)
+
+
+@needs_mounts
+@pytest.mark.parametrize("model_format", ["onnx", "ncnn"])
+def test_a_disk_that_is_full_when_the_card_comes(place, cases, model_format):
+    """The former artifact stays as it was; without one there is nothing."""
+    words = f"{EXPORT} --layer block2_conv1 --format {model_format}"
+    place.run(words)
+    sizes = [pages((place.folder / name).stat().st_size) for name in place.files()]
+    card = next(pages((place.folder / name).stat().st_size) for name in place.files() if name.endswith(".json"))
+    before = {name: (place.folder / name).read_bytes() for name in place.files()}
+    talk = on_disk(place, 2 * sum(sizes) - card, words, 6)
+    assert "json'" in talk
+    assert {name: (place.folder / name).read_bytes() for name in place.files()} == before
+    on_disk(place, 2 * sum(sizes), words, 0)
+    assert {name: (place.folder / name).read_bytes() for name in place.files()} == before
+    shutil.rmtree(place.folder / "models")
+    assert "json'" in on_disk(place, sum(sizes) - card, words, 6)
+    assert place.files() == []
+    cases("writes", 3)
+
+
+def closed(folder):
+    """Words before a command for which a folder is read-only: for root by a mount."""
+    folder.mkdir(exist_ok=True)
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        return []
+    if MOUNTS is None:
+        pytest.skip("root may write everywhere, and no file system may be mounted here")
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$PWD" || exit 99; shift; "$@"'
+    return [*MOUNTS, "sh", "-c", script, "sh", str(folder)]
+
+
+CHEAP = "--weights untrained --backend onnxruntime"
+CLOSED = {
+    "models of export": "export --weights imagenet --offline --models CLOSED",
+    "models of export, new": "export --weights imagenet --offline --models CLOSED/new",
+    "models of run": "run PHOTO --weights imagenet --offline --models CLOSED",
+    "page": f"run PHOTO {CHEAP} --output CLOSED/a.html",
+    "archive": f"run PHOTO {CHEAP} --no-page --save-maps CLOSED/a.npz",
+    "picture": f"run PHOTO {CHEAP} --no-page --png CLOSED/a.png",
+    "pages": f"run PHOTOS {CHEAP} --output CLOSED",
+    "pages, new": f"run PHOTOS {CHEAP} --output CLOSED/new/newer",
+    "archives": f"run PHOTOS {CHEAP} --no-page --save-maps CLOSED",
+    "layers on one page": f"run PHOTO {CHEAP} --layer block1_conv1+block1_conv2 --output CLOSED/a.html",
+    "pictures beside": f"run PHOTO {CHEAP} --layer block1_conv1+block1_conv2 --output a.html --png CLOSED/new",
+    "report of bench": f"bench {CHEAP} --output CLOSED/r.json",
+    "models of bench": "bench --weights imagenet --offline --backend onnxruntime --models CLOSED --output r.json",
+    "report of tune": f"tune {CHEAP} --output CLOSED/r.json",
+    "choice of tune": "tune --weights imagenet --offline --backend onnxruntime --models CLOSED",
+    "difference": "diff onnxruntime onnxruntime PHOTO --weights untrained --output CLOSED/a.html",
+    "report": "report gone.json --output CLOSED/a.html",
+    "a page where it is by default": f"run PHOTO {CHEAP} --models ELSEWHERE",
+    "pages where they are by default": f"run PHOTOS {CHEAP} --models ELSEWHERE",
+}  # fmt: skip
+"""What would be done first, were it not looked at first: a model exported, weights missed, a report read."""
+
+
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("what", CLOSED)
+def test_a_closed_folder_is_found_before_the_work(place, what):
+    folder = place.folder if "default" in what else place.folder.with_name("closed")
+    elsewhere = place.folder.with_name("elsewhere")
+    elsewhere.mkdir()
+    before = closed(folder)
+    words = CLOSED[what].replace("CLOSED", str(folder)).replace("ELSEWHERE", str(elsewhere))
+    shown, talk = place.run(words, 6, before)
+    assert shown == ""
+    assert talk.startswith("Error: Cannot ")
+    assert "ead-only" in talk or "denied" in talk
     assert talk.count("\n") == 1
-    assert list((tmp_path / "models").iterdir()) == []
+    assert place.files() == []
+    assert list(elsewhere.iterdir()) == []
 
 
-def test_what_a_killed_export_left_goes_with_the_next(tmp_path):
-    models = tmp_path / "models"
-    models.mkdir()
-    (models / ".block1_conv1.relu.fp32.untrained.onnx.0123456789ab.tmp").write_bytes(b"half")
-    with start(tmp_path) as process:
-        process.communicate()
-    assert sorted(path.name for path in models.iterdir()) == [
-        "block1_conv1.relu.fp32.untrained.onnx",
-        "block1_conv1.relu.fp32.untrained.onnx.json",
-    ]
+@pytest.mark.cases("writes")
+def test_a_closed_state_folder_is_no_error(place):
+    folder = place.folder.with_name("closed")
+    before = closed(folder)
+    place.run(JOBS["onnx"].words, 0, before, env={"FMEDGE_STATE": str(folder / "state")})
+    place.run(JOBS["page"].words, 0, before, env={"FMEDGE_STATE": str(folder / "state")})
+    place.require_whole()
+
+
+ON_OPENVINO = f"{RUN} PHOTO --backend openvino --no-page --save-maps a.npz"
+
+
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("words", [JOBS[name].words for name in ("onnx", "page", "bench")] + [ON_OPENVINO])
+def test_nothing_is_written_elsewhere(place, words):
+    """Not by engines either: some would keep a number for this machine, and what they tell their makers."""
+    if words is ON_OPENVINO:
+        pytest.importorskip("openvino")
+    homes = [place.folder.with_name(each) for each in ("home", "temporary")]
+    for home in homes:
+        home.mkdir()
+    keys = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+    place.run(words, env={**dict.fromkeys(keys, str(homes[0])), "TMPDIR": str(homes[1])})
+    assert [path for home in homes for path in home.rglob("*")] == []
+
+
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("name", ["models/block3_conv1.relu.fp32.untrained.onnx", JOBS["onnx"].files[-1]])
+def test_names_of_an_artifact_that_are_no_files(place, name):
+    (place.folder / name).mkdir(parents=True)
+    assert "it is a folder" in place.run(JOBS["onnx"].words, 6)[1]
+    (place.folder / name).rmdir()
+    os.mkfifo(place.folder / name)
+    assert "a pipe" in place.run(JOBS["onnx"].words, 6)[1]
+    assert place.files() == [name]
+
+
+@pytest.mark.cases("writes")
+@pytest.mark.parametrize("words", [f"{RUN} PHOTO --output NAME.html", "report r.json --output NAME.html"])
+def test_names_that_are_too_long_or_devices(place, words):
+    (place.folder / "r.json").write_text(json.dumps(report(measurement()).to_dict()))
+    (place.folder / "null.html").symlink_to("/dev/null")
+    assert "a device" in place.run(words.replace("NAME", "null"), 6)[1]
+    assert "too long" in place.run(words.replace("NAME", "x" * 251), 6)[1]
+    place.run(words.replace("NAME", "x" * 250))
+    assert place.files() == ["null.html", "r.json", "x" * 250 + ".html"]

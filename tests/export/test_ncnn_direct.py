@@ -208,18 +208,16 @@ def test_the_weights_are_not_the_model(written):
 @pytest.mark.parametrize("failing", [0, 1, 2])
 def test_a_crash_leaves_a_whole_artifact_or_none(written, monkeypatch, failing):
     """The old card goes before the first of the new files comes."""
-    from fmedge import files
-
     done = []
-    write = files.write_bytes
+    replace = Path.replace
 
-    def write_some(path, *chunks):
+    def replace_some(path, target):
         if len(done) == failing:
             raise KeyboardInterrupt
-        done.append(path)
-        write(path, *chunks)
+        done.append(target)
+        return replace(path, target)
 
-    monkeypatch.setattr("fmedge.files.write_bytes", write_some)
+    monkeypatch.setattr(Path, "replace", replace_some)
     with pytest.raises(KeyboardInterrupt):
         write_artifact(written.path, written.model + b"x", written.card, written.weights + b"x")
     with pytest.raises(ArtifactError, match="No card"):
