@@ -14,6 +14,7 @@ from fmedge.errors import FmedgeError
 from fmedge.extraction import Extraction, Resizing, Taps, deepest
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import create_folder, require_writable
+from fmedge.floors import is_thrifty
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
@@ -309,11 +310,15 @@ def make_pages(
 def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
     """Begin in threads what is needed once the model is read: loading the engine, and packing plotly.js for a page.
 
+    Where memory is short it is left for later.
+
     Args:
         run: How it will run; None where that is not known yet.
         model_format: Of which kind the model is; None leaves it to the engine.
         page: Whether there will be one.
     """
+    if is_thrifty():
+        return
     if run is not None:
         Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
     if page:
