@@ -154,6 +154,10 @@ def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", r
 
     run = replace(run or RunOptions(), spinning=False, once=True)
     job = Extraction(artifact.card, resize, run)
+    if is_thrifty():  # one after the other: an engine that finds the memory taken may end the process
+        images = job.load(image)
+        with open_session(artifact, run) as session:
+            return job.maps(session, images)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
         with open_session(artifact, run) as session:
