@@ -8,10 +8,9 @@ a floor that was measured is refused in one line. Where a limit is low, a proces
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 try:
     import resource
@@ -23,9 +22,8 @@ from fmedge.errors import LimitExceeded
 _MB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """A row of the table: bytes of address space.
+class Floor(NamedTuple):
+    """A row of the table: bytes of address space. No dataclass, which takes ten times as long to make at every start.
 
     Attributes:
         base: For a run at all: Python, NumPy, Pillow, the engine on one thread, a photo, a small model, a page.
@@ -87,8 +85,9 @@ _THRIFT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 _M_ARENA_MAX = -8
 """glibc's number of that choice for ``mallopt``: malloc.h."""
 
-_IMPORTED = 128 * _MB
-"""What a process of ours has mapped when a model is opened: Python, NumPy and Pillow. A user's may hold more."""
+_IMPORTED = 192 * _MB
+"""What a process has mapped at most when nothing but a run is prepared: Python, NumPy, Pillow, and an engine (136 to
+168 MB). A program of somebody else's may hold more."""
 
 _own = False
 _thrifty = False
@@ -204,17 +203,22 @@ def _megabytes(size: int) -> str:
     return f"{-(-size // _MB):,}"
 
 
-_SHORTAGE = re.compile(
-    r"bad_alloc|failed to map segment|cannot allocate memory|can't start new thread|unable to allocate|out of memory",
-    re.IGNORECASE,
+_SHORTAGE = (
+    "bad_alloc",
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't start new thread",
+    "unable to allocate",
+    "out of memory",
 )
-"""How Python, its libraries and the system's loader say that memory ran out."""
+"""How Python, its libraries and the system's loader say that memory ran out, in small letters."""
 
 
 def is_shortage(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, says that memory ran out."""
     while error is not None:
-        if isinstance(error, MemoryError) or _SHORTAGE.search(str(error)):
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or any(words in text for words in _SHORTAGE):
             return True
         error = error.__cause__ or error.__context__
     return False
