@@ -7,6 +7,8 @@ from concurrent.futures import Future
 from threading import Lock, Thread
 from typing import Any, ParamSpec, TypeVar
 
+from fmedge.floors import is_thrifty
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -15,7 +17,12 @@ _turn = Lock()
 
 
 def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none: Arguments.kwargs) -> None:
-    """Begin a call whose result :func:`take` will ask for, with the same arguments; they can be hashed."""
+    """Begin a call whose result :func:`take` will ask for, with the same arguments; they can be hashed.
+
+    Where memory is short it is left for later.
+    """
+    if is_thrifty():
+        return
     future: Future[Any] = Future()
 
     def work() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmedge import floors
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
 from fmedge.run_options import RunOptions
@@ -152,6 +153,10 @@ def probe(backend: str, device: str) -> dict[str, object]:
                 seen = describe_placement(session.placement, session.active_provider)
         except FmedgeError as error:
             return {"works": False, "said": str(error)}
+        except Exception as error:
+            if not floors.is_shortage(error):
+                raise
+            return {"works": False, "said": str(floors.shortage())}
     agreement = f", {artifact.card.parity.snr_db:.0f} dB" if artifact.card.parity else ""
     return {"works": True, "said": f"{seen}{agreement}"}
 
@@ -168,4 +173,5 @@ def _pictures(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    floors.begin()
     print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked

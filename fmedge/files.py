@@ -281,7 +281,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            data = stream.read(limit + 1)
+            size = os.fstat(stream.fileno()).st_size
+            data = stream.read(min(size, limit) + 1)  # Python takes memory for as much as is asked for
+            if len(data) > size:  # it has grown, or tells no size
+                data += stream.read(max(0, limit + 1 - len(data)))
     except OSError as error:
         raise ArtifactError(f"Cannot read '{path}': {error.strerror}.") from error
     if len(data) > limit:

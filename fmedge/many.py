@@ -16,6 +16,7 @@ from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
 from fmedge.extraction import Extraction, Resizing
 from fmedge.feature_maps import FeatureMaps
+from fmedge.floors import is_thrifty
 from fmedge.memory import available_bytes, tap_bytes, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, open_session
@@ -93,6 +94,8 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
 
 def _most_by_memory(artifact: Artifact) -> int:
     """Workers that fit into memory: each has a model, what its largest layer takes, and the outputs of its images."""
+    if is_thrifty():
+        return 1
     card, available = artifact.card, available_bytes()
     if available is None:
         return MOST_WORKERS

@@ -22,13 +22,20 @@ _STATM = Path("/proc/self/statm")
 
 _STATUS = Path("/proc/self/status")
 
+_CGROUPS = (
+    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
+    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Where a container (``docker -m``) finds what it may have and what it has, by the version of control groups: 2, and 1.
+What it has counts the files that were read; of those the system gives back what is not in use (``inactive_file``)."""
+
 
 def available_bytes() -> int | None:
-    """Memory that can be had, in bytes: without swapping, and within the limit on the process (``ulimit -v``).
+    """Memory that can be had, in bytes: without swapping, within the limits on process and container.
 
     None where the system does not say (it does on Linux).
     """
-    found = [size for size in (_free(), _left()) if size is not None]
+    found = [size for size in (_free(), _left(), _granted()) if size is not None]
     return min(found, default=None)
 
 
@@ -39,6 +46,17 @@ def _left() -> int | None:
     if limit == resource.RLIM_INFINITY:
         return None
     return max(0, limit - int(_STATM.read_text().split()[0]) * resource.getpagesize())
+
+
+def _granted() -> int | None:
+    for folder, limit, used in _CGROUPS:
+        try:
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            return max(0, left + int(kept.get("inactive_file", 0)))
+        except (OSError, ValueError):  # another version, no container, no limit ("max")
+            continue
+    return None
 
 
 def _free() -> int | None:

@@ -14,6 +14,7 @@ from fmedge.errors import FmedgeError
 from fmedge.extraction import Extraction, Resizing, Taps, deepest
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import create_folder, require_writable
+from fmedge.floors import is_thrifty
 from fmedge.image_list import expand_images
 from fmedge.many import run_many
 from fmedge.output_names import Outputs
@@ -153,6 +154,10 @@ def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", r
 
     run = replace(run or RunOptions(), spinning=False, once=True)
     job = Extraction(artifact.card, resize, run)
+    if is_thrifty():  # one after the other: an engine that finds the memory taken may end the process
+        images = job.load(image)
+        with open_session(artifact, run) as session:
+            return job.maps(session, images)
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
         with open_session(artifact, run) as session:
@@ -309,11 +314,15 @@ def _make_places(paths: Iterable[Path]) -> None:
 def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
     """Begin in threads what is needed once the model is read: loading the engine, and packing plotly.js for a page.
 
+    Where memory is short it is left for later.
+
     Args:
         run: How it will run; None where that is not known yet.
         model_format: Of which kind the model is; None leaves it to the engine.
         page: Whether there will be one.
     """
+    if is_thrifty():
+        return
     if run is not None:
         Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
     if page:

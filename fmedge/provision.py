@@ -23,6 +23,7 @@ from fmedge.artifact import (
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
+from fmedge.floors import EXPORT, TENSORFLOW, require_floor
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
@@ -32,6 +33,7 @@ from fmedge.submodel import (
     KERAS,
     VGG16,
     Activation,
+    Converter,
     ExportOptions,
     Format,
     Precision,
@@ -39,12 +41,14 @@ from fmedge.submodel import (
     find_activation,
     format_of,
 )
-from fmedge.vgg16 import INPUT_SIZE
+from fmedge.vgg16 import INPUT_SIZE, layers_through
 from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 
 if TYPE_CHECKING:
     from fmedge.export import Network
     from fmedge.export.keras_import import Model
+
+_FLOAT_BYTES = 4
 
 
 def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
@@ -52,12 +56,16 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
 
     Raises:
         UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
-        LimitExceeded: A run of the model would not fit into memory.
+        LimitExceeded: A run of the model, or the export, would not fit into memory.
     """
-    from fmedge.export import require_options
+    from fmedge.export import find_exporter, require_options
 
     require_options(request.submodel, request.options)
-    if request.submodel.source == VGG16:
+    direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
+    stock = request.submodel.source == VGG16
+    parameters = sum(spec.parameters for spec in layers_through(request.submodel.deepest)) if stock else 0
+    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=parameters * _FLOAT_BYTES)
+    if stock:
         size = request.options.size or INPUT_SIZE
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
         require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)

@@ -193,3 +193,23 @@ def test_a_link_planted_at_the_temporary_name_is_not_followed(tmp_path, monkeypa
     with pytest.raises(WriteError):
         write_bytes(tmp_path / "a", b"1")
     assert victim.read_bytes() == b"whole"
+
+
+def test_a_short_file_is_read_without_memory_for_the_longest(tmp_path):
+    import tracemalloc
+
+    path = tmp_path / "short"
+    path.write_bytes(b"short")
+    tracemalloc.start()
+    try:
+        assert read_bytes(path, 1 << 30) == b"short"
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no file that tells no size")
+def test_a_file_that_tells_no_size_is_read_whole():
+    assert read_bytes(Path("/proc/self/status"), 1 << 20).endswith(b"\n")
+    with pytest.raises(ArtifactError, match="larger than the 100 bytes allowed"):
+        read_bytes(Path("/proc/self/status"), 100)

@@ -21,6 +21,8 @@ LIGHT = {
     "fmedge.vgg16",
     "fmedge.submodel",
     "fmedge.files",
+    "fmedge.floors",
+    "fmedge.ahead",
     "fmedge.image_list",
     "fmedge.output_names",
     "fmedge.page_options",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge import floors
 from fmedge.artifact import read_artifact
 from fmedge.bench.channel import serve
 from fmedge.errors import UsageError
@@ -157,6 +158,7 @@ def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Image
 
 
 if __name__ == "__main__":
+    floors.begin()
     bench = Bench()
     orders = (bench.load, bench.warm_up, bench.turn, bench.judge, bench.stages)
     serve({order.__name__: order for order in orders})

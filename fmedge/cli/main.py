@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import MESSAGE_LENGTH, FmedgeError, one_line
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
+from fmedge.floors import begin, is_shortage, shortage
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -40,8 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     settings = {"debug": False}
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        chosen = read_quickly(sys.argv[1:] if arguments is None else arguments)
+        begin(words)
+        chosen = read_quickly(words)
         if chosen is None:
             return _run_typer(arguments, settings)
         from fmedge.cli.running import run
@@ -56,6 +59,13 @@ def _run(arguments: list[str] | None) -> int:
         return INTERRUPTED
     except ReaderGone:
         pass
+    except Exception as error:
+        if not is_shortage(error):
+            raise
+        if settings["debug"]:
+            show_trace(error)
+        say(f"Error: {shortage()}")
+        return LimitExceeded.exit_code
     return 0
 
 
@@ -128,9 +138,14 @@ def entry() -> NoReturn:
     """The ``fmedge`` command: :func:`main`, then out without taking the interpreter apart.
 
     Freeing the engine and the arrays piece by piece takes 50 ms, a tenth of a run; everything is written
-    and closed by then.
+    and closed by then. Nor where an error of ours is shown: a thread that still loads an engine would end the process
+    by a signal.
     """
-    code = main()
+    try:
+        code = main()
+    except Exception:  # a bug of ours
+        sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -1,7 +1,7 @@
 """From weights to an artifact: build, check, write."""
 
 from fmedge.export.calibration import Calibration, read_calibration
-from fmedge.export.exporter import EXPORTERS, Built, build_artifact, check, require_options
+from fmedge.export.exporter import EXPORTERS, Built, build_artifact, check, find_exporter, require_options
 from fmedge.export.network import Network, StockNetwork
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "StockNetwork",
     "build_artifact",
     "check",
+    "find_exporter",
     "read_calibration",
     "require_options",
 ]

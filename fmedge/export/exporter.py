@@ -16,6 +16,7 @@ from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration, Runner
 from fmedge.export.network import Images, Network
+from fmedge.floors import is_shortage, shortage
 from fmedge.image import parity_image
 from fmedge.parity import Parity, gate_for, measure_parity
 from fmedge.submodel import (
@@ -175,6 +176,8 @@ def build_artifact(
     try:
         module = importlib.import_module(exporter.module)
     except (ImportError, BackendUnavailable) as error:
+        if is_shortage(error):
+            raise shortage() from error
         package = f"fmedge[{exporter.extra}]" if exporter.extra else "fmedge"
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "

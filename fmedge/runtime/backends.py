@@ -13,10 +13,13 @@ from typing import Protocol, cast
 from fmedge import trust
 from fmedge.artifact import Artifact, files_sha256
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
+from fmedge.floors import is_shortage, require_floor, shortage
+from fmedge.memory import vgg16_bytes
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.gate import require_artifact
 from fmedge.runtime.session import Engine, Session, bound_to
-from fmedge.submodel import Format
+from fmedge.submodel import VGG16, Format, Precision
+from fmedge.vgg16 import INPUT_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +253,7 @@ def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, 
     candidates = _candidates(options, artifact.card.format)
     require_artifact(artifact)
     for backend, provider in candidates:
+        require_floor(backend.name, threads, *_sizes(artifact))
         adapter = _load_adapter(backend, provider)
         prepare(artifact, backend)
         try:
@@ -286,6 +290,17 @@ def _require_known(artifact: Artifact, backend: Backend) -> None:
         trust.remember_tried(digest, engine)
 
 
+def _sizes(artifact: Artifact) -> tuple[int, int]:
+    """Bytes of a model as float32, and of a run's values beyond those of one photo of VGG16's own size."""
+    card = artifact.card
+    size = artifact.size * (2 if card.precision is Precision.FP16 else 1)
+    if card.submodel.source != VGG16:
+        return size, 0
+    deepest, count = card.submodel.deepest, card.options.batch or 1
+    wanted = vgg16_bytes(deepest, count, *(card.options.size or INPUT_SIZE))
+    return size, max(0, wanted - vgg16_bytes(deepest, 1, *INPUT_SIZE))
+
+
 def _count_threads(options: RunOptions) -> int:
     cores = usable_cpus() if options.cpus is None else len(set(options.cpus))
     count = cores if options.threads is None else options.threads
@@ -296,9 +311,12 @@ def _count_threads(options: RunOptions) -> int:
 
 
 def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
+    require_floor(backend.name)
     try:
         return cast("Adapter", importlib.import_module(backend.module))
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # libraries that are loaded by hand
+        if is_shortage(error):
+            raise shortage() from error
         raise _not_installed(backend, provider) from error
 
 

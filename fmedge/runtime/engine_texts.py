@@ -45,7 +45,8 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     # Memory first: other words often stand around it.
     EngineText(
         "",
-        r"bad_alloc|bad allocation|failed to allocate|out of memory|CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE",
+        r"bad_alloc|bad allocation|failed to allocate|out of memory|Resource temporarily unavailable|"
+        r"CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE",
         "not enough memory",
         Mend.SMALLER,
     ),

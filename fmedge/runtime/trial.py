@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fmedge import floors
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
@@ -35,7 +36,10 @@ SECONDS = 60.0
 """The whole trial. At full depth of VGG16 it takes 0.8 s on a 2-core x86-64, imports among them; boards take ten times
 as long, and a deeper network a few times that."""
 
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL")
+_INHERITED = (
+    *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL"),
+    "MALLOC_ARENA_MAX",
+)
 """Variables that the child gets: what programs need to start at all."""
 
 _ERRORS: Mapping[str, type[FmedgeError]] = {"ArtifactError": ArtifactError, "LimitExceeded": LimitExceeded}
@@ -99,7 +103,12 @@ def _environment() -> dict[str, str]:
     """The child finds the modules that this process finds, and knows little else."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     modules = [os.path.abspath(folder) for folder in sys.path if folder]  # noqa: PTH100 - resolves no links
-    return {**inherited, "PYTHONPATH": os.pathsep.join(modules), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        **inherited,
+        "PYTHONPATH": os.pathsep.join(modules),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's takes 40 MB of address space per core, for nothing here
+    }
 
 
 def _judge(artifact: Artifact, code: int, answer: bytes) -> None:
@@ -130,13 +139,14 @@ def main() -> None:
         os._exit(1)
     head = json.loads(line)
     _limit(int(head["bytes"]), float(head["seconds"]))
+    floors.begin()
     report: dict[str, str | None] = {"error": None}
     try:
         _run(head, source)
     except FmedgeError as error:
         report = {"error": type(error).__name__, "message": str(error)}
     except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
-        if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+        if floors.is_shortage(error) or "alloc" in str(error).lower():
             report = {"error": "LimitExceeded", "message": _too_large(head)}
         else:
             report = {"error": "ArtifactError", "message": _refused(head, error)}
@@ -146,7 +156,7 @@ def main() -> None:
 
 
 def _too_large(head: Mapping[str, object]) -> str:
-    allowed = int(str(head["bytes"])) / 1e9
+    allowed = (floors.address_limit() or int(str(head["bytes"]))) / 1e9
     return f"'{head['path']}' needs more than {allowed:.1f} GB to run once. Export it for fewer or smaller images."
 
 
@@ -160,8 +170,8 @@ def _limit(address_space: int, seconds: float) -> None:
         import resource
 
         def lower(kind: int, wanted: int) -> None:
-            _, hard = resource.getrlimit(kind)
-            bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            given = (bound for bound in resource.getrlimit(kind) if bound != resource.RLIM_INFINITY)
+            bound = min((wanted, *given))
             with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
                 resource.setrlimit(kind, (bound, bound))
 

@@ -40,6 +40,7 @@ RAW = [
     ),
     ("CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; expr=cudaMalloc((void**)&p, size);", "not enough memory"),
     ("[GPU] CL_OUT_OF_RESOURCES exception. ", "not enough memory"),
+    (f"{_BLAMED}Resource temporarily unavailable\n", "not enough memory"),
     (f"{_FAIL}CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ;", "no NVIDIA GPU is there"),
     (
         (

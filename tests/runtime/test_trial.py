@@ -221,7 +221,7 @@ def test_the_child_gets_no_secrets_and_finds_our_modules(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("HOME", "/home/me")
     environment = trial._environment()
-    assert set(environment) <= {*trial._INHERITED, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    assert set(environment) <= {*trial._INHERITED, "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "OPENBLAS_NUM_THREADS"}
     assert str(ROOT) in environment["PYTHONPATH"].split(os.pathsep)
 
 

@@ -1,0 +1,91 @@
+"""What is asked for under a limit on address space, and how memory that ran out is told from other errors."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from fmedge import floors
+from fmedge.errors import LimitExceeded
+from fmedge.runtime import BACKENDS
+
+MB = 1 << 20
+
+
+def chained(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        ImportError("libgfortran.so.5: failed to map segment from shared object"),
+        OSError(12, "Cannot allocate memory"),
+        chained(ValueError("of no use"), MemoryError()),
+    ],
+)
+def test_memory_that_ran_out(error):
+    assert floors.is_shortage(error)
+
+
+@pytest.mark.parametrize("error", [ValueError("it is damaged"), OSError(2, "No such file"), ImportError("no numpy")])
+def test_other_errors(error):
+    assert not floors.is_shortage(error)
+
+
+def test_every_engine_has_a_floor():
+    assert {backend.name for backend in BACKENDS} | {floors.EXPORT, floors.TENSORFLOW} == set(floors.FLOORS)
+
+
+def test_a_floor_grows_with_threads_and_model():
+    for floor in floors.FLOORS.values():
+        assert floor.total() == floor.base
+        assert floor.total(64, 0) >= floor.total(2, 0)
+        assert floor.total(1, 59 * MB) > floor.base
+
+
+@pytest.mark.parametrize("name", floors.FLOORS)
+def test_the_message_fits_on_a_line(monkeypatch, name):
+    monkeypatch.setattr(floors, "address_limit", lambda: 24 * MB)
+    with pytest.raises(LimitExceeded, match=r"ulimit -v \d+") as caught:
+        floors.require_floor(name, 64, 500 * MB, 10_000 * MB)
+    assert "…" not in str(caught.value)
+    assert "…" not in str(floors.shortage())
+
+
+def test_without_a_limit_nothing_is_asked(monkeypatch):
+    monkeypatch.setattr(floors, "address_limit", lambda: None)
+    floors.require_floor("openvino", 64, 1 << 40)
+
+
+THRIFT = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
+from fmedge import floors
+floors.begin(["run", "photo.jpg"])
+print(floors.is_thrifty(), os.environ.get("OPENBLAS_NUM_THREADS"), os.environ.get("MALLOC_ARENA_MAX"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit on address space")
+@pytest.mark.parametrize(
+    ("limit", "given", "said"),
+    [
+        (1 << 30, {}, "True 1 1"),
+        (1 << 30, {"OPENBLAS_NUM_THREADS": "3", "MALLOC_ARENA_MAX": "2"}, "True 3 2"),
+        (1 << 42, {}, "False None None"),
+    ],
+)
+def test_thrift_is_for_low_limits(limit, given, said):
+    """What the user has set stays."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "MALLOC"))}
+    command = [sys.executable, "-c", THRIFT, str(limit)]
+    environment = {**inherited, **given, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.strip() == said
