@@ -1,5 +1,8 @@
 """The gate's rarer ways: files that are odd rather than hostile, and what only a crafted file can hold."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +12,7 @@ from onnx import TensorProto, helper
 
 from fmedge import trust
 from fmedge.artifact import card_path, read_artifact
+from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
@@ -153,6 +157,15 @@ def test_bytes_that_are_no_protobuf(data, message):
 
 
 @pytest.mark.cases("models")
+def test_very_many_packed_numbers():
+    count = MOST_FIELDS + 1
+    length = bytes([count & 0x7F | 0x80, count >> 7 & 0x7F | 0x80, count >> 14])
+    data = b"\x0a" + length + bytes(count)
+    with pytest.raises(LimitExceeded, match="fields"):
+        Reader(data).read(TENSOR, 0, len(data))
+
+
+@pytest.mark.cases("models")
 def test_a_name_that_is_no_text():
     reader = Reader(b"\x42\x02\xff\xfe")
     with pytest.raises(ArtifactError, match="a name that is no text"):
@@ -234,7 +247,12 @@ def no_operator(model, graph, schema):
     convolution(graph).opcodeIndex = 999
 
 
+def another_file(model, graph, schema):
+    model.externalBuffers = [schema.ExternalBufferT()]
+
+
 HOSTILE_TFLITE = {
+    "constants in another file": (ARTIFACT, "constants in another file", another_file),
     "quantization of its own": (ARTIFACT, "quantization of its own", own_quantization),
     "a memory": (ARTIFACT, "with a memory", memory),
     "a size that is computed": (ARTIFACT, "size that is computed", computed_pads),
@@ -320,6 +338,27 @@ def test_what_cannot_be_remembered_is_not_known(monkeypatch, tmp_path):
     assert not trust.is_known("0" * 64, "engine-1")
     monkeypatch.setenv("FMEDGE_STATE", "x" * 5000)
     assert not trust.is_known("0" * 64, "engine-1")
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "told"),
+    [
+        (b"", 1, ""),
+        (b'{"bytes": 4000000000, "seconds": 9, "path": "m", "backend": "b", "weights": "x"}\n', 0, "is not run by b"),
+    ],
+    ids=["nothing", "nonsense"],
+)
+def test_a_trial_that_is_told_nonsense(order, code, told):
+    words = [sys.executable, "-P", "-m", "fmedge.runtime.trial"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+    ran = subprocess.run(words, input=order, capture_output=True, env=environment, timeout=60)
+    assert ran.returncode == code, ran.stderr
+    assert told in ran.stdout.decode()
+
+
+def test_which_weights_in_words():
+    assert WeightsFacts("file", "0123456789ab").describe() == "weights 01234567"
+    assert WeightsFacts("keras", "0123456789ab").describe() == "Keras model 01234567"
 
 
 def test_where_it_is_remembered_on_other_systems(monkeypatch):
