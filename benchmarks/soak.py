@@ -217,13 +217,13 @@ def main() -> int:
         soak(chosen, found)
     except KeyboardInterrupt:
         print("interrupted: this is what there is", file=sys.stderr)
+    if chosen.json:
+        chosen.json.write_text(json.dumps({backend: asdict(each) for backend, each in found.items()}) + "\n")
     for line in report(found):
         print(line)
     broken = [f"{backend}: {words}" for backend, each in found.items() for words in judge(each)]
     for line in broken or ["" if found else "nothing was measured"]:
         print(line) if line else None
-    if chosen.json:
-        chosen.json.write_text(json.dumps({backend: asdict(each) for backend, each in found.items()}) + "\n")
     return 1 if broken or not found else 0
 
 

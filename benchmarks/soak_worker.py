@@ -162,7 +162,12 @@ class Soak:
             self._runs += 1
             if not self._waiting:
                 self._ended.append(
-                    {"run": self._runs, "descriptors": descriptors(), "threads": threads(), "left": self._left_behind()}
+                    {
+                        "run": self._runs,
+                        "descriptors": descriptors(),
+                        "threads": _threads_at_rest(),
+                        "left": self._left_behind(),
+                    }
                 )
         return {"runs": found, "rounds": self._ended}
 
@@ -230,6 +235,15 @@ class Soak:
         with suppress(fmedge.FmedgeError):
             work()
             raise RuntimeError("what is wrong was taken")
+
+
+def _threads_at_rest() -> int:
+    """Threads that stay: one that was told to end is still there for a moment."""
+    found = threads()
+    for _ in range(20):
+        time.sleep(0.005)
+        found = min(found, threads())
+    return found
 
 
 def _cut(content: bytes) -> bytes:
