@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 fuzz lint bench wheel lock clean
+.PHONY: demo test test-slow test-arm64 fuzz soak coverage lint bench wheel lock clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -40,6 +40,15 @@ test-arm64: .venv-test/installed .arm64/venv/installed
 fuzz: .venv-test/installed
 	.venv-test/bin/pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
 	.venv-test/bin/python tests/fuzz/atheris_run.py --seconds $(SECONDS) $(if $(KEEP),--keep) $(ARGS)
+
+# Mixed work on every engine for so long: is memory flat, do descriptors and latency stay as they are?
+soak: .venv-test/installed
+	.venv-test/bin/python benchmarks/soak.py --seconds $(SECONDS) $(ARGS)
+
+# Every reader of what comes from outside: 90 % of its branches at least are taken by its tests. Five minutes.
+coverage: .venv-test/installed
+	.venv-test/bin/pip install --quiet --disable-pip-version-check "coverage>=7.10"
+	.venv-test/bin/python tests/gate_coverage.py $(ARGS)
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from flatness import resident_bytes, slope_per_run
 
 from fmedge.provision import create_artifact
 from fmedge.request import find_artifact, request_artifact
@@ -33,11 +33,6 @@ SETTLED = 500
 LAST_SESSIONS = 200
 
 
-def resident_bytes() -> int:
-    """Memory of this process that is in use."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
     """Run, open and close, and look at the memory after each."""
     row = next(row for row in BACKENDS if row.name == backend)
@@ -50,7 +45,7 @@ def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
             session.run(generator.integers(0, 256, (1, *SIZE, 3), dtype=np.uint8))
             used[number] = resident_bytes()
     settled = used[SETTLED:]
-    slope = float(np.polyfit(np.arange(len(settled)), settled, 1)[0])
+    slope = slope_per_run(settled)
     after: list[int] = []
     image = np.zeros((1, *SIZE, 3), np.uint8)
     for _ in range(sessions):
@@ -60,7 +55,8 @@ def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
     return {
         "backend": backend,
         "runs": runs,
-        "slope_bytes_per_run": slope,
+        "slope_bytes_per_run": slope.line,
+        "slope_without_steps": slope.robust,
         "sessions": sessions,
         "growth_bytes": after[-1] - after[-min(LAST_SESSIONS, sessions)],
         "resident_bytes": after[-1],

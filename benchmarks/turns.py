@@ -89,12 +89,12 @@ def take_turns(
 
 
 @contextmanager
-def workers_at_hand(module: str) -> Iterator[Callable[[], Worker]]:
+def workers_at_hand(module: str, environment: Mapping[str, str] | None = None) -> Iterator[Callable[[], Worker]]:
     """Starts workers of a module in this folder, and ends them at its own end."""
     started: list[Worker] = []
 
     def start() -> Worker:
-        started.append(Worker(module))
+        started.append(Worker(module, environment))
         return started[-1]
 
     try:

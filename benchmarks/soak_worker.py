@@ -1,0 +1,260 @@
+"""The process of one engine in a soak, as a server would be: it lives long and does a bit of everything.
+
+`prepare` makes photos and models in a folder, in a process of its own, since some models want TensorFlow. Then `open`
+loads them, and `turn` works for a while. What is done comes in rounds: every piece of work of a round once, in an order
+drawn by lot, so that all rounds hold the same.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from flatness import descriptors, resident_bytes, threads
+from PIL import Image
+
+import fmedge
+from fmedge.artifact import Artifact
+from fmedge.bench.channel import serve
+from fmedge.image import load_photo
+from fmedge.pipeline import make_page
+from fmedge.provision import create_artifact, open_model
+from fmedge.request import request_artifact
+from fmedge.runtime.backends import find_backend
+from fmedge.submodel import Precision
+
+MODELS = (
+    ("block1_conv1", "relu", "fp32"),
+    ("block1_conv1", "relu", "int8"),
+    ("block2_conv2", "none", "fp32"),
+    ("block3_conv3", "relu", "fp32"),
+)
+"""The deepest takes most of the time: 50 to 100 ms on two cores."""
+
+PHOTOS: dict[str, tuple[int, int, dict[str, Any]]] = {
+    "small.png": (224, 224, {}),
+    "clear.png": (300, 420, {"mode": "RGBA"}),
+    "upright.jpg": (600, 900, {"exif": 6, "quality": 90}),
+    "large.jpg": (1500, 2000, {"progressive": True}),
+    "grey.jpg": (480, 640, {"mode": "L"}),
+    "web.webp": (600, 800, {}),
+}
+"""Height, width and how they are written."""
+
+RARE = 4
+"""Rounds of which one holds the trial of an unknown model, which takes as long as all else of a round."""
+
+CALIBRATION = 16
+"""Pictures for int8, whose values do not matter here."""
+
+PLAIN_SIDE = 224
+"""Side in pixels that photos are scaled by, where models are made for smaller ones."""
+
+
+def prepare(folder: str, backends: list[str], side: int, seed: int) -> dict[str, object]:
+    """Make photos, what is broken among them, and the models of every engine; which models there are, and which not."""
+    home, generator = Path(folder), np.random.default_rng(seed)
+    for name, (height, width, how) in PHOTOS.items():
+        _write_photo(home / "photos" / name, generator, height * side // PLAIN_SIDE, width * side // PLAIN_SIDE, **how)
+    for number in range(CALIBRATION):
+        _write_photo(home / "calibration" / f"{number:02}.png", generator, side, side)
+    broken = home / "broken"
+    broken.mkdir()
+    whole = (home / "photos/large.jpg").read_bytes()
+    (broken / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (broken / "words.png").write_text("no picture")
+    (broken / "bomb.png").write_bytes(_header_of((home / "photos/small.png").read_bytes(), 60_000))
+    made: dict[str, list[str]] = {}
+    missing: list[str] = []
+    for backend in backends:
+        made[backend] = []
+        plain = fmedge.ExportOptions(find_backend(backend).formats[0])
+        for layer, activation, precision in MODELS:
+            form = replace(plain, size=(side, side), precision=Precision(precision))
+            try:
+                made[backend].append(str(_make_model(home, layer, activation, form)))
+            except fmedge.FmedgeError as error:
+                missing.append(f"{backend}, {layer} {precision}: {error}")
+        if made[backend]:
+            _make_model(home, MODELS[0][0], MODELS[0][1], plain)  # what `extract` asks for
+    return {"models": made, "missing": missing}
+
+
+def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOptions) -> Path:
+    """One that is there is another engine's, too."""
+    request = request_artifact(layer, activation, weights="untrained", models=home / "models", options=form)
+    if not request.path.exists():
+        photos = home / "calibration" if form.precision is Precision.INT8 else None
+        create_artifact(request, calibration=photos, verify=False, warn=lambda _: None)
+    return request.path
+
+
+def _write_photo(
+    path: Path, generator: np.random.Generator, height: int, width: int, mode: str = "RGB", exif: int = 1, **how: object
+) -> None:
+    """Soft blots with grain, as cameras give."""
+    path.parent.mkdir(exist_ok=True)
+    channels = {"L": 1, "RGB": 3, "RGBA": 4}[mode]
+    coarse = generator.integers(0, 256, (6, 8, channels), dtype=np.uint8).squeeze()
+    soft = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    grain = soft + generator.integers(-8, 9, soft.shape)
+    tags = Image.Exif()
+    tags[0x0112] = exif  # orientation
+    Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(path, **(how | {"exif": tags} if exif > 1 else how))
+
+
+def _header_of(png: bytes, side: int) -> bytes:
+    """A PNG that says it is as large as that."""
+    return png[:16] + side.to_bytes(4, "big") * 2 + png[24:]
+
+
+class Work(NamedTuple):
+    """A piece of work: the kind that it is timed under, what is done, and in which rounds: every first, fourth."""
+
+    kind: str
+    do: Callable[[], object]
+    every: int = 1
+
+
+class Soak:
+    """Models, photos and the work with them; public methods are orders, and return their answers."""
+
+    def __init__(self) -> None:
+        self._runs = self._rounds = 0
+        self._ended: list[dict[str, Any]] = []
+
+    def open(self, folder: str, backend: str, models: list[str], seed: int) -> dict[str, object]:
+        """Load the models, and do every piece of work once, so that all is there that will be."""
+        self._home, self._own = Path(folder), Path(folder) / backend
+        (self._own / "temporary").mkdir(parents=True)
+        os.environ["TMPDIR"] = str(self._own / "temporary")
+        self._options = fmedge.RunOptions(backend, spinning=False)  # idle threads sleep while others have their turn
+        layer, activation, _ = MODELS[0]
+        self._asked: dict[str, Any] = {"layer": layer, "activation": activation, "weights": "untrained"}
+        self._asked |= {"models": self._home / "models", "run": self._options}
+        self._artifacts = [fmedge.read_artifact(Path(path)) for path in models]
+        self._sessions = [fmedge.open_session(artifact, self._options) for artifact in self._artifacts]
+        self._lot = random.Random(seed)
+        self._work = list(self._pieces())
+        self._waiting: list[Work] = []
+        for work in self._work:
+            work.do()
+        return {"kinds": list(dict.fromkeys(work.kind for work in self._work))}
+
+    def turn(self, seconds: float) -> dict[str, object]:
+        """Work so long: of every run its end, kind, seconds and the memory after it; and the rounds' ends."""
+        found: list[tuple[float, str, float, int]] = []
+        self._ended = []
+        until = time.perf_counter() + seconds
+        while not found or time.perf_counter() < until:
+            self._waiting = self._waiting or self._next_round()
+            work = self._waiting.pop()
+            start = time.perf_counter()
+            work.do()
+            found.append((time.time(), work.kind, time.perf_counter() - start, resident_bytes()))
+            self._runs += 1
+            if not self._waiting:
+                self._ended.append(
+                    {
+                        "run": self._runs,
+                        "descriptors": descriptors(),
+                        "threads": _threads_at_rest(),
+                        "left": self._left_behind(),
+                    }
+                )
+        return {"runs": found, "rounds": self._ended}
+
+    def _next_round(self) -> list[Work]:
+        work = [each for each in self._work if self._rounds % each.every == 0]
+        self._lot.shuffle(work)
+        self._rounds += 1
+        return work
+
+    def _left_behind(self) -> list[str]:
+        """Files in this engine's folders that nobody asked for."""
+        asked = {self._own / name for name in ("page.html", "maps.npz", "sheet.png")}
+        files = (path for path in self._own.rglob("*") if path.is_file())
+        return sorted(str(path.relative_to(self._own)) for path in files if path not in asked)
+
+    def _pieces(self) -> Iterator[Work]:
+        """The work of a round."""
+        photos, broken = (sorted((self._home / name).iterdir()) for name in ("photos", "broken"))
+        broken += [self._home / "nowhere.png", self._home]
+        for artifact, session in zip(self._artifacts, self._sessions, strict=True):
+            name = artifact.path.name.partition(".untrained")[0]
+            for photo in photos:
+                yield Work(f"run {name}", lambda s=session, p=photo: self._run(s, p))
+        first, last = self._artifacts[0], self._artifacts[-1]
+        yield Work("page", lambda: make_page(first, photos[0], self._own / "page.html", run=self._options))
+        sheet = {"save_maps": self._own / "maps.npz", "save_sheet": self._own / "sheet.png"}
+        yield Work("archive, picture", lambda: make_page(last, photos[0], None, run=self._options, **sheet))
+        for model in (first, last):
+            yield Work("open", lambda m=model: self._open(m))
+        yield Work("extract", lambda: fmedge.extract(photos[1], **self._asked))
+        yield Work("extract_many", lambda: self._many([*photos, *broken]))
+        yield Work("unknown model", lambda: self._open(self._stranger(first)), RARE)
+        for photo in broken:
+            yield Work("refused image", lambda p=photo: self._refuse(lambda: fmedge.extract(p, **self._asked)))
+        yield Work("refused layer", lambda: self._refuse(lambda: fmedge.extract(photos[0], "block9_conv1")))
+        yield Work("refused array", lambda: self._refuse(lambda: self._sessions[0].run(np.zeros((1, 2, 2), np.uint8))))
+        for damage in (_cut, _blurred):
+            model = replace(first, model=damage(first.model), weights=damage(first.weights))
+            yield Work("refused model", lambda m=model: self._refuse(lambda: self._open(m)))
+        yield Work("refused file", lambda: self._refuse(lambda: open_model(photos[0])))
+
+    def _run(self, session: fmedge.Session, photo: Path) -> None:
+        session.run(load_photo(photo, session.card.options.size).pixels[np.newaxis])
+
+    def _open(self, artifact: Artifact) -> None:
+        height, width = artifact.card.options.size or (PLAIN_SIDE, PLAIN_SIDE)
+        with fmedge.open_session(artifact, self._options) as session:
+            session.run(np.zeros((1, height, width, 3), np.uint8))
+
+    def _stranger(self, artifact: Artifact) -> Artifact:
+        """The same under a hash that nobody knows, so that it is tried in a process of its own."""
+        digest = f"{self._lot.getrandbits(256):064x}"
+        return replace(artifact, card=replace(artifact.card, file_sha256=digest))
+
+    def _many(self, photos: list[Path]) -> None:
+        refused: list[Path] = []
+        taken = [
+            photo
+            for photo, _ in fmedge.extract_many(photos, on_error=lambda photo, _: refused.append(photo), **self._asked)
+        ]
+        if len(taken) != len(PHOTOS) or len(taken) + len(refused) != len(photos):
+            raise RuntimeError(f"of {len(photos)} photos {len(taken)} were taken, {len(refused)} refused")
+
+    def _refuse(self, work: Callable[[], object]) -> None:
+        with suppress(fmedge.FmedgeError):
+            work()
+            raise RuntimeError("what is wrong was taken")
+
+
+def _threads_at_rest() -> int:
+    """Threads that stay: one that was told to end is still there for a moment."""
+    found = threads()
+    for _ in range(20):
+        time.sleep(0.005)
+        found = min(found, threads())
+    return found
+
+
+def _cut(content: bytes) -> bytes:
+    return content[: 2 * len(content) // 3]
+
+
+def _blurred(content: bytes) -> bytes:
+    """With every 64th byte of the head another one."""
+    return bytes(255 - byte if place % 64 == 0 and place < 4096 else byte for place, byte in enumerate(content))
+
+
+if __name__ == "__main__":
+    soak = Soak()
+    serve({"prepare": prepare, "open": soak.open, "turn": soak.turn})

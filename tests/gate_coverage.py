@@ -1,0 +1,112 @@
+"""Branch coverage of the gates: of every module that reads what comes from outside.
+
+    python tests/gate_coverage.py [--keep FOLDER] [PYTEST'S WORDS]
+
+Runs the tests of these modules, with their child processes, prints a table and ends with 1 where less than 90 % of a
+module's branches were taken in both directions. Wants `coverage` 7.10 or later; `make coverage` installs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import coverage
+from conftest import ROOT
+
+GATES = """
+artifact card h5_weights image records report trust tuned
+runtime/flatbuffer runtime/gate runtime/gate_bounds runtime/ncnn_gate
+runtime/onnx_constant runtime/onnx_gate runtime/onnx_operators runtime/onnx_weights
+runtime/protobuf runtime/tflite_gate runtime/tflite_operators runtime/trial
+"""
+
+TESTS = """
+tests/fuzz tests/runtime/test_gate.py tests/runtime/test_gate_odd.py tests/runtime/test_ncnn.py
+tests/runtime/test_ncnn_gate.py tests/runtime/test_onnx_weights.py tests/runtime/test_trial.py
+tests/test_artifact.py tests/test_h5_hostile.py tests/test_h5_weights.py tests/test_image.py
+tests/test_measurement.py tests/test_odd_images.py tests/test_trust.py tests/test_tuned.py
+"""
+"""Those that are about the gates, of the default suite."""
+
+WANTED = 0.90
+
+SETTINGS = """[run]
+branch = true
+parallel = true
+patch = _exit
+data_file = {folder}/data
+include = {modules}
+[report]
+exclude_also = if TYPE_CHECKING:
+"""
+
+START = """import os
+os.environ.setdefault("COVERAGE_PROCESS_START", {settings!r})
+try:
+    import coverage
+except ImportError:
+    pass
+else:
+    coverage.process_startup()
+"""
+"""Python runs this when it starts: in child processes, too, whose environment may hold nothing but the path to it."""
+
+
+def main() -> int:
+    """Run the tests, print the table, tell whether it is enough."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, help="folder for what was found, which stays")
+    chosen, words = parser.parse_known_args()
+    with nullcontext(chosen.keep) if chosen.keep else tempfile.TemporaryDirectory() as name:
+        folder = Path(name).absolute()
+        (folder / "start").mkdir(parents=True, exist_ok=True)
+        settings = folder / "settings"
+        modules = ",".join(str(ROOT / "fmedge" / f"{gate}.py") for gate in GATES.split())
+        settings.write_text(SETTINGS.format(folder=folder, modules=modules))
+        (folder / "start/sitecustomize.py").write_text(START.format(settings=str(settings)))
+        others = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *TESTS.split(), *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder / "start"), str(ROOT), *others])},
+            check=False,
+        )
+        return ran.returncode or _report(folder, settings)
+
+
+def _report(folder: Path, settings: Path) -> int:
+    measured = coverage.Coverage(config_file=str(settings))
+    measured.combine([str(folder)], keep=True)
+    found = folder / "found.json"
+    measured.json_report(outfile=str(found))
+    files = {Path(name).resolve(): each for name, each in json.loads(found.read_text())["files"].items()}
+    short: list[str] = []
+    taken = there = 0
+    print(f"{'module':26}{'branches':>10}{'taken':>9}   lines from which one was not")
+    for gate in GATES.split():
+        row = files.get((ROOT / "fmedge" / f"{gate}.py").resolve())
+        if row is None:
+            short.append(f"{gate} was not run at all")
+            continue
+        covered, branches = row["summary"]["covered_branches"], row["summary"]["num_branches"]
+        taken, there = taken + covered, there + branches
+        share = covered / branches if branches else 1.0
+        lines = sorted({abs(line) for line, _ in row["missing_branches"]})
+        print(f"{gate:26}{branches:10}{share:9.1%}   {', '.join(map(str, lines))}")
+        if share < WANTED:
+            short.append(f"{gate}: {share:.1%} of the branches, wanted are {WANTED:.0%}")
+    print(f"{'all':26}{there:10}{taken / max(1, there):9.1%}")
+    for line in short:
+        print(line)
+    return 1 if short else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
