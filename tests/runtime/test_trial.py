@@ -113,7 +113,7 @@ def test_a_changed_byte_makes_it_unknown(onnx_fp32, monkeypatch):
 
 
 def outer_product(model):
-    """Maps x maps, as vectors: 65,536 values become 4 thousand million, then more than there are; before the last ReLU."""
+    """Before the last ReLU: maps x maps, as vectors; 65,536 values become 4 thousand million, then far more."""
     relu = model.graph.node.pop()
     tail = relu.input[0]
     shapes = [constant("column", [-1, 1]), constant("row", [1, -1]), constant("all", [0, 1, 2, 3])]
