@@ -43,9 +43,16 @@ class Inference:
         return {"path": str(artifact.path)}
 
     def load_fmedge(
-        self, path: str, layer: str, threads: int, backend: str, size: tuple[int, int] = (224, 224), batch: int = 1
+        self,
+        path: str,
+        layer: str,
+        threads: int,
+        backend: str,
+        size: tuple[int, int] = (224, 224),
+        batch: int = 1,
+        factor: float | None = None,
     ) -> dict[str, object]:
-        """Load fmedge's model."""
+        """Load fmedge's model. With a factor it takes float32: pixels times that."""
         import fmedge
 
         def load() -> Callable[[np.ndarray], np.ndarray]:
@@ -53,7 +60,10 @@ class Inference:
             session = fmedge.open_session(fmedge.read_artifact(Path(path)), options)
             return lambda images: session.run(images)[layer]
 
-        return self._load(load, batch, (size[0], size[1]))
+        loaded = self._load(load, batch, (size[0], size[1]))
+        if factor is not None:
+            self.timed.images = [image.astype(np.float32) * np.float32(factor) for image in self.timed.images]
+        return loaded
 
     def _load(self, load: Callable[[], Any], batch: int = 1, size: tuple[int, int] = (224, 224)) -> dict[str, object]:
         start = time.perf_counter()

@@ -29,7 +29,7 @@ class Provenance:
         active_provider: The part of the engine that computed, such as ``CPUExecutionProvider``.
         threads: CPU threads the engine was given.
         device: Where it was to compute, as it was asked for.
-        math: Arithmetic, ``fp32`` or ``bf16``.
+        math: Arithmetic: ``fp32`` or ``bf16``; ``wide int8`` of an int8 model on x86 without VNNI.
         placement: What the engine put where, such as ``13/13 Conv on CPUExecutionProvider``: says so where a part of
             the model does not run on the device.
     """

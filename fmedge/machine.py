@@ -25,6 +25,10 @@ _FLAGS = (
 dot product, ``asimdhp`` its float16."""
 
 
+_X86 = ("x86_64", "amd64", "i386", "i686")
+_VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A machine.
@@ -92,6 +96,19 @@ def processor_features() -> frozenset[str]:
     Empty where the system does not say (it does on Linux).
     """
     return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
+
+
+def sums_saturate(architecture: str, features: frozenset[str]) -> bool:
+    """Whether a processor's fastest way to multiply bytes adds pairs of products in 16 bits, where they may not fit.
+
+    That is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
+    instructions do not.
+
+    Args:
+        architecture: As :func:`platform.machine` has it.
+        features: From :func:`processor_features`; of a processor that nothing is known of, the best is believed.
+    """
+    return architecture.lower() in _X86 and bool(features) and not features & _VNNI
 
 
 def read_clocks() -> Clocks:

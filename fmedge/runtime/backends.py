@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from fmedge import trust
 from fmedge.artifact import Artifact, files_sha256
+from fmedge.card import ModelCard
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
 from fmedge.floors import is_shortage, require_floor, shortage
+from fmedge.machine import processor_features, sums_saturate
 from fmedge.memory import vgg16_bytes
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.gate import require_artifact
@@ -48,6 +51,8 @@ class Backend:
         package: The engine's import package.
         providers: Its devices: the CPU first, then the best first.
         maths: Arithmetic it can be asked for on the CPU.
+        without_vnni: What it makes of int8 models with weights of 8 bits on x86 without VNNI: ``exact`` sums, ``wide``
+            ones when it is asked for them, or sums that ``overflow``.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Backend:
     package: str
     providers: tuple[Provider, ...]
     maths: tuple[Math, ...] = ("fp32",)
+    without_vnni: Literal["exact", "wide", "overflow"] = "exact"
 
     @property
     def install(self) -> str:
@@ -116,6 +122,7 @@ BACKENDS: tuple[Backend, ...] = (
                 "pip uninstall onnxruntime, then pip install onnxruntime-openvino",
             ),
         ),
+        without_vnni="wide",
     ),
     Backend(
         "openvino",
@@ -124,6 +131,7 @@ BACKENDS: tuple[Backend, ...] = (
         "openvino",
         (Provider("cpu", "CPU", _extra("openvino")), Provider("gpu", "GPU", _extra("openvino"))),
         ("fp32", "bf16"),
+        without_vnni="overflow",
     ),
     Backend(
         "ncnn",
@@ -142,6 +150,9 @@ BACKENDS: tuple[Backend, ...] = (
     ),
 )
 """The engines, the preferred one first; LiteRT is last because its files are written by TensorFlow, which few have."""
+
+WIDE = "wide int8"
+"""Arithmetic that int8 models get on x86 without VNNI: products of bytes in 32 bits, slower and exact."""
 
 NOT_GPUS = ("cpu", "openvino")
 """Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
@@ -254,6 +265,7 @@ def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, 
     require_artifact(artifact)
     for backend, provider in candidates:
         require_floor(backend.name, threads, *_sizes(artifact))
+        math = _arithmetic(artifact.card, backend, provider, options)
         adapter = _load_adapter(backend, provider)
         prepare(artifact, backend)
         try:
@@ -263,12 +275,29 @@ def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, 
             if len(candidates) == 1:
                 raise
             continue
-        return Session(engine, artifact.card, threads, options.math, options.cpus)
+        return Session(engine, artifact.card, threads, math, options.cpus)
     tried: dict[str, list[str]] = {}
     for backend, provider in candidates:
         tried.setdefault(backend.name, []).append(provider.device)
     words = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in tried.items())
     raise ProviderUnavailable(f"No GPU works here ({words}). Why: fmedge doctor.")
+
+
+def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: RunOptions) -> str:
+    """What a run computes in, for the record.
+
+    Raises:
+        ProviderUnavailable: The engine's int8 sums would overflow on this processor.
+    """
+    narrow = card.precision is Precision.INT8 and not card.options.seven_bit and provider.device == "cpu"
+    if backend.without_vnni == "exact" or not narrow or not sums_saturate(platform.machine(), processor_features()):
+        return options.math
+    if backend.without_vnni == "wide":
+        return WIDE
+    raise ProviderUnavailable(
+        f"{backend.name}'s int8 sums overflow on this processor (x86 without VNNI). Take --backend onnxruntime, "
+        "or a model made with fmedge export --seven-bit."
+    )
 
 
 def _require_known(artifact: Artifact, backend: Backend) -> None:

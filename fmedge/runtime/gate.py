@@ -12,6 +12,7 @@ from fmedge.artifact import MAX_MODEL_BYTES, Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.runtime.gate_bounds import Declared, ModelFacts
+from fmedge.runtime.rectifiers import wrong_rectifiers
 from fmedge.submodel import Format
 
 
@@ -64,7 +65,7 @@ def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFa
 
 
 def require_artifact(artifact: Artifact) -> None:
-    """Check a model and that its inputs and outputs are its card's.
+    """Check a model, and that its inputs, its outputs and the ReLUs between them are its card's.
 
     Raises:
         ArtifactError: See :func:`inspect_model`; or they are others.
@@ -76,6 +77,9 @@ def require_artifact(artifact: Artifact) -> None:
         raise ArtifactError(
             f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
         )
+    wrong = wrong_rectifiers(card.submodel, facts.ways)
+    if wrong:
+        raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
 
 
 def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
 from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.runtime.rectifiers import Way
 
 MOST_NODES = 10_000
 """Operators in a model: VGG16 has 31, the deepest networks in use about 1,500."""
@@ -56,11 +57,13 @@ class ModelFacts(NamedTuple):
         inputs: What has to be fed.
         outputs: What comes out.
         facts_json: The card's facts as fmedge's exporters put them into the file; None in other files.
+        ways: Per output what happens on the way to it; those that hold constants are missing.
     """
 
     inputs: tuple[Declared, ...]
     outputs: tuple[Declared, ...]
     facts_json: str | None
+    ways: Mapping[str, Way]
 
 
 def damaged(what: str) -> ArtifactError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from fmedge.errors import ArtifactError
 from fmedge.runtime.gate_bounds import Declared, ModelFacts, damaged
+from fmedge.runtime.rectifiers import IMAGE, Way
 
 MOST_TEXT = 1 << 20
 """Largest graph, in bytes: full VGG16 with every tap has 6 kB, its facts among them."""
@@ -47,11 +48,13 @@ class NcnnFacts:
         inputs: Shape per input; there is one.
         outputs: Shape per output: tensors that no layer reads.
         facts_json: The card's facts as they stand in the graph; None where there are none.
+        ways: Per output what happens on the way to it.
     """
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
     facts_json: str | None
+    ways: Mapping[str, Way]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
     except _DamagedError as error:
         raise damaged(str(error)) from error
     inputs, outputs = (tuple(Declared(name) for name in names) for names in (found.inputs, found.outputs))
-    return ModelFacts(inputs, outputs, found.facts_json)
+    return ModelFacts(inputs, outputs, found.facts_json, found.ways)
 
 
 def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
@@ -123,7 +126,7 @@ def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
     for line in lines[2:]:
         reader.layer(line)
     reader.finish(lines[1])
-    return NcnnFacts(reader.inputs, reader.loose, facts)
+    return NcnnFacts(reader.inputs, reader.loose, facts, {name: reader.ways[name] for name in reader.loose})
 
 
 class _DamagedError(ValueError):
@@ -152,11 +155,13 @@ class _Reader:
     Attributes:
         inputs: Shapes of what has to be fed.
         loose: Shapes of the tensors that no layer has read so far.
+        ways: Per tensor what happens on the way to it.
     """
 
     def __init__(self, weights: bytes) -> None:
         self.inputs: dict[str, Shape] = {}
         self.loose: dict[str, Shape] = {}
+        self.ways: dict[str, Way] = {}
         self._weights = weights
         self._position = 0
         self._layers: set[str] = set()
@@ -183,6 +188,7 @@ class _Reader:
             _require(result not in self._tensors, f"the tensor '{result[:40]}' is made twice")
             self._tensors.add(result)
             self.loose[result] = shape
+            self.ways[result] = _way(words[0], values, self.ways[sources[0]]) if sources else IMAGE
         if not sources:
             _require(not self.inputs, "a second input")
             self.inputs[results[0]] = shape
@@ -230,6 +236,15 @@ class _Reader:
         self._position += size
         have = len(self._weights)
         _require(self._position <= have, f"{have:,} bytes of weights, at least {self._position:,} are needed")
+
+
+def _way(kind: str, values: Mapping[int, int], way: Way) -> Way:
+    """What a layer does to the way; parameter 9 of a convolution is its own activation, 1 is ReLU."""
+    if kind == "Convolution":
+        return way.convolved().relu() if values.get(9) else way.convolved()
+    if kind == "ReLU":
+        return way.relu()
+    return way.other() if kind == "Scale" else way
 
 
 def _parameters(kind: _Kind, words: list[str], name: str) -> dict[int, int]:

@@ -24,7 +24,9 @@ from fmedge.runtime.gate_bounds import (
     require_shape,
 )
 from fmedge.runtime.onnx_operators import ATTRIBUTES, OPERATORS, OTHER, SIZES
+from fmedge.runtime.onnx_rectifiers import onnx_way
 from fmedge.runtime.protobuf import FIXED32, FIXED64, SPAN, VARINT, Fields, Message, Reader, spans
+from fmedge.runtime.rectifiers import IMAGE, Way
 
 MODEL = Message(
     "the model",
@@ -117,7 +119,7 @@ def inspect_onnx(data: bytes) -> ModelFacts:
         reader.read(_OPSET, start, end)
     graph = _Graph(reader, reader.read(GRAPH, *model[7]))
     graph.check()
-    return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model))
+    return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model), graph.ways)
 
 
 def _facts(reader: Reader, model: Fields) -> str | None:
@@ -138,13 +140,16 @@ class _Graph:
     Attributes:
         inputs: What has to be fed: inputs that are no constants.
         outputs: What comes out.
+        ways: Per value that is no constant what happens on the way to it.
     """
 
     def __init__(self, reader: Reader, graph: Fields) -> None:
         self._reader = reader
         self._graph = graph
         self._constants: dict[str, list[float] | None] = {}
+        self._lowest: set[str] = set()
         self._known: set[str] = set()
+        self.ways: dict[str, Way] = {}
         self.inputs: tuple[Declared, ...] = ()
         self.outputs: tuple[Declared, ...] = ()
 
@@ -161,6 +166,7 @@ class _Graph:
         self.inputs = tuple(spec for spec in self._declared(11) if spec.name not in self._constants)
         for spec in self.inputs:
             self._define(spec.name)
+            self.ways[spec.name] = IMAGE
         for start, end in spans(graph, 1):
             self._node(start, end)
         self._declared(13)
@@ -206,12 +212,15 @@ class _Graph:
             if (operator, position) in SIZES:
                 self._require_size(operator, position, name)
         values = [self._attribute(operator, *span) for span in spans(node, 5)]
+        way = onnx_way(operator, inputs, self.ways, self._constants, self._lowest)
         for span in spans(node, 2):
             name = reader.name(*span)
             if name:
                 self._define(name)
                 if operator == "Constant":
                     self._constants[name] = next((found for found in values if found is not None), None)
+                elif way is not None:
+                    self.ways[name] = way
 
     def _require_size(self, operator: str, position: int, name: str) -> None:
         """Check an input that says how large the output is."""
@@ -252,6 +261,8 @@ class _Graph:
         length = require_shape(name, shape, 8 * size)
         _require_length(name, tensor, field, length, size)
         count = prod(shape)
+        if dtype in _LOWEST and count <= _MOST_ZERO_POINTS and self._is_lowest(tensor, _LOWEST[dtype]):
+            self._lowest.add(name)
         if count > _LONGEST_WORKED or dtype not in _SMALL:
             return name, None
         if RAW in tensor:
@@ -263,9 +274,22 @@ class _Graph:
             return name, [struct.unpack_from("<f", reader.data, position)[0] for position in stored[::2]]
         return name, [float(value) for value in stored]
 
+    def _is_lowest(self, tensor: Fields, lowest: int) -> bool:
+        """Whether an 8-bit constant holds nothing but the lowest number of its type."""
+        if RAW in tensor:
+            start, end = tensor[RAW]
+            return self._reader.data.count(lowest % 256, start, end) == end - start
+        return all(value == lowest for value in tensor.get(5, ()))
+
 
 _SMALL = {"float32": "f", "int32": "i", "int64": "q"}
 """Types that say sizes, and how the struct module calls them."""
+
+_LOWEST = {"uint8": 0, "int8": -128}
+"""Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
+
+_MOST_ZERO_POINTS = 1 << 12
+"""Zero points of a tensor: one per channel at most. Larger constants are weights."""
 
 
 def _require_length(name: str, tensor: Fields, field: int, length: int, size: int) -> None:

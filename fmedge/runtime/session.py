@@ -81,7 +81,8 @@ class Session:
         active_provider: What computes, as the engine says after loading.
         placement: Number of the model's nodes per provider and operator, as the engine says after loading.
         threads: CPU threads that compute.
-        math: Arithmetic, ``fp32`` or ``bf16``; of the float parts where the model is int8.
+        math: Arithmetic, ``fp32`` or ``bf16``; of the float parts where the model is int8. ``wide int8`` where that is
+            an int8 model's on x86 without VNNI.
     """
 
     def __init__(self, engine: Engine, card: ModelCard, threads: int, math: str, cpus: Sequence[int] | None) -> None:

@@ -24,7 +24,8 @@ from fmedge.runtime.gate_bounds import (
     require_range,
     require_shape,
 )
-from fmedge.runtime.tflite_operators import OPERATORS, OPTIONS, SIZES
+from fmedge.runtime.rectifiers import IMAGE, Way, joined
+from fmedge.runtime.tflite_operators import CONVOLUTIONS, FUSED, FUSED_RELU, KEEPING, OPERATORS, OPTIONS, SIZES
 
 _DTYPES: Mapping[int, tuple[str, int]] = {
     0: ("float32", 32),
@@ -63,17 +64,29 @@ def inspect_tflite(data: bytes) -> ModelFacts:
     buffers = [_buffer(table) for table in model.tables(4, MOST_TENSORS)]
     tensors = [_tensor(data, table, buffers) for table in graphs[0].tables(0, MOST_TENSORS)]
     operators = [_operator(table) for table in model.tables(1, MOST_NODES)]
-    _Graph(tensors, operators).check(graphs[0])
-    inputs, outputs = _signature(model, graphs[0], tensors)
-    return ModelFacts(inputs, outputs, _facts(data, model, buffers))
+    graph = _Graph(tensors, operators)
+    graph.check(graphs[0])
+    inputs, outputs = (_signature(model, graphs[0], tensors, field) for field in (0, 1))
+    ways = {spec.name: graph.ways[index] for spec, index in outputs if index in graph.ways}
+    return ModelFacts(
+        tuple(spec for spec, _ in inputs), tuple(spec for spec, _ in outputs), _facts(data, model, buffers), ways
+    )
 
 
 class _Tensor(NamedTuple):
-    """A tensor as the file declares it; ``constant`` is whether the file holds its values, ``values`` small ones."""
+    """A tensor as the file declares it.
+
+    Attributes:
+        spec: Name, type and shape.
+        constant: Whether the file holds its values.
+        values: Those of small ones.
+        unsigned: Whether it holds 8-bit codes of which the lowest stands for zero.
+    """
 
     spec: Declared
     constant: bool
     values: tuple[int, ...] | None
+    unsigned: bool
 
 
 def _buffer(table: Table) -> tuple[int, int]:
@@ -99,7 +112,7 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
         or any(extent not in (-1, own) for extent, own in zip(signature, shape, strict=True))
     ):
         raise damaged(f"'{name}' has two shapes")
-    _check_quantization(name, table.table(4), shape)
+    zero = _check_quantization(name, table.table(4), shape)
     buffer = table.number(2, "I")
     if buffer >= len(buffers):
         raise damaged(f"'{name}' is in buffer {buffer} of {len(buffers)}")
@@ -110,17 +123,24 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
     values = None
     if dtype in _SMALL and 0 < length <= 8 * 2 * MOST_AXES:
         values = struct.unpack_from(f"<{length * 8 // bits}{_SMALL[dtype]}", data, start)
-    return _Tensor(spec, length > 0, values)
+    return _Tensor(spec, length > 0, values, zero is not None and zero == _LOWEST.get(dtype))
 
 
 _SMALL = {"int32": "i", "int64": "q"}
 """Types that say sizes, and how the struct module calls them. Two values per axis at most are read."""
 
+_LOWEST = {"uint8": 0, "int8": -128}
+"""Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
 
-def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) -> None:
-    """One scale, or one per position on an axis; the engine takes their number on trust."""
+
+def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) -> int | None:
+    """Check that there is one scale, or one per position on an axis; the engine takes their number on trust.
+
+    Returns:
+        The zero point, where there is one for the whole tensor.
+    """
     if table is None:
-        return
+        return None
     if table.number(4, "B"):
         raise forbidden(f"'{name}' with quantization of its own", "scales and zero points")
     scales, zeros = table.vector(2, 4)[1], table.vector(3, 8)[1]
@@ -130,6 +150,7 @@ def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) 
     per_axis = 0 <= axis < len(shape) and shape[axis] == scales
     if not (scales <= 1 or per_axis) or zeros not in (scales, 0):
         raise damaged(f"'{name}' has {scales} scales and {zeros} zero points")
+    return table.numbers(3, "q", 1)[0] if zeros == 1 else None
 
 
 def _operator(table: Table) -> str:
@@ -142,17 +163,23 @@ def _operator(table: Table) -> str:
 
 
 class _Graph:
-    """The subgraph while it is checked."""
+    """The subgraph while it is checked.
+
+    Attributes:
+        ways: Per tensor that is no constant what happens on the way to it.
+    """
 
     def __init__(self, tensors: list[_Tensor], operators: list[str]) -> None:
         self._tensors = tensors
         self._operators = operators
         self._known = {index for index, tensor in enumerate(tensors) if tensor.constant}
+        self.ways: dict[int, Way] = {}
 
     def check(self, graph: Table) -> None:
         """Read everything; see :func:`inspect_tflite`."""
         for index in graph.numbers(1, "i", _MOST_PORTS):
             self._define(index)
+            self.ways[index] = IMAGE
         for table in graph.tables(3, MOST_NODES):
             self._node(table)
         for index in graph.numbers(2, "i", _MOST_PORTS):
@@ -180,13 +207,31 @@ class _Graph:
             raise forbidden(f"{operator} with options of its own", "built-in options")
         if table.vector(8, 4)[1] or any(table.numbers(7, "B", _MOST_PORTS)):
             raise forbidden(f"{operator} with a memory", "operators without one")
-        for position, index in enumerate(table.numbers(1, "i", _MOST_PORTS)):
+        sources = table.numbers(1, "i", _MOST_PORTS)
+        for position, index in enumerate(sources):
             if index != -1:  # an input that was left out
                 self._read(operator, index)
                 self._check_size(operator, position, self._tensors[index])
         self._check_options(operator, table)
+        way = self._way(operator, sources, table)
         for index in table.numbers(2, "i", _MOST_PORTS):
             self._define(index)
+            if way is not None:
+                self.ways[index] = way.clamped() if self._tensors[index].unsigned else way
+
+    def _way(self, operator: str, sources: tuple[int, ...], table: Table) -> Way | None:
+        """What happens on the way to an operator's outputs, but for what their codes do; None behind constants."""
+        way = joined([self.ways[index] for index in sources if index in self.ways])
+        if way is None:
+            return None
+        if operator in CONVOLUTIONS:
+            way = way.convolved()
+        elif operator == "RELU":
+            way = way.relu()
+        elif operator not in KEEPING:
+            way = way.other()
+        options = table.table(4) if operator in FUSED else None
+        return way.relu() if options and options.number(FUSED[operator], "b") == FUSED_RELU else way
 
     def _check_size(self, operator: str, position: int, tensor: _Tensor) -> None:
         bounds = SIZES.get((operator, position))
@@ -209,25 +254,22 @@ class _Graph:
             require_range(f"an option of {operator}", [value], bounds.least, bounds.most)
 
 
-def _signature(model: Table, graph: Table, tensors: list[_Tensor]) -> tuple[tuple[Declared, ...], tuple[Declared, ...]]:
-    """Inputs and outputs by the names of the signature, which has to cover the subgraph's."""
+def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) -> list[tuple[Declared, int]]:
+    """Inputs (side 0) or outputs (1) by the names of the signature, which has to cover the subgraph's."""
     signatures = model.tables(7, MOST_NODES)
     if len(signatures) != 1 or signatures[0].number(4, "I"):
         raise forbidden(f"{len(signatures)} signatures", "1")
-
-    def named(field: int, indices: tuple[int, ...]) -> tuple[Declared, ...]:
-        found: list[Declared] = []
-        for entry in signatures[0].tables(field, _MOST_PORTS):
-            index = entry.number(1, "I")
-            if index not in indices:
-                raise damaged(f"the signature names tensor {index}, which is no input or output")
-            spec = tensors[index].spec
-            found.append(Declared(entry.text(0), spec.dtype, spec.shape))
-        if len({spec.name for spec in found}) != len(found) or len(found) != len(indices):
-            raise damaged("the signature does not name every input and output once")
-        return tuple(found)
-
-    return named(0, graph.numbers(1, "i", _MOST_PORTS)), named(1, graph.numbers(2, "i", _MOST_PORTS))
+    indices = graph.numbers(1 + side, "i", _MOST_PORTS)
+    found: list[tuple[Declared, int]] = []
+    for entry in signatures[0].tables(side, _MOST_PORTS):
+        index = entry.number(1, "I")
+        if index not in indices:
+            raise damaged(f"the signature names tensor {index}, which is no input or output")
+        spec = tensors[index].spec
+        found.append((Declared(entry.text(0), spec.dtype, spec.shape), index))
+    if len({spec.name for spec, _ in found}) != len(found) or len(found) != len(indices):
+        raise damaged("the signature does not name every input and output once")
+    return found
 
 
 def _facts(data: bytes, model: Table, buffers: list[tuple[int, int]]) -> str | None:

@@ -95,3 +95,25 @@ SIZES: Mapping[tuple[str, int], Range] = {
     ("BATCH_TO_SPACE_ND", 2): _PAD,
 }
 """Inputs, by operator and position, that say how much larger the output is: constants within these bounds."""
+
+CONVOLUTIONS = frozenset(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"))
+"""Operators that a ReLU can follow as a part of a layer."""
+
+KEEPING = frozenset(
+    (
+        *_GROUPS["moving values"],
+        *("QUANTIZE", "DEQUANTIZE", "CAST", "PAD", "PADV2", "TILE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MUL", "DIV"),
+    )
+)
+"""Operators that make nothing negative out of what is not. MUL and DIV do it by scales, which are positive."""
+
+FUSED: Mapping[str, int] = {
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), 3),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "DIV", "FULLY_CONNECTED"), 0),
+    **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), 5),
+    "CONCATENATION": 1,
+}
+"""Operators with an activation of their own, and the field of their options that says which."""
+
+FUSED_RELU = 1
+"""What that field says for ReLU; 2 is RELU_N1_TO_1, 3 is RELU6."""

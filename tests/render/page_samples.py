@@ -9,6 +9,7 @@ import numpy as np
 
 from fmedge.card import ModelCard, Preprocessing, TensorSpec, WeightsFacts
 from fmedge.feature_maps import FeatureMaps, Provenance
+from fmedge.render.encoding import EncodedMaps
 from fmedge.submodel import Activation, ExportOptions, SubModel
 
 IMAGENET = WeightsFacts("imagenet", "ab" * 32)
@@ -114,3 +115,26 @@ class Elements(HTMLParser):
             attributes["content"] for _, attributes, _ in self.found if "Content-Security-Policy" in attributes.values()
         ]
         return {words[0]: words[1:] for words in map(str.split, content.split(";"))}
+
+
+def encoded_in(elements):
+    """The maps of the first layer, as the page holds them."""
+    facts = elements.header["layers"][0]
+    held = facts["sets"]["maps"]
+    channels = facts["shape"][0]
+    count = {"12bit": 2, "float16": 2, "float32": 4}[elements.header["values"]]
+    chunks = range(-(-channels // held["chunkChannels"]))
+
+    def floats(name):
+        return np.frombuffer(base64.b64decode(held[name]), "<f4") if name in held else None
+
+    return EncodedMaps(
+        values=elements.header["values"],
+        shape=tuple(facts["shape"]),
+        zero=floats("zero"),
+        step=floats("step"),
+        offset=floats("offset"),
+        chunk_channels=held["chunkChannels"],
+        planes=tuple(tuple(elements.by_id(f"0-maps-{plane}-{n}").encode() for n in chunks) for plane in range(count)),
+        statistics=(),
+    )

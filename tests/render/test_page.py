@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_samples import UNTRAINED, Elements, decode, inflate, make_maps, random_maps
+from page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
 from PIL import Image
 
 from fmedge.card import WeightsFacts
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.page_options import PageOptions
 from fmedge.render import layer_data, plotly_js, render_page
-from fmedge.render.encoding import EncodedMaps
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -44,29 +43,6 @@ def poisoned(name):
 @pytest.fixture(scope="module")
 def plain():
     return Elements(render_page(make_maps(random_maps(4, 3, 3))))
-
-
-def encoded_in(elements):
-    """The maps of the first layer, as the page holds them."""
-    facts = elements.header["layers"][0]
-    held = facts["sets"]["maps"]
-    channels = facts["shape"][0]
-    count = {"12bit": 2, "float16": 2, "float32": 4}[elements.header["values"]]
-    chunks = range(-(-channels // held["chunkChannels"]))
-
-    def floats(name):
-        return np.frombuffer(base64.b64decode(held[name]), "<f4") if name in held else None
-
-    return EncodedMaps(
-        values=elements.header["values"],
-        shape=tuple(facts["shape"]),
-        zero=floats("zero"),
-        step=floats("step"),
-        offset=floats("offset"),
-        chunk_channels=held["chunkChannels"],
-        planes=tuple(tuple(elements.by_id(f"0-maps-{plane}-{n}").encode() for n in chunks) for plane in range(count)),
-        statistics=(),
-    )
 
 
 def test_same_maps_give_the_same_bytes():

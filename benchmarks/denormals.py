@@ -1,0 +1,122 @@
+"""What numbers next to zero cost: float32 below 1.2e-38, which some processors compute with by a slow detour.
+
+    python benchmarks/denormals.py [--layer block1_conv1,...] [--backend onnxruntime,...] [--turns 8]
+
+Two ways for them to come into a convolution, each against the same model without them, turn by turn, every model in a
+process of its own:
+
+- *input*: the model takes float32, and pixels are multiplied by 1e-39. Behind the mean nothing is left of that.
+- *inside*: the first kernel and all biases are multiplied by 1e-41, and so, ReLU being what it is, are all maps: of
+  pixels of some 100 they are about 1e-39 in every layer. The network's answer is the same, times 1e-41.
+
+Wanted: no more than twice the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from inference import LONGEST_S, MODULE, PAUSE_S
+from turns import take_turns, workers_at_hand
+
+from fmedge.export import StockNetwork
+from fmedge.export.exporter import build_artifact
+from fmedge.runtime.backends import BACKENDS, find_backend, usable_cpus
+from fmedge.submodel import ExportOptions, SubModel
+from fmedge.vgg16 import layers_through
+from fmedge.weights import UNTRAINED, Weights, load_weights
+
+Row = dict[str, Any]
+
+INPUT_FACTOR, INSIDE_FACTOR = 1e-39, 1e-41
+
+MOST = 2.0
+"""Times the time of the same model without such numbers."""
+
+
+def main() -> None:
+    """Measure, print a line each and whether the bar is met."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layer", default="block1_conv1,block3_conv3,block5_conv3")
+    parser.add_argument("--backend", default=",".join(row.name for row in BACKENDS if row.installed))
+    parser.add_argument("--turns", type=int, default=8, help="turns of each model that count")
+    parser.add_argument("--output", type=Path, help="write the figures as JSON")
+    chosen = parser.parse_args()
+    rows: list[Row] = []
+    for layer in chosen.layer.split(","):
+        for backend in chosen.backend.split(","):
+            rows.append(_measure(layer, backend, chosen.turns))
+            _print(rows[-1])
+    if chosen.output:
+        chosen.output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _measure(layer: str, backend: str, turns: int) -> Row:
+    """Medians of the four models, in seconds, and both ratios."""
+    plain = load_weights(UNTRAINED, layer)[0]
+    threads = usable_cpus()
+    with tempfile.TemporaryDirectory() as folder, workers_at_hand(MODULE) as start:
+        bytes_in = _export(plain, layer, backend, "uint8", Path(folder) / "bytes")
+        floats_in = _export(plain, layer, backend, "float32", Path(folder) / "floats")
+        small = _export(scaled(plain, layer), layer, backend, "uint8", Path(folder) / "small")
+        models = {
+            "plain": {"path": bytes_in},
+            "inside": {"path": small},
+            "plain float": {"path": floats_in, "factor": 1.0},
+            "input": {"path": floats_in, "factor": INPUT_FACTOR},
+        }
+        workers = {}
+        for name, model in models.items():
+            workers[name] = start()
+            words = {"layer": layer, "backend": backend, "threads": threads, **model}
+            workers[name].ask(LONGEST_S, do="load_fmedge", **words)
+        seconds = take_turns(workers, turns, warm_up=1, runs=1, pause_s=PAUSE_S)
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    return {
+        "layer": layer,
+        "backend": backend,
+        "threads": threads,
+        "median_s": medians,
+        "runs": {name: len(found) for name, found in seconds.items()},
+        "inside": medians["inside"] / medians["plain"],
+        "input": medians["input"] / medians["plain float"],
+    }
+
+
+def scaled(weights: Weights, layer: str) -> Weights:
+    """The same network with all maps multiplied by :data:`INSIDE_FACTOR`."""
+    first, *others = [spec.name for spec in layers_through(layer) if spec.kind == "conv"]
+    factor = np.float32(INSIDE_FACTOR)
+    kernel, bias = weights[first]
+    return {
+        first: (kernel * factor, bias * factor),
+        **{name: (weights[name][0], weights[name][1] * factor) for name in others},
+    }
+
+
+def _export(weights: Weights, layer: str, backend: str, input_dtype: Any, stem: Path) -> str:  # noqa: ANN401
+    form = ExportOptions(find_backend(backend).formats[0], input_dtype=input_dtype)
+    network = StockNetwork(weights, UNTRAINED.facts)
+    path = stem.with_name(stem.name + form.format.suffixes[0])
+    return str(build_artifact(SubModel((layer,)), network, path, options=form, runner=None).path)
+
+
+def _print(row: Row) -> None:
+    milliseconds = {name: 1e3 * seconds for name, seconds in row["median_s"].items()}
+    print(
+        f"{row['layer']:13} {row['backend']:12} plain {milliseconds['plain']:8.2f} ms  "
+        f"inside {milliseconds['inside']:9.2f} ms ({row['inside']:.2f})  "
+        f"float in {milliseconds['plain float']:8.2f} ms  1e-39 {milliseconds['input']:8.2f} ms ({row['input']:.2f})  "
+        f"{'met' if max(row['inside'], row['input']) <= MOST else 'MISSED'}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
