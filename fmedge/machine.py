@@ -98,7 +98,7 @@ def processor_features() -> frozenset[str]:
     return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
 
 
-def sums_saturate(architecture: str, features: frozenset[str]) -> bool:
+def sums_saturate(architecture: str, features: frozenset[str]) -> bool | None:
     """Whether a processor's fastest way to multiply bytes adds pairs of products in 16 bits, where they may not fit.
 
     That is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
@@ -106,9 +106,14 @@ def sums_saturate(architecture: str, features: frozenset[str]) -> bool:
 
     Args:
         architecture: As :func:`platform.machine` has it.
-        features: From :func:`processor_features`; of a processor that nothing is known of, the best is believed.
+        features: From :func:`processor_features`.
+
+    Returns:
+        None where the system does not say: x86 elsewhere than on Linux.
     """
-    return architecture.lower() in _X86 and bool(features) and not features & _VNNI
+    if architecture.lower() not in _X86:
+        return False
+    return not features & _VNNI if features else None
 
 
 def read_clocks() -> Clocks:

@@ -289,15 +289,22 @@ def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: 
     Raises:
         ProviderUnavailable: The engine's int8 sums would overflow on this processor.
     """
-    narrow = card.precision is Precision.INT8 and not card.options.seven_bit and provider.device == "cpu"
-    if backend.without_vnni == "exact" or not narrow or not sums_saturate(platform.machine(), processor_features()):
-        return options.math
-    if backend.without_vnni == "wide":
+    overflow = int8_overflows(card, provider)
+    if backend.without_vnni == "wide" and overflow is not False:
         return WIDE
-    raise ProviderUnavailable(
-        f"{backend.name}'s int8 sums overflow on this processor (x86 without VNNI). Take --backend onnxruntime, "
-        "or a model made with fmedge export --seven-bit."
-    )
+    if backend.without_vnni == "overflow" and overflow:
+        raise ProviderUnavailable(
+            f"{backend.name}'s int8 sums overflow on this processor (x86 without VNNI). Take --backend onnxruntime, "
+            "or a model made with fmedge export --seven-bit."
+        )
+    return options.math
+
+
+def int8_overflows(card: ModelCard, provider: Provider) -> bool | None:
+    """Whether an int8 model's sums do not fit where this processor is fastest; None where nobody knows."""
+    if card.precision is not Precision.INT8 or card.options.seven_bit or provider.device != "cpu":
+        return False
+    return sums_saturate(platform.machine(), processor_features())
 
 
 def _require_known(artifact: Artifact, backend: Backend) -> None:
