@@ -198,6 +198,7 @@ def run_many(
         for place in places:
             ending.callback(place.close)
         pool = ThreadPoolExecutor(crew.workers, "fmedge", begin)
+        ending.callback(pool.shutdown)  # again, where a second signal broke off the first wait
         ending.callback(pool.shutdown, cancel_futures=True)
         ending.callback(stopped.set)
         for image in images:

