@@ -6,11 +6,11 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sized
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
@@ -198,7 +198,7 @@ def run_many(
         for place in places:
             ending.callback(place.close)
         pool = ThreadPoolExecutor(crew.workers, "fmedge", begin)
-        ending.callback(pool.shutdown)  # again, where a second signal broke off the first wait
+        ending.callback(_wait_for_running, pending)  # where a second signal broke the pool's own wait off
         ending.callback(pool.shutdown, cancel_futures=True)
         ending.callback(stopped.set)
         for image in images:
@@ -211,5 +211,11 @@ def run_many(
 
 def _next_of(pending: deque[tuple[Path, Future[Result]]]) -> tuple[Path, Result]:
     """Wait for the first; nothing of it is kept here."""
+    wait([pending[0][1]])  # it stays among those that are waited for until it is done
     image, future = pending.popleft()
     return image, future.result()
+
+
+def _wait_for_running(pending: Iterable[tuple[Path, Future[Any]]]) -> None:
+    """Wait for what is in work; what is not has been cancelled. A thread cannot be joined twice (Python 3.11, 3.12)."""
+    wait([future for _, future in pending if future.running()])
