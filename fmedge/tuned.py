@@ -240,7 +240,8 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
         UsageError: There is no such engine.
         BackendUnavailable: It is not installed.
     """
-    from fmedge.runtime.backends import engine_version, find_backend
+    from fmedge.runtime.backends import find_backend
+    from fmedge.runtime.opening import engine_version
 
     row = find_backend(choice.backend)
     if not row.installed:

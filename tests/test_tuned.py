@@ -11,7 +11,8 @@ from fmedge.machine import this_machine
 from fmedge.parity import GATES, Parity
 from fmedge.request import request_artifact, tuned_path
 from fmedge.run_options import RunOptions
-from fmedge.runtime.backends import engine_version, find_backend
+from fmedge.runtime.backends import find_backend
+from fmedge.runtime.opening import engine_version
 from fmedge.submodel import ExportOptions
 from fmedge.tuned import Candidate, Dropped, Tuned, adopt, read_tuned
 

@@ -25,8 +25,8 @@ from fmedge.provision import create_artifact, require_place, require_request
 from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
-from fmedge.runtime import BACKENDS, Backend
-from fmedge.runtime.backends import choose_backend, find_backend, has_device, usable_cpus
+from fmedge.runtime import BACKENDS, Backend, choose_backend
+from fmedge.runtime.backends import find_backend, providers_for, usable_cpus
 from fmedge.submodel import ExportOptions, Format, Precision
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -182,7 +182,7 @@ def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
 
 def _backends(wishes: Wishes) -> list[Backend]:
     if wishes.backends is None:
-        rows = [row for row in BACKENDS if row.installed and has_device(row, wishes.device)]
+        rows = [row for row in BACKENDS if row.installed and providers_for(row, wishes.device)]
         return rows or [choose_backend(RunOptions(device=wishes.device))]  # raises what is wrong
     rows = [find_backend(name) for name in wishes.backends]
     for row in rows:

@@ -23,7 +23,8 @@ from fmedge.memory import peak_bytes
 from fmedge.parity import GATES, Parity, measure_parity
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement, open_session
-from fmedge.runtime.backends import engine_version, find_backend
+from fmedge.runtime.backends import find_backend
+from fmedge.runtime.opening import engine_version
 
 _INPUTS = 8
 _INPUT_BYTES = 64 << 20

@@ -1,14 +1,7 @@
 """From an artifact to a session on some hardware."""
 
-from fmedge.runtime.backends import (
-    BACKENDS,
-    Backend,
-    Provider,
-    choose_backend,
-    default_format,
-    load_engine_early,
-    open_session,
-)
+from fmedge.runtime.backends import BACKENDS, Backend, Provider
+from fmedge.runtime.opening import choose_backend, default_format, load_engine_early, open_session
 from fmedge.runtime.session import Placement, Session, describe_placement
 
 __all__ = [

@@ -182,7 +182,7 @@ def _limit(address_space: int, seconds: float) -> None:
 
 
 def _run(head: Mapping[str, object], source: BinaryIO) -> None:
-    from fmedge.runtime.backends import open_for_trial
+    from fmedge.runtime.opening import open_for_trial
 
     card = ModelCard.from_json(str(head["card"]))
     content = source.read()

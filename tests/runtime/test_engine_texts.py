@@ -11,8 +11,9 @@ from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
 from fmedge.provision import create_artifact
 from fmedge.request import request_artifact
 from fmedge.run_options import RunOptions
-from fmedge.runtime.backends import BACKENDS, _load_adapter
+from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.engine_texts import ENGINE_TEXTS, Mend, explain, in_our_words
+from fmedge.runtime.opening import _load_adapter
 from fmedge.runtime.session import failure
 from fmedge.submodel import ExportOptions, Format, Precision
 
