@@ -1,7 +1,7 @@
 """How much address space work needs at the least, known before it is begun: where less is allowed, it is not begun.
 
 What runs out of a limit on address space (``ulimit -v``) half-way ends in odd places: libraries that do not load,
-threads that do not start, engines that end the process or wait for ever. So the limit is read first, and what is below
+threads that do not start, engines that end the process. So the limit is read first, and what is below
 a floor that was measured is refused in one line. Where a limit is low, a process also asks for less.
 """
 
