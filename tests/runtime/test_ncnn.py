@@ -216,7 +216,7 @@ def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatc
 
 def test_weights_are_never_read_beyond_their_end(ncnn, small, monkeypatch):
     """Even without the gate."""
-    monkeypatch.setattr("fmedge.runtime.backends.require_artifact", lambda _: None)
+    monkeypatch.setattr("fmedge.runtime.opening.require_artifact", lambda _: None)
     for length in (0, 2, 25, 100, len(small.weights) - 1):
         with pytest.raises(ArtifactError, match="ncnn cannot load"):
             open_session(replace(small, weights=small.weights[:length]))
