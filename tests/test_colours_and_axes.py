@@ -15,7 +15,7 @@ from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS
 from fmedge.submodel import ExportOptions, Precision
-from fmedge.weights import UNTRAINED, choose_weights, load_weights
+from fmedge.weights import choose_weights, load_weights
 
 CASES = [
     pytest.param(
@@ -34,13 +34,18 @@ TOLERANCE = {Precision.FP32: 1e-5, Precision.FP16: 2e-3, Precision.INT8: 0.01}
 """Of the range. Of int8 the median counts: colours that no photo it was calibrated on has may be cut off."""
 
 
-@pytest.fixture(scope="module", params=["untrained", pytest.param("real", marks=pytest.mark.imagenet)])
+def first_layer(name):
+    """Of the weights of that name: kernel (3, 3, blue green red, 64) and bias."""
+    return load_weights(choose_weights(name), "block1_conv1")[0]["block1_conv1"]
+
+
+@pytest.fixture(
+    scope="module", params=["untrained", pytest.param("real", marks=[pytest.mark.imagenet, pytest.mark.slow])]
+)
 def weights(request):
-    """What names the weights, and block1_conv1's: kernel (3, 3, blue green red, 64) and bias."""
-    if request.param == "untrained":
-        return "untrained", load_weights(UNTRAINED, "block1_conv1")[0]["block1_conv1"]
-    path = str(request.getfixturevalue("real_weights"))
-    return path, load_weights(choose_weights(path), "block1_conv1")[0]["block1_conv1"]
+    """What names the weights, and block1_conv1's."""
+    name = "untrained" if request.param == "untrained" else str(request.getfixturevalue("real_weights"))
+    return name, first_layer(name)
 
 
 @pytest.fixture
@@ -207,10 +212,8 @@ def test_a_bright_spot_deep_in_the_network(case, layer, make, tmp_path, cases):
 
 
 @pytest.mark.imagenet
-def test_three_colours_from_the_command_line(fmedge, real_weights, weights, tmp_path, cases):
+def test_three_colours_from_the_command_line(fmedge, real_weights, tmp_path, cases):
     """As a user types it: a folder of pictures, the archive read back."""
-    if weights[0] == "untrained":
-        pytest.skip("once is enough, with real weights")
     colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
     for name, colour in colours.items():
         Image.new("RGB", (17, 11), colour).save(tmp_path / f"{name}.png")
@@ -219,7 +222,7 @@ def test_three_colours_from_the_command_line(fmedge, real_weights, weights, tmp_
     for name, colour in colours.items():
         (path,) = (tmp_path / "maps").glob(f"{name}.*.npz")
         with np.load(path) as archive:
-            expected = inner(*weights[1], colour)
+            expected = inner(*first_layer(str(real_weights)), colour)
             assert archive["maps"].shape == (64, *SIZE)
             np.testing.assert_allclose(archive["maps"][:, 5, 30], expected, atol=1e-5 * np.ptp(expected))
     cases("numbers", 3)

@@ -99,7 +99,7 @@ def interrupted_often(place, name, number, times):
 
 @pytest.mark.cases("writes")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["INT", "TERM"])
-@pytest.mark.parametrize("name", ["onnx", "page", "many", "bench", "tune"])
+@pytest.mark.parametrize("name", ["onnx", "page", "many", "bench", pytest.param("tune", marks=pytest.mark.slow)])
 def test_interrupted(place, name, number):
     interrupted_often(place, name, number, 1)
 
