@@ -99,6 +99,11 @@ def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
     return largest * _ARRAYS
 
 
+def weight_bytes(deepest: str) -> int:
+    """Memory for the weights of VGG16 down to a layer."""
+    return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
+
+
 def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
     """Memory for the maps of a layer of VGG16, for so many images of that size."""
     channels, rows, columns = find_layer(layer).output_shape(height, width)

@@ -24,7 +24,7 @@ from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
 from fmedge.floors import EXPORT, TENSORFLOW, require_floor
-from fmedge.memory import require_memory, vgg16_bytes
+from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
 from fmedge.progress import Progress, no_progress
 from fmedge.request import ArtifactRequest, default_options, models_folder, request_artifact
@@ -41,14 +41,12 @@ from fmedge.submodel import (
     find_activation,
     format_of,
 )
-from fmedge.vgg16 import INPUT_SIZE, layers_through
+from fmedge.vgg16 import INPUT_SIZE
 from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 
 if TYPE_CHECKING:
     from fmedge.export import Network
     from fmedge.export.keras_import import Model
-
-_FLOAT_BYTES = 4
 
 
 def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
@@ -63,8 +61,8 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
     require_options(request.submodel, request.options)
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
     stock = request.submodel.source == VGG16
-    parameters = sum(spec.parameters for spec in layers_through(request.submodel.deepest)) if stock else 0
-    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=parameters * _FLOAT_BYTES)
+    model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
+    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
     if stock:
         size = request.options.size or INPUT_SIZE
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
