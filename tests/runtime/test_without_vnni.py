@@ -44,7 +44,7 @@ def test_where_sums_saturate(architecture, features, expected):
 
 @pytest.fixture(scope="module")
 def make(untrained_network, photos_folder, tmp_path_factory):
-    calibration = read_calibration(photos_folder, run_batches)
+    calibration = read_calibration(photos_folder)
 
     @cache
     def made(kind=Format.ONNX, precision=Precision.INT8, **options):
