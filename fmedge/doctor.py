@@ -16,6 +16,7 @@ import numpy as np
 from fmedge import floors
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
+from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.submodel import ExportOptions, Format, Precision
@@ -187,4 +188,5 @@ def _pictures(folder: Path) -> Path:
 
 if __name__ == "__main__":
     floors.begin()
-    print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked
+    with own_process():
+        print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked

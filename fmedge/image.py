@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import stat
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -90,18 +89,18 @@ def load_photo(
     if not 1 <= most <= MOST_PIXELS:
         raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
-            with Image.open(path, formats=FORMATS) as opened:
-                if opened.width * opened.height > most:
-                    raise _too_large(path, f"{opened.height} x {opened.width} pixels", most)
-                depth = _png_depth(opened)
-                opened.load()
-                _scale_transparency(opened, depth)
-                upright = _upright(opened)
-                rgb = _to_rgb(upright)
+        with Image.open(path, formats=FORMATS) as opened:
+            if opened.width * opened.height > most:
+                raise _too_large(path, f"{opened.height} x {opened.width} pixels", most)
+            depth = _png_depth(opened)
+            opened.load()
+            _scale_transparency(opened, depth)
+            upright = _upright(opened)
+            rgb = _to_rgb(upright)
     except Image.DecompressionBombError as error:
         raise _too_large(path, f"more than {MOST_PIXELS:,} pixels", most) from error
+    except Warning as error:  # of large images and odd metadata, where a program makes them errors
+        raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:

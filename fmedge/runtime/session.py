@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.runtime import forks
 from fmedge.runtime.engine_texts import Mend, in_our_words
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import find_layer
@@ -87,6 +88,7 @@ class Session:
 
     def __init__(self, engine: Engine, card: ModelCard, threads: int, math: str, cpus: Sequence[int] | None) -> None:
         self._engine: Engine | None = engine
+        self._inherited = False
         self._turn = Lock()
         self._cpus = cpus
         self.card = card
@@ -95,6 +97,13 @@ class Session:
         self.placement = engine.placement
         self.threads = threads
         self.math = math
+        forks.watch(self)
+
+    def leave(self) -> object:
+        """See :meth:`fmedge.runtime.forks.Inheritable.leave`."""
+        engine, self._engine = self._engine, None
+        self._turn, self._inherited = Lock(), True  # a thread that is not here may have had the old one
+        return engine
 
     def run(
         self, images: Images, out: Mapping[str, FloatArray] | None = None, steps: dict[str, float] | None = None
@@ -111,14 +120,19 @@ class Session:
             Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
 
         Raises:
-            UsageError: The images, or ``out``, have another type or shape; the session is closed, or is running in
-                another thread: open a session for each.
+            UsageError: The images, or ``out``, have another type or shape; the session is closed, was opened before
+                this process was forked, or is running in another thread: open a session for each.
             LimitExceeded: Memory ran out.
             ArtifactError: The engine failed.
         """
         if not self._turn.acquire(blocking=False):
             raise UsageError("The session is running in another thread. Open one per thread: fmedge.open_session.")
         try:
+            if self._inherited:
+                raise UsageError(
+                    "The session was opened before this process was forked; its threads are not here. "
+                    "Open another: fmedge.open_session, or start processes by spawn."
+                )
             if self._engine is None:
                 raise UsageError("The session is closed. Open another: fmedge.open_session.")
             require_images(images, self.card.inputs[0])

@@ -22,6 +22,7 @@ from fmedge import floors
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
+from fmedge.quiet import own_process
 from fmedge.runtime.session import FloatArray, Images
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -219,4 +220,5 @@ def _require_output(artifact: Artifact, spec: TensorSpec, maps: FloatArray, coun
 
 
 if __name__ == "__main__":
-    main()
+    with own_process():
+        main()
