@@ -225,16 +225,32 @@ def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
     if cpus is None:
         yield
         return
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
-    before = os.sched_getaffinity(0)
-    if not cpus or not set(cpus) <= before:
-        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(before)))}.")
+    before = _require_cpus(cpus)
     os.sched_setaffinity(0, cpus)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def bind_process(cpus: Sequence[int]) -> None:
+    """Bind a process of ours that has one thread as yet, and the processes that it starts, to those cores for good.
+
+    Raises:
+        UsageError: As in :func:`bound_to`.
+    """
+    _require_cpus(cpus)
+    os.sched_setaffinity(0, cpus)
+
+
+def _require_cpus(cpus: Sequence[int]) -> set[int]:
+    """Check that there are such cores; returns those that may be used now."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
+    allowed = os.sched_getaffinity(0)
+    if not cpus or not set(cpus) <= allowed:
+        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(allowed)))}.")
+    return allowed
 
 
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
