@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge import floors
+from fmedge import children, floors
+from fmedge.errors import LimitExceeded
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
 from fmedge.quiet import own_process
@@ -117,12 +119,20 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
 
 def _try(row: Backend, device: str) -> DeviceState:
     """Run an engine on a device in a process of its own: what crashes there does not end this one."""
-    command = [sys.executable, "-P", "-m", "fmedge.doctor", row.name, device]
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+        command = [*children.module_command("fmedge.doctor"), row.name, device]
+        environment = {**os.environ, "PYTHONPATH": children.module_path()}
+        ran = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    except LimitExceeded as error:
+        return DeviceState(device, works=False, said=str(error))
+    with ran:
+        try:
+            answer, _ = ran.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
+        finally:
+            ran.kill()
+    lines = [line for line in answer.splitlines() if line.startswith("{")]
     if lines:  # what happens while the engine is taken apart does not count
         return DeviceState(device, **json.loads(lines[-1]))
     ended = f"ended by signal {-ran.returncode}" if ran.returncode < 0 else f"ended with code {ran.returncode}"
@@ -162,7 +172,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
             except Exception as error:
                 if not floors.is_shortage(error):
                     raise
-                return {"works": False, "said": str(floors.shortage())}
+                return {"works": False, "said": str(floors.shortage(error))}
             if artifact.card.parity:
                 agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
     return {"works": True, "said": ", ".join((seen, *agreements))}

@@ -13,7 +13,7 @@ from typing import NoReturn
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
-from fmedge.floors import begin, is_shortage, shortage
+from fmedge.floors import begin, is_shortage, no_threads, shortage, threads_start
 from fmedge.quiet import own_process
 
 INTERRUPTED = 130
@@ -37,6 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
             return code
         if came[0] == signal.SIGTERM:
             return TERMINATED
+        if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
+            say(f"Error: {no_threads()}")
+            return LimitExceeded.exit_code
         say("Interrupted. Nothing half-written was left.")
         return INTERRUPTED
 
@@ -66,7 +69,7 @@ def _run(arguments: list[str] | None) -> int:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {shortage()}")
+        say(f"Error: {shortage(error)}")
         return LimitExceeded.exit_code
     return 0
 

@@ -256,7 +256,7 @@ def _require_cpus(cpus: Sequence[int]) -> set[int]:
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
     words, mend = in_our_words(error)
-    kind = LimitExceeded if mend is Mend.SMALLER else ArtifactError
+    kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
     return kind(f"{what}: {words}. {mend.value}")
 
 
