@@ -99,7 +99,9 @@ def load_photo(
             rgb = _to_rgb(upright)
     except Image.DecompressionBombError as error:
         raise _too_large(path, f"more than {MOST_PIXELS:,} pixels", most) from error
-    except Warning as error:  # of large images and odd metadata, where a program makes them errors
+    except Image.DecompressionBombWarning as error:  # raised where a program makes warnings errors, as the next one is
+        raise _too_large(path, f"more than {MAX_PIXELS:,} pixels", MAX_PIXELS) from error
+    except Warning as error:  # of odd metadata
         raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
