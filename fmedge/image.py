@@ -15,10 +15,6 @@ from PIL import Image, ImageOps
 
 from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
 
-MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean of the ImageNet training pixels per channel, 0 to 255, blue first: subtracted by Keras'
-``vgg16.preprocess_input`` (its "caffe" mode), which scales nothing."""
-
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
 programs or read other files."""

@@ -39,7 +39,7 @@ FAULTS = (
     Fault("height and width of the kernel swapped", "export/onnx_direct.py", "transpose(3, 2, 0, 1)", "transpose(3, 2, 1, 0)", "export/test_exporter.py"),
     Fault("padding off by one", "export/onnx_direct.py", "pads=[1, 1, 1, 1]", "pads=[2, 0, 1, 1]", "export/test_exporter.py"),
     Fault("bias lost", "export/onnx_direct.py", "numpy_helper.from_array(bias,", "numpy_helper.from_array(0 * bias,", "test_keras_agreement.py export"),
-    Fault("wrong mean", "image.py", "116.779", "116.778", "test_keras_agreement.py test_image.py"),
+    Fault("wrong mean", "preprocessing.py", "116.779", "116.778", "test_keras_agreement.py test_image.py"),
     Fault("mean in the wrong order", "export/onnx_direct.py", "card.preprocessing.mean[::-1]", "card.preprocessing.mean", "export/test_exporter.py"),
     Fault("ReLU left out", "export/onnx_direct.py", 'helper.make_node("Relu", [before]', 'helper.make_node("Identity", [before]', "export/test_exporter.py test_keras_agreement.py"),
     Fault("ReLU on raw maps", "export/onnx_direct.py", "raw_tap = spec.name in", "raw_tap = False and spec.name in", "export/test_exporter.py test_keras_agreement.py"),

@@ -32,7 +32,7 @@ def export_command(
     model_format: options.FormatList = None,
     precision: options.PrecisionList = "fp32",
     calibration: options.Calibration = None,
-    size: options.Size = "224",
+    size: options.Size = None,
     batch: options.Batch = "dynamic",
     image_type: Annotated[
         Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image, 0 to 255.")
@@ -51,7 +51,11 @@ def export_command(
     ] = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
-    preprocessing: options.Preprocessing = "vgg16",
+    preprocessing: options.Preprocessing = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    order: options.Order = None,
     models: options.Models = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print figures, write nothing.")] = False,
     no_verify: options.NoVerify = False,
@@ -65,6 +69,7 @@ def export_command(
 
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
     layers = LAYER_NAMES if every_layer else options.split(layer)
+    prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
         request_artifact(
             name,
@@ -80,7 +85,7 @@ def export_command(
                 size=options.parse_size(size),
                 batch=options.parse_batch(batch),
                 output_layout=None if output_layout is None else options.LAYOUTS[output_layout],
-                preprocessing=preprocessing,
+                preprocessing=prepared,
                 float_tap=tap == "float",
                 seven_bit=seven_bit,
             ),
@@ -106,6 +111,8 @@ def _export_all(
         require_request(request, calibration)
     for request in requests:
         require_place(request)
+    for note in dict.fromkeys(note for request in requests for note in request.notes):
+        say(note)
     artifacts: list[Artifact] = []
     for number, request in enumerate(requests, 1):
         start = time.perf_counter()

@@ -20,6 +20,7 @@ from fmedge.export.network import Images, Network
 from fmedge.floors import is_shortage, shortage
 from fmedge.image import parity_image
 from fmedge.parity import GATES, Parity, gate_for, measure_parity
+from fmedge.preprocessing import CAFFE
 from fmedge.submodel import (
     KERAS,
     VGG16,
@@ -136,8 +137,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
     if options.float_tap and find_layer(submodel.deepest).kind == "pool":
         raise UsageError(f"--tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.")
-    if submodel.source == VGG16 and options.preprocessing != "vgg16":
-        raise UsageError("--preprocessing none belongs to --keras: stock VGG16 needs its own. Leave it out.")
+    if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
+        raise UsageError("--preprocessing belongs to --keras: stock VGG16 has its own, caffe. Leave it out.")
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
         raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")

@@ -40,7 +40,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tap:
+class Tap:
     """What to show of a call: its ``output``, its ``input``, or, with a twin that has no activation, ``bare``."""
 
     name: str
@@ -57,6 +57,9 @@ def is_graph(operation: Layer) -> bool:
 class Cut:
     """A model with its taps found.
 
+    Attributes:
+        taps: What to show.
+
     Args:
         model: Sequential or functional, built.
         submodel: The taps, and what they show.
@@ -66,8 +69,8 @@ class Cut:
     """
 
     def __init__(self, model: Model, submodel: SubModel) -> None:
+        self.taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._model = model
-        self._taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._names = submodel.taps
 
     def outputs(
@@ -87,7 +90,7 @@ class Cut:
         Raises:
             UsageError: A tap has no spatial output, or a layer cannot work at this image size.
         """
-        walk = _Walk(self._taps, pixels, reverse_colours, scopes, constants)
+        walk = _Walk(self.taps, pixels, reverse_colours, scopes, constants)
         try:
             walk.run(self._model, [pixels], ())
         except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
@@ -105,7 +108,7 @@ class _Walk:
     """One pass over the calls that the taps need."""
 
     def __init__(
-        self, taps: Sequence[_Tap], pixels: Tensor, reverse_colours: bool, scopes: LayerScopes, constants: bool
+        self, taps: Sequence[Tap], pixels: Tensor, reverse_colours: bool, scopes: LayerScopes, constants: bool
     ) -> None:
         self.shown: dict[str, Tensor] = {}
         self._taps = taps
@@ -144,7 +147,7 @@ class _Walk:
         places = [tap.place for tap in self._taps if tap.place.path[:depth] == path]
         return {id(place.path[depth] if len(place.path) > depth else place.node) for place in places}
 
-    def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[_Tap]) -> Tensor:
+    def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[Tap]) -> Tensor:
         bare = [tap for tap in taps if tap.side == "bare"]
         with self._scopes.layer(node.operation.name):
             if not bare:
@@ -162,6 +165,8 @@ class _Walk:
             mapping[id(kernel)] = (kernel, _value(kernel)[:, :, ::-1, :])
         else:
             args, kwargs = keras.tree.map_structure(self._ordered, (args, kwargs))
+        if isinstance(operation, keras.Layer):  # whatever the call recorded: dropout and augmentation are for training
+            kwargs = {**kwargs, "training": False}
         if not mapping:
             return operation(*args, **kwargs)
         with keras.StatelessScope(state_mapping=[(key, tf.constant(value)) for key, value in mapping.values()]):
@@ -254,19 +259,19 @@ def _find(model: Model, name: str) -> Place:
     )
 
 
-def _find_tap(model: Model, name: str, activation: Activation) -> _Tap:
+def _find_tap(model: Model, name: str, activation: Activation) -> Tap:
     place = _find(model, name)
     layer = place.node.operation
     _require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
     follower = _activation_behind(model, place)
     if activation is Activation.RELU:
-        return _Tap(name, place if follower is None else follower, "output")
+        return Tap(name, place if follower is None else follower, "output")
     if type(layer).__name__ in _ACTIVATION_LAYERS:
-        return _Tap(name, place, "input")
+        return Tap(name, place, "input")
     if getattr(layer, "activation", None) not in (None, keras.activations.linear):
-        return _Tap(name, place, "bare", _without_activation(place.node))
+        return Tap(name, place, "bare", _without_activation(place.node))
     if follower is not None:
-        return _Tap(name, place, "output")
+        return Tap(name, place, "output")
     raise UsageError(f"'{name}' has no ReLU to leave out. Use --activation relu, or name a layer that has one.")
 
 

@@ -11,6 +11,7 @@ from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.export.network import Network
 from fmedge.export.tf_import import Function, Tensor, tf
+from fmedge.preprocessing import Preprocessing
 from fmedge.quiet import quietly
 from fmedge.submodel import SubModel
 
@@ -30,11 +31,16 @@ class LayerScopes:
 
 
 TfComputation = Callable[[Tensor, LayerScopes], Mapping[str, Tensor]]
-"""From RGB pixels, (N, H, W, 3), float32, the mean subtracted, to (N, H, W, C) per tap."""
+"""From prepared pixels, (N, H, W, 3), red first, or (N, H, W, 1), grey, to (N, H, W, C) per tap."""
 
 
 class TfNetwork(Network, Protocol):
     """A network that TensorFlow can compute."""
+
+    @property
+    def input_dtype(self) -> str:
+        """Of what type it takes pixels."""
+        ...
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
         """What computes a sub-model while it is traced; weights are constants.
@@ -58,6 +64,26 @@ class Traced:
     layers: tuple[str, ...]
 
 
+_LUMA = (19595.0, 38470.0, 7471.0)
+"""Weights of red, green and blue times 65,536, as Pillow has them; sums of bytes times these are exact in float32."""
+
+
+def _prepare(image: Tensor, preprocessing: Preprocessing, dtype: str) -> Tensor:
+    """Pixels as the model wants them, but for the order of colours, before its first convolution pads with zeros."""
+    pixels = tf.cast(image, dtype, name="image_float")
+    if preprocessing.channel_order == "GREY":
+        sums = tf.reduce_sum(tf.cast(image, tf.float32) * tf.constant(_LUMA), axis=3, keepdims=True)
+        pixels = tf.cast(tf.floor((sums + 32768.0) / 65536.0), dtype, name="grey")
+    factors, offsets = preprocessing.affine()
+    if preprocessing.channel_order == "BGR":
+        factors, offsets = factors[::-1], offsets[::-1]
+    if set(factors) != {1.0}:
+        pixels = tf.multiply(pixels, tf.constant(factors, tf.float32, name="scale_rgb"), name="scaled")
+    if any(offsets):
+        pixels = tf.subtract(pixels, tf.constant(offsets, tf.float32, name="mean_rgb"), name="pixels")
+    return pixels
+
+
 def trace(card: ModelCard, network: TfNetwork) -> Traced:
     """Trace the sub-model that a card describes, preprocessing included.
 
@@ -69,13 +95,9 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     if image.name in card.submodel.taps:
         raise UsageError(f"A layer named '{image.name}' cannot be a tap: the model's input has that name. Rename it.")
     computation = network.tf_computation(card.submodel)
-    mean_rgb = card.preprocessing.mean[::-1] if card.preprocessing.channel_order == "BGR" else card.preprocessing.mean
 
     def compute(image: Tensor) -> list[Tensor]:
-        pixels = tf.cast(image, tf.float32, name="image_float")
-        if any(mean_rgb):  # before the first convolution pads with zeros, as in Keras
-            pixels = tf.subtract(pixels, tf.constant(mean_rgb, tf.float32, name="mean_rgb"), name="pixels")
-        outputs = computation(pixels, scopes)
+        outputs = computation(_prepare(image, card.preprocessing, network.input_dtype), scopes)
         maps = [outputs[name] for name in card.submodel.taps]
         if card.options.layout == "NCHW":
             maps = [tf.transpose(tap, [0, 3, 1, 2]) for tap in maps]
