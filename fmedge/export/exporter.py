@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fmedge import __version__, trust
 from fmedge.artifact import Artifact, files_sha256, write_artifact
 from fmedge.card import ModelCard, TensorSpec
-from fmedge.errors import BackendUnavailable, ParityError, UsageError
+from fmedge.errors import ArtifactError, BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration
 from fmedge.export.network import Images, Network
 from fmedge.floors import is_shortage, shortage
@@ -202,7 +202,13 @@ def build_artifact(
     artifact = own_artifact(path, card, built.model, built.weights)
     card = artifact.card
     if runner is not None:
-        parity = check(artifact, network, runner, calibration, built.simulations)
+        try:
+            parity = check(artifact, network, runner, calibration, built.simulations)
+        except ArtifactError as error:  # what an engine says of a file: here there is none yet
+            said = str(error).partition(" Export it again")[0]
+            raise ArtifactError(
+                f"{said} Nothing was written. Try another --format or --size, or cut earlier."
+            ) from error
         parity.require(path.name)
         card = replace(card, parity=parity)
     return write_artifact(path, built.model, card, built.weights)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import UsageError, closest
-from fmedge.export.keras_import import Call, Layer, Model, keras, reason_of
+from fmedge.export.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tf_graph import LayerScopes
 from fmedge.export.tf_import import Tensor, tf
 from fmedge.submodel import Activation, SubModel
@@ -49,11 +49,6 @@ class Tap:
     twin: Layer = None
 
 
-def is_graph(operation: Layer) -> bool:
-    """Whether it is a sequential or functional model, whose calls Keras recorded."""
-    return isinstance(operation, keras.Function | keras.Sequential)
-
-
 class Cut:
     """A model with its taps found.
 
@@ -72,6 +67,9 @@ class Cut:
         self.taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._model = model
         self._names = submodel.taps
+        height, width = model.inputs[0].shape[1:3]
+        fixed = height is not None and width is not None
+        self._advice = f"The model's own size: --size {height}x{width}." if fixed else "Name one: --size HEIGHTxWIDTH."
 
     def outputs(
         self, pixels: Tensor, *, reverse_colours: bool, scopes: LayerScopes, constants: bool
@@ -93,11 +91,11 @@ class Cut:
         walk = _Walk(self.taps, pixels, reverse_colours, scopes, constants)
         try:
             walk.run(self._model, [pixels], ())
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            own = "x".join(str(extent or "any") for extent in self._model.inputs[0].shape[1:3])
+        except tf.errors.OperatorNotAllowedInGraphError as error:
+            raise UsageError(f"'{walk.layer}' cannot be computed for images of any size. {self._advice}") from error
+        except (ValueError, TypeError, tf.errors.OpError) as error:
             raise UsageError(
-                f"Keras cannot compute {'+'.join(self._names)} for images of this size: {reason_of(error)} "
-                f"The model's own size: --size {own}."
+                f"Keras cannot compute '{walk.layer}' for images of this size: {reason_of(error)} {self._advice}"
             ) from error
         for name in self._names:
             _require_spatial(name, walk.shown[name])
@@ -105,12 +103,18 @@ class Cut:
 
 
 class _Walk:
-    """One pass over the calls that the taps need."""
+    """One pass over the calls that the taps need.
+
+    Attributes:
+        shown: What was found, per tap.
+        layer: Name of the layer that is being called.
+    """
 
     def __init__(
         self, taps: Sequence[Tap], pixels: Tensor, reverse_colours: bool, scopes: LayerScopes, constants: bool
     ) -> None:
         self.shown: dict[str, Tensor] = {}
+        self.layer = ""
         self._taps = taps
         self._pixels = pixels
         self._reverse = reverse_colours
@@ -148,6 +152,7 @@ class _Walk:
         return {id(place.path[depth] if len(place.path) > depth else place.node) for place in places}
 
     def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[Tap]) -> Tensor:
+        self.layer = node.operation.name
         bare = [tap for tap in taps if tap.side == "bare"]
         with self._scopes.layer(node.operation.name):
             if not bare:

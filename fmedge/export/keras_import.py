@@ -34,9 +34,14 @@ if keras.backend.backend() != "tensorflow":
     )
 
 
+def is_graph(operation: Layer) -> bool:
+    """Whether it is a sequential or functional model, whose calls Keras recorded."""
+    return isinstance(operation, keras.Function | keras.Sequential)
+
+
 def reason_of(error: Exception) -> str:
     """The line of a Keras error that says what is wrong, without colours, ended by a full stop."""
-    plain = re.sub(r"\x1b\[\d*m", "", str(error))
+    plain = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received", "in user"))]
     return (own[0][:80] if own else type(error).__name__).rstrip(". ") + "."

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from fmedge.card import WeightsFacts
 from fmedge.errors import UsageError, WeightsError
-from fmedge.export.keras_cut import Cut, is_graph, network_order
+from fmedge.export.keras_copy import in_float32
+from fmedge.export.keras_cut import Cut, network_order
 from fmedge.export.keras_file import read_keras_model
-from fmedge.export.keras_import import Model
+from fmedge.export.keras_import import Model, is_graph, reason_of
 from fmedge.export.keras_reference import keras_outputs
 from fmedge.export.network import Images
 from fmedge.export.tf_graph import LayerScopes, TfComputation
@@ -76,7 +77,13 @@ class KerasNetwork:
         """See :meth:`Network.reference`: the model run by Keras itself, the pixels prepared in NumPy."""
         pixels = tf.constant(_prepared(images, self.preprocessing), self.input_dtype)
         with quietly():
-            outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
+            try:
+                outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
+            except tf.errors.OpError as error:  # such as channels-first convolutions, where oneDNN is not used
+                raise UsageError(
+                    f"TensorFlow cannot compute this model on this processor: {reason_of(error)} Use another machine, "
+                    "or --no-verify."
+                ) from error
         return {name: values.numpy().transpose(0, 3, 1, 2) for name, values in outputs.items()}
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
@@ -138,7 +145,7 @@ def network_of_model(model: Model, preprocessing: str | Preprocessing) -> KerasN
 
 def _network(model: Model, facts: WeightsFacts, preprocessing: str | Preprocessing) -> KerasNetwork:
     _require_graph(model)
-    return KerasNetwork(model, facts, for_channels(preprocessing, model.inputs[0].shape[3]))
+    return KerasNetwork(in_float32(model), facts, for_channels(preprocessing, model.inputs[0].shape[3]))
 
 
 def _require_graph(model: Model) -> None:

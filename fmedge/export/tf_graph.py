@@ -10,7 +10,7 @@ from typing import Protocol
 from fmedge.card import ModelCard
 from fmedge.errors import UsageError
 from fmedge.export.network import Network
-from fmedge.export.tf_import import Function, Tensor, tf
+from fmedge.export.tf_import import Function, Tensor, freeze, tf
 from fmedge.preprocessing import Preprocessing
 from fmedge.quiet import quietly
 from fmedge.submodel import SubModel
@@ -58,10 +58,12 @@ class Traced:
     Attributes:
         function: Concrete; takes ``image`` and returns the taps in order, in the card's layout. No variables.
         layers: Name of the layer whose operations stand in the scope ``layer_n``, by n.
+        computation: What was traced. TensorFlow wants the layers to live as long as the function does.
     """
 
     function: Function
     layers: tuple[str, ...]
+    computation: TfComputation
 
 
 _LUMA = (19595.0, 38470.0, 7471.0)
@@ -106,4 +108,7 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     function = tf.function(compute, autograph=False)
     signature = tf.TensorSpec(image.shape, tf.as_dtype(image.dtype), name=image.name)
     with quietly():
-        return Traced(function.get_concrete_function(signature), tuple(scopes.names))
+        traced = function.get_concrete_function(signature)
+        if traced.captured_inputs:  # tensors that a layer holds, but not as weights, as Normalization does its mean
+            traced = freeze(traced)
+        return Traced(traced, tuple(scopes.names), computation)
