@@ -260,11 +260,14 @@ def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b""
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:
     """The card of a model that is about to be built."""
+    image = "image"
+    while image in submodel.taps:
+        image += "_"
     return ModelCard(
         submodel=submodel,
         options=options,
         weights=network.facts,
-        inputs=(TensorSpec("image", options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
+        inputs=(TensorSpec(image, options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
         outputs=tuple(_output(name, network, options) for name in submodel.taps),
         preprocessing=network.preprocessing,
         tools={"fmedge": __version__},

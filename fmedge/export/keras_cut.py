@@ -6,14 +6,17 @@ image size. So the calls that Keras recorded are followed here, on tensors of ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import UsageError, closest
+from fmedge.errors import UsageError
+from fmedge.export.keras_calls import Place, calls, find_place, maker
 from fmedge.export.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tf_graph import LayerScopes
 from fmedge.export.tf_import import Tensor, tf
@@ -24,19 +27,6 @@ _Arguments = Any
 
 _ACTIVATION_LAYERS = ("Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Relu", "Relu6", "LeakyRelu", "Elu", "Silu")
 """Class names of what counts as an activation of its own: Keras' layers, and operations such as ``keras.ops.relu``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A call of a layer.
-
-    Attributes:
-        path: The calls of nested models that it stands in, from the outside in.
-        node: Keras' record of the call.
-    """
-
-    path: tuple[Call, ...]
-    node: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +160,10 @@ class _Walk:
             mapping[id(kernel)] = (kernel, _value(kernel)[:, :, ::-1, :])
         else:
             args, kwargs = keras.tree.map_structure(self._ordered, (args, kwargs))
-        if isinstance(operation, keras.Layer):  # whatever the call recorded: dropout and augmentation are for training
-            kwargs = {**kwargs, "training": False}
         if not mapping:
-            return operation(*args, **kwargs)
+            return _at_inference(operation, args, kwargs)
         with keras.StatelessScope(state_mapping=[(key, tf.constant(value)) for key, value in mapping.values()]):
-            return operation(*args, **kwargs)
+            return _at_inference(operation, args, kwargs)
 
     def _ordered(self, value: _Arguments) -> _Arguments:
         """The image in the order of colours that the model takes, where it is the image; others as they are."""
@@ -187,14 +175,19 @@ class _Walk:
         return self._reversed
 
 
-def network_order(model: Model, names: Sequence[str]) -> tuple[str, ...]:
-    """Layers in the order in which the network calls them.
+_SCOPE_NAME = r"[A-Za-z0-9_.\\/>-]*"
+"""Names that TensorFlow takes for the scope of a layer."""
 
-    Raises:
-        UsageError: One does not exist.
-    """
-    order = {id(place.node): index for index, place in enumerate(_places(model))}
-    return tuple(sorted(names, key=lambda name: order[id(_find(model, name).node)]))
+
+def _at_inference(operation: Layer, args: _Arguments, kwargs: _Arguments) -> Tensor:
+    """Call it, whatever the recorded call says, as ``predict`` does: dropout and augmentation are for training."""
+    if not isinstance(operation, keras.Layer):
+        return operation(*args, **kwargs)
+    if re.fullmatch(_SCOPE_NAME, operation.name):
+        return operation(*args, **{**kwargs, "training": False})
+    if "training" in inspect.signature(operation.call).parameters:
+        kwargs = {**kwargs, "training": False}
+    return operation.call(*args, **kwargs)  # else TensorFlow would refuse the name
 
 
 def _value(variable: Tensor) -> npt.NDArray[np.generic]:
@@ -211,61 +204,19 @@ def _takes_reversed_kernel(operation: Layer) -> bool:
     )
 
 
-def _calls(model: Model, targets: Sequence[Call] | None = None) -> list[Call]:
-    """The calls behind a model's outputs, each after those it takes its inputs from."""
-    done: dict[int, Call] = {}
-    stack = [_maker(tensor) for tensor in reversed(model.outputs)] if targets is None else list(targets)
-    inputs = {id(tensor) for tensor in model.inputs}
-    while stack:
-        node = stack[-1]
-        before = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in inputs]
-        waiting = [other for other in before if id(other) not in done]
-        if waiting and id(node) not in done:
-            stack.extend(reversed(waiting))
-        else:
-            done.setdefault(id(stack.pop()), node)
-    return [node for node in done.values() if not node.is_input]
-
-
-def _maker(tensor: Tensor) -> Call:
-    """The call that a symbolic tensor is a result of."""
-    history = tensor._keras_history  # noqa: SLF001 - Keras has no public way to ask
-    return history.operation._inbound_nodes[history.node_index]  # noqa: SLF001
-
-
 def _needed(model: Model, targets: set[int], whole: bool) -> tuple[list[Call], set[int]]:
     """The calls that targets need, in order, and which of them others read."""
-    every = _calls(model)
+    every = calls(model)
     wanted = [node for node in every if id(node) in targets]
-    nodes = _calls(model, wanted) if not whole else every
-    consumed = {id(_maker(tensor)) for node in nodes for tensor in node.input_tensors}
+    nodes = calls(model, wanted) if not whole else every
+    consumed = {id(maker(tensor)) for node in nodes for tensor in node.input_tensors}
     if whole:
-        consumed |= {id(_maker(tensor)) for tensor in model.outputs}
+        consumed |= {id(maker(tensor)) for tensor in model.outputs}
     return nodes, consumed
 
 
-def _places(model: Model, path: tuple[Call, ...] = ()) -> Iterator[Place]:
-    for node in _calls(model):
-        if is_graph(node.operation):
-            yield from _places(node.operation, (*path, node))
-        yield Place(path, node)
-
-
-def _find(model: Model, name: str) -> Place:
-    places = list(_places(model))
-    found = [place for place in places if place.node.operation.name == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"Layer '{name}' is called {len(found)} times in the Keras model. Name one called once.")
-    names = [place.node.operation.name for place in places]
-    raise UsageError(
-        f"Unknown layer '{name}' in the Keras model.{closest(name, names)} First and last: '{names[0]}', '{names[-1]}'."
-    )
-
-
 def _find_tap(model: Model, name: str, activation: Activation) -> Tap:
-    place = _find(model, name)
+    place = find_place(model, name)
     layer = place.node.operation
     _require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
     follower = _activation_behind(model, place)
@@ -284,7 +235,7 @@ def _activation_behind(model: Model, place: Place) -> Place | None:
     """The activation layer that alone reads a call's output."""
     inside = place.path[-1].operation if place.path else model
     outputs = {id(tensor) for tensor in place.node.outputs}
-    readers = [node for node in _calls(inside) for tensor in node.input_tensors if id(tensor) in outputs]
+    readers = [node for node in calls(inside) for tensor in node.input_tensors if id(tensor) in outputs]
     if len(readers) != 1 or type(readers[0].operation).__name__ not in _ACTIVATION_LAYERS:
         return None
     return Place(place.path, readers[0])

@@ -34,6 +34,7 @@ def read_keras_model(path: Path) -> Model:
     """
     config = read_config(path)
     with refusing_damage(path):
+        config.pop("compile_config", None)  # losses and metrics, which Keras does not look at here
         _require_harmless(path, config)
     try:
         with quietly():

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from fmedge.card import WeightsFacts
 from fmedge.errors import UsageError, WeightsError
+from fmedge.export.keras_calls import network_order
 from fmedge.export.keras_copy import in_float32
-from fmedge.export.keras_cut import Cut, network_order
+from fmedge.export.keras_cut import Cut
 from fmedge.export.keras_file import read_keras_model
 from fmedge.export.keras_import import Model, is_graph, reason_of
 from fmedge.export.keras_reference import keras_outputs

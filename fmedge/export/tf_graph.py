@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fmedge.card import ModelCard
-from fmedge.errors import UsageError
 from fmedge.export.network import Network
 from fmedge.export.tf_import import Function, Tensor, freeze, tf
 from fmedge.preprocessing import Preprocessing
@@ -94,8 +93,6 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     """
     scopes = LayerScopes()
     image = card.inputs[0]
-    if image.name in card.submodel.taps:
-        raise UsageError(f"A layer named '{image.name}' cannot be a tap: the model's input has that name. Rename it.")
     computation = network.tf_computation(card.submodel)
 
     def compute(image: Tensor) -> list[Tensor]:
