@@ -29,7 +29,15 @@ from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
 from fmedge.preprocessing import NONE
 from fmedge.progress import Progress, no_progress
-from fmedge.request import ArtifactRequest, default_options, models_folder, request_artifact, settle_options
+from fmedge.request import (
+    DEFAULT_LAYER,
+    ArtifactRequest,
+    default_options,
+    models_folder,
+    request_artifact,
+    settle_options,
+    tap_names,
+)
 from fmedge.run_options import RunOptions
 from fmedge.submodel import (
     KERAS,
@@ -292,7 +300,8 @@ def export_submodel(
 
     options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
     network = network_of_model(keras, options.preprocessing or NONE)
-    submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
+    chosen = find_activation(activation or Activation.RELU)
+    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def request_artifact(
 
     Args:
         layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
-            ``none`` every convolution) in one model; None means :data:`DEFAULT_LAYER`.
+            ``none`` every convolution) in one model; see :func:`tap_names`. None means :data:`DEFAULT_LAYER`.
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         channel: A channel of every tap that will be looked at; checked here, before any work.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
@@ -104,7 +105,7 @@ def request_artifact(
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
     chosen = find_activation(activation or Activation.RELU)
-    taps = _taps(layer or DEFAULT_LAYER, chosen, stock=keras is None)
+    taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
             raise UsageError("--keras brings its own weights. Leave --weights out.")
@@ -169,9 +170,19 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _taps(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+def tap_names(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+    r"""The layers that a word means: names with ``+`` between, or ``all``.
+
+    Args:
+        layer: The word. A backslash takes the next letter as it is: ``a\+b`` is one layer, and so is ``\all``.
+        activation: What ``all`` shall show.
+        stock: Whether the network is stock VGG16, which alone knows ``all``.
+
+    Raises:
+        UsageError: ``all`` is asked of another network.
+    """
     if layer.strip() != ALL:
-        return tuple(name.strip() for name in layer.split("+"))
+        return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
     if not stock:
         raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
     return every_tap(activation)

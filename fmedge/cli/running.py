@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -75,7 +76,7 @@ def run(
     from fmedge.image_list import expand_images, is_several
     from fmedge.request import has_choices, models_folder, request_artifact
 
-    if layer is not None and "," in layer:
+    if layer is not None and re.search(r"(?<!\\),", layer):
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
     both = activation == "both"
     prepared = parse_preprocessing(preprocessing, scale, mean, std, order)

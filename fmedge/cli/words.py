@@ -18,12 +18,12 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def split(words: str) -> list[str]:
-    """The words between commas, each once.
+    """The words between commas, each once; a comma after a backslash belongs to its word.
 
     Raises:
         UsageError: There is none.
     """
-    found = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    found = list(dict.fromkeys(word.strip() for word in re.split(r"(?<!\\),", words) if word.strip()))
     if not found:
         raise UsageError(f"'{words}' names nothing. Give a word, or several with commas between.")
     return found

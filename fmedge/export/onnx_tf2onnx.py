@@ -60,7 +60,7 @@ def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
     passes.add_zero_biases(graph)
     passes.sort_nodes(graph)
     passes.drop_default_attributes(graph)
-    passes.name_everything(graph, card.submodel.taps, traced.layers)
+    passes.name_everything(graph, card.submodel.taps, traced.layers, card.inputs[0].name)
     return make_model(card, graph.node, graph.initializer)
 
 
