@@ -136,6 +136,7 @@ def _prepared_by(config: Json) -> tuple[str | None, bool]:
     if _is_sequential(config):
         reached = [""]
     seen: set[str] = set()
+    passed: set[str] = set()
     while reached:
         name = reached.pop()
         for reader in readers.get(name, ()):
@@ -146,9 +147,10 @@ def _prepared_by(config: Json) -> tuple[str | None, bool]:
             if by is not None:
                 return by, False
             if passes:
+                passed.add(reader)
                 reached.append(reader)
     last = list(layers)[-1:] if _is_sequential(config) else _references(config["config"]["output_layers"], set(layers))
-    return None, bool(seen.intersection(last))
+    return None, bool(passed.intersection(last))
 
 
 def _readers(config: Json, layers: Mapping[str, Any]) -> dict[str, list[str]]:
