@@ -10,9 +10,8 @@ from typing import Protocol
 from fmedge.card import ModelCard
 from fmedge.export.network import Network
 from fmedge.export.tf_import import Function, Tensor, freeze, tf
-from fmedge.preprocessing import Preprocessing
 from fmedge.quiet import quietly
-from fmedge.submodel import SubModel
+from fmedge.submodel import Precision, SubModel
 
 
 class LayerScopes:
@@ -65,16 +64,24 @@ class Traced:
     computation: TfComputation
 
 
-_LUMA = (19595.0, 38470.0, 7471.0)
-"""Weights of red, green and blue times 65,536, as Pillow has them; sums of bytes times these are exact in float32."""
+_LUMA = ((153.0, 300.0, 58.0), 2.0**-9), ((11.0, 70.0, 47.0), 2.0**-16)
+"""Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, in two parts that float16 holds
+exactly.
+The luma of bytes, rounded to a byte, is then exact in float32."""
 
 
-def _prepare(image: Tensor, preprocessing: Preprocessing, dtype: str) -> Tensor:
+def _luma(image: Tensor, precision: Precision) -> Tensor:
+    """(N, H, W, 3) to (N, H, W, 1), float32, as Pillow's ``convert("L")``; with int8 not rounded in between."""
+    colours = tf.cast(image, tf.float32)
+    parts = [tf.reduce_sum(colours * tf.constant(weights), axis=3, keepdims=True) * unit for weights, unit in _LUMA]
+    return sum(parts) if precision is Precision.INT8 else tf.floor(sum(parts) + 0.5)
+
+
+def _prepare(image: Tensor, card: ModelCard, dtype: str) -> Tensor:
     """Pixels as the model wants them, but for the order of colours, before its first convolution pads with zeros."""
-    pixels = tf.cast(image, dtype, name="image_float")
-    if preprocessing.channel_order == "GREY":
-        sums = tf.reduce_sum(tf.cast(image, tf.float32) * tf.constant(_LUMA), axis=3, keepdims=True)
-        pixels = tf.cast(tf.floor((sums + 32768.0) / 65536.0), dtype, name="grey")
+    preprocessing = card.preprocessing
+    pixels = image if preprocessing.channel_order != "GREY" else _luma(image, card.precision)
+    pixels = tf.cast(pixels, dtype, name="image_float")
     factors, offsets = preprocessing.affine()
     if preprocessing.channel_order == "BGR":
         factors, offsets = factors[::-1], offsets[::-1]
@@ -96,7 +103,7 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     computation = network.tf_computation(card.submodel)
 
     def compute(image: Tensor) -> list[Tensor]:
-        outputs = computation(_prepare(image, card.preprocessing, network.input_dtype), scopes)
+        outputs = computation(_prepare(image, card, network.input_dtype), scopes)
         maps = [outputs[name] for name in card.submodel.taps]
         if card.options.layout == "NCHW":
             maps = [tf.transpose(tap, [0, 3, 1, 2]) for tap in maps]

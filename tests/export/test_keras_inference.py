@@ -14,7 +14,7 @@ from fmedge.image import parity_image
 from fmedge.parity import GATES, measure_parity
 from fmedge.preprocessing import Preprocessing
 from fmedge.provision import export_submodel, run_batches
-from fmedge.submodel import ExportOptions, Format
+from fmedge.submodel import ExportOptions, Format, Precision
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
@@ -212,6 +212,15 @@ def test_grey_is_the_luma_that_pillow_gives(way, kind, tmp_path):
     grey = np.array([np.asarray(Image.fromarray(image).convert("L")) for image in images], np.float32)[..., np.newaxis]
     require_close(run(artifact, images), model.predict(grey / (255 if way == "unit" else 1), verbose=0))
     assert artifact.card.inputs[0].shape == (None, 32, 32, 3)
+
+
+def test_grey_in_float16(tmp_path):
+    """Pillow's weights have more digits than float16."""
+    model, images = chain(conv(padding="same"), shape=(32, 32, 1)), photo()
+    grey = np.asarray(Image.fromarray(images[0]).convert("L"), np.float32)[np.newaxis, ..., np.newaxis]
+    for kind in FORMATS:
+        artifact = export(model, tmp_path, format=kind, preprocessing="unit", precision=Precision.FP16)
+        require_close(run(artifact, images), model(grey / 255), "fp16")
 
 
 INSIDE = {
