@@ -88,16 +88,16 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = {
 _SYNONYMS = {"vgg16": CAFFE}
 
 
-def canonical(word: str) -> str:
+def canonical(word: object) -> str:
     """The name that the table has for a way to prepare pixels.
 
     Raises:
         UsageError: There is none.
     """
-    name = _SYNONYMS.get(word, word)
+    name = _SYNONYMS.get(str(word), str(word))
     if name not in PREPROCESSINGS:
         words = ", ".join(PREPROCESSINGS)
-        raise UsageError(f"Unknown preprocessing '{word}'.{closest(word, PREPROCESSINGS)} Allowed: {words}.")
+        raise UsageError(f"Unknown preprocessing '{word}'.{closest(str(word), PREPROCESSINGS)} Allowed: {words}.")
     return name
 
 

@@ -161,12 +161,14 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
 
 
 def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
-    height, width = (None, 1) if own is None else own.size
+    if own is None:
+        raise UsageError("The Keras model's file does not tell its size. Say which: --size HEIGHTxWIDTH, or dynamic.")
+    height, width = own.size
     if height is None and width is None:
         return None
     if height is None or width is None:
-        takes = "a size its file does not tell" if own is None else f"{height or 'any'} x {width or 'any'} pixels"
-        raise UsageError(f"The Keras model takes {takes}. Say which: --size HEIGHTxWIDTH, or dynamic.")
+        takes = f"{height or 'any'} x {width or 'any'}"
+        raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
     return height, width
 
 

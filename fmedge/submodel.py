@@ -197,7 +197,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         if self.output_layout == _OWN_LAYOUTS[self.format]:
             object.__setattr__(self, "output_layout", None)
-        if isinstance(self.preprocessing, str):
+        if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
             object.__setattr__(self, "preprocessing", canonical(self.preprocessing))
 
     @property

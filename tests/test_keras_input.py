@@ -166,7 +166,7 @@ def test_options_are_settled(own, asked, size, preprocessing, note):
     ("own", "asked", "message"),
     [
         (KerasInput(RGB), {}, "needs --preprocessing. Allowed: caffe .*tf, torch, unit .*none; or --scale"),
-        (None, {"preprocessing": "unit"}, "a size its file does not tell. Say which: --size"),
+        (None, {"preprocessing": "unit"}, "file does not tell its size. Say which: --size"),
         (None, {"size": (9, 9)}, "needs --preprocessing"),
         (KerasInput(((None, None, 48, 3),)), {"preprocessing": "unit"}, "any x 48 pixels. Say which: --size"),
         (KerasInput(RGB, integer=True), {"preprocessing": "unit"}, "Use --preprocessing none"),

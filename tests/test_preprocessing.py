@@ -21,6 +21,9 @@ def test_words_and_synonym():
         UsageError, match=r"Unknown preprocessing 'uint'.*Closest: 'unit'.*caffe, tf, torch, unit, none"
     ):
         ExportOptions(preprocessing="uint")
+    for wrong in (5, True, {"scale": 2}, ("unit",)):
+        with pytest.raises(UsageError, match=r"Unknown preprocessing .*Allowed: caffe, tf"):
+            ExportOptions(preprocessing=wrong)
 
 
 @pytest.mark.parametrize(

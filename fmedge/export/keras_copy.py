@@ -16,7 +16,7 @@ _FLOATS = ("float16", "bfloat16", "float64")
 
 
 def resized(model: Model, shapes: Sequence[Sequence[int | None]]) -> Model:
-    """A copy that takes inputs of other sizes.
+    """A copy that takes inputs of other sizes, and any number of them.
 
     Args:
         model: Functional; it is not changed.
@@ -84,11 +84,11 @@ def _edited(config: Json, edit: Callable[[dict[str, Json]], dict[str, Json]]) ->
 
 
 def _opened(fields: dict[str, Json]) -> dict[str, Json]:
-    """Pictures, (N, H, W, C), may have any height and width."""
+    """There may be any number of pictures, (N, H, W, C), of any height and width."""
     for key in ("batch_shape", "build_input_shape"):
         shape = fields.get(key)
         if shape and len(shape) == _AXES:
-            fields[key] = (shape[0], None, None, shape[3])
+            fields[key] = (None, None, None, shape[3])
     return fields
 
 

@@ -76,7 +76,4 @@ def _convert(function: Function) -> onnx.GraphProto:
     foreign = sorted({node.op_type for node in model.graph.node if node.domain or not onnx.defs.has(node.op_type)})
     if foreign:
         raise UsageError(f"ONNX has no operator for {', '.join(foreign)}. Cut before it, or use --format tflite.")
-    extra = [entry.name for entry in model.graph.input[1:]]
-    if extra:  # tensors that a layer holds, but not as weights: Keras' Normalization does so with its mean
-        raise UsageError(f"tf2onnx makes an input of the constant '{extra[0][:60]}'. Use --format tflite.")
     return model.graph

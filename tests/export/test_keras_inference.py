@@ -288,6 +288,14 @@ def test_any_size_with_valid_padding(kind, tmp_path):
         require_close(run(artifact, photo(size)), values)
 
 
+def test_a_fixed_batch_is_no_bound(tmp_path):
+    keras.utils.set_random_seed(11)
+    model = keras.Sequential([layers.Input(batch_shape=(2, 16, 16, 3)), conv()])
+    images = np.concatenate([photo((16, 16))] * 3)
+    found = run(export(model, tmp_path, preprocessing="none"), images)
+    require_close(found, model.layers[-1](images.astype(np.float32)))
+
+
 def test_an_open_model_is_exported_open(tmp_path):
     model = chain(conv(), shape=(None, None, 3))
     assert export(model, tmp_path, preprocessing="unit").card.options.size is None

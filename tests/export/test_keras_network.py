@@ -194,16 +194,6 @@ def test_models_that_are_no_network_of_images():
         network_of_model(keras.Sequential([layers.Conv2D(2, 3)]), "none")
 
 
-def test_a_constant_that_tf2onnx_makes_an_input_of():
-    image = layers.Input((16, 16, 3))
-    scaled = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])(image)
-    network = network_of_model(keras.Model(image, layers.Conv2D(2, 3, name="c")(scaled)), "none")
-    options = {"size": (16, 16), "preprocessing": "none"}
-    with pytest.raises(UsageError, match=r"makes an input of the constant .* Use --format tflite"):
-        build(onnx_tf2onnx, network, "c", **options)
-    require_parity(build(tflite, network, "c", format=Format.TFLITE, **options), network)
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_lambda_is_refused_unrun(tmp_path, suffix):
