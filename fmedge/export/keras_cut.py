@@ -175,7 +175,7 @@ class _Walk:
         return self._reversed
 
 
-_SCOPE_NAME = r"[A-Za-z0-9_.\\/>-]*"
+_SCOPE_NAME = r"[A-Za-z0-9_.-]*"
 """Names that TensorFlow takes for the scope of a layer."""
 
 

@@ -66,8 +66,7 @@ class Traced:
 
 _LUMA = ((153.0, 300.0, 58.0), 2.0**-9), ((11.0, 70.0, 47.0), 2.0**-16)
 """Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, in two parts that float16 holds
-exactly.
-The luma of bytes, rounded to a byte, is then exact in float32."""
+exactly. The luma of bytes, rounded to a byte, is then exact in float32."""
 
 
 def _luma(image: Tensor, precision: Precision) -> Tensor:

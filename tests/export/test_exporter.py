@@ -67,9 +67,7 @@ def test_an_engine_that_refuses_a_new_model_is_not_answered_by_another_export(un
 
     with pytest.raises(ArtifactError) as caught:
         build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=refuse)
-    said = (
-        "Engine cannot load 'm.onnx': it is odd. Nothing was written. Try another --format or --size, or cut earlier."
-    )
+    end = "Nothing was written. Try another --format or --size, or cut earlier."
     assert str(caught.value) == f"Engine cannot load 'm.onnx': it is odd. {end}"
     assert not list(tmp_path.iterdir())
 
