@@ -57,9 +57,6 @@ class Cut:
         self.taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._model = model
         self._names = submodel.taps
-        height, width = model.inputs[0].shape[1:3]
-        fixed = height is not None and width is not None
-        self._advice = f"The model's own size: --size {height}x{width}." if fixed else "Name one: --size HEIGHTxWIDTH."
 
     def outputs(
         self, pixels: Tensor, *, reverse_colours: bool, scopes: LayerScopes, constants: bool
@@ -82,14 +79,23 @@ class Cut:
         try:
             walk.run(self._model, [pixels], ())
         except tf.errors.OperatorNotAllowedInGraphError as error:
-            raise UsageError(f"'{walk.layer}' cannot be computed for images of any size. {self._advice}") from error
+            raise UsageError(
+                f"'{walk.layer}' cannot be computed for images of any size. {self._other_size(pixels)}"
+            ) from error
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise UsageError(
-                f"Keras cannot compute '{walk.layer}' for images of this size: {reason_of(error)} {self._advice}"
+                f"Keras cannot compute '{walk.layer}': {reason_of(error)} {self._other_size(pixels)}"
             ) from error
         for name in self._names:
             _require_spatial(name, walk.shown[name])
         return {name: tf.cast(walk.shown[name], tf.float32) for name in self._names}
+
+    def _other_size(self, pixels: Tensor) -> str:
+        """What to try where a layer cannot work at the size of these pixels."""
+        own, asked = (tuple(tensor.shape[1:3]) for tensor in (self._model.inputs[0], pixels))
+        if own == asked and None not in own:
+            return "Cut before it."
+        return "Name one: --size HEIGHTxWIDTH." if None in own else f"The model's own size: --size {own[0]}x{own[1]}."
 
 
 class _Walk:
