@@ -36,6 +36,9 @@ MOST_RUN_LENGTH_STEPS = 16_000_000
 MOST_FILE_BYTES = 512 << 20
 """Largest file that is opened: twice what a 16-bit PNG of 45 megapixels takes where nothing in it can be packed."""
 
+MOST_JPEG_BYTES = 3 * MAX_PIXELS
+"""Largest JPEG that is opened: a progressive one of noise at full quality has 3 bytes per pixel."""
+
 MOST_PARTS = 512
 """Most segments or chunks that hold no pixels. A colour profile takes 255 of a JPEG at the most (it counts them in one
 byte; ICC.1:2022, B.4), as does a thermal image; Google's depth maps (extended XMP) take 100 to 150."""
@@ -50,9 +53,9 @@ allow any size."""
 MOST_DATA_CHUNKS = 1 << 18
 """Most chunks of pixels in a PNG: libpng writes 8 KiB into each."""
 
-MOST_SCANS = 100
-"""Most scans of a JPEG. libjpeg's own script for a progressive file has 10, mozjpeg's search tries 64; each scan is a
-pass over the whole image, however few bytes it has."""
+MOST_SCANS = 64
+"""Most scans of a JPEG. libjpeg's own script for a progressive file has 10, and mozjpeg tries 64 candidates for no more
+than that; each scan is a pass over the whole image, however few bytes it has."""
 
 _MOST_JUNK_BYTES = 64 << 10
 """Most bytes between the segments of a JPEG that belong to none: Pillow skips them one by one."""
@@ -108,8 +111,7 @@ def count_scans(path: Path) -> int:
         OSError: It cannot be read.
     """
     size = path.stat().st_size
-    if size > MOST_FILE_BYTES:
-        raise LimitExceeded(f"'{path}' is larger than the {MOST_FILE_BYTES >> 20} MiB allowed. Make it smaller.")
+    _require_size(path, size, MOST_FILE_BYTES)
     with path.open("rb") as file:
         start = file.read(12)
         try:
@@ -158,8 +160,8 @@ def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
         size: Of its file, in bytes.
     """
     pixels = image.width * image.height
-    if image.format == "WEBP":  # two canvases of libwebp, a frame's bytes, the image; losslessly coded ones apart
-        return pixels * 20 + size
+    if image.format == "WEBP":  # libwebp's two canvases, the bytes of a frame, the image: 4 each; alpha on the way
+        return pixels * 17 + size
     per_pixel = float(_BYTES_PER_PIXEL.get(image.mode, 4))
     if scans > 1:  # coefficients of 16 bits, of every channel as it is sampled
         layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
@@ -190,7 +192,13 @@ def _too_much(path: Path, got: str) -> LimitExceeded:
     return LimitExceeded(f"'{path}' has {got}. Save it again without them.")
 
 
+def _require_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise LimitExceeded(f"'{path}' has {size:,} bytes; at most {most:,} allowed. Make it smaller.")
+
+
 def _jpeg(file: BinaryIO, count: _Count) -> int:
+    _require_size(count.path, count.file_bytes, MOST_JPEG_BYTES)
     file.seek(2)
     progressive, channels = False, 0
     while (marker := _next_marker(file, count.path)) != _SOS:
