@@ -97,6 +97,8 @@ class ModelCard:
         tools: Versions of what wrote it.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
+        predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
+            exactly; empty where it is not known beforehand.
         file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
         schema: Version of these fields.
     """
@@ -110,6 +112,7 @@ class ModelCard:
     tools: dict[str, str]
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
+    predicted_db: dict[str, float] = field(default_factory=dict[str, float])
     file_sha256: str | None = None
     schema: int = CARD_SCHEMA
 
@@ -135,8 +138,8 @@ class ModelCard:
         return deepest.shape[deepest.layout.index("C")] or 0
 
     def facts(self) -> ModelCard:
-        """The card without the file's hash and the parity: what stands inside the model file."""
-        return replace(self, parity=None, file_sha256=None)
+        """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
+        return replace(self, parity=None, predicted_db={}, file_sha256=None)
 
     def facts_json(self) -> str:
         """The facts as they stand in the model file: JSON on one line, always in the same order."""
@@ -146,6 +149,8 @@ class ModelCard:
         """The card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
+        if not self.predicted_db:
+            del data["predicted_db"]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _require_sense(self) -> None:
@@ -194,6 +199,7 @@ class ModelCard:
                 tools={str(name): str(version) for name, version in data["tools"].items()},
                 recipe={str(name): str(text) for name, text in data["recipe"].items()},
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
+                predicted_db={str(name): float(value) for name, value in data.get("predicted_db", {}).items()},
                 file_sha256=data["file_sha256"],
             )
             card._require_sense()

@@ -117,7 +117,7 @@ def create_artifact(
     require_place(request)
     photos = None
     if calibration is not None:
-        photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)
+        photos = read_calibration(calibration, warn=warn, progress=progress)
     return build_artifact(
         request.submodel,
         network or _load_network(request, offline, progress),
@@ -243,7 +243,7 @@ def verify_artifact(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
+    photos = None if calibration is None else read_calibration(calibration, warn=warn)
     return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
 
 
