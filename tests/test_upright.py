@@ -1,7 +1,13 @@
 """Turning, converting and resizing in strips gives the bytes that doing it with the whole image gives."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image, ImageOps
 
 from fmedge import upright
@@ -88,3 +94,36 @@ def test_memory_that_is_asked_for():
     assert Upright(Image.new("L", (100_000, 3))).working_bytes((224, 224), "bilinear") > 100_000 * 16
     assert Upright(Image.new("L", (300, 100_000))).working_bytes((9000, 224), "bilinear") > 300 * 9000 * 4
     assert Upright(image).working_bytes(None, "nearest") > 100 * 100_000 * 3
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from PIL import Image
+from fmedge.memory import peak_bytes
+if sys.argv[2] == "pillow":
+    Image.open(sys.argv[1]).load()
+else:
+    from fmedge.image import load_photo
+    load_photo(Path(sys.argv[1]), (224, 224), sys.argv[2])
+print(peak_bytes())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="a process' own peak is told by Linux alone")
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "RGBA")])
+def test_a_phone_photo_is_held_once(tmp_path, kind, mode):
+    """24 megapixels, on their side: at most 1.5 times what Pillow takes to decode them."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new(mode, (6000, 4000), (9, 90, 200, 99)[: len(mode)]).save(tmp_path / "a", kind, exif=exif)
+    words = [sys.executable, "-c", PEAK, tmp_path / "a"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+
+    def peak(how):
+        return int(subprocess.run([*words, how], env=environment, capture_output=True, check=True, text=True).stdout)
+
+    alone = peak("pillow")
+    assert alone > 90e6
+    for resize in upright.RESIZES:
+        assert peak(resize) <= 1.5 * alone, resize
