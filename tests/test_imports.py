@@ -29,6 +29,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.install",
     "fmedge.trust",
     "fmedge.run_options",
 }
