@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from fmedge.errors import LimitExceeded
-from fmedge.memory import require_memory
 
 MAX_PIXELS = 89_478_485
 """Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
@@ -123,7 +122,7 @@ def count_scans(path: Path) -> int:
     return 1
 
 
-def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> None:
+def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> int:
     """Check an image that is open, before its pixels are decoded.
 
     Args:
@@ -132,8 +131,11 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
         scans: What :func:`count_scans` said.
         most: Most pixels allowed.
 
+    Returns:
+        Memory that decoding takes, in bytes.
+
     Raises:
-        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed or free.
+        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed.
     """
     pixels = image.width * image.height
     if pixels > most:
@@ -148,7 +150,7 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
             f"Decoding '{path}' needs about {wanted / 1e9:.1f} GB; at most {allowed / 1e9:.1f} GB allowed. "
             "Make it smaller."
         )
-    require_memory(f"Decoding '{path}'", wanted)
+    return wanted
 
 
 def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:

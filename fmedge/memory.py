@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 try:
@@ -120,12 +125,61 @@ def require_memory(what: str, wanted: int) -> None:
     Raises:
         LimitExceeded: There is less.
     """
-    available = available_bytes()
-    if available is not None and wanted > available:
+    if not _is_there(wanted):
         raise LimitExceeded(
-            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available)} are free. "
+            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available_bytes() or 0)} are free. "
             "Give fewer or smaller images."
         )
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Memory that threads of this process are about to take, in bytes."""
+
+    size: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+_reserved = _Reserved()
+
+
+@contextlib.contextmanager
+def reserved_memory(what: str, wanted: int) -> Generator[None]:
+    """Take memory for something large, in turn where there is not enough for all threads that ask at once.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+
+    Raises:
+        LimitExceeded: There is less, though no other thread has any reserved.
+    """
+    reserved = _reserved
+    with reserved.changed:
+        while reserved.size and not _is_there(wanted + reserved.size):
+            reserved.changed.wait()
+        require_memory(what, wanted)
+        reserved.size += wanted
+    try:
+        yield
+    finally:
+        with reserved.changed:
+            reserved.size -= wanted
+            reserved.changed.notify_all()
+
+
+def _forget_reserved() -> None:
+    global _reserved
+    _reserved = _Reserved()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_reserved)
+
+
+def _is_there(size: int) -> bool:
+    available = available_bytes()
+    return available is None or size <= available
 
 
 def _in_words(size: int) -> str:
