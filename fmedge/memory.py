@@ -14,6 +14,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+from fmedge.cgroup import group_limits
 from fmedge.errors import LimitExceeded
 from fmedge.vgg16 import find_layer, layers_through
 
@@ -27,20 +28,13 @@ _STATM = Path("/proc/self/statm")
 
 _STATUS = Path("/proc/self/status")
 
-_CGROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
-)
-"""Where a container (``docker -m``) finds what it may have and what it has, by the version of control groups: 2, and 1.
-What it has counts the files that were read; of those the system gives back what is not in use (``inactive_file``)."""
-
 
 def available_bytes() -> int | None:
-    """Memory that can be had, in bytes: without swapping, within the limits on process and container.
+    """Memory that can be had, in bytes: without swapping, within the limits on the process and its control groups.
 
     None where the system does not say (it does on Linux).
     """
-    found = [size for size in (_free(), _left(), _granted()) if size is not None]
+    found = [size for size in (_free(), _left(), group_limits().memory_left_bytes) if size is not None]
     return min(found, default=None)
 
 
@@ -51,17 +45,6 @@ def _left() -> int | None:
     if limit == resource.RLIM_INFINITY:
         return None
     return max(0, limit - int(_STATM.read_text().split()[0]) * resource.getpagesize())
-
-
-def _granted() -> int | None:
-    for folder, limit, used in _CGROUPS:
-        try:
-            left = int((folder / limit).read_text()) - int((folder / used).read_text())
-            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            return max(0, left + int(kept.get("inactive_file", 0)))
-        except (OSError, ValueError):  # another version, no container, no limit ("max")
-            continue
-    return None
 
 
 def _free() -> int | None:
@@ -94,8 +77,9 @@ def peak_bytes() -> int | None:
 
 
 def total_bytes() -> int | None:
-    """Memory that the machine has, in bytes; None where the system does not say."""
-    return _meminfo("MemTotal")
+    """Memory that the machine has, in bytes, or less where a control group allows less; None where nobody says."""
+    found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
+    return min(found, default=None)
 
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
