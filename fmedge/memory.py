@@ -163,7 +163,18 @@ if hasattr(os, "register_at_fork"):
 
 def _is_there(size: int) -> bool:
     available = available_bytes()
-    return available is None or size <= available
+    if available is None or size <= available:
+        return True
+    _return_freed()
+    return size <= (available_bytes() or 0)
+
+
+def _return_freed() -> None:
+    """Have glibc return what it keeps of freed memory: it does so per thread, and other threads cannot use that."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or another system
+        import ctypes  # only where memory is short
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _in_words(size: int) -> str:

@@ -56,6 +56,7 @@ FAULTS = (
     Fault("scans after the first are not counted", "image_bounds.py", "scans += marker == _SOS", "scans += False", "test_image_bounds.py"),
     Fault("EXIF is not bounded", "image_bounds.py", "self.exif_bytes += size if exif else 0", "self.exif_bytes += 0", "test_image_bounds.py"),
     Fault("memory is not asked for before decoding", "memory.py", "            reserved.changed.wait()\n        require_memory(what, wanted)", "            reserved.changed.wait()", "test_image_bounds.py"),
+    Fault("memory that other threads freed is not asked back", "memory.py", "    _return_freed()\n    return size", "    return size", "test_memory.py"),
     Fault("decoding threads do not take turns", "memory.py", "while reserved.size and not", "while False and not", "test_memory.py"),
     Fault("file not synced", "files.py", "os.fsync(stream.fileno())", "stream.fileno()", "test_files.py"),
     Fault("folder not synced", "files.py", "        sync_folder(path.parent)\n\n\ndef write_bytes", "\n\ndef write_bytes", "test_files.py"),
