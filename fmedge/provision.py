@@ -28,6 +28,7 @@ from fmedge.floors import EXPORT, TENSORFLOW, require_floor
 from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
 from fmedge.preprocessing import NONE
+from fmedge.processor import require_processor
 from fmedge.progress import Progress, no_progress
 from fmedge.request import (
     DEFAULT_LAYER,
@@ -65,11 +66,14 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
     Raises:
         UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
         LimitExceeded: A run of the model, or the export, would not fit into memory.
+        BackendUnavailable: The converter needs instructions that the processor does not have.
     """
     from fmedge.export import find_exporter, require_options
 
     require_options(request.submodel, request.options)
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
+    if not direct:
+        require_processor("TensorFlow")
     stock = request.submodel.source == VGG16
     model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
     require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)

@@ -76,7 +76,7 @@ FAULTS = (
     Fault("predictions are not required", "export/exporter.py", "predicted.get(name)", "None", "export/test_int8_gate.py"),
     Fault("OpenVINO adds in 16 bits", "runtime/openvino_backend.py", "properties |= _IN_FLOAT", "pass", "runtime/test_without_vnni.py"),
     Fault("ONNX Runtime adds in 16 bits", "runtime/onnxruntime_backend.py", "int8_overflows(artifact.card, provider) is not False", "False", "runtime/test_without_vnni.py"),
-    Fault("VNNI is taken for granted", "machine.py", "not features & _VNNI", "False", "runtime/test_without_vnni.py"),
+    Fault("VNNI is taken for granted", "processor.py", "not features & _VNNI", "False", "runtime/test_without_vnni.py"),
     Fault("CUDA computes in TF32", "runtime/onnxruntime_backend.py", '{"use_tf32": "0"}', "{}", "runtime/test_devices.py"),
     Fault("a device that fails at a run falls back", "runtime/onnxruntime_backend.py", "enable_fallback=0", "enable_fallback=1", "runtime/test_devices.py"),
     Fault("a device falls back silently", "runtime/onnxruntime_backend.py", "    if not options.allow_fallback:\n        _require_all_on", "    if False:\n        _require_all_on", "runtime"),

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, one_line
 from fmedge.floors import begin, is_shortage, shortage
 
 INTERRUPTED = 130
@@ -60,13 +60,26 @@ def _run(arguments: list[str] | None) -> int:
     except ReaderGone:
         pass
     except Exception as error:
-        if not is_shortage(error):
+        ours = shortage() if is_shortage(error) else _unfit_processor(error)
+        if ours is None:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {shortage()}")
-        return LimitExceeded.exit_code
+        say(f"Error: {ours}")
+        return ours.exit_code
     return 0
+
+
+def _unfit_processor(error: Exception) -> FmedgeError | None:
+    """What is wrong where NumPy, which everything needs, cannot be imported on this processor."""
+    from fmedge.processor import require_processor
+
+    if isinstance(error, ImportError | RuntimeError):
+        try:
+            require_processor("NumPy")
+        except FmedgeError as found:
+            return found
+    return None
 
 
 def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:

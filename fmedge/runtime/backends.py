@@ -12,7 +12,7 @@ from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
 from fmedge.errors import UsageError, closest
 from fmedge.install import in_place
-from fmedge.machine import processor_features, sums_saturate
+from fmedge.processor import processor_features, sums_saturate
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.session import Engine
 from fmedge.submodel import Format, Precision

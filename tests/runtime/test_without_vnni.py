@@ -14,7 +14,7 @@ from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
 from fmedge.extraction import Extraction
 from fmedge.image import load_photo
-from fmedge.machine import sums_saturate
+from fmedge.processor import sums_saturate
 from fmedge.provision import run_batches
 from fmedge.run_options import RunOptions
 from fmedge.runtime import backends, open_session
