@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
+from fmedge.choices import one_of, require_whole
+from fmedge.errors import ImageError, LimitExceeded, UsageError
 
 MEAN_BGR = (103.939, 116.779, 123.68)
 """Mean of the ImageNet training pixels per channel, 0 to 255, blue first: subtracted by Keras'
@@ -82,8 +83,8 @@ def load_photo(
         LimitExceeded: The image has more pixels than allowed.
     """
     require_image_file(path)
-    if resize not in _FILTERS:
-        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, _FILTERS)} Allowed: {', '.join(_FILTERS)}.")
+    one_of("resize", resize, _FILTERS)
+    require_whole("max_pixels", max_pixels, unset="as many as usual")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = MAX_PIXELS if max_pixels is None else max_pixels

@@ -288,7 +288,8 @@ def export_submodel(
 
     options = options or default_options()
     network = network_of_model(keras, options.preprocessing)
-    submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
+    submodel = SubModel(tuple((layer or "").split("+")), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 

@@ -92,7 +92,7 @@ def request_artifact(
         WeightsError: The weights or model file does not exist.
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
-    chosen = find_activation(activation or Activation.RELU)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
     taps = _taps(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
@@ -106,7 +106,9 @@ def request_artifact(
     return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
 
 
-def _taps(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+def _taps(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+    if not isinstance(layer, str):
+        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
     if layer.strip() != ALL:
         return tuple(name.strip() for name in layer.split("+"))
     if not stock:
