@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
+from fmedge.choices import one_of, require_whole
+from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
 from fmedge.memory import require_memory, reserved_memory
 from fmedge.upright import RESIZES, Resize, Upright
@@ -67,8 +68,8 @@ def load_photo(
             :mod:`fmedge.image_bounds`).
     """
     require_image_file(path)
-    if resize not in RESIZES:
-        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, RESIZES)} Allowed: {', '.join(RESIZES)}.")
+    one_of("resize", resize, RESIZES)
+    require_whole("max_pixels", max_pixels, unset="as many as usual")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = MAX_PIXELS if max_pixels is None else max_pixels

@@ -304,7 +304,7 @@ def export_submodel(
 
     options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
     network = network_of_model(keras, options.preprocessing or NONE)
-    chosen = find_activation(activation or Activation.RELU)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
     submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)

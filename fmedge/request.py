@@ -104,7 +104,7 @@ def request_artifact(
         WeightsError: The weights or model file does not exist, or is damaged.
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
-    chosen = find_activation(activation or Activation.RELU)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
     taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
@@ -172,7 +172,7 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     return height, width
 
 
-def tap_names(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
     r"""The layers that a word means: names with ``+`` between, or ``all``.
 
     Args:
@@ -181,8 +181,10 @@ def tap_names(layer: str, activation: Activation, *, stock: bool) -> tuple[str, 
         stock: Whether the network is stock VGG16, which alone knows ``all``.
 
     Raises:
-        UsageError: ``all`` is asked of another network.
+        UsageError: It is no word, or ``all`` is asked of another network.
     """
+    if not isinstance(layer, str):
+        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
     if layer.strip() != ALL:
         return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
     if not stock:
