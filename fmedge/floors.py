@@ -40,6 +40,9 @@ class Floor(NamedTuple):
         return int(self.base + self.per_thread * (threads - 1) + self.per_byte * model_bytes)
 
 
+TOO_FEW_PROCESSES = "too few processes are allowed: ulimit -u, or a container's --pids-limit"
+"""Why a process or a thread cannot be started: systems count both."""
+
 EXPORT = "fmedge export"
 TENSORFLOW = "TensorFlow"
 
@@ -203,6 +206,32 @@ def _megabytes(size: int) -> str:
     return f"{-(-size // _MB):,}"
 
 
+def threads_start() -> bool:
+    """Whether one more thread can be started."""
+    from threading import Thread
+
+    try:
+        thread = Thread(target=int)
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True
+
+
+def no_threads() -> LimitExceeded:
+    """What it becomes that none can be."""
+    return LimitExceeded(f"No further thread can be started, {TOO_FEW_PROCESSES}.")
+
+
+def _wants_threads(error: BaseException | None) -> bool:
+    while error is not None:
+        if "can't start new thread" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 _SHORTAGE = (
     "bad_alloc",
     "failed to map segment",
@@ -224,8 +253,14 @@ def is_shortage(error: BaseException | None) -> bool:
     return False
 
 
-def shortage() -> LimitExceeded:
-    """What memory that ran out in the midst of work becomes."""
+def shortage(error: BaseException | None = None) -> LimitExceeded:
+    """What memory, or threads, that ran out in the midst of work becomes.
+
+    Args:
+        error: What said so.
+    """
     limit = address_limit()
+    if limit is None and _wants_threads(error):
+        return no_threads()
     said = "" if limit is None else f" The limit on address space is {limit // _MB:,} MB: raise it (ulimit -v)."
     return LimitExceeded(f"Not enough memory.{said} Free some, or give fewer or smaller images, or a shallower layer.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import stat
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,21 +75,21 @@ def load_photo(
     if not 1 <= most <= MOST_PIXELS:
         raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
-            scans = count_scans(path)
-            with Image.open(path, formats=FORMATS) as opened:
-                wanted = require_decodable(opened, path, scans, most)
-                depth = _png_depth(opened)
-                with reserved_memory(f"Decoding '{path}'", wanted):
-                    opened.load()
-                    _scale_transparency(opened, depth)
-                    upright = Upright(opened, _orientation(opened))
-                    require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
-                    pixels, original_size = upright.pixels(size, resize), upright.size
-                    opened.close()  # which gives its memory back
+        scans = count_scans(path)
+        with Image.open(path, formats=FORMATS) as opened:
+            wanted = require_decodable(opened, path, scans, most)
+            depth = _png_depth(opened)
+            with reserved_memory(f"Decoding '{path}'", wanted):
+                opened.load()
+                _scale_transparency(opened, depth)
+                upright = Upright(opened, _orientation(opened))
+                require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
+                pixels, original_size = upright.pixels(size, resize), upright.size
+                opened.close()  # which gives its memory back
     except Image.DecompressionBombError as error:
         raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
+    except Warning as error:  # of large images and odd metadata, where a program makes them errors
+        raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:

@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmedge.cgroup import group_limits
 from fmedge.memory import available_bytes, total_bytes
 from fmedge.processor import cpuinfo, processor_features
 
@@ -35,7 +36,9 @@ class Machine:
         flags: What the processor can do that matters here.
         cores: CPU cores that this process may use.
         affinity: Their numbers; None where the system does not say.
-        total_memory_bytes: Memory that the machine has; None where the system does not say.
+        total_memory_bytes: Memory that the machine has, or less where a control group (a container) allows less; None
+            where the system does not say.
+        cpu_quota: CPU seconds per second that a control group allows; None where there is no such limit.
     """
 
     system: str
@@ -47,11 +50,18 @@ class Machine:
     cores: int = 1
     affinity: tuple[int, ...] | None = None
     total_memory_bytes: int | None = None
+    cpu_quota: float | None = None
+
+    @property
+    def cores_in_words(self) -> str:
+        """Such as ``8 cores``, with the control group's quota where there is one."""
+        quota = "" if self.cpu_quota is None else f", of them {self.cpu_quota:g} by quota"
+        return f"{self.cores} core{'s'[: self.cores - 1]}{quota}"
 
     @property
     def hardware(self) -> tuple[object, ...]:
-        """What makes two measurements of two machines: processor, its abilities, and the number of cores."""
-        return self.architecture, self.processor, self.flags, self.cores
+        """What makes two measurements of two machines: processor, its abilities, cores and their quota."""
+        return self.architecture, self.processor, self.flags, self.cores, self.cpu_quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,7 @@ def this_machine() -> Machine:
         cores=len(affinity) if affinity else os.cpu_count() or 1,
         affinity=affinity,
         total_memory_bytes=total_bytes(),
+        cpu_quota=group_limits().cpus,
     )
 
 

@@ -20,7 +20,8 @@ class RunOptions:
         backend: Name of the engine; None takes the first of the table that is installed and fits the rest.
         device: ``cpu``, ``gpu`` (the best that is there) or a device by name, such as ``cuda`` or ``vulkan``.
             The model runs there as a whole, or not at all.
-        threads: CPU threads that compute; None takes one per core that may be used.
+        threads: CPU threads that compute; None takes one per core that may be used, no more than a container's CPU
+            quota is worth (rounded up), and no more than OMP_NUM_THREADS says where it is set.
         cpus: Numbers of the cores that these threads are bound to; None leaves it to the system. An engine keeps its
             threads where they first ran: bind all sessions of a process to the same cores.
         math: Arithmetic of a float model.

@@ -27,7 +27,7 @@ from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend, choose_backend
-from fmedge.runtime.backends import find_backend, providers_for, seven_bits_are_faster, usable_cpus
+from fmedge.runtime.backends import default_threads, find_backend, providers_for, seven_bits_are_faster
 from fmedge.submodel import ExportOptions, Format, Precision, find_activation
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -170,7 +170,7 @@ def prepare_cases(
             models=wishes.models,
             options=replace(options, format=row.formats[0]),
         )
-        for math, threads in product(wishes.maths, wishes.threads or (usable_cpus(),)):
+        for math, threads in product(wishes.maths, wishes.threads or (default_threads(),)):
             configuration = _configuration(wishes, request, row, math, threads, variant)
             if math not in row.maths:
                 missing.append(Missing(configuration, f"{row.name} has no --math {math}"))

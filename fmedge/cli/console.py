@@ -37,11 +37,12 @@ class ReaderGone(Exception):
 def emit(text: str) -> None:
     """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly.
 
-    A file's name that is no UTF-8 leaves with the bytes that it has.
+    A file's name that cannot be read as text leaves with the bytes that it has; letters that the stream's encoding
+    lacks are written as escapes.
     """
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        reconfigure(errors="surrogateescape")
+        reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -52,12 +53,19 @@ def emit(text: str) -> None:
         raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error
 
 
+def _can_write(text: str, errors: str) -> bool:
+    """Whether standard output's encoding has a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", errors)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def print_json(data: object) -> None:
-    """Print data as JSON on stdout; bytes of a file's name that are no UTF-8 are written as escapes."""
+    """Print data as JSON on stdout; what standard output cannot write is written in JSON's own escapes."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        text = json.dumps(data, indent=2)
-    emit(text)
+    emit(text if _can_write(text, "strict") else json.dumps(data, indent=2))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:

@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import MESSAGE_LENGTH, FmedgeError, one_line
-from fmedge.floors import begin, is_shortage, shortage
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
+from fmedge.floors import begin, is_shortage, no_threads, shortage, threads_start
+from fmedge.quiet import own_process
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -29,14 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
-    with _signals() as came:
-        code = _run(arguments)
-    if not came:
-        return code
-    if came[0] == signal.SIGTERM:
-        return TERMINATED
-    say("Interrupted. Nothing half-written was left.")
-    return INTERRUPTED
+    with own_process():
+        with _signals() as came:
+            code = _run(arguments)
+        if not came:
+            return code
+        if came[0] == signal.SIGTERM:
+            return TERMINATED
+        if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
+            say(f"Error: {no_threads()}")
+            return LimitExceeded.exit_code
+        say("Interrupted. Nothing half-written was left.")
+        return INTERRUPTED
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -60,7 +65,7 @@ def _run(arguments: list[str] | None) -> int:
     except ReaderGone:
         pass
     except Exception as error:
-        ours = shortage() if is_shortage(error) else _unfit_processor(error)
+        ours = shortage(error) if is_shortage(error) else _unfit_processor(error)
         if ours is None:
             raise
         if settings["debug"]:
@@ -159,6 +164,6 @@ def entry() -> NoReturn:
     except Exception:  # a bug of ours
         sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
     os._exit(code)

@@ -190,7 +190,7 @@ def build_artifact(
         module = importlib.import_module(exporter.module)
     except (ImportError, BackendUnavailable) as error:
         if is_shortage(error):
-            raise shortage() from error
+            raise shortage(error) from error
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
             f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}."
