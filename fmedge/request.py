@@ -144,7 +144,7 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
     prepares = own is not None and (own.prepared_by or own.integer)
     if preprocessing is None and not prepares:
         raise UsageError(
-            "A Keras model of your own needs --preprocessing: caffe (as VGG16), tf, torch, unit (x / 255) or none; "
+            "This Keras model needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
             "or --scale S --mean M --std D --order rgb|bgr."
         )
     if own is not None and prepares:
