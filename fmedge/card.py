@@ -8,6 +8,7 @@ from typing import Any
 
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
+from fmedge.preprocessing import Preprocessing
 from fmedge.records import parse
 from fmedge.submodel import KERAS, VGG16, Activation, Converter, ExportOptions, Format, Precision, SubModel
 
@@ -39,26 +40,6 @@ class TensorSpec:
         """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
         extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
         return f"{self.dtype} {extents} ({self.layout})"
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What the model does to the pixels before its first convolution.
-
-    Attributes:
-        channel_order: Order of the colours that the weights were trained on.
-        mean: Subtracted per channel, in that order, from values of 0 to 255.
-        in_model: Whether the model file does it (its input is then plain RGB).
-    """
-
-    channel_order: str
-    mean: tuple[float, float, float]
-    in_model: bool
-
-    def describe(self) -> str:
-        """In words, for a person."""
-        where = "inside the model" if self.in_model else "left to the caller"
-        return f"{self.channel_order} minus {', '.join(f'{value:g}' for value in self.mean)}, {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +166,13 @@ class ModelCard:
                     f"The card has schema {data['schema']}; this version reads {CARD_SCHEMA}. Export again."
                 )
             submodel = data["submodel"]
-            preprocessing = data["preprocessing"]
-            blue, green, red = (float(value) for value in preprocessing["mean"])
             card = cls(
                 submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
-                options=_options(data["options"]),
+                options=_options(data["options"], str(submodel["source"])),
                 weights=_weights(data["weights"]),
                 inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
                 outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
-                preprocessing=Preprocessing(
-                    str(preprocessing["channel_order"]), (blue, green, red), bool(preprocessing["in_model"])
-                ),
+                preprocessing=_preprocessing(data["preprocessing"]),
                 tools={str(name): str(version) for name, version in data["tools"].items()},
                 recipe={str(name): str(text) for name, text in data["recipe"].items()},
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
@@ -224,13 +201,22 @@ def _weights(data: dict[str, Any]) -> WeightsFacts:
     return WeightsFacts(**data)
 
 
-def _options(data: dict[str, Any]) -> ExportOptions:
+def _preprocessing(data: Any) -> Preprocessing:  # noqa: ANN401 - what JSON holds
+    mean, std = (tuple(map(float, values)) for values in (data["mean"], data.get("std", (1.0,))))
+    return Preprocessing(str(data["channel_order"]), mean, bool(data["in_model"]), float(data.get("scale", 1.0)), std)
+
+
+def _options(data: dict[str, Any], source: str) -> ExportOptions:
+    chosen: Any = data["preprocessing"]
+    if source == VGG16 and chosen == "vgg16":  # as cards of the stock network said before it was left out there
+        chosen = None
     named: dict[str, Any] = {
         **data,
         "format": Format(data["format"]),
         "precision": Precision(data["precision"]),
         "converter": data["converter"] and Converter(data["converter"]),
         "size": data["size"] and (int(data["size"][0]), int(data["size"][1])),
+        "preprocessing": _preprocessing(chosen) if isinstance(chosen, dict) else chosen,
     }
     return ExportOptions(**named)
 

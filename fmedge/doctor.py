@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from fmedge import children, floors
 from fmedge.errors import LimitExceeded
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
+from fmedge.processor import missing_features
 from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend
@@ -113,6 +115,11 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
         for state in engine.devices:
             if state.device == "cpu" and not state.works:
                 yield f"{engine.backend} does not work on the CPU: {state.said}"
+    if missing := missing_features("TensorFlow"):
+        yield (
+            f"This processor lacks {', '.join(missing).upper()}: no exports by TensorFlow (float TFLite, Keras). "
+            "Make those models elsewhere."
+        )
     if not any(engine.distributions for engine in engines):
         yield f"No engine is installed. Install one: {engines[0].install}."
 
@@ -135,6 +142,8 @@ def _try(row: Backend, device: str) -> DeviceState:
     lines = [line for line in answer.splitlines() if line.startswith("{")]
     if lines:  # what happens while the engine is taken apart does not count
         return DeviceState(device, **json.loads(lines[-1]))
+    if ran.returncode == -signal.SIGILL:
+        return DeviceState(device, works=False, said="needs instructions that this processor does not have")
     ended = f"ended by signal {-ran.returncode}" if ran.returncode < 0 else f"ended with code {ran.returncode}"
     return DeviceState(device, works=False, said=f"the process {ended}")
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 try:
@@ -104,9 +109,73 @@ def require_memory(what: str, wanted: int) -> None:
     Raises:
         LimitExceeded: There is less.
     """
-    available = available_bytes()
-    if available is not None and wanted > available:
+    if not _is_there(wanted):
         raise LimitExceeded(
-            f"{what} needs about {wanted / 1e9:,.1f} GB of memory, {available / 1e9:,.1f} GB are free. "
+            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available_bytes() or 0)} are free. "
             "Give fewer or smaller images."
         )
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Memory that threads of this process are about to take, in bytes."""
+
+    size: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+_reserved = _Reserved()
+
+
+@contextlib.contextmanager
+def reserved_memory(what: str, wanted: int) -> Generator[None]:
+    """Take memory for something large, in turn where there is not enough for all threads that ask at once.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+
+    Raises:
+        LimitExceeded: There is less, though no other thread has any reserved.
+    """
+    reserved = _reserved
+    with reserved.changed:
+        while reserved.size and not _is_there(wanted + reserved.size):
+            reserved.changed.wait()
+        require_memory(what, wanted)
+        reserved.size += wanted
+    try:
+        yield
+    finally:
+        with reserved.changed:
+            reserved.size -= wanted
+            reserved.changed.notify_all()
+
+
+def _forget_reserved() -> None:
+    global _reserved
+    _reserved = _Reserved()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_reserved)
+
+
+def _is_there(size: int) -> bool:
+    available = available_bytes()
+    if available is None or size <= available:
+        return True
+    _return_freed()
+    return size <= (available_bytes() or 0)
+
+
+def _return_freed() -> None:
+    """Have glibc return what it keeps of freed memory: it does so per thread, and other threads cannot use that."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or another system
+        import ctypes  # only where memory is short
+
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

@@ -11,7 +11,7 @@ from threading import Thread
 
 from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError
-from fmedge.extraction import Extraction, Resizing, Taps, deepest
+from fmedge.extraction import Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import create_folder, require_writable
 from fmedge.floors import is_thrifty
@@ -58,6 +58,7 @@ def extract(
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
     """
+    resize = find_resizing(resize)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return run_artifact(artifact, Path(image), resize=resize, run=run)
@@ -99,6 +100,7 @@ def extract_many(
     """
     several = isinstance(images, (str, Path))
     paths = expand_images([Path(images)]) if several else map(Path, images)
+    resize = find_resizing(resize)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return _extract_each(artifact, paths, resize, run, on_error)

@@ -65,13 +65,26 @@ def _run(arguments: list[str] | None) -> int:
     except ReaderGone:
         pass
     except Exception as error:
-        if not is_shortage(error):
+        ours = shortage(error) if is_shortage(error) else _unfit_processor(error)
+        if ours is None:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {shortage(error)}")
-        return LimitExceeded.exit_code
+        say(f"Error: {ours}")
+        return ours.exit_code
     return 0
+
+
+def _unfit_processor(error: Exception) -> FmedgeError | None:
+    """What is wrong where NumPy, which everything needs, cannot be imported on this processor."""
+    from fmedge.processor import require_processor
+
+    if isinstance(error, ImportError | RuntimeError):
+        try:
+            require_processor("NumPy")
+        except FmedgeError as found:
+            return found
+    return None
 
 
 def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:

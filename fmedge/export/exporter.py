@@ -14,12 +14,14 @@ import numpy.typing as npt
 from fmedge import __version__, trust
 from fmedge.artifact import Artifact, files_sha256, write_artifact
 from fmedge.card import ModelCard, TensorSpec
-from fmedge.errors import BackendUnavailable, ParityError, UsageError
+from fmedge.errors import ArtifactError, BackendUnavailable, ParityError, UsageError
 from fmedge.export.calibration import Calibration
 from fmedge.export.network import Images, Network
 from fmedge.floors import is_shortage, shortage
 from fmedge.image import parity_image
+from fmedge.install import install_command
 from fmedge.parity import GATES, Parity, gate_for, measure_parity
+from fmedge.preprocessing import CAFFE
 from fmedge.submodel import (
     KERAS,
     VGG16,
@@ -136,8 +138,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
     if options.float_tap and find_layer(submodel.deepest).kind == "pool":
         raise UsageError(f"--tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.")
-    if submodel.source == VGG16 and options.preprocessing != "vgg16":
-        raise UsageError("--preprocessing none belongs to --keras: stock VGG16 needs its own. Leave it out.")
+    if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
+        raise UsageError("--preprocessing belongs to --keras: stock VGG16 has its own, caffe. Leave it out.")
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
         raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
@@ -189,10 +191,9 @@ def build_artifact(
     except (ImportError, BackendUnavailable) as error:
         if is_shortage(error):
             raise shortage(error) from error
-        package = f"fmedge[{exporter.extra}]" if exporter.extra else "fmedge"
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
-            f"Here or elsewhere: pip install '{package}', then fmedge export --format {options.format}."
+            f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}."
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
@@ -201,7 +202,13 @@ def build_artifact(
     artifact = own_artifact(path, card, built.model, built.weights)
     card = artifact.card
     if runner is not None:
-        parity = check(artifact, network, runner, calibration, built.simulations)
+        try:
+            parity = check(artifact, network, runner, calibration, built.simulations)
+        except ArtifactError as error:  # what an engine says of a file: here there is none yet
+            said = str(error).partition(" Export it again")[0]
+            raise ArtifactError(
+                f"{said} Nothing was written. Try another --format or --size, or cut earlier."
+            ) from error
         parity.require(path.name)
         card = replace(card, parity=parity)
     return write_artifact(path, built.model, card, built.weights)
@@ -253,11 +260,14 @@ def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b""
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:
     """The card of a model that is about to be built."""
+    image = "image"
+    while image in submodel.taps:
+        image += "_"
     return ModelCard(
         submodel=submodel,
         options=options,
         weights=network.facts,
-        inputs=(TensorSpec("image", options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
+        inputs=(TensorSpec(image, options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
         outputs=tuple(_output(name, network, options) for name in submodel.taps),
         preprocessing=network.preprocessing,
         tools={"fmedge": __version__},

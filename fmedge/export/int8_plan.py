@@ -30,7 +30,7 @@ from fmedge.card import ModelCard
 from fmedge.export.int8_ranges import Histogram, best_ranges, equalized
 from fmedge.export.int8_rounding import Moments, measure_moments, round_kernel
 from fmedge.export.reference import convolve, max_pool, walk
-from fmedge.image import MEAN_BGR
+from fmedge.preprocessing import MEAN_BGR
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LAYER_NAMES, VGG16_LAYERS, LayerSpec
 from fmedge.weights import Weights

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.image import MEAN_BGR
+from fmedge.preprocessing import MEAN_BGR
 from fmedge.submodel import Activation, SubModel
 from fmedge.vgg16 import layers_through
 from fmedge.weights import Weights

@@ -15,7 +15,8 @@ from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
 from fmedge.cgroup import group_limits
 from fmedge.errors import UsageError, closest
-from fmedge.machine import processor_features, sums_saturate
+from fmedge.install import in_place
+from fmedge.processor import processor_features, sums_saturate
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.session import Engine
 from fmedge.submodel import Format, Precision
@@ -28,12 +29,17 @@ class Provider:
     Attributes:
         device: Ours: what ``--device`` takes.
         name: As the engine spells it, such as ``CPUExecutionProvider``.
-        install: The command that installs what it needs.
+        advice: How to install what it needs, with names of extras in braces.
     """
 
     device: str
     name: str
-    install: str
+    advice: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs here."""
+        return in_place(self.advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Adapter(Protocol):
 
 
 def _extra(name: str) -> str:
-    return f"pip install 'fmedge[{name}]'"
+    return f"{{{name}}}"
 
 
 _CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"
