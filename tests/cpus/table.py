@@ -119,7 +119,7 @@ def _export(folder: Path) -> Iterator[tuple[str, Path]]:
         made = _fmedge(sys.executable, words)
         if made.code:
             raise SystemExit(f"{what}: {made.said}")
-        yield what, Path(json.loads(made.said)[0]["model"])
+        yield what, Path(made.said.splitlines()[0])
 
 
 def _draw(folder: Path) -> None:
