@@ -8,6 +8,7 @@ from typing import Any
 
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
+from fmedge.preprocessing import Preprocessing
 from fmedge.records import parse
 from fmedge.submodel import KERAS, VGG16, Activation, Converter, ExportOptions, Format, Precision, SubModel
 
@@ -39,26 +40,6 @@ class TensorSpec:
         """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
         extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
         return f"{self.dtype} {extents} ({self.layout})"
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What the model does to the pixels before its first convolution.
-
-    Attributes:
-        channel_order: Order of the colours that the weights were trained on.
-        mean: Subtracted per channel, in that order, from values of 0 to 255.
-        in_model: Whether the model file does it (its input is then plain RGB).
-    """
-
-    channel_order: str
-    mean: tuple[float, float, float]
-    in_model: bool
-
-    def describe(self) -> str:
-        """In words, for a person."""
-        where = "inside the model" if self.in_model else "left to the caller"
-        return f"{self.channel_order} minus {', '.join(f'{value:g}' for value in self.mean)}, {where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +78,8 @@ class ModelCard:
         tools: Versions of what wrote it.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
+        predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
+            exactly; empty where it is not known beforehand.
         file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
         schema: Version of these fields.
     """
@@ -110,6 +93,7 @@ class ModelCard:
     tools: dict[str, str]
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
+    predicted_db: dict[str, float] = field(default_factory=dict[str, float])
     file_sha256: str | None = None
     schema: int = CARD_SCHEMA
 
@@ -135,8 +119,8 @@ class ModelCard:
         return deepest.shape[deepest.layout.index("C")] or 0
 
     def facts(self) -> ModelCard:
-        """The card without the file's hash and the parity: what stands inside the model file."""
-        return replace(self, parity=None, file_sha256=None)
+        """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
+        return replace(self, parity=None, predicted_db={}, file_sha256=None)
 
     def facts_json(self) -> str:
         """The facts as they stand in the model file: JSON on one line, always in the same order."""
@@ -146,6 +130,8 @@ class ModelCard:
         """The card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
+        if not self.predicted_db:
+            del data["predicted_db"]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _require_sense(self) -> None:
@@ -180,20 +166,17 @@ class ModelCard:
                     f"The card has schema {data['schema']}; this version reads {CARD_SCHEMA}. Export again."
                 )
             submodel = data["submodel"]
-            preprocessing = data["preprocessing"]
-            blue, green, red = (float(value) for value in preprocessing["mean"])
             card = cls(
                 submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
-                options=_options(data["options"]),
+                options=_options(data["options"], str(submodel["source"])),
                 weights=_weights(data["weights"]),
                 inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
                 outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
-                preprocessing=Preprocessing(
-                    str(preprocessing["channel_order"]), (blue, green, red), bool(preprocessing["in_model"])
-                ),
+                preprocessing=_preprocessing(data["preprocessing"]),
                 tools={str(name): str(version) for name, version in data["tools"].items()},
                 recipe={str(name): str(text) for name, text in data["recipe"].items()},
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
+                predicted_db={str(name): float(value) for name, value in data.get("predicted_db", {}).items()},
                 file_sha256=data["file_sha256"],
             )
             card._require_sense()
@@ -218,13 +201,22 @@ def _weights(data: dict[str, Any]) -> WeightsFacts:
     return WeightsFacts(**data)
 
 
-def _options(data: dict[str, Any]) -> ExportOptions:
+def _preprocessing(data: Any) -> Preprocessing:  # noqa: ANN401 - what JSON holds
+    mean, std = (tuple(map(float, values)) for values in (data["mean"], data.get("std", (1.0,))))
+    return Preprocessing(str(data["channel_order"]), mean, bool(data["in_model"]), float(data.get("scale", 1.0)), std)
+
+
+def _options(data: dict[str, Any], source: str) -> ExportOptions:
+    chosen: Any = data["preprocessing"]
+    if source == VGG16 and chosen == "vgg16":  # as cards of the stock network said before it was left out there
+        chosen = None
     named: dict[str, Any] = {
         **data,
         "format": Format(data["format"]),
         "precision": Precision(data["precision"]),
         "converter": data["converter"] and Converter(data["converter"]),
         "size": data["size"] and (int(data["size"][0]), int(data["size"][1])),
+        "preprocessing": _preprocessing(chosen) if isinstance(chosen, dict) else chosen,
     }
     return ExportOptions(**named)
 

@@ -26,8 +26,11 @@ _SECONDS = 120.0
 _SIZE = (32, 32)
 """Image of the model that is tried: the smallest that VGG16 takes as a whole."""
 
+_LAYER = "block1_conv2"
+"""The layer that is tried: the first whose int8 sums are long enough to overflow where they can."""
+
 _PHOTOS = 16
-"""Pictures that an int8 model, which LiteRT is tried with, is calibrated on."""
+"""Pictures that an int8 model is calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,28 +140,38 @@ def probe(backend: str, device: str) -> dict[str, object]:
 
     row = next(row for row in BACKENDS if row.name == backend)
     run = RunOptions(backend, device)
-    form = row.formats[0]
+    agreements: list[str] = []
+    seen = ""
     with temporary_folder() as place:
-        quantized = form is Format.TFLITE  # the form of it that is written without TensorFlow
-        options = ExportOptions(form, Precision.INT8 if quantized else Precision.FP32, size=_SIZE)
-        try:
-            artifact = export_submodel(
-                weights="untrained",
-                models=place,
-                options=options,
-                calibration=_pictures(place / "pictures") if quantized else None,
-                run=run,
-            )
-            with open_session(artifact, run) as session:
-                seen = describe_placement(session.placement, session.active_provider)
-        except FmedgeError as error:
-            return {"works": False, "said": str(error)}
-        except Exception as error:
-            if not floors.is_shortage(error):
-                raise
-            return {"works": False, "said": str(floors.shortage())}
-    agreement = f", {artifact.card.parity.snr_db:.0f} dB" if artifact.card.parity else ""
-    return {"works": True, "said": f"{seen}{agreement}"}
+        pictures = _pictures(place / "pictures")
+        for precision in _precisions(row.formats[0], device):
+            try:
+                artifact = export_submodel(
+                    _LAYER,
+                    weights="untrained",
+                    models=place,
+                    options=ExportOptions(row.formats[0], precision, size=_SIZE),
+                    calibration=pictures if precision is Precision.INT8 else None,
+                    run=run,
+                )
+                with open_session(artifact, run) as session:
+                    seen = seen or describe_placement(session.placement, session.active_provider)
+            except FmedgeError as error:
+                return {"works": False, "said": f"{f'{precision}: ' if agreements else ''}{error}"}
+            except Exception as error:
+                if not floors.is_shortage(error):
+                    raise
+                return {"works": False, "said": str(floors.shortage())}
+            if artifact.card.parity:
+                agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
+    return {"works": True, "said": ", ".join((seen, *agreements))}
+
+
+def _precisions(form: Format, device: str) -> tuple[Precision, ...]:
+    """What an engine is tried with: forms that are written without TensorFlow. int8 fails where its sums overflow."""
+    if form is Format.TFLITE:
+        return (Precision.INT8,)
+    return (Precision.FP32, Precision.INT8) if form is Format.ONNX and device == "cpu" else (Precision.FP32,)
 
 
 def _pictures(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,8 +27,17 @@ from fmedge.files import create_folder, is_file, require_writable
 from fmedge.floors import EXPORT, TENSORFLOW, require_floor
 from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
+from fmedge.preprocessing import NONE
 from fmedge.progress import Progress, no_progress
-from fmedge.request import ArtifactRequest, default_options, models_folder, request_artifact
+from fmedge.request import (
+    DEFAULT_LAYER,
+    ArtifactRequest,
+    default_options,
+    models_folder,
+    request_artifact,
+    settle_options,
+    tap_names,
+)
 from fmedge.run_options import RunOptions
 from fmedge.submodel import (
     KERAS,
@@ -117,7 +127,7 @@ def create_artifact(
     require_place(request)
     photos = None
     if calibration is not None:
-        photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)
+        photos = read_calibration(calibration, warn=warn, progress=progress)
     return build_artifact(
         request.submodel,
         network or _load_network(request, offline, progress),
@@ -134,7 +144,7 @@ def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -
     if request.submodel.source == KERAS:
         from fmedge.export.keras_network import load_keras_network
 
-        return load_keras_network(request.weights, request.options.preprocessing)
+        return load_keras_network(request.weights, request.options.preprocessing or NONE)
     arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
     return StockNetwork(arrays, facts)
 
@@ -243,7 +253,7 @@ def verify_artifact(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
+    photos = None if calibration is None else read_calibration(calibration, warn=warn)
     return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
 
 
@@ -267,7 +277,8 @@ def export_submodel(
         activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
-            ``keras.Model`` object.
+            ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with
+            Rescaling or Normalization; ``options.size`` is its own unless named.
         models: Folder to write to; None asks ``FMEDGE_MODELS``, then ``models``.
         options: In which form; None takes the defaults.
         calibration: Folder of photos; int8 needs one.
@@ -285,11 +296,12 @@ def export_submodel(
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
         return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
     from fmedge.export.keras_network import network_of_model
+    from fmedge.keras_input import read_input
 
-    options = options or default_options()
-    network = network_of_model(keras, options.preprocessing)
+    options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
+    network = network_of_model(keras, options.preprocessing or NONE)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    submodel = SubModel(tuple((layer or "").split("+")), chosen, KERAS)
+    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, cast, get_args
 
 from fmedge.choices import one_of, require_switch, require_whole
 from fmedge.errors import UsageError
+from fmedge.preprocessing import NONE, Preprocessing, canonical
 from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
 
 VGG16 = "vgg16"
@@ -162,6 +163,13 @@ def file_word(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+class OwnSize(tuple[int, int]):
+    """The size of a request that names none: 224 x 224 for stock VGG16, for a Keras model its own."""
+
+
+OWN_SIZE = OwnSize(INPUT_SIZE)
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """In which form a sub-model is written. The defaults give the short file name.
@@ -171,11 +179,13 @@ class ExportOptions:
         precision: Number format.
         converter: What writes it; None takes :func:`own_converter`.
         input_dtype: Element type of the image: ``uint8``, or ``float32`` with values of 0 to 255.
-        size: Height and width of the image in pixels; None leaves both open.
+        size: Height and width of the image in pixels; None leaves both open. The default is the network's own.
         batch: Images per run; None leaves it open.
         output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
-        preprocessing: What a Keras model of the user's own wants done to pixels: ``vgg16``, as Keras' VGG16, or
-            ``none`` since it does it itself (it then gets RGB, 0 to 255).
+        preprocessing: What a Keras model of the user's own wants done to pixels: a word of
+            :data:`fmedge.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``, ``torch``,
+            ``unit``, ``none``) or the formula itself. None asks the network: stock VGG16 has its own, and a model that
+            begins with Rescaling or Normalization needs nothing.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
 
@@ -189,10 +199,10 @@ class ExportOptions:
     precision: Precision = Precision.FP32
     converter: Converter | None = None
     input_dtype: Literal["uint8", "float32"] = "uint8"
-    size: tuple[int, int] | None = INPUT_SIZE
+    size: tuple[int, int] | None = OWN_SIZE
     batch: int | None = None
     output_layout: Layout | None = None
-    preprocessing: Literal["vgg16", "none"] = "vgg16"
+    preprocessing: str | Preprocessing | None = None
     float_tap: bool = False
     seven_bit: bool = False
 
@@ -204,10 +214,12 @@ class ExportOptions:
         require_switch("float_tap", self.float_tap)
         require_switch("seven_bit", self.seven_bit)
         require_whole("batch", self.batch, unset="any number of images")
-        if self.size is not None:
+        if self.size is not None and not isinstance(self.size, OwnSize):
             object.__setattr__(self, "size", _pair(self.size))
         if self.output_layout == _OWN_LAYOUTS[self.format]:
             object.__setattr__(self, "output_layout", None)
+        if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
+            object.__setattr__(self, "preprocessing", canonical(self.preprocessing))
 
     @property
     def layout(self) -> Layout:
@@ -226,7 +238,7 @@ class ExportOptions:
                 (size, self.size != INPUT_SIZE),
                 (f"b{self.batch}", self.batch is not None),
                 (str(self.output_layout).lower(), self.output_layout is not None),
-                ("plain", self.preprocessing != "vgg16"),
+                (_preprocessing_word(self.preprocessing), self.preprocessing is not None),
                 ("tapfloat", self.float_tap),
                 ("7bit", self.seven_bit),
             )
@@ -240,7 +252,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "converter": tuple(Converter),
     "input_dtype": ("uint8", "float32"),
     "output_layout": get_args(Layout),
-    "preprocessing": ("vgg16", "none"),
 }
 """Words that the options may have; of an enumeration its members."""
 
@@ -256,6 +267,12 @@ def _pair(size: object) -> tuple[int, int]:
     return height, width
 
 
+def _preprocessing_word(chosen: str | Preprocessing | None) -> str:
+    if isinstance(chosen, Preprocessing):
+        return f"own-{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]}"
+    return "plain" if chosen == NONE else str(chosen)
+
+
 def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str = "") -> str:
     """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx``.
 
@@ -264,6 +281,8 @@ def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
     """
+    if submodel.source == VGG16:  # whose own preprocessing needs no word
+        options = replace(options, preprocessing=None)
     words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
     return ".".join(filter(None, words)) + options.format.suffixes[0]
 

@@ -27,7 +27,7 @@ from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend, choose_backend
-from fmedge.runtime.backends import find_backend, providers_for, usable_cpus
+from fmedge.runtime.backends import find_backend, providers_for, seven_bits_are_faster, usable_cpus
 from fmedge.submodel import ExportOptions, Format, Precision, find_activation
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -52,8 +52,16 @@ class Variant:
 
 VARIANTS: Mapping[str, Variant] = {
     "tap-float": Variant((Format.ONNX, Format.TFLITE), Precision.INT8, {"float_tap": True}),
+    "seven-bit": Variant((Format.ONNX,), Precision.INT8, {"seven_bit": True}),
+    "seven-bit-tap-float": Variant((Format.ONNX,), Precision.INT8, {"seven_bit": True, "float_tap": True}),
 }
 """Ways of writing a model that trade speed, accuracy or size against each other."""
+
+
+def variants_here() -> tuple[str, ...]:
+    """The variants that can be worth their while on this processor."""
+    seven = seven_bits_are_faster()
+    return tuple(name for name, variant in VARIANTS.items() if seven or not variant.options.get("seven_bit"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +187,9 @@ def prepare_cases(
 
 
 def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
-    """Every wanted variant of every wanted precision, but for the format."""
-    for precision, name in product(wishes.precisions, wishes.variants):
+    """Every wanted variant of every wanted precision, but for the format; and 7 bits where that is the faster int8."""
+    names = dict.fromkeys((*wishes.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
+    for precision, name in product(wishes.precisions, names):
         if name == PLAIN:
             yield PLAIN, ExportOptions(precision=precision, size=wishes.size)
         elif precision is VARIANTS[name].precision:
@@ -229,7 +238,8 @@ def _artifact(
         require_request(request, wishes.calibration or Path())
         if options.precision is Precision.INT8 and wishes.calibration is None:
             words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
-            return UsageError(f"no int8 model; make it: {words} --calibration DIR")
+            flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
+            return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
         require_place(request)
         warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(

@@ -130,20 +130,9 @@ def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, 
 
 
 def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: RunOptions) -> str:
-    """What a run computes in, for the record.
-
-    Raises:
-        ProviderUnavailable: The engine's int8 sums would overflow on this processor.
-    """
-    overflow = int8_overflows(card, provider)
-    if backend.without_vnni == "wide" and overflow is not False:
-        return WIDE
-    if backend.without_vnni == "overflow" and overflow:
-        raise ProviderUnavailable(
-            f"{backend.name}'s int8 sums overflow on this processor (x86 without VNNI). Take --backend onnxruntime, "
-            "or a model made with fmedge export --seven-bit."
-        )
-    return options.math
+    """What a run computes in, for the record."""
+    wide = backend.without_vnni == "wide" and int8_overflows(card, provider) is not False
+    return WIDE if wide else options.math
 
 
 def _require_known(artifact: Artifact, backend: Backend) -> None:
