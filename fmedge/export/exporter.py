@@ -318,14 +318,14 @@ def check(
     worst: list[Parity] = []
     for images, found in zip(sets, runner(artifact, sets), strict=True):
         expected = network.reference(card.submodel, images)
-        predicted = card.predicted_db if images is sets[-1] else {}
-        if simulations and not predicted:
-            predicted = predict(simulations, images, expected)
+        on_noise = bool(card.predicted_db) and images is sets[-1]
+        predicted = card.predicted_db if on_noise else predict(simulations, images, expected)
+        gates = {
+            name: gate_for(card.precision, name, predicted.get(name), on_noise=on_noise) for name in card.submodel.taps
+        }
         parities = (
-            measure_parity(
-                found[name][index], expected[name][index], gate_for(card.precision, name, predicted.get(name))
-            )
-            for name in card.submodel.taps
+            measure_parity(found[name][index], expected[name][index], gate)
+            for name, gate in gates.items()
             for index in range(len(images))
         )
         worst.append(min(parities, key=lambda parity: (parity.passed, parity.snr_db - parity.gate.min_snr_db)))

@@ -131,6 +131,9 @@ def test_a_card_without_predictions_keeps_the_absolute_gate(make, untrained_netw
 def test_a_prediction_never_loosens_the_gate():
     assert gate_for("int8", "block1_conv2", 25.0) == gate_for("int8", "block1_conv2")
     assert gate_for("int8", "block1_conv2", 40.0).min_snr_db == 38.0
+    noise = gate_for("int8", "block3_conv3", 22.7, on_noise=True)  # less than photos have to reach, and than its gate
+    assert (noise.min_snr_db, noise.min_cosine) == (20.7, None)
+    assert gate_for("int8", "block3_conv3", -99.0, on_noise=True).min_snr_db == 15.0  # a card that asks for nothing
     assert gate_for("fp32", "block1_conv2").max_error_over_range == 1e-4
 
 
