@@ -242,6 +242,7 @@ def verify_artifact(
         raise ArtifactError(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
+    card.require_room()
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
     return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
