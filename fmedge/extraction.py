@@ -16,10 +16,8 @@ from fmedge.choices import one_of
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.image import Photo, Resize, load_photo
-from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement
-from fmedge.submodel import VGG16
 from fmedge.vgg16 import INPUT_SIZE
 
 Resizing = Resize | Literal["none"]
@@ -67,6 +65,8 @@ class Extraction:
             UsageError: It is to stay as it is, and the model takes another size.
         """
         size = self.card.options.size
+        if size is not None:
+            self.card.require_room()
         if self.resize != "none":
             return take(load_photo, image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
         photo = load_photo(image, None, max_pixels=self.run.max_pixels)
@@ -84,7 +84,8 @@ class Extraction:
             LimitExceeded: Memory would not do, or ran out.
             FmedgeError: See :meth:`fmedge.runtime.Session.run`.
         """
-        self._require_room(photo)
+        height, width, _ = photo.pixels.shape
+        self.card.require_room((height, width))
         found = session.run(self._batch(photo))
         provenance = self._provenance(session, photo)
         pixels = photo.pixels[np.newaxis]
@@ -103,13 +104,6 @@ class Extraction:
             math=session.math,
             placement=describe_placement(session.placement, session.active_provider),
         )
-
-    def _require_room(self, photo: Photo) -> None:
-        """Check that a photo of its own size can be run; a model's fixed size was checked when it was exported."""
-        if self.card.options.size is None and self.card.submodel.source == VGG16:
-            height, width = photo.pixels.shape[:2]
-            wanted = vgg16_bytes(self.card.submodel.deepest, self.card.options.batch or 1, height, width)
-            require_memory(f"A photo of {height} x {width}", wanted)
 
     def _batch(self, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         """A photo as the batch that the model takes, repeated where its size is fixed."""

@@ -87,8 +87,10 @@ def _try_folder(path: Path) -> None:
         try:
             sweep(path)
             temporary, descriptor = open_temporary(path)
-            os.close(descriptor)
-            temporary.unlink(missing_ok=True)
+            try:
+                os.close(descriptor)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             if error.errno not in _CLOSED:
                 raise

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import ParityError
+from fmedge.records import build_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +152,21 @@ class Parity:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them: an infinite ratio becomes None."""
-        return {**asdict(self), "snr_db": self.snr_db if np.isfinite(self.snr_db) else None}
+        """The figures as JSON can hold them: an infinite ratio becomes None, another that is none the worst one."""
+        worst = {"max_error_over_range": 1e300, "snr_db": -1e4, "cosine": -1.0}
+        found = {name: value if math.isfinite(value := getattr(self, name)) else bad for name, bad in worst.items()}
+        return {**asdict(self), **found, **({"snr_db": None} if self.snr_db == math.inf else {})}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Parity:
-        """The inverse of :meth:`to_dict`."""
-        snr_db = float("inf") if data["snr_db"] is None else float(data["snr_db"])
-        return cls(float(data["max_error_over_range"]), snr_db, float(data["cosine"]), Gate(**data["gate"]))
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            TypeError: See :func:`fmedge.records.build`.
+            ValueError: Likewise.
+            KeyError: There is no ratio.
+        """
+        return build_record(cls, {**data, "snr_db": math.inf if data["snr_db"] is None else data["snr_db"]})
 
 
 def measure_parity(result: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], gate: Gate) -> Parity:

@@ -259,6 +259,7 @@ def verify_artifact(
         raise ArtifactError(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
+    card.require_room()
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, warn=warn)
     network = _load_network(request, True, no_progress)

@@ -10,6 +10,7 @@ import typer
 
 from fmedge.cli.console import emit, print_json
 from fmedge.cli.options import AsJson
+from fmedge.errors import printable
 
 
 def info_command(
@@ -49,4 +50,4 @@ def info_command(
     }
     width = max(map(len, lines))
     for name, text in lines.items():
-        emit(f"{name:<{width}}  {text}")
+        emit(printable(f"{name:<{width}}  {text}"))

@@ -98,6 +98,7 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         ArtifactError: The gate or the engine refuses the model.
         LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
+    artifact.card.require_room()
     return _open(artifact, options or RunOptions(), _require_known)
 
 

@@ -151,6 +151,7 @@ class Session:
             with bound_to(self._cpus):
                 found = engine.compute(images, out if fits else {})
             computed = time.perf_counter()
+            _require_values(found)
             maps = {
                 spec.name: _hand_over(found[spec.name], out.get(spec.name), transpose=not fits, owned=engine.owned)
                 for spec in self.card.outputs
@@ -258,6 +259,18 @@ def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     words, mend = in_our_words(error)
     kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
     return kind(f"{what}: {words}. {mend.value}")
+
+
+def _require_values(found: Mapping[str, FloatArray]) -> None:
+    """Check that every output holds something.
+
+    Raises:
+        ArtifactError: An operator took away all of it, as a slice to nothing does.
+    """
+    for name, maps in found.items():
+        if not maps.size:
+            shape = " x ".join(map(str, maps.shape))
+            raise ArtifactError(f"The model gives nothing for '{name}' ({shape}). Export it for larger images.")
 
 
 def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:
