@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 from fmedge.choices import one_of, require_whole
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
-from fmedge.memory import require_memory
+from fmedge.memory import require_memory, reserved_memory
 from fmedge.upright import RESIZES, Resize, Upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -80,13 +80,15 @@ def load_photo(
             warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
             scans = count_scans(path)
             with Image.open(path, formats=FORMATS) as opened:
-                require_decodable(opened, path, scans, most)
+                wanted = require_decodable(opened, path, scans, most)
                 depth = _png_depth(opened)
-                opened.load()
-                _scale_transparency(opened, depth)
-                upright = Upright(opened, _orientation(opened))
-                require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
-                pixels = upright.pixels(size, resize)
+                with reserved_memory(f"Decoding '{path}'", wanted):
+                    opened.load()
+                    _scale_transparency(opened, depth)
+                    upright = Upright(opened, _orientation(opened))
+                    require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
+                    pixels, original_size = upright.pixels(size, resize), upright.size
+                    opened.close()  # which gives its memory back
     except Image.DecompressionBombError as error:
         raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
     except MemoryError as error:
@@ -94,7 +96,7 @@ def load_photo(
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
-    return Photo(pixels, path.name.encode(errors="replace").decode(), upright.size)
+    return Photo(pixels, path.name.encode(errors="replace").decode(), original_size)
 
 
 def require_image_file(path: Path) -> None:

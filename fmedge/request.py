@@ -198,7 +198,7 @@ def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[st
         stock: Whether the network is stock VGG16, which alone knows ``all``.
 
     Raises:
-        UsageError: ``all`` is asked of another network, or it is no word.
+        UsageError: It is no word, or ``all`` is asked of another network.
     """
     if not isinstance(layer, str):
         raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")

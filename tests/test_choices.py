@@ -25,7 +25,7 @@ ENUMS = [
 WORDS = [
     *((ExportOptions, {}, "input_dtype", word) for word in ("uint8", "float32")),
     *((ExportOptions, {"format": "tflite"}, "output_layout", word) for word in ("NCHW",)),
-    *((ExportOptions, {}, "preprocessing", word) for word in ("caffe", "unit", "none")),
+    *((ExportOptions, {}, "preprocessing", word) for word in ("caffe", "tf", "torch", "unit", "none")),
     *((SubModel, {"taps": ("a",)}, "source", word) for word in ("keras",)),
     *((RunOptions, {}, "math", word) for word in ("fp32", "bf16")),
     *((PageOptions, {}, "values", word) for word in ("12bit", "float16", "float32")),
