@@ -117,8 +117,7 @@ def request_artifact(
 
     Raises:
         UsageError: The layer or the channel does not exist, or the layer is a pool of VGG16, which has no ReLU to
-            leave out; see
-            :func:`settle_options`.
+            leave out; see :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)

@@ -253,7 +253,7 @@ def test_a_picture_of_values_below_zero_keeps_them():
     leaky = make_maps(values, layer="conv", function="leaky_relu(negative_slope=0.2)")
     raw = make_maps(values, layer="conv", activation="none", function="linear")
     pictures = [np.asarray(Image.open(io.BytesIO(render_sheet(maps)))) for maps in (leaky, raw)]
-    assert len(np.unique(pictures[0][64:])) >= 48  # with the values cut off there would be half as many
+    assert len(np.unique(pictures[0][64:])) > 30  # with the values below zero cut off there would be 26
     np.testing.assert_array_equal(pictures[0][64:], pictures[1][64:])
 
 
