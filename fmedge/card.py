@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fmedge.activations import RELU, UNKNOWN, is_function, view_words
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.parity import Parity
 from fmedge.preprocessing import Preprocessing
@@ -76,6 +77,9 @@ class ModelCard:
         outputs: Its outputs, one per tap, in the network's order.
         preprocessing: What it does to pixels.
         tools: Versions of what wrote it.
+        functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
+            (see :mod:`fmedge.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            models that were written before this field was there.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
@@ -91,6 +95,7 @@ class ModelCard:
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     tools: dict[str, str]
+    functions: tuple[str, ...] = ()
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
     predicted_db: dict[str, float] = field(default_factory=dict[str, float])
@@ -101,6 +106,23 @@ class ModelCard:
     def activation(self) -> Activation:
         """What the taps show."""
         return self.submodel.activation
+
+    def function_of(self, tap: str) -> str:
+        """The activation that belongs to a layer, whichever side of it the tap shows."""
+        known = dict(zip(self.submodel.taps, self.functions, strict=False))
+        return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
+
+    def shown(self, tap: str) -> str:
+        """What a tap shows, in a word: its activation, or ``none`` for the values before it."""
+        return str(Activation.NONE) if self.activation is Activation.NONE else self.function_of(tap)
+
+    def describe_activation(self) -> str:
+        """What the taps show, for a person: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
+        if not self.functions and self.submodel.source == VGG16:
+            return self.activation
+        view = "raw" if self.activation is Activation.NONE else "relu"
+        words = {tap: view_words(self.function_of(tap))[view] for tap in self.submodel.taps}
+        return words.popitem()[1] if len(words) == 1 else ", ".join(f"{tap} {text}" for tap, text in words.items())
 
     @property
     def format(self) -> Format:
@@ -130,8 +152,9 @@ class ModelCard:
         """The card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
-        if not self.predicted_db:
-            del data["predicted_db"]
+        for name in ("functions", "predicted_db"):  # not in cards of stock float models
+            if not data[name]:
+                del data[name]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _require_sense(self) -> None:
@@ -146,6 +169,8 @@ class ModelCard:
             and options.input_dtype in ("uint8", "float32")
             and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
+            and (not self.functions or (self.submodel.source == KERAS and len(self.functions) == len(self.outputs)))
+            and all(map(is_function, self.functions))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None
         )
@@ -174,6 +199,7 @@ class ModelCard:
                 outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
                 preprocessing=_preprocessing(data["preprocessing"]),
                 tools={str(name): str(version) for name, version in data["tools"].items()},
+                functions=tuple(data.get("functions", ())),
                 recipe={str(name): str(text) for name, text in data["recipe"].items()},
                 parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
                 predicted_db={str(name): float(value) for name, value in data.get("predicted_db", {}).items()},

@@ -45,7 +45,7 @@ def extract(
         image: JPEG, PNG, WebP or BMP.
         layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``all``) the deepest counts:
             :func:`extract_many` gives them all.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
         resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.

@@ -132,9 +132,11 @@ def create_artifact(
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, warn=warn, progress=progress)
+    network = network or _load_network(request, offline, progress)
+    request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
         request.submodel,
-        network or _load_network(request, offline, progress),
+        network,
         request.path,
         options=request.options,
         calibration=photos,
@@ -243,7 +245,8 @@ def verify_artifact(
         The artifact and its agreement with the reference, which may be below the gate.
 
     Raises:
-        ArtifactError: The file or its card is missing or damaged, or was made from other weights.
+        ArtifactError: The file or its card is missing or damaged, or was made from other weights, or names
+            other activations than the model has.
         WeightsError: The weights cannot be had.
     """
     from fmedge.export import check, read_calibration
@@ -258,7 +261,12 @@ def verify_artifact(
         )
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
+    network = _load_network(request, True, no_progress)
+    true = replace(card, functions=network.functions(card.submodel))
+    if card.functions and card.functions != true.functions:
+        said, found = card.describe_activation(), true.describe_activation()
+        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by the Keras model. Export it again.")
+    return artifact, check(artifact, network, partial(run_batches, run=run), photos)
 
 
 def export_submodel(
@@ -278,7 +286,7 @@ def export_submodel(
 
     Args:
         layer: As in :func:`request_artifact`.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: As in :func:`request_artifact`.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
             ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with

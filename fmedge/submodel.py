@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, cast, get_args
 
+from fmedge.activations import short_name
 from fmedge.choices import one_of, require_switch, require_whole
 from fmedge.errors import UsageError
 from fmedge.preprocessing import NONE, Preprocessing, canonical
@@ -23,7 +24,11 @@ ALL = "all"
 
 
 class Activation(StrEnum):
-    """What is seen of a convolution: its output after ReLU, or before."""
+    """What is seen of a layer.
+
+    ``relu`` is its own output, after whatever activation belongs to it (of stock VGG16 always ReLU); ``none`` are the
+    values before that. Where there is none both are the same.
+    """
 
     RELU = "relu"
     NONE = "none"
@@ -104,8 +109,8 @@ class SubModel:
 
     Attributes:
         taps: Names of the layers whose outputs leave the model, in the network's order.
-        activation: Whether the taps show values after ReLU or before. Layers on the way to a tap
-            always keep their ReLU.
+        activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
+            always keep theirs.
         source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own,
             whose layers are known only once it is loaded.
 
@@ -273,17 +278,23 @@ def _preprocessing_word(chosen: str | Preprocessing | None) -> str:
     return "plain" if chosen == NONE else str(chosen)
 
 
-def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str = "") -> str:
-    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx``.
+def artifact_name(
+    submodel: SubModel, options: ExportOptions, weights_token: str = "", functions: tuple[str, ...] = ()
+) -> str:
+    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx`` or ``conv.sigmoid.fp32.plain.onnx``.
 
     Args:
         submodel: Gives layer and activation.
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
+        functions: Per tap the activation that belongs to the layer, as in a card.
     """
     if submodel.source == VGG16:  # whose own preprocessing needs no word
         options = replace(options, preprocessing=None)
-    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
+    shown = str(submodel.activation)
+    if submodel.activation is Activation.RELU and functions:
+        shown = file_word("+".join(dict.fromkeys(map(short_name, functions))))
+    words = [submodel.label, shown, options.precision, weights_token, *options.tokens]
     return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 

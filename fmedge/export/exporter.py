@@ -270,6 +270,7 @@ def describe(submodel: SubModel, network: Network, options: ExportOptions) -> Mo
         inputs=(TensorSpec(image, options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
         outputs=tuple(_output(name, network, options) for name in submodel.taps),
         preprocessing=network.preprocessing,
+        functions=network.functions(submodel),
         tools={"fmedge": __version__},
     )
 
