@@ -116,12 +116,18 @@ def begin(words: Sequence[str] = ()) -> None:
     if limit < _THRIFTY_BELOW + _THRIFTY_PER_CORE * (os.cpu_count() or 1):
         _thrifty = True
         _be_thrifty()
-    command = next((word for word in words if not word.startswith("-")), "")
-    if command not in COMMANDS or "--help" in words:
+    command = heavy_command(words)
+    if command is None:
         return
     _require(COMMANDS[command], limit, f"fmedge {command}")
     for name in _named(words) & FLOORS.keys():
         require_floor(name)
+
+
+def heavy_command(words: Sequence[str]) -> str | None:
+    """The command of a command line where it is one of :data:`COMMANDS`, which all load NumPy; None for ``--help``."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    return command if command in COMMANDS and "--help" not in words else None
 
 
 def _named(words: Sequence[str]) -> set[str]:

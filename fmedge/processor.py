@@ -6,6 +6,7 @@ where nothing else answers.
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -72,6 +73,20 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 Looked at with numpy 2.4.6 and tensorflow 2.21 on qemu-user's Penryn, Nehalem and Westmere. onnxruntime 1.32, openvino
 2026.4, ncnn 1.0.20261020 and ai-edge-litert 2.3 need no more than NumPy."""
 
+_AVX2 = ("avx2", "fma")
+_AVX512 = (*_AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl")
+
+CORETYPES: Mapping[str, tuple[str, ...]] = {
+    "sandybridge": ("avx",),
+    "haswell": _AVX2,
+    "zen": _AVX2,
+    "skylakex": _AVX512,
+    "cooperlake": (*_AVX512, "avx512_bf16"),
+    "sapphirerapids": (*_AVX512, "avx512_bf16"),
+}
+"""What OpenBLAS, which NumPy loads, uses without a question where OPENBLAS_CORETYPE names one of its sets of kernels:
+importing NumPy ends the process by SIGILL where the processor has less."""
+
 
 def processor_features() -> frozenset[str]:
     """What the processor can do, in the kernel's words, such as ``avx2`` or ``atomics``.
@@ -101,12 +116,30 @@ def require_processor(library: str) -> None:
         )
 
 
+def require_coretype() -> None:
+    """Check, before NumPy is imported, that the kernels that OPENBLAS_CORETYPE asks for can run here.
+
+    Raises:
+        BackendUnavailable: The processor lacks instructions; the message names them.
+    """
+    asked = os.environ.get("OPENBLAS_CORETYPE", "")
+    if lacking := _lacking(CORETYPES.get(asked.lower(), ())):
+        raise BackendUnavailable(
+            f"OPENBLAS_CORETYPE={asked} makes NumPy use {', '.join(lacking).upper()}, which this processor does not "
+            "have. Unset it."
+        )
+
+
 def missing_features(library: str) -> tuple[str, ...]:
     """What the processor lacks for a library; nothing where the system does not say what it can do."""
-    features = processor_features()
-    if not features or platform.machine().lower() not in _X86:
+    return _lacking(NEEDS.get(library, ()))
+
+
+def _lacking(needed: tuple[str, ...]) -> tuple[str, ...]:
+    if not needed or platform.machine().lower() not in _X86:
         return ()
-    return tuple(name for name in NEEDS.get(library, ()) if name not in features)
+    features = processor_features()
+    return tuple(name for name in needed if name not in features) if features else ()
 
 
 def sums_saturate(architecture: str, features: frozenset[str]) -> bool | None:

@@ -13,6 +13,7 @@ from fmedge.processor import NEEDS, X86_64_V2, missing_features, processor_featu
 
 @pytest.fixture
 def nehalem(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(processor, "processor_features", lambda: frozenset(X86_64_V2))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
@@ -70,6 +71,20 @@ def test_numpy_on_a_processor_before_x86_64_v2(monkeypatch, capsys):
 
     monkeypatch.setattr(processor, "processor_features", lambda: frozenset(("ssse3", "sse4_1", "cx16")))
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     monkeypatch.setattr(sys.modules["fmedge.cli.main"], "read_quickly", unfit)
     assert main(["run", "photo.jpg"]) == 5
     assert "NumPy needs POPCNT, SSE4_2" in capsys.readouterr().err
+
+
+KERNELS = {"Haswell": "AVX2, FMA", "SANDYBRIDGE": "AVX", "Nehalem": None, "": None, "of somebody else": None}
+
+
+@pytest.mark.parametrize(("asked", "lacking"), KERNELS.items(), ids=KERNELS)
+def test_kernels_that_openblas_is_told_to_use(asked, lacking, nehalem, monkeypatch, capsys):
+    """It does not look whether the processor can: importing NumPy would end the process by a signal."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
+    assert main(["info", "no-such-model.onnx"]) == (5 if lacking else 4)
+    said = f"OPENBLAS_CORETYPE={asked} makes NumPy use {lacking}, which this processor does not have. Unset it."
+    assert (capsys.readouterr().err == f"Error: {said}\n") is bool(lacking)
+    assert main(["layers"]) == 0

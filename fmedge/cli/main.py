@@ -13,7 +13,8 @@ from typing import NoReturn
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
-from fmedge.floors import begin, is_shortage, no_threads, shortage, threads_start
+from fmedge.floors import begin, heavy_command, is_shortage, no_threads, shortage, threads_start
+from fmedge.processor import require_coretype, require_processor
 from fmedge.quiet import own_process
 
 INTERRUPTED = 130
@@ -49,6 +50,8 @@ def _run(arguments: list[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         begin(words)
+        if heavy_command(words):
+            require_coretype()
         chosen = read_quickly(words)
         if chosen is None:
             return _run_typer(arguments, settings)
@@ -77,8 +80,6 @@ def _run(arguments: list[str] | None) -> int:
 
 def _unfit_processor(error: Exception) -> FmedgeError | None:
     """What is wrong where NumPy, which everything needs, cannot be imported on this processor."""
-    from fmedge.processor import require_processor
-
     if isinstance(error, ImportError | RuntimeError):
         try:
             require_processor("NumPy")

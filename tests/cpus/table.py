@@ -4,7 +4,8 @@
 
 MODELS is a folder to write to; the models are exported here, natively. WRAPPERS gets, for each x86-64 processor, a
 virtual environment whose ``bin/python`` is a script that runs this Python under qemu, so that the processes that fmedge
-starts are emulated, too. Arm's is that of ``make test-arm64``, in ``.arm64``.
+starts are emulated, too; it forgets OPENBLAS_CORETYPE, which is for the processor underneath. Arm's is that of
+``make test-arm64``, in ``.arm64``.
 
 Each row is a real command, ``fmedge verify MODEL --backend ENGINE``, or an export by TensorFlow. The end is 1 where one
 died by a signal, or ended otherwise than with 0 or 5.
@@ -77,11 +78,10 @@ def _weights() -> list[str]:
 
 
 def _fmedge(python: str, words: list[str], settings: Mapping[str, str] | None = None) -> Seen:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("OPENBLAS_")}
     ran = subprocess.run(
         [python, "-m", "fmedge", *words],
         cwd=ROOT,
-        env={**kept, "PYTHONPATH": str(ROOT), **(settings or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(settings or {})},
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -146,7 +146,7 @@ def _wrapper(name: str, folder: Path) -> str:
         (place / "lib").symlink_to(here / "lib")
     python = place / "bin" / "python"
     base = Path(sys.executable).resolve()
-    python.write_text(f'#!/bin/sh\nexec "{qemu}" -cpu {name} -0 "{python}" "{base}" "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec "{qemu}" -cpu {name} -U OPENBLAS_CORETYPE -0 "{python}" "{base}" "$@"\n')
     python.chmod(0o755)
     return str(python)
 
