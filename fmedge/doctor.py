@@ -156,7 +156,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
         except Exception as error:
             if not floors.is_shortage(error):
                 raise
-            return {"works": False, "said": str(floors.shortage())}
+            return {"works": False, "said": str(floors.shortage(error))}
     agreement = f", {artifact.card.parity.snr_db:.0f} dB" if artifact.card.parity else ""
     return {"works": True, "said": f"{seen}{agreement}"}
 

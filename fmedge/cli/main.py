@@ -13,7 +13,7 @@ from typing import NoReturn
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
-from fmedge.floors import begin, is_shortage, shortage
+from fmedge.floors import begin, is_out_of_files, is_shortage, shortage
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -53,6 +53,8 @@ def _run(arguments: list[str] | None) -> int:
     except FmedgeError as error:
         if settings["debug"]:
             show_trace(error)
+        if is_out_of_files(error):  # whatever it was that could not be opened
+            error = shortage(error)
         say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
@@ -64,7 +66,7 @@ def _run(arguments: list[str] | None) -> int:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {shortage()}")
+        say(f"Error: {shortage(error)}")
         return LimitExceeded.exit_code
     return 0
 

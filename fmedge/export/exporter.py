@@ -177,7 +177,7 @@ def build_artifact(
         module = importlib.import_module(exporter.module)
     except (ImportError, BackendUnavailable) as error:
         if is_shortage(error):
-            raise shortage() from error
+            raise shortage(error) from error
         package = f"fmedge[{exporter.extra}]" if exporter.extra else "fmedge"
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "

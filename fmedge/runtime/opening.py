@@ -192,7 +192,7 @@ def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
         return cast("Adapter", importlib.import_module(backend.module))
     except (ImportError, OSError) as error:  # libraries that are loaded by hand
         if is_shortage(error):
-            raise shortage() from error
+            raise shortage(error) from error
         raise _not_installed(backend, provider) from error
 
 
