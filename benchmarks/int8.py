@@ -3,6 +3,7 @@
 The first photos by name calibrate, the next judge. Stock is onnxruntime's `quantize_static` (QDQ, per-channel weights,
 MinMax) and TensorFlow's converter with a representative data set. Accuracy is 10*log10(sum(true^2)/sum(error^2)) of the
 whole tensor, averaged over the photos; true is float32. Speed: every model in a worker process of its own, in turn.
+On x86 without VNNI the rows show what fmedge asks of each engine there.
 
     python benchmarks/int8.py --weights vgg16.h5 --photos photos/
 """
@@ -26,7 +27,7 @@ from fmedge.artifact import Artifact, read_artifact, write_artifact
 from fmedge.image import load_photo
 from fmedge.provision import export_submodel, run_batches
 from fmedge.run_options import RunOptions
-from fmedge.runtime import open_session
+from fmedge.runtime import BACKENDS, open_session
 from fmedge.submodel import Converter, ExportOptions, Format, Precision
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
@@ -74,9 +75,15 @@ def _rows(
         artifacts[name] = export_submodel(
             layer, weights=chosen.weights, models=folder, options=options, calibration=calibration, verify=False
         )
-    times = _times({name: artifact.path for name, artifact in artifacts.items()}, chosen.rounds)
-    for name, artifact in artifacts.items():
-        found = run_batches(artifact, images[:, np.newaxis])
+    ways = {
+        f"{name}, {row.name}" if row.name != "onnxruntime" else name: (artifact, row.name)
+        for name, artifact in artifacts.items()
+        for row in BACKENDS
+        if artifact.card.format in row.formats and row.installed
+    }
+    times = _times(ways, chosen.rounds)
+    for name, (artifact, backend) in ways.items():
+        found = run_batches(artifact, images[:, np.newaxis], RunOptions(backend))
         accuracy = [_sqnr_db(result[layer], expected[layer]) for result, expected in zip(found, true, strict=True)]
         row = {
             "layer": layer,
@@ -87,7 +94,7 @@ def _rows(
         }
         share = len(artifact.model) / len(float_model.model)
         print(
-            f"{layer:13} {name:15} {row['sqnr_db']:7.2f} dB {row['latency_s'] * 1e3:7.2f} ms {share:6.1%} of fp32",
+            f"{layer:13} {name:24} {row['sqnr_db']:7.2f} dB {row['latency_s'] * 1e3:7.2f} ms {share:6.1%} of fp32",
             flush=True,
         )
         yield row
@@ -119,15 +126,16 @@ def _sqnr_db(found: np.ndarray, true: np.ndarray) -> float:
     return float("inf") if noise == 0 else float(10 * np.log10(np.square(true.astype(float)).sum() / noise))
 
 
-def _times(paths: dict[str, Path], rounds: int) -> dict[str, list[float]]:
-    """Median latency of every model in each round; a worker waits asleep while the others have their turn."""
+def _times(ways: dict[str, tuple[Artifact, str]], rounds: int) -> dict[str, list[float]]:
+    """Median latency of every way in each round; a worker waits asleep while the others have their turn."""
     workers = {
         name: subprocess.Popen(
-            [sys.executable, __file__, "--worker", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__, "--worker", str(artifact.path), backend],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        for name, path in paths.items()
-    }
-    times: dict[str, list[float]] = {name: [] for name in paths}
+        for name, (artifact, backend) in ways.items()
+    }  # fmt: skip
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, worker in workers.items():
             worker.stdin.write("\n")
@@ -140,10 +148,10 @@ def _times(paths: dict[str, Path], rounds: int) -> dict[str, list[float]]:
     return times
 
 
-def _work(path: Path) -> None:
+def _work(path: Path, backend: str) -> None:
     """Answer every line with the median latency of 15 runs. Threads sleep between turns: `spinning=False`."""
     images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    with open_session(read_artifact(path), RunOptions(spinning=False)) as session:
+    with open_session(read_artifact(path), RunOptions(backend, spinning=False)) as session:
         for _ in sys.stdin:
             seconds = []
             for _ in range(15):
@@ -155,6 +163,6 @@ def _work(path: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        _work(Path(sys.argv[2]))
+        _work(Path(sys.argv[2]), sys.argv[3])
     else:
         main()

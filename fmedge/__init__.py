@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fmedge.page_options import PageOptions as PageOptions
     from fmedge.pipeline import extract as extract
     from fmedge.pipeline import extract_many as extract_many
+    from fmedge.preprocessing import Preprocessing as Preprocessing
     from fmedge.provision import export_submodel as export_submodel
     from fmedge.render import render_page as render_page
     from fmedge.render.figures import figure as figure
@@ -42,6 +43,7 @@ _HOMES = {
     "FmedgeError": "fmedge.errors",
     "ModelCard": "fmedge.card",
     "PageOptions": "fmedge.page_options",
+    "Preprocessing": "fmedge.preprocessing",
     "RunOptions": "fmedge.run_options",
     "Session": "fmedge.runtime",
     "SubModel": "fmedge.submodel",

@@ -7,9 +7,11 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fmedge.activations import RELU, UNKNOWN, is_function, view_words
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
+from fmedge.preprocessing import Preprocessing
 from fmedge.records import read_document, reason
 from fmedge.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
 from fmedge.vgg16 import INPUT_SIZE
@@ -61,26 +63,6 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """What the model does to the pixels before its first convolution.
-
-    Attributes:
-        channel_order: Order of the colours that the weights were trained on.
-        mean: Subtracted per channel, in that order, from values of 0 to 255.
-        in_model: Whether the model file does it (its input is then plain RGB).
-    """
-
-    channel_order: str
-    mean: tuple[float, float, float]
-    in_model: bool
-
-    def describe(self) -> str:
-        """In words, for a person."""
-        where = "inside the model" if self.in_model else "left to the caller"
-        return f"{self.channel_order} minus {', '.join(f'{value:g}' for value in self.mean)}, {where}"
-
-
-@dataclass(frozen=True, slots=True)
 class WeightsFacts:
     """Which weights a model holds.
 
@@ -114,8 +96,13 @@ class ModelCard:
         outputs: Its outputs, one per tap, in the network's order.
         preprocessing: What it does to pixels.
         tools: Versions of what wrote it.
+        functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
+            (see :mod:`fmedge.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            models that were written before this field was there.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
+        predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
+            exactly; empty where it is not known beforehand.
         file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
         schema: Version of these fields.
     """
@@ -127,8 +114,10 @@ class ModelCard:
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     tools: dict[str, str]
+    functions: tuple[str, ...] = ()
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
+    predicted_db: dict[str, float] = field(default_factory=dict[str, float])
     file_sha256: str | None = None
     schema: int = CARD_SCHEMA
 
@@ -136,6 +125,23 @@ class ModelCard:
     def activation(self) -> Activation:
         """What the taps show."""
         return self.submodel.activation
+
+    def function_of(self, tap: str) -> str:
+        """The activation that belongs to a layer, whichever side of it the tap shows."""
+        known = dict(zip(self.submodel.taps, self.functions, strict=False))
+        return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
+
+    def shown(self, tap: str) -> str:
+        """What a tap shows, in a word: its activation, or ``none`` for the values before it."""
+        return str(Activation.NONE) if self.activation is Activation.NONE else self.function_of(tap)
+
+    def describe_activation(self) -> str:
+        """What the taps show, for a person: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
+        if not self.functions and self.submodel.source == VGG16:
+            return self.activation
+        view = "raw" if self.activation is Activation.NONE else "relu"
+        words = {tap: view_words(self.function_of(tap))[view] for tap in self.submodel.taps}
+        return words.popitem()[1] if len(words) == 1 else ", ".join(f"{tap} {text}" for tap, text in words.items())
 
     @property
     def format(self) -> Format:
@@ -154,8 +160,8 @@ class ModelCard:
         return deepest.shape[deepest.layout.index("C")] or 0
 
     def facts(self) -> ModelCard:
-        """The card without the file's hash and the parity: what stands inside the model file."""
-        return replace(self, parity=None, file_sha256=None)
+        """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
+        return replace(self, parity=None, predicted_db={}, file_sha256=None)
 
     def facts_json(self) -> str:
         """The facts as they stand in the model file: JSON on one line, always in the same order."""
@@ -165,6 +171,9 @@ class ModelCard:
         """The card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
+        for name in ("functions", "predicted_db"):  # not in cards of stock float models
+            if not data[name]:
+                del data[name]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def require_sense(self) -> None:
@@ -180,6 +189,8 @@ class ModelCard:
             and options.input_dtype in ("uint8", "float32")
             and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
+            and (not self.functions or (self.submodel.source == KERAS and len(self.functions) == len(self.outputs)))
+            and all(map(is_function, self.functions))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None
         )
@@ -230,4 +241,7 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
     schema: object = data["schema"]
     if type(schema) is not int or schema != CARD_SCHEMA:
         raise ArtifactError(f"The card has schema {schema}; this version reads {CARD_SCHEMA}. Export again.")
-    return data
+    options, source = dict(data["options"]), data["submodel"]["source"]
+    if source == VGG16 and options["preprocessing"] == "vgg16":  # which is no longer said of the stock network
+        options["preprocessing"] = None
+    return {**data, "options": options}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge import floors
+from fmedge import children, floors
+from fmedge.errors import LimitExceeded
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
+from fmedge.processor import missing_features
+from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.submodel import ExportOptions, Format, Precision
@@ -26,8 +31,11 @@ _SECONDS = 120.0
 _SIZE = (32, 32)
 """Image of the model that is tried: the smallest that VGG16 takes as a whole."""
 
+_LAYER = "block1_conv2"
+"""The layer that is tried: the first whose int8 sums are long enough to overflow where they can."""
+
 _PHOTOS = 16
-"""Pictures that an int8 model, which LiteRT is tried with, is calibrated on."""
+"""Pictures that an int8 model is calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +115,35 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
         for state in engine.devices:
             if state.device == "cpu" and not state.works:
                 yield f"{engine.backend} does not work on the CPU: {state.said}"
+    if missing := missing_features("TensorFlow"):
+        yield (
+            f"This processor lacks {', '.join(missing).upper()}: no exports by TensorFlow (float TFLite, Keras). "
+            "Make those models elsewhere."
+        )
     if not any(engine.distributions for engine in engines):
         yield f"No engine is installed. Install one: {engines[0].install}."
 
 
 def _try(row: Backend, device: str) -> DeviceState:
     """Run an engine on a device in a process of its own: what crashes there does not end this one."""
-    command = [sys.executable, "-P", "-m", "fmedge.doctor", row.name, device]
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+        command = [*children.module_command("fmedge.doctor"), row.name, device]
+        environment = {**os.environ, "PYTHONPATH": children.module_path()}
+        ran = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    except LimitExceeded as error:
+        return DeviceState(device, works=False, said=str(error))
+    with ran:
+        try:
+            answer, _ = ran.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
+        finally:
+            ran.kill()
+    lines = [line for line in answer.splitlines() if line.startswith("{")]
     if lines:  # what happens while the engine is taken apart does not count
         return DeviceState(device, **json.loads(lines[-1]))
+    if ran.returncode == -signal.SIGILL:
+        return DeviceState(device, works=False, said="needs instructions that this processor does not have")
     ended = f"ended by signal {-ran.returncode}" if ran.returncode < 0 else f"ended with code {ran.returncode}"
     return DeviceState(device, works=False, said=f"the process {ended}")
 
@@ -137,28 +160,38 @@ def probe(backend: str, device: str) -> dict[str, object]:
 
     row = next(row for row in BACKENDS if row.name == backend)
     run = RunOptions(backend, device)
-    form = row.formats[0]
+    agreements: list[str] = []
+    seen = ""
     with temporary_folder() as place:
-        quantized = form is Format.TFLITE  # the form of it that is written without TensorFlow
-        options = ExportOptions(form, Precision.INT8 if quantized else Precision.FP32, size=_SIZE)
-        try:
-            artifact = export_submodel(
-                weights="untrained",
-                models=place,
-                options=options,
-                calibration=_pictures(place / "pictures") if quantized else None,
-                run=run,
-            )
-            with open_session(artifact, run) as session:
-                seen = describe_placement(session.placement, session.active_provider)
-        except FmedgeError as error:
-            return {"works": False, "said": str(error)}
-        except Exception as error:
-            if not floors.is_shortage(error):
-                raise
-            return {"works": False, "said": str(floors.shortage(error))}
-    agreement = f", {artifact.card.parity.snr_db:.0f} dB" if artifact.card.parity else ""
-    return {"works": True, "said": f"{seen}{agreement}"}
+        pictures = _pictures(place / "pictures")
+        for precision in _precisions(row.formats[0], device):
+            try:
+                artifact = export_submodel(
+                    _LAYER,
+                    weights="untrained",
+                    models=place,
+                    options=ExportOptions(row.formats[0], precision, size=_SIZE),
+                    calibration=pictures if precision is Precision.INT8 else None,
+                    run=run,
+                )
+                with open_session(artifact, run) as session:
+                    seen = seen or describe_placement(session.placement, session.active_provider)
+            except FmedgeError as error:
+                return {"works": False, "said": f"{f'{precision}: ' if agreements else ''}{error}"}
+            except Exception as error:
+                if not floors.is_shortage(error):
+                    raise
+                return {"works": False, "said": str(floors.shortage(error))}
+            if artifact.card.parity:
+                agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
+    return {"works": True, "said": ", ".join((seen, *agreements))}
+
+
+def _precisions(form: Format, device: str) -> tuple[Precision, ...]:
+    """What an engine is tried with: forms that are written without TensorFlow. int8 fails where its sums overflow."""
+    if form is Format.TFLITE:
+        return (Precision.INT8,)
+    return (Precision.FP32, Precision.INT8) if form is Format.ONNX and device == "cpu" else (Precision.FP32,)
 
 
 def _pictures(folder: Path) -> Path:
@@ -174,4 +207,5 @@ def _pictures(folder: Path) -> Path:
 
 if __name__ == "__main__":
     floors.begin()
-    print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked
+    with own_process():
+        print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.ahead import take
 from fmedge.card import ModelCard
+from fmedge.choices import one_of
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.image import Photo, Resize, load_photo
@@ -26,6 +27,15 @@ Taps = dict[str, FeatureMaps]
 """Feature maps per tap of a model, in the network's order."""
 
 
+def find_resizing(name: object) -> Resizing:
+    """The way to resize of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    return one_of("resize", name, (*get_args(Resize), "none"))
+
+
 @dataclass(frozen=True, slots=True)
 class Extraction:
     """What is done with every image of a run.
@@ -34,11 +44,17 @@ class Extraction:
         card: Facts of the model.
         resize: How a photo is brought to its size.
         run: How the model is run.
+
+    Raises:
+        UsageError: There is no such way to resize.
     """
 
     card: ModelCard
     resize: Resizing
     run: RunOptions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resize", find_resizing(self.resize))
 
     def load(self, image: Path) -> Photo:
         """Decode a photo and bring it to the size that the model takes.

@@ -42,9 +42,16 @@ class Gate:
         return ", ".join(words)
 
 
+_FLOAT32_PEAK = 7.1 * math.sqrt(13 * 4608) * 2**-24
+"""Largest error of a float32 result, over its range: 1.0e-4.
+
+Rounding errs by up to 2**-24; a sum of n terms by more than 7.1 * sqrt(n) of that but once in 10**11 (Higham and Mary,
+"A new approach to probabilistic rounding error analysis", 2019: 2 * exp(-7.1**2 / 2)), and the errors of successive
+layers add as independent ones do. n is the fan-in of VGG16's widest kernel, 13 the number of its convolutions."""
+
 GATES: dict[str, Gate] = {
     "fp32": Gate(
-        max_error_over_range=1e-5,
+        max_error_over_range=round(_FLOAT32_PEAK, 5),
         min_snr_db=100.0,
         reason="float32 rounding through 13 convolutions of up to 4,608 terms; engines differ in summation order only",
     ),
@@ -66,14 +73,37 @@ _INT8_LOSS_PER_BLOCK_DB = 2.5
 """From 30 dB at block 1 to 20 dB at block 5, the figures usual for 8-bit convolution networks."""
 
 
-def gate_for(precision: str, layer: str) -> Gate:
-    """The gate of a precision at a layer; deeper int8 layers may be noisier, and unknown ones as noisy as block 5."""
+PREDICTION_MARGIN_DB = 2.0
+"""What an engine may lose against the computation that its model stands for. Engines round the last digit of a scale
+each their own way, which costs less than 0.1 dB; sums that overflow cost 9 to 20."""
+
+
+NOISE_ALLOWANCE_DB = 10.0
+"""What an int8 model may lose on noise, which its ranges were not taken from, against photos: 9 dB at block3_conv3."""
+
+
+def gate_for(precision: str, layer: str, predicted_db: float | None = None, *, on_noise: bool = False) -> Gate:
+    """The gate of a precision at a layer.
+
+    Args:
+        precision: Number format of the model.
+        layer: The tap; deeper int8 layers may be noisier, and unknown ones as noisy as block 5.
+        predicted_db: What the model gives when it is computed exactly; None where nobody knows.
+        on_noise: Whether the prediction is for the parity image and not for photos.
+    """
     gate = GATES[precision]
-    if precision != "int8":
+    if precision == "int8":
+        block = re.match(r"block([1-5])_", layer)
+        depth = int(block[1]) if block else 5
+        gate = replace(gate, min_snr_db=gate.min_snr_db - _INT8_LOSS_PER_BLOCK_DB * (depth - 1))
+    if predicted_db is None:
         return gate
-    block = re.match(r"block([1-5])_", layer)
-    depth = int(block[1]) if block else 5
-    return replace(gate, min_snr_db=gate.min_snr_db - _INT8_LOSS_PER_BLOCK_DB * (depth - 1))
+    if on_noise:
+        gate = replace(gate, min_snr_db=gate.min_snr_db - NOISE_ALLOWANCE_DB, min_cosine=None)
+    if predicted_db - PREDICTION_MARGIN_DB <= gate.min_snr_db:
+        return gate
+    reason = f"{PREDICTION_MARGIN_DB:g} dB less than the model gives when it is computed exactly"
+    return replace(gate, min_snr_db=round(predicted_db - PREDICTION_MARGIN_DB, 1), reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -26,8 +27,18 @@ from fmedge.files import create_folder, is_file, require_writable
 from fmedge.floors import EXPORT, TENSORFLOW, require_floor
 from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
+from fmedge.preprocessing import NONE
+from fmedge.processor import require_processor
 from fmedge.progress import Progress, no_progress
-from fmedge.request import ArtifactRequest, default_options, models_folder, request_artifact
+from fmedge.request import (
+    DEFAULT_LAYER,
+    ArtifactRequest,
+    default_options,
+    models_folder,
+    request_artifact,
+    settle_options,
+    tap_names,
+)
 from fmedge.run_options import RunOptions
 from fmedge.submodel import (
     KERAS,
@@ -55,11 +66,14 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
     Raises:
         UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
         LimitExceeded: A run of the model, or the export, would not fit into memory.
+        BackendUnavailable: The converter needs instructions that the processor does not have.
     """
     from fmedge.export import find_exporter, require_options
 
     require_options(request.submodel, request.options)
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
+    if not direct:
+        require_processor("TensorFlow")
     stock = request.submodel.source == VGG16
     model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
     require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
@@ -117,10 +131,12 @@ def create_artifact(
     require_place(request)
     photos = None
     if calibration is not None:
-        photos = read_calibration(calibration, run_batches, warn=warn, progress=progress)
+        photos = read_calibration(calibration, warn=warn, progress=progress)
+    network = network or _load_network(request, offline, progress)
+    request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
         request.submodel,
-        network or _load_network(request, offline, progress),
+        network,
         request.path,
         options=request.options,
         calibration=photos,
@@ -134,7 +150,7 @@ def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -
     if request.submodel.source == KERAS:
         from fmedge.export.keras_network import load_keras_network
 
-        return load_keras_network(request.weights, request.options.preprocessing)
+        return load_keras_network(request.weights, request.options.preprocessing or NONE)
     arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
     return StockNetwork(arrays, facts)
 
@@ -229,7 +245,8 @@ def verify_artifact(
         The artifact and its agreement with the reference, which may be below the gate.
 
     Raises:
-        ArtifactError: The file or its card is missing or damaged, or was made from other weights.
+        ArtifactError: The file or its card is missing or damaged, or was made from other weights, or names
+            other activations than the model has.
         WeightsError: The weights cannot be had.
     """
     from fmedge.export import check, read_calibration
@@ -244,8 +261,13 @@ def verify_artifact(
         )
     card.require_room()
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration, run_batches, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
+    photos = None if calibration is None else read_calibration(calibration, warn=warn)
+    network = _load_network(request, True, no_progress)
+    true = replace(card, functions=network.functions(card.submodel))
+    if card.functions and card.functions != true.functions:
+        said, found = card.describe_activation(), true.describe_activation()
+        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by the Keras model. Export it again.")
+    return artifact, check(artifact, network, partial(run_batches, run=run), photos)
 
 
 def export_submodel(
@@ -265,10 +287,11 @@ def export_submodel(
 
     Args:
         layer: As in :func:`request_artifact`.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: As in :func:`request_artifact`.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
-            ``keras.Model`` object.
+            ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with
+            Rescaling or Normalization; ``options.size`` is its own unless named.
         models: Folder to write to; None asks ``FMEDGE_MODELS``, then ``models``.
         options: In which form; None takes the defaults.
         calibration: Folder of photos; int8 needs one.
@@ -286,10 +309,12 @@ def export_submodel(
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
         return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
     from fmedge.export.keras_network import network_of_model
+    from fmedge.keras_input import read_input
 
-    options = options or default_options()
-    network = network_of_model(keras, options.preprocessing)
-    submodel = SubModel(tuple((layer or "").split("+")), find_activation(activation or Activation.RELU), KERAS)
+    options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
+    network = network_of_model(keras, options.preprocessing or NONE)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
+    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 

@@ -43,9 +43,12 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "snr_db": (-1e4, math.inf),
     "min_snr_db": (-1e4, 1e4),
     "max_error_over_range": (0, 1e300),
+    "predicted_db": (-1e4, 1e4),
     "cosine": (-1.001, 1.001),
     "min_cosine": (-1.0, 1.0),
     "mean": (-1e6, 1e6),
+    "std": (-1e6, 1e6),
+    "scale": (-1e6, 1e6),
     "others_s": (-1e9, 1e9),  # the difference of two clocks
     "cores": (1, 1 << 16),
     "threads": (1, 1 << 16),
@@ -157,7 +160,8 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
 
     Args:
         kind: A dataclass, or what its fields are annotated with: plain types, ``Literal``, ``StrEnum``, a type or
-            None, ``tuple``, ``Mapping`` or ``dict``. A class with a ``from_dict`` of its own is built by that.
+            None, a dataclass or another type, ``tuple``, ``Mapping`` or ``dict``. A class with a ``from_dict`` of its
+            own is built by that.
         data: As :func:`parse` gives it.
         name: Of the field that it is for, by which its bounds are found.
 
@@ -168,8 +172,11 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        (other,) = (each for each in inner if each is not NoneType)
-        return None if data is None else build(other, data, name)
+        if data is None and NoneType in inner:
+            return None
+        others = [each for each in inner if each is not NoneType]
+        of_object = [each for each in others if is_dataclass(each) == isinstance(data, dict)]
+        return build((of_object or others)[0], data, name)
     if origin is Literal:
         if data not in inner:
             raise ValueError(f"'{name}' is none of {inner}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from fmedge.errors import UsageError, closest
+from fmedge.activations import short_name
+from fmedge.choices import one_of, require_switch, require_whole
+from fmedge.errors import UsageError
+from fmedge.preprocessing import NONE, Preprocessing, canonical
 from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
 
 VGG16 = "vgg16"
@@ -20,7 +24,11 @@ ALL = "all"
 
 
 class Activation(StrEnum):
-    """What is seen of a convolution: its output after ReLU, or before."""
+    """What is seen of a layer.
+
+    ``relu`` is its own output, after whatever activation belongs to it (of stock VGG16 always ReLU); ``none`` are the
+    values before that. Where there is none both are the same.
+    """
 
     RELU = "relu"
     NONE = "none"
@@ -87,10 +95,7 @@ def find_activation(name: str) -> Activation:
     Raises:
         UsageError: There is none.
     """
-    try:
-        return Activation(name)
-    except ValueError as error:
-        raise UsageError(f"Unknown activation '{name}'.{closest(name, Activation)} Allowed: relu, none.") from error
+    return one_of("activation", name, Activation)
 
 
 def every_tap(activation: Activation) -> tuple[str, ...]:
@@ -104,14 +109,14 @@ class SubModel:
 
     Attributes:
         taps: Names of the layers whose outputs leave the model, in the network's order.
-        activation: Whether the taps show values after ReLU or before. Layers on the way to a tap
-            always keep their ReLU.
+        activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
+            always keep theirs.
         source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own,
             whose layers are known only once it is loaded.
 
     Raises:
-        UsageError: A layer is unknown or named twice, there is none, or a pool is asked for
-            without a ReLU it does not have.
+        UsageError: A layer is unknown or named twice, there is none, a pool is asked for
+            without a ReLU it does not have, or a value is none of those that are allowed.
     """
 
     taps: tuple[str, ...]
@@ -119,6 +124,14 @@ class SubModel:
     source: str = VGG16
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", find_activation(self.activation))
+        object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS)))
+        taps = cast("Iterable[object]", self.taps)
+        if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
+            raise UsageError(
+                f"taps: got {self.taps!r}. Allowed: names of layers in a tuple, such as ('block1_conv1',)."
+            )
+        object.__setattr__(self, "taps", tuple(self.taps))
         if not self.taps:
             raise UsageError("No layer given. Name one with --layer. All: fmedge layers.")
         if len(set(self.taps)) < len(self.taps):
@@ -155,6 +168,13 @@ def file_word(name: str) -> str:
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
+class OwnSize(tuple[int, int]):
+    """The size of a request that names none: 224 x 224 for stock VGG16, for a Keras model its own."""
+
+
+OWN_SIZE = OwnSize(INPUT_SIZE)
+
+
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
     """In which form a sub-model is written. The defaults give the short file name.
@@ -164,29 +184,47 @@ class ExportOptions:
         precision: Number format.
         converter: What writes it; None takes :func:`own_converter`.
         input_dtype: Element type of the image: ``uint8``, or ``float32`` with values of 0 to 255.
-        size: Height and width of the image in pixels; None leaves both open.
+        size: Height and width of the image in pixels; None leaves both open. The default is the network's own.
         batch: Images per run; None leaves it open.
         output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
-        preprocessing: What a Keras model of the user's own wants done to pixels: ``vgg16``, as Keras' VGG16, or
-            ``none`` since it does it itself (it then gets RGB, 0 to 255).
+        preprocessing: What a Keras model of the user's own wants done to pixels: a word of
+            :data:`fmedge.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``, ``torch``,
+            ``unit``, ``none``) or the formula itself. None asks the network: stock VGG16 has its own, and a model that
+            begins with Rescaling or Normalization needs nothing.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
+
+    A word stands for the member of its enumeration: ``precision="fp16"`` is ``Precision.FP16``.
+
+    Raises:
+        UsageError: A value is none of those that are allowed.
     """
 
     format: Format = Format.ONNX
     precision: Precision = Precision.FP32
     converter: Converter | None = None
     input_dtype: Literal["uint8", "float32"] = "uint8"
-    size: tuple[int, int] | None = INPUT_SIZE
+    size: tuple[int, int] | None = OWN_SIZE
     batch: int | None = None
     output_layout: Layout | None = None
-    preprocessing: Literal["vgg16", "none"] = "vgg16"
+    preprocessing: str | Preprocessing | None = None
     float_tap: bool = False
     seven_bit: bool = False
 
     def __post_init__(self) -> None:
+        for name, allowed in _WORDS.items():
+            value: object = getattr(self, name)
+            if value is not None or name not in _MAY_BE_NONE:
+                object.__setattr__(self, name, one_of(name, value, allowed))
+        require_switch("float_tap", self.float_tap)
+        require_switch("seven_bit", self.seven_bit)
+        require_whole("batch", self.batch, unset="any number of images")
+        if self.size is not None and not isinstance(self.size, OwnSize):
+            object.__setattr__(self, "size", _pair(self.size))
         if self.output_layout == _OWN_LAYOUTS[self.format]:
             object.__setattr__(self, "output_layout", None)
+        if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
+            object.__setattr__(self, "preprocessing", canonical(self.preprocessing))
 
     @property
     def layout(self) -> Layout:
@@ -205,7 +243,7 @@ class ExportOptions:
                 (size, self.size != INPUT_SIZE),
                 (f"b{self.batch}", self.batch is not None),
                 (str(self.output_layout).lower(), self.output_layout is not None),
-                ("plain", self.preprocessing != "vgg16"),
+                (_preprocessing_word(self.preprocessing), self.preprocessing is not None),
                 ("tapfloat", self.float_tap),
                 ("7bit", self.seven_bit),
             )
@@ -213,15 +251,50 @@ class ExportOptions:
         )
 
 
-def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str = "") -> str:
-    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx``.
+_WORDS: dict[str, tuple[str, ...]] = {
+    "format": tuple(Format),
+    "precision": tuple(Precision),
+    "converter": tuple(Converter),
+    "input_dtype": ("uint8", "float32"),
+    "output_layout": get_args(Layout),
+}
+"""Words that the options may have; of an enumeration its members."""
+
+_MAY_BE_NONE = ("converter", "output_layout")
+
+
+def _pair(size: object) -> tuple[int, int]:
+    if not isinstance(size, (tuple, list)) or len(found := tuple(cast("Sequence[object]", size))) != 2:
+        raise UsageError(f"size: got {size!r}. Allowed: (height, width), or None (any size).")
+    for extent in found:
+        require_whole("size", extent)
+    height, width = (int(cast("int", extent)) for extent in found)
+    return height, width
+
+
+def _preprocessing_word(chosen: str | Preprocessing | None) -> str:
+    if isinstance(chosen, Preprocessing):
+        return f"own-{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]}"
+    return "plain" if chosen == NONE else str(chosen)
+
+
+def artifact_name(
+    submodel: SubModel, options: ExportOptions, weights_token: str = "", functions: tuple[str, ...] = ()
+) -> str:
+    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx`` or ``conv.sigmoid.fp32.plain.onnx``.
 
     Args:
         submodel: Gives layer and activation.
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
+        functions: Per tap the activation that belongs to the layer, as in a card.
     """
-    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
+    if submodel.source == VGG16:  # whose own preprocessing needs no word
+        options = replace(options, preprocessing=None)
+    shown = str(submodel.activation)
+    if submodel.activation is Activation.RELU and functions:
+        shown = file_word("+".join(dict.fromkeys(map(short_name, functions))))
+    words = [submodel.label, shown, options.precision, weights_token, *options.tokens]
     return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 

@@ -20,6 +20,8 @@ LIGHT = {
     "fmedge.errors",
     "fmedge.vgg16",
     "fmedge.submodel",
+    "fmedge.preprocessing",
+    "fmedge.keras_input",
     "fmedge.files",
     "fmedge.floors",
     "fmedge.ahead",
@@ -29,6 +31,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.install",
     "fmedge.trust",
     "fmedge.run_options",
 }
@@ -61,6 +64,7 @@ def allowed(module):
         "fmedge.runtime.openvino_backend": {"openvino"},
         "fmedge.runtime.ncnn_backend": {"ncnn"},
         "fmedge.h5_weights": {"h5py"},
+        "fmedge.keras_config": {"h5py"},
         "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
     }
     room = module if module in extra else module.rpartition(".")[0]

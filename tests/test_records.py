@@ -264,7 +264,7 @@ def test_memory_is_asked_before_it_is_taken(block1, picture, capfd, monkeypatch,
     words = {"run": ["run", str(picture), "--model"], "verify": ["verify"]}[command]
     assert main([*words, str(block1.path)]) == 7
     said = capfd.readouterr().err
-    assert "1 x 224 x 224 pixels needs about 0.0 GB" in said
+    assert "1 x 224 x 224 pixels needs about 38.5 MB" in said
     assert said.count("\n") == 1
 
 

@@ -37,13 +37,13 @@ class ReaderGone(Exception):
 def emit(text: str) -> None:
     """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly.
 
-    What steers a terminal becomes a ``?``. A file's name that is no UTF-8 leaves with the bytes that it has, but for a
-    terminal.
+    What steers a terminal becomes a ``?``. A file's name that cannot be read as text leaves with the bytes that it has,
+    but for a terminal; letters that the stream's encoding lacks are written as escapes.
     """
     text = _shown(text)
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        reconfigure(errors="surrogateescape")
+        reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -52,6 +52,15 @@ def emit(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error
+
+
+def _can_write(text: str, errors: str) -> bool:
+    """Whether standard output's encoding has a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", errors)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(text: str) -> str:
@@ -66,8 +75,13 @@ _FILE_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
 
 
 def print_json(data: object) -> None:
-    """Print data as JSON on stdout; what cannot be shown, such as control characters, is written as escapes."""
+    """Print data as JSON on stdout.
+
+    What cannot be shown, such as control characters, and what standard output cannot write, is written as escapes.
+    """
     text = json.dumps(data, indent=2, ensure_ascii=False)
+    if not _can_write(text, "strict"):
+        text = json.dumps(data, indent=2)
     emit("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
 
 

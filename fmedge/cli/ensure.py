@@ -32,6 +32,8 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
         return found
     require_request(request, None)
     require_place(request)
-    say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+    for note in request.notes:
+        say(note)
+    say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
     check = RunOptions(run.backend, threads=run.threads)
     return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)

@@ -31,7 +31,7 @@ def info_command(
     size = sum(part.stat().st_size for part in parts if part.is_file())
     lines = {
         "layer": card.submodel.label,
-        "activation": card.activation,
+        "activation": card.describe_activation(),
         "format": f"{card.format}, {card.precision}, {size:,} bytes",
         "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},

@@ -11,6 +11,7 @@ from fmedge.cli.words import parse_batch as parse_batch
 from fmedge.cli.words import parse_cpus as parse_cpus
 from fmedge.cli.words import parse_fixed_size as parse_fixed_size
 from fmedge.cli.words import parse_list as parse_list
+from fmedge.cli.words import parse_preprocessing as parse_preprocessing
 from fmedge.cli.words import parse_size as parse_size
 from fmedge.cli.words import parse_threads as parse_threads
 from fmedge.cli.words import run_options as run_options
@@ -49,7 +50,10 @@ Calibration = Annotated[
         readable=False, metavar="DIR", help="Folder of photos: int8 takes its ranges from them; 64 suggested."
     ),
 ]
-Size = Annotated[str, typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image.")]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the Keras model's own; 224]"),
+]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
 Keras = Annotated[
     Path | None,
@@ -64,9 +68,11 @@ RunLayer = Annotated[
         autocompletion=_complete_layer,
     ),
 ]
-ActivationChoice = Annotated[Activation, typer.Option(help="Values after ReLU, or before it (none).")]
+_ACTIVATION_HELP = "Values after the layer's activation (relu, whatever it is), or before it (none)."
+
+ActivationChoice = Annotated[Activation, typer.Option(help=_ACTIVATION_HELP)]
 OptionalActivation = Annotated[
-    Activation | None, typer.Option("--activation", help="Values after ReLU, or before it (none). [default: relu]")
+    Activation | None, typer.Option("--activation", help=f"{_ACTIVATION_HELP} [default: relu]")
 ]
 Weights = Annotated[
     str | None,
@@ -120,8 +126,23 @@ AllowFallback = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
 
 Preprocessing = Annotated[
-    Literal["vgg16", "none"],
-    typer.Option(help="With --keras: what it wants done to pixels; none: RGB, 0 to 255."),
+    str | None,
+    typer.Option(
+        metavar="caffe|tf|torch|unit|none",
+        help="With --keras: what it wants done to pixels. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
+        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, where it starts with Rescaling or Normalization]",
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S", help="With --keras, in place of a word: (x * S - M) / D, x from 0 to 255. S: such as 1/255."
+    ),
+]
+Mean = Annotated[str | None, typer.Option(metavar="M[,M,M]", help="Mean, for all channels or each. [default: 0]")]
+Std = Annotated[str | None, typer.Option(metavar="D[,D,D]", help="Divisor, for all channels or each. [default: 1]")]
+Order = Annotated[
+    Literal["rgb", "bgr"] | None, typer.Option(help="Order of the model's channels, and of M and D. [default: rgb]")
 ]
 
 LAYOUTS: dict[str, Layout] = {"nchw": "NCHW", "nhwc": "NHWC"}

@@ -53,6 +53,11 @@ VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "--math": ("math", _one_of("fp32", "bf16")),
     "--weights": ("weights", str),
     "--keras": ("keras", Path),
+    "--preprocessing": ("preprocessing", str),
+    "--scale": ("scale", str),
+    "--mean": ("mean", str),
+    "--std": ("std", str),
+    "--order": ("order", _one_of("rgb", "bgr")),
     "--models": ("models", Path),
 }
 """Per option that takes a value: the argument of :func:`fmedge.cli.running.run`, and how it is read."""

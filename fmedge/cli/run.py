@@ -23,7 +23,9 @@ def run_command(
     layer: options.RunLayer = None,
     activation: Annotated[
         Literal["relu", "none", "both"] | None,
-        typer.Option(help="Values after ReLU, before it (none), or both on one page. [default: relu]"),
+        typer.Option(
+            help="Values after the layer's activation, before it (none), or both on one page. [default: relu]"
+        ),
     ] = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[
@@ -76,7 +78,8 @@ def run_command(
     ] = None,
     precision: Annotated[Precision | None, typer.Option(help="Number format. [default: fp32]")] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: 224]")
+        str | None,
+        typer.Option(metavar="N|HxW|dynamic", help="Size of the model's image. [default: the Keras model's own; 224]"),
     ] = None,
     tuned: Annotated[
         bool | None,
@@ -93,6 +96,11 @@ def run_command(
     allow_fallback: options.AllowFallback = False,
     weights: options.Weights = None,
     keras: options.Keras = None,
+    preprocessing: options.Preprocessing = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    order: options.Order = None,
     models: options.Models = None,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
@@ -127,6 +135,11 @@ def run_command(
         allow_fallback=allow_fallback,
         weights=weights,
         keras=keras,
+        preprocessing=preprocessing,
+        scale=scale,
+        mean=mean,
+        std=std,
+        order=order,
         models=models,
         offline=offline,
         as_json=as_json,

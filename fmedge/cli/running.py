@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fmedge import ahead
+from fmedge.activations import require_both, spoken
 from fmedge.cli.console import say
 from fmedge.cli.ensure import ensure_artifact
-from fmedge.cli.words import parse_size, run_options
+from fmedge.cli.words import parse_preprocessing, parse_size, run_options
 from fmedge.errors import UsageError
 from fmedge.files import digest, is_file
 from fmedge.page_options import PageOptions, PlotlyPlace, Style, Values
@@ -18,6 +20,7 @@ from fmedge.submodel import ExportOptions, Format, Precision, format_of
 from fmedge.vgg16 import INPUT_SIZE
 
 if TYPE_CHECKING:
+    from fmedge.preprocessing import Preprocessing
     from fmedge.request import ArtifactRequest
     from fmedge.run_options import RunOptions
     from fmedge.tuned import Adopted
@@ -51,6 +54,11 @@ def run(
     allow_fallback: bool = False,
     weights: str | None = None,
     keras: Path | None = None,
+    preprocessing: str | None = None,
+    scale: str | None = None,
+    mean: str | None = None,
+    std: str | None = None,
+    order: Literal["rgb", "bgr"] | None = None,
     models: Path | None = None,
     offline: bool = False,
     as_json: bool = False,
@@ -69,10 +77,11 @@ def run(
     from fmedge.image_list import expand_images, is_several
     from fmedge.request import has_choices, models_folder, request_artifact
 
-    if layer is not None and "," in layer:
+    if layer is not None and re.search(r"(?<!\\),", layer):
         raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
     both = activation == "both"
-    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size)
+    prepared = parse_preprocessing(preprocessing, scale, mean, std, order)
+    chosen = (layer, None if both else activation, weights, keras, models, model_format, precision, size, prepared)
     if model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
     settled = (model, keras, model_format, precision, backend) != (None,) * 5 or device != "cpu" or math != "fp32"
@@ -99,12 +108,15 @@ def run(
     if model is not None:
         artifact = provision.open_model(model)
         if both and artifact.card.activation != "none":
-            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
+            ends = spoken(artifact.card.function_of(artifact.card.submodel.deepest))
+            raise UsageError(
+                f"'{model}' ends after {ends}: there is no before. For both, export with --activation none."
+            )
         drawing.require_places(artifact.card.submodel)
     else:
-        form = _form(drawing.run, model_format, precision, size)
+        form = _form(drawing.run, model_format, precision, size, prepared)
         folders = any(map(names_folder, (output, save_maps, png)))
-        if drawing.alone and not folders and resize != "none":
+        if drawing.alone and not folders and resize != "none" and keras is None:  # whose size is not known yet
             ahead.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, resize, max_pixels)
         request = request_artifact(
             layer,
@@ -120,6 +132,9 @@ def run(
         if adopted is not None:
             drawing = replace(drawing, run=adopted.run)
         artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
+    if both:
+        for tap in artifact.card.submodel.taps:
+            require_both(tap, artifact.card.function_of(tap))
     draw(artifact, drawing)
 
 
@@ -132,7 +147,13 @@ def _adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool) -> Adopte
     return adopted
 
 
-def _form(run: RunOptions, model_format: Format | None, precision: Precision | None, size: str | None) -> ExportOptions:
+def _form(
+    run: RunOptions,
+    model_format: Format | None,
+    precision: Precision | None,
+    size: str | None,
+    preprocessing: str | Preprocessing | None,
+) -> ExportOptions:
     """The form of the model that is run; the one place that decides it."""
     from fmedge.runtime import choose_backend
 
@@ -140,5 +161,6 @@ def _form(run: RunOptions, model_format: Format | None, precision: Precision | N
     return ExportOptions(
         format=model_format or backend.formats[0],
         precision=precision or Precision.FP32,
-        size=parse_size(size or "224"),
+        size=parse_size(size),
+        preprocessing=preprocessing,
     )

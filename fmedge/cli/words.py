@@ -7,7 +7,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 from fmedge.errors import UsageError, closest
+from fmedge.preprocessing import Preprocessing
 from fmedge.run_options import Math, RunOptions
+from fmedge.submodel import OWN_SIZE
 
 _MOST_THREADS = 1024
 """No machine has more cores; the session allows fewer still."""
@@ -16,12 +18,12 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def split(words: str) -> list[str]:
-    """The words between commas, each once.
+    """The words between commas, each once; a comma after a backslash belongs to its word.
 
     Raises:
         UsageError: There is none.
     """
-    found = list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
+    found = list(dict.fromkeys(word.strip() for word in re.split(r"(?<!\\),", words) if word.strip()))
     if not found:
         raise UsageError(f"'{words}' names nothing. Give a word, or several with commas between.")
     return found
@@ -42,12 +44,14 @@ def parse_list(words: str, choices: type[Choice]) -> list[Choice]:
     return [choices(word) for word in split(words)]
 
 
-def parse_size(word: str) -> tuple[int, int] | None:
-    """``N``, ``HxW`` in pixels, or ``dynamic`` (None).
+def parse_size(word: str | None) -> tuple[int, int] | None:
+    """``N``, ``HxW`` in pixels, or ``dynamic`` (None); no word is the network's own.
 
     Raises:
         UsageError: It is none of these.
     """
+    if word is None:
+        return OWN_SIZE
     if word == "dynamic":
         return None
     match = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", word)
@@ -66,6 +70,40 @@ def parse_fixed_size(word: str) -> tuple[int, int]:
     if size is None:
         raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
     return size
+
+
+def parse_preprocessing(
+    word: str | None, scale: str | None, mean: str | None, std: str | None, order: str | None
+) -> str | Preprocessing | None:
+    """What a Keras model wants done to pixels: a word, the formula spelled out, or None where neither is given.
+
+    Raises:
+        UsageError: Both are given, or one is not understood.
+    """
+    if (scale, mean, std, order) == (None,) * 4:
+        return word
+    if word is not None:
+        raise UsageError(f"--preprocessing {word} says it all. Leave it out, or --scale, --mean, --std and --order.")
+    return Preprocessing(
+        (order or "rgb").upper(),
+        _numbers("--mean", mean or "0"),
+        scale=_numbers("--scale", scale or "1")[0],
+        std=_numbers("--std", std or "1"),
+    )
+
+
+def _numbers(flag: str, words: str) -> tuple[float, ...]:
+    """Numbers, or fractions such as ``1/255``, between commas."""
+    from fractions import Fraction  # seldom needed
+
+    try:
+        found = tuple(float(Fraction(word.strip())) for word in words.split(","))
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise UsageError(f"{flag} {words}: not a number. Allowed: such as 0.5 or 1/255.") from error
+    allowed = "1" if flag == "--scale" else "1 or 3"
+    if str(len(found)) not in allowed.split():
+        raise UsageError(f"{flag} {words}: {len(found)} numbers. Allowed: {allowed}.")
+    return found
 
 
 def parse_threads(words: str) -> tuple[int, ...]:

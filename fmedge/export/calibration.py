@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact
 from fmedge.errors import ImageError, LimitExceeded, UsageError
-from fmedge.export.network import Images
 from fmedge.files import is_folder
 from fmedge.image import load_photo
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import INPUT_SIZE
-
-Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
-"""Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
-no engine."""
 
 SUGGESTED = 64
 """Photos suggested for calibration."""
@@ -39,13 +33,11 @@ class Calibration:
     Attributes:
         photos: The files, each known to decode.
         sha256: Hash of their contents, in order.
-        runner: Runs the models that calibration goes through.
         progress: Told how the calibration gets on.
     """
 
     photos: tuple[Path, ...]
     sha256: str
-    runner: Runner
     progress: Progress = no_progress
 
     def images(self, size: tuple[int, int] | None = None) -> Iterator[npt.NDArray[np.uint8]]:
@@ -65,7 +57,6 @@ class Calibration:
 
 def read_calibration(
     folder: Path,
-    runner: Runner,
     *,
     warn: Callable[[str], None] = print,
     progress: Progress = no_progress,
@@ -74,7 +65,6 @@ def read_calibration(
 
     Args:
         folder: Its JPEG, PNG, WebP and BMP files are taken, by name; folders in it are not.
-        runner: Runs models.
         warn: Told of files that are skipped, and of a number too small.
         progress: Told how the calibration gets on.
 
@@ -97,7 +87,7 @@ def read_calibration(
     digest = hashlib.sha256()
     for path in good:
         digest.update(path.read_bytes())
-    return Calibration(tuple(good), digest.hexdigest(), runner, progress)
+    return Calibration(tuple(good), digest.hexdigest(), progress)
 
 
 def _usable(paths: Sequence[Path], warn: Callable[[str], None]) -> Iterator[Path]:

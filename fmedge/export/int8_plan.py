@@ -12,21 +12,27 @@ ReLU and zero padding cost nothing. What lifts the accuracy over the usual recip
 - Biases keep every channel's mean over the photos (bias correction, Nagel et al. 2019).
 
 A layer's plan does not depend on the taps, so one plan serves every cut, both activations and every format.
+
+No engine takes part: all that is added up is a whole number or a float64, so that the same photos and weights give the
+same plan on every processor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.card import ModelCard
 from fmedge.export.int8_ranges import Histogram, best_ranges, equalized
-from fmedge.export.int8_rounding import measure_moments, round_kernel
-from fmedge.image import MEAN_BGR
+from fmedge.export.int8_rounding import Moments, measure_moments, round_kernel
+from fmedge.export.reference import convolve, max_pool, walk
+from fmedge.preprocessing import MEAN_BGR
 from fmedge.progress import Progress, no_progress
-from fmedge.vgg16 import LayerSpec
+from fmedge.vgg16 import LAYER_NAMES, VGG16_LAYERS, LayerSpec
 from fmedge.weights import Weights
 
 CONSTANT = 255
@@ -36,8 +42,14 @@ EIGHT_BIT = 127
 SEVEN_BIT = 64
 """Largest step count of a weight. x86 without VNNI adds pairs of products in 16 bits: 2 * 255 * 64 < 2**15."""
 
+HELD_BYTES = 256 << 20
+"""Memory in which the photos' codes are kept from one layer to the next: 80 photos of 224 x 224. Where it does not do,
+they are computed anew from the photos for every layer."""
+
 FloatArray = npt.NDArray[np.float64]
-Maps = Mapping[str, npt.NDArray[np.float32]]
+Codes = npt.NDArray[np.uint8]
+"""(H, W, channels)."""
+
 ImageSource = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 """Called once per pass over the photos: (H, W, 3) each."""
 
@@ -67,27 +79,20 @@ class QuantizedConv:
     tensor_reach: FloatArray
     tensor_relu: float
 
-    def raw_output(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Step, zero point (0 to 255) and bias per channel that store values before ReLU in 8 bits, 0 being a code.
+    @property
+    def relu_step(self) -> float:
+        """Step of codes after ReLU in formats with one scale per tensor."""
+        return self.tensor_relu / 255
 
-        An engine's convolution has one zero point, 128 here; the bias makes up the difference to each channel's own.
+    def raw_scale(self, *, per_tensor: bool) -> tuple[FloatArray, FloatArray]:
+        """Step and zero point (0 to 255) that store values before ReLU in 8 bits, 0 being a code.
+
+        Args:
+            per_tensor: Whether the format has one scale for all channels: (1,) then, else (out,) each.
         """
-        step = self.reach.sum(axis=0) / 255
-        zero = np.clip(np.rint(self.reach[1] / step), 0, 255)
-        return step, zero, np.rint(self.bias + (zero - 128) * step / self.unit)
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What running models takes; handed in, so that export knows no engine.
-
-    Attributes:
-        float_maps: Yields per photo every convolution's output before ReLU, (1, C, H, W), in float32.
-        code_maps: Given the plan so far, yields per photo its last layer's output after ReLU, (1, C, H, W).
-    """
-
-    float_maps: Callable[[Iterable[npt.NDArray[np.uint8]]], Iterator[Maps]]
-    code_maps: Callable[[list[QuantizedConv], Iterable[npt.NDArray[np.uint8]]], Iterator[Maps]]
+        high, low = self.tensor_reach[:, np.newaxis] if per_tensor else self.reach
+        step = (high + low) / 255
+        return step, np.clip(np.rint(low / step), 0, 255)
 
 
 def with_mean(kernel: npt.NDArray[np.float32]) -> FloatArray:
@@ -102,7 +107,6 @@ def plan_layers(
     weights: Weights,
     images: ImageSource,
     count: int,
-    engine: Engine,
     *,
     limit: int = EIGHT_BIT,
     progress: Progress = no_progress,
@@ -112,56 +116,80 @@ def plan_layers(
     Args:
         layers: From the first on.
         weights: Kernel and bias of each.
-        images: The photos; called once, and once more per convolution.
+        images: The photos; called twice, or once more per convolution where their codes take too much memory.
         count: How many there are.
-        engine: Runs models.
         limit: :data:`EIGHT_BIT` or :data:`SEVEN_BIT`.
         progress: Told after each pass over the photos.
     """
     convolutions = [spec for spec in layers if spec.kind == "conv"]
+    passes = len(convolutions) + 1
     histograms = {spec.name: Histogram(spec.channels) for spec in convolutions}
-    for maps in engine.float_maps(images()):
-        for name, values in maps.items():
-            histograms[name].add(values)
+    for image in images():
+        for name, raw, _ in walk(layers[-1].name, weights, image):
+            if name in histograms:
+                histograms[name].add(raw)
     plan: list[QuantizedConv] = []
+    inputs = _Inputs(images, count)
     for number, spec in enumerate(convolutions, 1):
-        passes = len(convolutions) + 1
         progress(f"calibration, pass {number} of {passes} over {count} photos", number / passes)
-        inputs = _layer_inputs(plan, spec, images, engine)
-        plan.append(_quantize(spec, weights[spec.name][0], histograms[spec.name], inputs, count, plan, limit))
+        moments = measure_moments(inputs.after(plan), count)
+        plan.append(_quantize(spec, weights[spec.name][0], histograms[spec.name], moments, plan, limit))
     progress(f"calibration done: {count} photos", 1.0)
     return plan
 
 
-def _layer_inputs(
-    plan: list[QuantizedConv], spec: LayerSpec, images: ImageSource, engine: Engine
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Per photo the codes that the layer reads, (in, H, W), as the layers before it, already rounded, give them."""
-    if not plan:
-        for image in images():
-            channels = image.transpose(2, 0, 1).astype(np.float32)
-            yield np.concatenate([channels, np.full_like(channels[:1], CONSTANT)])
-        return
-    before = plan[-1]
-    divisor = before.step.astype(np.float32)[:, np.newaxis, np.newaxis]
-    for maps in engine.code_maps(plan, images()):
-        codes = np.rint(maps[before.layer][0] / divisor)
-        yield _max_pool(codes) if spec.name.endswith("conv1") else codes
+class _Inputs:
+    """What each convolution reads of the photos, once those before it are planned."""
+
+    def __init__(self, images: ImageSource, count: int) -> None:
+        self._images = images
+        self._count = count
+        self._held: list[Codes] | None = None
+
+    def after(self, plan: Sequence[QuantizedConv]) -> Iterable[Codes]:
+        """Per photo the codes after a plan, which is one convolution longer at every call."""
+        if not plan:
+            return self._first()
+        if self._held is None:
+            return (reduce(advance, plan, image_codes(image)) for image in self._images())
+        for place, codes in enumerate(self._held):
+            self._held[place] = advance(codes, plan[-1])
+        return self._held
+
+    def _first(self) -> Iterable[Codes]:
+        first = next(self._images())
+        if self._count * first[..., 0].size * VGG16_LAYERS[0].channels <= HELD_BYTES:
+            self._held = [image_codes(image) for image in self._images()]
+            return self._held
+        return (image_codes(image) for image in self._images())
+
+
+def image_codes(image: npt.NDArray[np.uint8]) -> Codes:
+    """What the first convolution reads: R, G, B and the constant, (H, W, 4), of an image, (H, W, 3)."""
+    return np.pad(image, ((0, 0), (0, 0), (0, 1)), constant_values=CONSTANT)
+
+
+def advance(codes: Codes, conv: QuantizedConv) -> Codes:
+    """What the next convolution reads: one convolution further, and the pool that follows it if one does.
+
+    The sums are exact; the scale is applied in float32, as engines do.
+    """
+    sums = convolve(codes, conv.kernel, conv.bias).astype(np.float32)
+    stored = np.rint(sums * (conv.unit / conv.step).astype(np.float32)).clip(0, 255).astype(np.uint8)
+    return stored if pool_behind(conv.layer) is None else max_pool(stored)
 
 
 def _quantize(
     spec: LayerSpec,
     kernel: npt.NDArray[np.float32],
     histogram: Histogram,
-    inputs: Iterator[npt.NDArray[np.float32]],
-    count: int,
-    plan: list[QuantizedConv],
+    moments: Moments,
+    plan: Sequence[QuantizedConv],
     limit: int,
 ) -> QuantizedConv:
-    scaled = with_mean(kernel) if not plan else kernel * plan[-1].step[:, np.newaxis]
+    scaled = scaled_kernel(kernel, plan)
     matrix = scaled.reshape(-1, spec.channels)
     unit = np.maximum(np.abs(matrix).max(axis=0), 1e-9) / limit
-    moments = measure_moments(inputs, count)
     steps = round_kernel(matrix, unit, moments.covariance, limit)
     whole = histogram.counts.sum(axis=1, keepdims=True)
     return QuantizedConv(
@@ -176,7 +204,17 @@ def _quantize(
     )
 
 
-def _max_pool(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    channels, height, width = values.shape
-    even = values[:, : height // 2 * 2, : width // 2 * 2]
-    return even.reshape(channels, height // 2, 2, width // 2, 2).max(axis=(2, 4))
+def scaled_kernel(kernel: npt.NDArray[np.float32], plan: Sequence[QuantizedConv]) -> FloatArray:
+    """The kernel of the convolution after a plan as it acts on codes: the steps of its inputs are taken up."""
+    return kernel * plan[-1].step[:, np.newaxis] if plan else with_mean(kernel)
+
+
+def reached(layer: str, card: ModelCard) -> bool:
+    """Whether a tap is this convolution or the pool that follows it."""
+    return layer in card.submodel.taps or pool_behind(layer) in card.submodel.taps
+
+
+def pool_behind(layer: str) -> str | None:
+    """Name of the pool that follows a convolution, if one does."""
+    following = LAYER_NAMES[LAYER_NAMES.index(layer) + 1]
+    return following if following.endswith("pool") else None

@@ -35,16 +35,17 @@ class Histogram:
         self._sums = np.zeros(channels)
         self._values = 0
 
-    def add(self, maps: npt.NDArray[np.float32]) -> None:
-        """Count values before ReLU: (N, channels, H, W)."""
-        channels = maps.shape[1]
-        first = (np.arange(channels, dtype=np.int32) * _BINS).reshape(channels, 1, 1)
-        for side, values in enumerate((maps, -maps)):
+    def add(self, maps: npt.NDArray[np.float64]) -> None:
+        """Count values before ReLU: (H, W, channels)."""
+        channels = maps.shape[-1]
+        first = np.arange(channels, dtype=np.int32) * _BINS
+        single = maps.astype(np.float32)
+        for side, values in enumerate((single, -single)):
             bins = np.maximum(values, np.float32(0)).view(np.int32) >> _SHIFT
             np.clip(bins - _FIRST, 0, _BINS - 1, out=bins)
             found = np.bincount((bins + first).ravel(), minlength=channels * _BINS)
             self.counts[side] += found.reshape(channels, _BINS)
-        self._sums += maps.sum(axis=(0, 2, 3), dtype=np.float64)
+        self._sums += maps.sum(axis=(0, 1))
         self._values += maps.size // channels
 
     @property

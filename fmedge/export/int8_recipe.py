@@ -1,22 +1,17 @@
-"""Running the calibration, and saying in the card how a model became int8."""
+"""Planning int8 from the photos, and saying in the card how a model became int8."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
+from functools import partial
 
 from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
-from fmedge.export.exporter import describe, own_artifact
-from fmedge.export.int8_plan import EIGHT_BIT, SEVEN_BIT, Engine, Maps, QuantizedConv, plan_layers
+from fmedge.export.exporter import Simulation
+from fmedge.export.int8_plan import EIGHT_BIT, SEVEN_BIT, QuantizedConv, plan_layers
+from fmedge.export.int8_simulation import rounded_to_nearest, simulate
 from fmedge.export.network import StockNetwork
-from fmedge.submodel import Activation, ExportOptions, SubModel
-from fmedge.vgg16 import LAYER_NAMES, layers_through
-
-Photos = Iterable[npt.NDArray[np.uint8]]
+from fmedge.vgg16 import layers_through
 
 
 def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) -> list[QuantizedConv]:
@@ -25,45 +20,26 @@ def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) 
     Args:
         card: Which layers, at which size, with weights of how many bits.
         network: The weights.
-        calibration: The photos, and what runs ONNX models, whatever the format that is written in the end.
+        calibration: The photos.
     """
-    from fmedge.export import onnx_direct, onnx_int8
-    from fmedge.export.onnx_file import finish
-
-    layers = layers_through(card.submodel.deepest)
-    convolutions = tuple(spec.name for spec in layers if spec.kind == "conv")
-    inner = ExportOptions(size=card.options.size)
-
-    def run(taps: tuple[str, ...], activation: Activation, plan: list[QuantizedConv], photos: Photos) -> Iterator[Maps]:
-        cut = describe(SubModel(taps, activation), network, inner)
-        model = onnx_int8.plan_model(plan, cut, network) if plan else onnx_direct.float_model(cut, network)
-        artifact = own_artifact(Path("calibration.onnx"), cut, finish(model, cut), lasting=False)
-        yield from calibration.runner(artifact, (photo[np.newaxis] for photo in photos))
-
-    engine = Engine(
-        float_maps=lambda photos: run(convolutions, Activation.NONE, [], photos),
-        code_maps=lambda plan, photos: run((plan[-1].layer,), Activation.RELU, plan, photos),
-    )
     return plan_layers(
-        layers,
+        layers_through(card.submodel.deepest),
         network.weights,
         lambda: calibration.images(card.options.size),
         len(calibration.photos),
-        engine,
-        limit=SEVEN_BIT if card.options.seven_bit else EIGHT_BIT,
+        limit=_limit(card),
         progress=calibration.progress,
     )
 
 
-def reached(layer: str, card: ModelCard) -> bool:
-    """Whether a tap is this convolution or the pool behind it."""
-    return layer in card.submodel.taps or pool_behind(layer) in card.submodel.taps
+def simulations(plan: Sequence[QuantizedConv], card: ModelCard, network: StockNetwork) -> tuple[Simulation, ...]:
+    """What a model has to compute: its plan, and no worse than with weights rounded to the nearest."""
+    plain = rounded_to_nearest(plan, network.weights, _limit(card))
+    return tuple(partial(simulate, each, card, network.weights) for each in (plan, plain))
 
 
-def pool_behind(layer: str) -> str | None:
-    """Name of the pool that follows a convolution, if one does."""
-    following = LAYER_NAMES[LAYER_NAMES.index(layer) + 1]
-    return following if following.endswith("pool") else None
+def _limit(card: ModelCard) -> int:
+    return SEVEN_BIT if card.options.seven_bit else EIGHT_BIT
 
 
 def recipe(card: ModelCard, calibration: Calibration, tap: str) -> dict[str, str]:

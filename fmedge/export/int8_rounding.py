@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.floating]
+FloatArray = npt.NDArray[np.float64]
 
 POSITIONS = 16_384
 """Places looked at in all: 3.5 times the 4,608 inputs of VGG16's widest kernel."""
@@ -36,26 +36,29 @@ class Moments:
     covariance: FloatArray
 
 
-def measure_moments(inputs: Iterable[npt.NDArray[np.float32]], count: int) -> Moments:
+def measure_moments(inputs: Iterable[npt.NDArray[np.uint8]], count: int) -> Moments:
     """Measure what a convolution sees over the photos, in flat memory.
 
+    Sums and products of codes are whole numbers far below 2**53, so float64 holds them exactly, whatever the order in
+    which a processor adds them.
+
     Args:
-        inputs: Per photo the layer's input, (in, H, W).
+        inputs: Per photo the codes that the layer reads, (H, W, in).
         count: How many photos there will be.
     """
     generator = np.random.Generator(np.random.PCG64(_SEED))
     most = min(MOST_POSITIONS, -(-POSITIONS // count))
     total = chosen = gram = np.zeros(())
     places = sampled = 0
-    for values in inputs:
-        _, height, width = values.shape
-        padded = np.pad(values, ((0, 0), (1, 1), (1, 1)))
-        views = [padded[:, row : row + height, column : column + width] for row in range(3) for column in range(3)]
+    for codes in inputs:
+        height, width, _ = codes.shape
+        padded = np.pad(codes, ((1, 1), (1, 1), (0, 0)))
+        views = [padded[row : row + height, column : column + width] for row in range(3) for column in range(3)]
         rows, columns = np.divmod(generator.permutation(height * width)[:most], width)
-        patches = np.concatenate([view[:, rows, columns] for view in views])
-        gram = gram + patches @ patches.T
-        chosen = chosen + patches.sum(axis=1)
-        total = total + np.concatenate([view.sum(axis=(1, 2), dtype=np.float64) for view in views])
+        patches = np.concatenate([view[rows, columns] for view in views], axis=1).astype(np.float64)
+        gram = gram + patches.T @ patches
+        chosen = chosen + patches.sum(axis=0)
+        total = total + np.concatenate([view.sum(axis=(0, 1), dtype=np.int64) for view in views])
         sampled += len(rows)
         places += height * width
     centre = chosen / sampled
@@ -79,15 +82,14 @@ def round_kernel(matrix: FloatArray, unit: FloatArray, covariance: FloatArray, l
     """
     size = len(matrix)
     damped = covariance + np.diag(np.full(size, DAMPING * np.diag(covariance).mean() + 1e-6))
-    factor = np.ascontiguousarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1], dtype=np.float32)
-    weights, units = matrix.astype(np.float32), unit.astype(np.float32)
-    steps = np.empty(weights.shape, np.int8)
-    errors = np.empty_like(weights)
+    factor = np.ascontiguousarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
+    steps = np.empty(matrix.shape, np.int8)
+    errors = np.empty_like(matrix)
     for start in range(0, size, _BLOCK):
         end = min(start + _BLOCK, size)
         carried = factor[:start, start:end].T @ errors[:start]
         for row in range(start, end):
             correction = (carried[row - start] + factor[start:row, row] @ errors[start:row]) / factor[row, row]
-            steps[row] = np.clip(np.rint((weights[row] + correction) / units), -limit, limit)
-            errors[row] = weights[row] - steps[row] * units
+            steps[row] = np.clip(np.rint((matrix[row] + correction) / unit), -limit, limit)
+            errors[row] = matrix[row] - steps[row] * unit
     return steps

@@ -6,68 +6,43 @@ image size. So the calls that Keras recorded are followed here, on tensors of ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import inspect
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import UsageError, closest
-from fmedge.export.keras_import import Call, Layer, Model, keras, reason_of
+from fmedge.errors import UsageError
+from fmedge.export.keras_calls import calls, maker
+from fmedge.export.keras_import import Call, Layer, Model, is_graph, keras, reason_of
+from fmedge.export.keras_taps import Tap, find_tap, require_spatial
 from fmedge.export.tf_graph import LayerScopes
 from fmedge.export.tf_import import Tensor, tf
-from fmedge.submodel import Activation, SubModel
+from fmedge.submodel import SubModel
 
 _Arguments = Any
 """What a layer is called with: tensors and other values, nested as it likes."""
 
-_ACTIVATION_LAYERS = ("Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Relu", "Relu6", "LeakyRelu", "Elu", "Silu")
-"""Class names of what counts as an activation of its own: Keras' layers, and operations such as ``keras.ops.relu``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A call of a layer.
-
-    Attributes:
-        path: The calls of nested models that it stands in, from the outside in.
-        node: Keras' record of the call.
-    """
-
-    path: tuple[Call, ...]
-    node: Call
-
-
-@dataclass(frozen=True, slots=True)
-class _Tap:
-    """What to show of a call: its ``output``, its ``input``, or, with a twin that has no activation, ``bare``."""
-
-    name: str
-    place: Place
-    side: str
-    twin: Layer = None
-
-
-def is_graph(operation: Layer) -> bool:
-    """Whether it is a sequential or functional model, whose calls Keras recorded."""
-    return isinstance(operation, keras.Function | keras.Sequential)
-
 
 class Cut:
     """A model with its taps found.
+
+    Attributes:
+        taps: What to show.
 
     Args:
         model: Sequential or functional, built.
         submodel: The taps, and what they show.
 
     Raises:
-        UsageError: A tap does not exist, is called more than once, or has no activation to leave out.
+        UsageError: A tap does not exist, is called more than once, or gives no feature maps.
     """
 
     def __init__(self, model: Model, submodel: SubModel) -> None:
+        self.taps = [find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._model = model
-        self._taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._names = submodel.taps
 
     def outputs(
@@ -87,27 +62,42 @@ class Cut:
         Raises:
             UsageError: A tap has no spatial output, or a layer cannot work at this image size.
         """
-        walk = _Walk(self._taps, pixels, reverse_colours, scopes, constants)
+        walk = _Walk(self.taps, pixels, reverse_colours, scopes, constants)
         try:
             walk.run(self._model, [pixels], ())
-        except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-            own = "x".join(str(extent or "any") for extent in self._model.inputs[0].shape[1:3])
+        except tf.errors.OperatorNotAllowedInGraphError as error:
             raise UsageError(
-                f"Keras cannot compute {'+'.join(self._names)} for images of this size: {reason_of(error)} "
-                f"The model's own size: --size {own}."
+                f"'{walk.layer}' cannot be computed for images of any size. {self._other_size(pixels)}"
+            ) from error
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise UsageError(
+                f"Keras cannot compute '{walk.layer}': {reason_of(error)} {self._other_size(pixels)}"
             ) from error
         for name in self._names:
-            _require_spatial(name, walk.shown[name])
+            require_spatial(name, walk.shown[name])
         return {name: tf.cast(walk.shown[name], tf.float32) for name in self._names}
+
+    def _other_size(self, pixels: Tensor) -> str:
+        """What to try where a layer cannot work at the size of these pixels."""
+        own, asked = (tuple(tensor.shape[1:3]) for tensor in (self._model.inputs[0], pixels))
+        if own == asked and None not in own:
+            return "Cut before it."
+        return "Name one: --size HEIGHTxWIDTH." if None in own else f"The model's own size: --size {own[0]}x{own[1]}."
 
 
 class _Walk:
-    """One pass over the calls that the taps need."""
+    """One pass over the calls that the taps need.
+
+    Attributes:
+        shown: What was found, per tap.
+        layer: Name of the layer that is being called.
+    """
 
     def __init__(
-        self, taps: Sequence[_Tap], pixels: Tensor, reverse_colours: bool, scopes: LayerScopes, constants: bool
+        self, taps: Sequence[Tap], pixels: Tensor, reverse_colours: bool, scopes: LayerScopes, constants: bool
     ) -> None:
         self.shown: dict[str, Tensor] = {}
+        self.layer = ""
         self._taps = taps
         self._pixels = pixels
         self._reverse = reverse_colours
@@ -144,7 +134,8 @@ class _Walk:
         places = [tap.place for tap in self._taps if tap.place.path[:depth] == path]
         return {id(place.path[depth] if len(place.path) > depth else place.node) for place in places}
 
-    def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[_Tap]) -> Tensor:
+    def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[Tap]) -> Tensor:
+        self.layer = node.operation.name
         bare = [tap for tap in taps if tap.side == "bare"]
         with self._scopes.layer(node.operation.name):
             if not bare:
@@ -163,9 +154,9 @@ class _Walk:
         else:
             args, kwargs = keras.tree.map_structure(self._ordered, (args, kwargs))
         if not mapping:
-            return operation(*args, **kwargs)
+            return _at_inference(operation, args, kwargs)
         with keras.StatelessScope(state_mapping=[(key, tf.constant(value)) for key, value in mapping.values()]):
-            return operation(*args, **kwargs)
+            return _at_inference(operation, args, kwargs)
 
     def _ordered(self, value: _Arguments) -> _Arguments:
         """The image in the order of colours that the model takes, where it is the image; others as they are."""
@@ -177,14 +168,19 @@ class _Walk:
         return self._reversed
 
 
-def network_order(model: Model, names: Sequence[str]) -> tuple[str, ...]:
-    """Layers in the order in which the network calls them.
+_SCOPE_NAME = r"[A-Za-z0-9_.-]*"
+"""Names that TensorFlow takes for the scope of a layer."""
 
-    Raises:
-        UsageError: One does not exist.
-    """
-    order = {id(place.node): index for index, place in enumerate(_places(model))}
-    return tuple(sorted(names, key=lambda name: order[id(_find(model, name).node)]))
+
+def _at_inference(operation: Layer, args: _Arguments, kwargs: _Arguments) -> Tensor:
+    """Call it, whatever the recorded call says, as ``predict`` does: dropout and augmentation are for training."""
+    if not isinstance(operation, keras.Layer):
+        return operation(*args, **kwargs)
+    if re.fullmatch(_SCOPE_NAME, operation.name):
+        return operation(*args, **{**kwargs, "training": False})
+    if "training" in inspect.signature(operation.call).parameters:
+        kwargs = {**kwargs, "training": False}
+    return operation.call(*args, **kwargs)  # else TensorFlow would refuse the name
 
 
 def _value(variable: Tensor) -> npt.NDArray[np.generic]:
@@ -201,95 +197,12 @@ def _takes_reversed_kernel(operation: Layer) -> bool:
     )
 
 
-def _calls(model: Model, targets: Sequence[Call] | None = None) -> list[Call]:
-    """The calls behind a model's outputs, each after those it takes its inputs from."""
-    done: dict[int, Call] = {}
-    stack = [_maker(tensor) for tensor in reversed(model.outputs)] if targets is None else list(targets)
-    inputs = {id(tensor) for tensor in model.inputs}
-    while stack:
-        node = stack[-1]
-        before = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in inputs]
-        waiting = [other for other in before if id(other) not in done]
-        if waiting and id(node) not in done:
-            stack.extend(reversed(waiting))
-        else:
-            done.setdefault(id(stack.pop()), node)
-    return [node for node in done.values() if not node.is_input]
-
-
-def _maker(tensor: Tensor) -> Call:
-    """The call that a symbolic tensor is a result of."""
-    history = tensor._keras_history  # noqa: SLF001 - Keras has no public way to ask
-    return history.operation._inbound_nodes[history.node_index]  # noqa: SLF001
-
-
 def _needed(model: Model, targets: set[int], whole: bool) -> tuple[list[Call], set[int]]:
     """The calls that targets need, in order, and which of them others read."""
-    every = _calls(model)
+    every = calls(model)
     wanted = [node for node in every if id(node) in targets]
-    nodes = _calls(model, wanted) if not whole else every
-    consumed = {id(_maker(tensor)) for node in nodes for tensor in node.input_tensors}
+    nodes = calls(model, wanted) if not whole else every
+    consumed = {id(maker(tensor)) for node in nodes for tensor in node.input_tensors}
     if whole:
-        consumed |= {id(_maker(tensor)) for tensor in model.outputs}
+        consumed |= {id(maker(tensor)) for tensor in model.outputs}
     return nodes, consumed
-
-
-def _places(model: Model, path: tuple[Call, ...] = ()) -> Iterator[Place]:
-    for node in _calls(model):
-        if is_graph(node.operation):
-            yield from _places(node.operation, (*path, node))
-        yield Place(path, node)
-
-
-def _find(model: Model, name: str) -> Place:
-    places = list(_places(model))
-    found = [place for place in places if place.node.operation.name == name]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"Layer '{name}' is called {len(found)} times in the Keras model. Name one called once.")
-    names = [place.node.operation.name for place in places]
-    raise UsageError(
-        f"Unknown layer '{name}' in the Keras model.{closest(name, names)} First and last: '{names[0]}', '{names[-1]}'."
-    )
-
-
-def _find_tap(model: Model, name: str, activation: Activation) -> _Tap:
-    place = _find(model, name)
-    layer = place.node.operation
-    _require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
-    follower = _activation_behind(model, place)
-    if activation is Activation.RELU:
-        return _Tap(name, place if follower is None else follower, "output")
-    if type(layer).__name__ in _ACTIVATION_LAYERS:
-        return _Tap(name, place, "input")
-    if getattr(layer, "activation", None) not in (None, keras.activations.linear):
-        return _Tap(name, place, "bare", _without_activation(place.node))
-    if follower is not None:
-        return _Tap(name, place, "output")
-    raise UsageError(f"'{name}' has no ReLU to leave out. Use --activation relu, or name a layer that has one.")
-
-
-def _activation_behind(model: Model, place: Place) -> Place | None:
-    """The activation layer that alone reads a call's output."""
-    inside = place.path[-1].operation if place.path else model
-    outputs = {id(tensor) for tensor in place.node.outputs}
-    readers = [node for node in _calls(inside) for tensor in node.input_tensors if id(tensor) in outputs]
-    if len(readers) != 1 or type(readers[0].operation).__name__ not in _ACTIVATION_LAYERS:
-        return None
-    return Place(place.path, readers[0])
-
-
-def _without_activation(node: Call) -> Layer:
-    """A copy of a call's layer that computes all but its activation."""
-    layer = node.operation
-    twin: Layer = layer.__class__.from_config({**layer.get_config(), "activation": "linear"})
-    twin.build(node.input_tensors[0].shape)
-    twin.set_weights(layer.get_weights())
-    return twin
-
-
-def _require_spatial(name: str, tensor: Tensor) -> None:
-    if tensor is None or len(tensor.shape) != 4:
-        shape = "several tensors" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
-        raise UsageError(f"Layer '{name}' has no feature maps: its output is {shape}. Name one with height and width.")

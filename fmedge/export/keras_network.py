@@ -9,23 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.card import Preprocessing, WeightsFacts
+from fmedge.card import WeightsFacts
 from fmedge.errors import UsageError, WeightsError
-from fmedge.export.keras_cut import Cut, is_graph, network_order
+from fmedge.export.keras_calls import network_order
+from fmedge.export.keras_copy import in_float32
+from fmedge.export.keras_cut import Cut
 from fmedge.export.keras_file import read_keras_model
-from fmedge.export.keras_import import Model
+from fmedge.export.keras_import import Model, is_graph, reason_of
+from fmedge.export.keras_reference import keras_outputs
+from fmedge.export.keras_taps import find_tap
 from fmedge.export.network import Images
 from fmedge.export.tf_graph import LayerScopes, TfComputation
 from fmedge.export.tf_import import Tensor, tf
-from fmedge.image import MEAN_BGR
+from fmedge.keras_input import KerasInput
+from fmedge.preprocessing import Preprocessing, for_channels
 from fmedge.quiet import quietly
 from fmedge.submodel import KERAS, SubModel
 from fmedge.weights import WeightsChoice
-
-_PREPROCESSING: dict[str, Preprocessing] = {
-    "vgg16": Preprocessing("BGR", MEAN_BGR, in_model=True),
-    "none": Preprocessing("RGB", (0.0, 0.0, 0.0), in_model=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class KerasNetwork:
     facts: WeightsFacts
     preprocessing: Preprocessing
 
+    @property
+    def input_dtype(self) -> str:
+        """Of what type the model takes pixels."""
+        return str(self.model.inputs[0].dtype)
+
     def ordered(self, submodel: SubModel) -> SubModel:
         """The sub-model with its taps in the network's order.
 
@@ -49,6 +54,10 @@ class KerasNetwork:
             UsageError: A layer does not exist.
         """
         return SubModel(network_order(self.model, submodel.taps), submodel.activation, KERAS)
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """See :meth:`Network.functions`."""
+        return tuple(find_tap(self.model, name, submodel.activation).function for name in submodel.taps)
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """See :meth:`Network.output_shape`.
@@ -62,7 +71,8 @@ class KerasNetwork:
             return cut.outputs(pixels, reverse_colours=False, scopes=LayerScopes(), constants=False)[layer]
 
         with quietly():
-            signature = tf.TensorSpec((None, *(size or (None, None)), 3), tf.float32)
+            channels = 1 if self.preprocessing.channel_order == "GREY" else 3
+            signature = tf.TensorSpec((None, *(size or (None, None)), channels), self.input_dtype)
             traced = tf.function(compute, autograph=False).get_concrete_function(signature)
         _, height, width, channels = traced.outputs[0].shape
         if size is not None and 0 in (height, width):
@@ -70,13 +80,16 @@ class KerasNetwork:
         return channels, height, width
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
-        """See :meth:`Network.reference`: the model's own layers run by Keras, the pixels prepared in NumPy."""
-        order = slice(None, None, -1) if self.preprocessing.channel_order == "BGR" else slice(None)
-        pixels = images[..., order].astype(np.float32) - np.array(self.preprocessing.mean, np.float32)
+        """See :meth:`Network.reference`: the model run by Keras itself, the pixels prepared in NumPy."""
+        pixels = tf.constant(_prepared(images, self.preprocessing), self.input_dtype)
         with quietly():
-            outputs = Cut(self.model, submodel).outputs(
-                tf.constant(pixels), reverse_colours=False, scopes=LayerScopes(), constants=False
-            )
+            try:
+                outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
+            except tf.errors.OpError as error:  # such as channels-first convolutions, where oneDNN is not used
+                raise UsageError(
+                    f"TensorFlow cannot compute this model on this processor: {reason_of(error)} Use another machine, "
+                    "or --no-verify."
+                ) from error
         return {name: values.numpy().transpose(0, 3, 1, 2) for name, values in outputs.items()}
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
@@ -90,12 +103,25 @@ class KerasNetwork:
         return lambda pixels, scopes: cut.outputs(pixels, reverse_colours=reverse, scopes=scopes, constants=True)
 
 
-def load_keras_network(choice: WeightsChoice, preprocessing: str = "vgg16") -> KerasNetwork:
+_LUMA = (19595, 38470, 7471)
+"""Weights of red, green and blue times 65,536: ITU-R BT.601's 0.299, 0.587, 0.114, as Pillow's ``convert("L")``."""
+
+
+def _prepared(images: Images, preprocessing: Preprocessing) -> npt.NDArray[np.float64]:
+    """Images as the model wants them: (N, H, W, 3), or (N, H, W, 1) for grey."""
+    if preprocessing.channel_order == "GREY":
+        values = np.floor((images.astype(np.float64) @ np.array(_LUMA) + 32768) / 65536)[..., np.newaxis]
+    else:
+        values = images[..., ::-1] if preprocessing.channel_order == "BGR" else images
+    return (values.astype(np.float64) * preprocessing.scale - preprocessing.mean) / preprocessing.std
+
+
+def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing) -> KerasNetwork:
     """Load a ``.keras`` or ``.h5`` model.
 
     Args:
         choice: From :func:`fmedge.weights.choose_keras_file`.
-        preprocessing: ``vgg16`` puts that of Keras' VGG16 into the model file; ``none`` hands over RGB, 0 to 255.
+        preprocessing: What is put into the model file before the model; see :mod:`fmedge.preprocessing`.
 
     Raises:
         WeightsError: It cannot be read, or would run code.
@@ -106,7 +132,7 @@ def load_keras_network(choice: WeightsChoice, preprocessing: str = "vgg16") -> K
     return _network(read_keras_model(choice.path), choice.facts, preprocessing)
 
 
-def network_of_model(model: Model, preprocessing: str = "vgg16") -> KerasNetwork:
+def network_of_model(model: Model, preprocessing: str | Preprocessing) -> KerasNetwork:
     """A ``keras.Model`` object as a network; its facts hold a hash of its configuration and weights.
 
     Args:
@@ -123,9 +149,9 @@ def network_of_model(model: Model, preprocessing: str = "vgg16") -> KerasNetwork
     return _network(model, WeightsFacts("keras", digest.hexdigest()), preprocessing)
 
 
-def _network(model: Model, facts: WeightsFacts, preprocessing: str) -> KerasNetwork:
+def _network(model: Model, facts: WeightsFacts, preprocessing: str | Preprocessing) -> KerasNetwork:
     _require_graph(model)
-    return KerasNetwork(model, facts, _PREPROCESSING[preprocessing])
+    return KerasNetwork(in_float32(model), facts, for_channels(preprocessing, model.inputs[0].shape[3]))
 
 
 def _require_graph(model: Model) -> None:
@@ -133,7 +159,4 @@ def _require_graph(model: Model) -> None:
         raise UsageError(
             "This Keras model keeps no graph of its layers. Allowed: a sequential or functional model with an Input."
         )
-    shape = tuple(model.inputs[0].shape)
-    if len(model.inputs) != 1 or len(shape) != 4 or shape[3] not in (None, 3):
-        takes = ", ".join(str(tuple(tensor.shape)) for tensor in model.inputs)
-        raise UsageError(f"The Keras model takes {takes}. Allowed: one RGB image, (None, height, width, 3).")
+    KerasInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()

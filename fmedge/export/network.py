@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.card import Preprocessing, WeightsFacts
+from fmedge.card import WeightsFacts
 from fmedge.export.reference import reference_outputs
-from fmedge.image import MEAN_BGR
+from fmedge.preprocessing import CAFFE, PREPROCESSINGS, Preprocessing
 from fmedge.submodel import Activation, SubModel
 from fmedge.vgg16 import find_layer, layers_through
 from fmedge.weights import Weights
@@ -34,6 +34,10 @@ class Network(Protocol):
     @property
     def preprocessing(self) -> Preprocessing:
         """What the model file has to do to the pixels."""
+        ...
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """Per tap the activation that belongs to the layer, as a card names it; empty where all are ReLU."""
         ...
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
@@ -68,11 +72,21 @@ class StockNetwork:
     @property
     def preprocessing(self) -> Preprocessing:
         """That of Keras' ``vgg16.preprocess_input``."""
-        return Preprocessing("BGR", MEAN_BGR, in_model=True)
+        return PREPROCESSINGS[CAFFE]
 
     def ordered(self, submodel: SubModel) -> SubModel:
         """As it is: a sub-model of stock VGG16 sorts itself."""
         return submodel
+
+    @property
+    def input_dtype(self) -> str:
+        """See :attr:`fmedge.export.tf_graph.TfNetwork.input_dtype`."""
+        return "float32"
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """See :meth:`Network.functions`."""
+        del submodel
+        return ()
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """See :meth:`Network.output_shape`."""

@@ -17,15 +17,15 @@ from onnx import TensorProto, helper, numpy_helper
 from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
-from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean
-from fmedge.export.int8_recipe import make_plan, pool_behind, reached, recipe
+from fmedge.export.int8_plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
+from fmedge.export.int8_recipe import make_plan, recipe, simulations
 from fmedge.export.network import StockNetwork
 from fmedge.export.onnx_file import finish, make_model, output_transposes
 from fmedge.submodel import Activation
 
 _WINDOW = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}
 _MIDDLE = 128
-"""Zero point of values before ReLU."""
+"""Zero point of values before ReLU: a convolution has one for all its channels."""
 
 
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration) -> Built:
@@ -43,7 +43,8 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
     card = replace(
         card, tools={**card.tools, "onnx": onnx.__version__}, recipe=recipe(card, calibration, "per channel")
     )
-    return Built(finish(plan_model(plan, card, network), card), card)
+    model = finish(plan_model(plan, card, network), card)
+    return Built(model, card, simulations=simulations(plan, card, network))
 
 
 def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
@@ -58,8 +59,9 @@ def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork
             break
         tapped = conv.layer in card.submodel.taps
         raw = tapped and card.submodel.activation is Activation.NONE
-        if raw:  # a raw tap on the way costs a second convolution over the same weights
-            scale, zero, bias = conv.raw_output()
+        if raw:  # a raw tap on the way costs a second convolution with the same weights
+            scale, zero = conv.raw_scale(per_tensor=False)
+            bias = np.rint(conv.bias + (zero - _MIDDLE) * scale / conv.unit)  # up to each channel's own zero point
             middle = graph.constant("middle", _MIDDLE, np.uint8)
             inner = graph.convolve(conv, codes, f"{conv.layer}_raw", scale, bias, middle)
             graph.dequantize(inner, conv.layer, scale, zero)
@@ -107,10 +109,10 @@ class _Graph:
         """A convolution whose output channel k is stored in steps of ``step[k]``: its weight scale says unit / step."""
         one, no_offset = self.constant("one", 1, np.float32), self.constant("zero", 0, np.uint8)
         scale = self.constant(f"{output}_scale", conv.unit / step, np.float32)
-        kernel = self.constant(f"{conv.layer}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8)
+        kernel = self.constant(f"{output}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8)
         inputs = [
             self.node("DequantizeLinear", [codes, one, no_offset], f"{output}_input"),
-            # zeros of their own: ONNX Runtime's session.x64quantprecision fails on those that convolutions share
+            # weights and zeros of its own: ONNX Runtime's session.x64quantprecision fails on what convolutions share
             self._unpack(kernel, scale, f"{output}_weight", np.zeros(len(step), np.int8)),
             self._unpack(
                 self.constant(f"{output}_bias", bias, np.int32),

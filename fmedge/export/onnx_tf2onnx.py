@@ -60,7 +60,7 @@ def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
     passes.add_zero_biases(graph)
     passes.sort_nodes(graph)
     passes.drop_default_attributes(graph)
-    passes.name_everything(graph, card.submodel.taps, traced.layers)
+    passes.name_everything(graph, card.submodel.taps, traced.layers, card.inputs[0].name)
     return make_model(card, graph.node, graph.initializer)
 
 
@@ -76,7 +76,4 @@ def _convert(function: Function) -> onnx.GraphProto:
     foreign = sorted({node.op_type for node in model.graph.node if node.domain or not onnx.defs.has(node.op_type)})
     if foreign:
         raise UsageError(f"ONNX has no operator for {', '.join(foreign)}. Cut before it, or use --format tflite.")
-    extra = [entry.name for entry in model.graph.input[1:]]
-    if extra:  # tensors that a layer holds, but not as weights: Keras' Normalization does so with its mean
-        raise UsageError(f"tf2onnx makes an input of the constant '{extra[0][:60]}'. Use --format tflite.")
     return model.graph

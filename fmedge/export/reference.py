@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.image import MEAN_BGR
+from fmedge.preprocessing import MEAN_BGR
 from fmedge.submodel import Activation, SubModel
 from fmedge.vgg16 import layers_through
 from fmedge.weights import Weights
 
 Float64Array = npt.NDArray[np.float64]
+
+_Number = TypeVar("_Number", bound=np.number)
 
 _STRIP_BYTES = 1 << 25
 """Memory for the unfolded patches of one strip of rows: large enough for GEMM to run at full speed."""
@@ -27,26 +32,44 @@ def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[n
     Returns:
         Per tap: (C, H, W).
     """
-    values = image[:, :, ::-1].astype(np.float64) - np.array(MEAN_BGR)
     outputs: dict[str, Float64Array] = {}
-    for spec in layers_through(submodel.deepest):
-        if spec.kind == "pool":
-            values = _max_pool(values)
-            seen = values
-        else:
-            raw = _convolve(values, *weights[spec.name])
-            values = np.maximum(raw, 0.0)
-            seen = raw if submodel.activation is Activation.NONE else values
-        if spec.name in submodel.taps:
-            outputs[spec.name] = seen.transpose(2, 0, 1)
+    for name, raw, values in walk(submodel.deepest, weights, image):
+        seen = raw if submodel.activation is Activation.NONE else values
+        if name in submodel.taps:
+            outputs[name] = seen.transpose(2, 0, 1)
     return outputs
 
 
-def _convolve(values: Float64Array, kernel: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Float64Array:
-    """3x3 convolution, zero-padded, as one matrix product per strip of rows. (H, W, in) → (H, W, out)."""
+def walk(
+    deepest: str, weights: Weights, image: npt.NDArray[np.number]
+) -> Iterator[tuple[str, Float64Array, Float64Array]]:
+    """Compute one layer after the other, and keep none.
+
+    Args:
+        deepest: The last layer.
+        weights: Kernel and bias of every convolution up to it.
+        image: (H, W, 3), RGB, 0 to 255.
+
+    Yields:
+        Name, output before ReLU and output after it, (H, W, C) both; of a pool the same array twice.
+    """
+    values = image[:, :, ::-1].astype(np.float64) - np.array(MEAN_BGR)
+    for spec in layers_through(deepest):
+        raw = max_pool(values) if spec.kind == "pool" else convolve(values, *weights[spec.name])
+        values = raw if spec.kind == "pool" else np.maximum(raw, 0.0)
+        yield spec.name, raw, values
+
+
+def convolve(
+    values: npt.NDArray[np.number], kernel: npt.NDArray[np.number], bias: npt.NDArray[np.number]
+) -> Float64Array:
+    """3x3 convolution, zero-padded, as one matrix product per strip of rows. (H, W, in) → (H, W, out).
+
+    In float64, so that sums of integers are exact as long as they stay below 2**53.
+    """
     height, width, channels = values.shape
     matrix = kernel.astype(np.float64).reshape(-1, kernel.shape[-1])
-    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
+    padded = np.pad(values.astype(np.float64, copy=False), ((1, 1), (1, 1), (0, 0)))
     rows = max(1, _STRIP_BYTES // (width * matrix.shape[0] * 8))
     result = np.empty((height, width, kernel.shape[-1]))
     for top in range(0, height, rows):
@@ -57,7 +80,7 @@ def _convolve(values: Float64Array, kernel: npt.NDArray[np.float32], bias: npt.N
     return result
 
 
-def _max_pool(values: Float64Array) -> Float64Array:
+def max_pool(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
     """2x2 maximum, stride 2; an odd last row or column is dropped. (H, W, C) → (H//2, W//2, C)."""
     height, width, channels = values.shape
     even = values[: height // 2 * 2, : width // 2 * 2]

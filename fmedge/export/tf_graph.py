@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fmedge.card import ModelCard
-from fmedge.errors import UsageError
 from fmedge.export.network import Network
-from fmedge.export.tf_import import Function, Tensor, tf
+from fmedge.export.tf_import import Function, Tensor, freeze, tf
 from fmedge.quiet import quietly
-from fmedge.submodel import SubModel
+from fmedge.submodel import Precision, SubModel
 
 
 class LayerScopes:
@@ -30,11 +29,16 @@ class LayerScopes:
 
 
 TfComputation = Callable[[Tensor, LayerScopes], Mapping[str, Tensor]]
-"""From RGB pixels, (N, H, W, 3), float32, the mean subtracted, to (N, H, W, C) per tap."""
+"""From prepared pixels, (N, H, W, 3), red first, or (N, H, W, 1), grey, to (N, H, W, C) per tap."""
 
 
 class TfNetwork(Network, Protocol):
     """A network that TensorFlow can compute."""
+
+    @property
+    def input_dtype(self) -> str:
+        """Of what type it takes pixels."""
+        ...
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
         """What computes a sub-model while it is traced; weights are constants.
@@ -52,10 +56,39 @@ class Traced:
     Attributes:
         function: Concrete; takes ``image`` and returns the taps in order, in the card's layout. No variables.
         layers: Name of the layer whose operations stand in the scope ``layer_n``, by n.
+        computation: What was traced. TensorFlow wants the layers to live as long as the function does.
     """
 
     function: Function
     layers: tuple[str, ...]
+    computation: TfComputation
+
+
+_LUMA = ((153.0, 300.0, 58.0), 2.0**-9), ((11.0, 70.0, 47.0), 2.0**-16)
+"""Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, in two parts that float16 holds
+exactly. The luma of bytes, rounded to a byte, is then exact in float32."""
+
+
+def _luma(image: Tensor, precision: Precision) -> Tensor:
+    """(N, H, W, 3) to (N, H, W, 1), float32, as Pillow's ``convert("L")``; with int8 not rounded in between."""
+    colours = tf.cast(image, tf.float32)
+    parts = [tf.reduce_sum(colours * tf.constant(weights), axis=3, keepdims=True) * unit for weights, unit in _LUMA]
+    return sum(parts) if precision is Precision.INT8 else tf.floor(sum(parts) + 0.5)
+
+
+def _prepare(image: Tensor, card: ModelCard, dtype: str) -> Tensor:
+    """Pixels as the model wants them, but for the order of colours, before its first convolution pads with zeros."""
+    preprocessing = card.preprocessing
+    pixels = image if preprocessing.channel_order != "GREY" else _luma(image, card.precision)
+    pixels = tf.cast(pixels, dtype, name="image_float")
+    factors, offsets = preprocessing.affine()
+    if preprocessing.channel_order == "BGR":
+        factors, offsets = factors[::-1], offsets[::-1]
+    if set(factors) != {1.0}:
+        pixels = tf.multiply(pixels, tf.constant(factors, tf.float32, name="scale_rgb"), name="scaled")
+    if any(offsets):
+        pixels = tf.subtract(pixels, tf.constant(offsets, tf.float32, name="mean_rgb"), name="pixels")
+    return pixels
 
 
 def trace(card: ModelCard, network: TfNetwork) -> Traced:
@@ -66,16 +99,10 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     """
     scopes = LayerScopes()
     image = card.inputs[0]
-    if image.name in card.submodel.taps:
-        raise UsageError(f"A layer named '{image.name}' cannot be a tap: the model's input has that name. Rename it.")
     computation = network.tf_computation(card.submodel)
-    mean_rgb = card.preprocessing.mean[::-1] if card.preprocessing.channel_order == "BGR" else card.preprocessing.mean
 
     def compute(image: Tensor) -> list[Tensor]:
-        pixels = tf.cast(image, tf.float32, name="image_float")
-        if any(mean_rgb):  # before the first convolution pads with zeros, as in Keras
-            pixels = tf.subtract(pixels, tf.constant(mean_rgb, tf.float32, name="mean_rgb"), name="pixels")
-        outputs = computation(pixels, scopes)
+        outputs = computation(_prepare(image, card, network.input_dtype), scopes)
         maps = [outputs[name] for name in card.submodel.taps]
         if card.options.layout == "NCHW":
             maps = [tf.transpose(tap, [0, 3, 1, 2]) for tap in maps]
@@ -84,4 +111,7 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     function = tf.function(compute, autograph=False)
     signature = tf.TensorSpec(image.shape, tf.as_dtype(image.dtype), name=image.name)
     with quietly():
-        return Traced(function.get_concrete_function(signature), tuple(scopes.names))
+        traced = function.get_concrete_function(signature)
+        if traced.captured_inputs:  # tensors that a layer holds, but not as weights, as Normalization does its mean
+            traced = freeze(traced)
+        return Traced(traced, tuple(scopes.names), computation)

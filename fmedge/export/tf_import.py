@@ -7,6 +7,7 @@ from typing import Any
 
 from fmedge.errors import BackendUnavailable
 from fmedge.files import temporary_folder
+from fmedge.install import install_command
 from fmedge.quiet import quietly
 
 with temporary_folder():
@@ -17,16 +18,21 @@ try:
         import tensorflow
         from tensorflow.lite.python import schema_py_generated
         from tensorflow.lite.python.convert_phase import ConverterError
+        from tensorflow.python.framework import convert_to_constants
 except ImportError as error:
-    raise BackendUnavailable("tensorflow is not installed. Install it: pip install 'fmedge[export]'.") from error
+    raise BackendUnavailable(f"tensorflow is not installed. Install it: {install_command('export')}.") from error
 
-__all__ = ["ConverterError", "Function", "Tensor", "schema", "tf"]
+__all__ = ["ConverterError", "Function", "Tensor", "freeze", "schema", "tf"]
 
 tf: Any = tensorflow
 """TensorFlow; untyped, since it brings no types for most of what it has."""
 
 schema: Any = schema_py_generated
 """Classes for the tables of a TFLite file."""
+
+_convert_to_constants: Any = convert_to_constants
+freeze: Any = _convert_to_constants.convert_variables_to_constants_v2
+"""From a concrete function to one that holds what it captured as constants."""
 
 Tensor = Any
 """A TensorFlow tensor, with values or being traced."""

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
 from fmedge.export.exporter import Built
-from fmedge.export.int8_plan import CONSTANT, QuantizedConv, with_mean
-from fmedge.export.int8_recipe import make_plan, pool_behind, reached, recipe
+from fmedge.export.int8_plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
+from fmedge.export.int8_recipe import make_plan, recipe, simulations
 from fmedge.export.network import StockNetwork
 from fmedge.export.tflite_file import finish
 from fmedge.export.tflite_graph import TfliteGraph
@@ -31,7 +31,8 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
     plan = make_plan(card, network, calibration)
     tools = {**card.tools, "flatbuffers": version("flatbuffers")}
     card = replace(card, tools=tools, recipe=recipe(card, calibration, "per tensor"))
-    return Built(finish(plan_model(plan, card, network), card, ()), card)
+    model = finish(plan_model(plan, card, network), card, ())
+    return Built(model, card, simulations=simulations(plan, card, network))
 
 
 def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> bytes:
@@ -85,18 +86,16 @@ class _Writer:
             self._float_tap(conv.layer, codes, step)
             return codes, step
         if tapped and self._card.submodel.activation is Activation.NONE:
-            high, low = conv.tensor_reach
-            scale = float((high + low) / 255)
-            zero = int(np.rint(low / scale)) + _ZERO
-            raw = self._integer(conv, codes, f"{conv.layer}_raw", scale, zero, np.ones(1), relu=False)
+            ((scale,), (zero,)) = conv.raw_scale(per_tensor=True)
+            raw = self._integer(
+                conv, codes, f"{conv.layer}_raw", float(scale), int(zero) + _ZERO, np.ones(1), relu=False
+            )
             self._dequantize(conv.layer, raw, conv.layer)
             if last:
                 return raw, step
             tapped = False
-        if tapped and last and pool_behind(conv.layer) not in self._card.submodel.taps:
-            tap = self._integer(
-                conv, codes, f"{conv.layer}_codes", conv.tensor_relu / 255, _ZERO, np.ones(1), relu=True
-            )
+        if conv.layer == self._card.submodel.deepest:
+            tap = self._integer(conv, codes, f"{conv.layer}_codes", conv.relu_step, _ZERO, np.ones(1), relu=True)
             self._dequantize(conv.layer, tap, conv.layer)
             return tap, step
         codes = self._integer(conv, codes, f"{conv.layer}_codes", 1.0, _ZERO, conv.step, relu=True)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
+from fmedge.cgroup import group_limits
 from fmedge.errors import UsageError, closest
-from fmedge.machine import processor_features, sums_saturate
+from fmedge.install import in_place
+from fmedge.processor import processor_features, sums_saturate
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.session import Engine
 from fmedge.submodel import Format, Precision
@@ -24,12 +29,17 @@ class Provider:
     Attributes:
         device: Ours: what ``--device`` takes.
         name: As the engine spells it, such as ``CPUExecutionProvider``.
-        install: The command that installs what it needs.
+        advice: How to install what it needs, with names of extras in braces.
     """
 
     device: str
     name: str
-    install: str
+    advice: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs here."""
+        return in_place(self.advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,8 @@ class Backend:
         package: The engine's import package.
         providers: Its devices: the CPU first, then the best first.
         maths: Arithmetic it can be asked for on the CPU.
-        without_vnni: What it makes of int8 models with weights of 8 bits on x86 without VNNI: ``exact`` sums, ``wide``
-            ones when it is asked for them, or sums that ``overflow``.
+        without_vnni: How it adds the products of int8 models with weights of 8 bits on x86 without VNNI: ``exact``, or
+            ``wide`` when it is asked to and with sums that overflow when it is not.
     """
 
     name: str
@@ -53,7 +63,7 @@ class Backend:
     package: str
     providers: tuple[Provider, ...]
     maths: tuple[Math, ...] = ("fp32",)
-    without_vnni: Literal["exact", "wide", "overflow"] = "exact"
+    without_vnni: Literal["exact", "wide"] = "exact"
 
     @property
     def install(self) -> str:
@@ -91,7 +101,7 @@ class Adapter(Protocol):
 
 
 def _extra(name: str) -> str:
-    return f"pip install 'fmedge[{name}]'"
+    return f"{{{name}}}"
 
 
 _CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"
@@ -123,7 +133,7 @@ BACKENDS: tuple[Backend, ...] = (
         "openvino",
         (Provider("cpu", "CPU", _extra("openvino")), Provider("gpu", "GPU", _extra("openvino"))),
         ("fp32", "bf16"),
-        without_vnni="overflow",
+        without_vnni="wide",
     ),
     Backend(
         "ncnn",
@@ -144,7 +154,8 @@ BACKENDS: tuple[Backend, ...] = (
 """The engines, the preferred one first; LiteRT is last because its files are written by TensorFlow, which few have."""
 
 WIDE = "wide int8"
-"""Arithmetic that int8 models get on x86 without VNNI: products of bytes in 32 bits, slower and exact."""
+"""Arithmetic that int8 models with weights of 8 bits get on x86 without VNNI: slower sums that do not overflow, in
+32 bits in ONNX Runtime and in float32 in OpenVINO."""
 
 NOT_GPUS = ("cpu", "openvino")
 """Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
@@ -167,10 +178,21 @@ def find_backend(name: str) -> Backend:
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use: those it may run on, or fewer where a control group's quota is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = group_limits().cpus
+    return cores if quota is None else min(cores, max(1, math.ceil(quota)))
+
+
+def default_threads(cpus: Collection[int] | None = None) -> int:
+    """CPU threads that compute where nobody says how many: one per core, or fewer where OMP_NUM_THREADS says so.
+
+    Args:
+        cpus: Numbers of the cores that they are bound to; None for all.
+    """
+    cores = usable_cpus() if cpus is None else min(len(set(cpus)), usable_cpus())
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is one number per level
+    return min(cores, int(wished)) if re.fullmatch(r"0*[1-9][0-9]{0,5}", wished) else max(1, cores)
 
 
 def int8_overflows(card: ModelCard, provider: Provider) -> bool | None:
@@ -178,6 +200,16 @@ def int8_overflows(card: ModelCard, provider: Provider) -> bool | None:
     if card.precision is not Precision.INT8 or card.options.seven_bit or provider.device != "cpu":
         return False
     return sums_saturate(platform.machine(), processor_features())
+
+
+def seven_bits_are_faster() -> bool:
+    """Whether int8 models with weights of 7 bits are worth having here.
+
+    They need no wide sums on x86 without VNNI. At block2_conv2 and block3_conv3 they take 0.55 and 0.53 of float32's
+    time in ONNX Runtime and 0.54 and 0.51 in OpenVINO, weights of 8 bits 0.88 and 0.80 in ONNX Runtime (2 cores of a
+    Zen 4 whose AVX-512 was masked off, November 2026). LiteRT's sums are exact there and as slow as float32.
+    """
+    return sums_saturate(platform.machine(), processor_features()) is True
 
 
 def providers_for(row: Backend, device: str) -> list[Provider]:

@@ -39,11 +39,13 @@ class Declared(NamedTuple):
         name: Its name.
         dtype: NumPy's name of the element type; empty where the format does not say.
         shape: Extents; None where any number will do, as in a card. None alone where the format does not say.
+        one_image: Whether the format knows no batch: the shape is that of one image, without the card's first extent.
     """
 
     name: str
     dtype: str = ""
     shape: tuple[int | None, ...] | None = None
+    one_image: bool = False
 
 
 class ModelFacts(NamedTuple):

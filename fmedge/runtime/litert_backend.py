@@ -16,11 +16,12 @@ from ai_edge_litert.interpreter import Interpreter
 from fmedge.artifact import Artifact
 from fmedge.card import TensorSpec
 from fmedge.errors import LimitExceeded, ProviderUnavailable
-from fmedge.machine import processor_features
+from fmedge.processor import processor_features
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
 from fmedge.runtime.session import Engine, FloatArray, Images, Placement, failure, require_names
+from fmedge.vgg16 import INPUT_SIZE
 
 _XNNPACK = "XNNPACK"
 
@@ -115,6 +116,9 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     with quietly():  # LiteRT announces its delegate on stderr
         try:  # from memory: a file that changes under an open interpreter would end the process
             interpreter = Interpreter(model_content=artifact.model, num_threads=threads)
+            if artifact.card.options.size is None:  # else it would begin with one pixel, too few for some
+                shape = (artifact.card.options.batch or 1, *INPUT_SIZE, 3)
+                interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], shape)
             interpreter.allocate_tensors()
             (signature,) = interpreter.get_signature_list().values()
             require_names(artifact, signature["inputs"], signature["outputs"])

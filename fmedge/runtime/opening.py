@@ -21,6 +21,7 @@ from fmedge.runtime.backends import (
     Adapter,
     Backend,
     Provider,
+    default_threads,
     find_backend,
     int8_overflows,
     providers_for,
@@ -131,20 +132,9 @@ def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, 
 
 
 def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: RunOptions) -> str:
-    """What a run computes in, for the record.
-
-    Raises:
-        ProviderUnavailable: The engine's int8 sums would overflow on this processor.
-    """
-    overflow = int8_overflows(card, provider)
-    if backend.without_vnni == "wide" and overflow is not False:
-        return WIDE
-    if backend.without_vnni == "overflow" and overflow:
-        raise ProviderUnavailable(
-            f"{backend.name}'s int8 sums overflow on this processor (x86 without VNNI). Take --backend onnxruntime, "
-            "or a model made with fmedge export --seven-bit."
-        )
-    return options.math
+    """What a run computes in, for the record."""
+    wide = backend.without_vnni == "wide" and int8_overflows(card, provider) is not False
+    return WIDE if wide else options.math
 
 
 def _require_known(artifact: Artifact, backend: Backend) -> None:
@@ -178,8 +168,7 @@ def _sizes(artifact: Artifact) -> tuple[int, int]:
 
 
 def _count_threads(options: RunOptions) -> int:
-    cores = usable_cpus() if options.cpus is None else len(set(options.cpus))
-    count = cores if options.threads is None else options.threads
+    count = default_threads(options.cpus) if options.threads is None else options.threads
     most = max(MOST_THREADS, usable_cpus())
     if not 1 <= count <= most:
         raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")

@@ -37,9 +37,9 @@ def test_few_open_files_give_a_line_or_the_work(tmp_path, block1, picture, most,
         check=False,
     )
     assert "Traceback" not in ran.stderr
-    assert ran.returncode in (0, 7)
+    assert ran.returncode in (0, 5 if command == "doctor" else 7)  # doctor tells it of every engine
     if ran.returncode:
-        assert "oo many" in ran.stderr
+        assert "ulimit -n" in ran.stdout + ran.stderr
         assert "page.html" not in os.listdir(tmp_path)
     assert not list(tmp_path.rglob("*.tmp"))
 

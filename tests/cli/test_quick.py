@@ -46,6 +46,8 @@ def test_the_tables_are_the_commands_options(run_command):
         "Bäume.jpg --activation none --channel 5 --precision int8 --format tflite --size 320x240",
         "a.jpg --backend ncnn --device vulkan --threads 2 --cpus 0,1 --math bf16 --allow-fallback",
         "a.jpg --weights untrained --models ./models --keras ~/own.keras --model x.onnx",
+        "a.jpg --keras own.h5 --preprocessing unit --size 32",
+        "a.jpg --keras own.h5 --scale 1/128 --mean 0.5,0.5,0.5 --std 1 --order bgr",
         "a.jpg --activation both --values float16 --png s.png --plotlyjs cdn --style grid",
         "a.jpg --tuned",
         "a.jpg --untuned --layer all",

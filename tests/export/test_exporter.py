@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fmedge.errors import ParityError, WriteError
+from fmedge.errors import ArtifactError, ParityError, WriteError
 from fmedge.export.exporter import build_artifact
 from fmedge.image import parity_image
 from fmedge.provision import run_batches
@@ -59,6 +59,17 @@ def test_wrong_model_is_not_left_behind(untrained_network, submodel, tmp_path, f
     with pytest.raises(ParityError, match=r"m\.onnx does not compute"):
         build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=wrong)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_refuses_a_new_model_is_not_answered_by_another_export(untrained_network, submodel, tmp_path):
+    def refuse(artifact, batches):
+        raise ArtifactError(f"Engine cannot load '{artifact.path.name}': it is odd. Export it again: fmedge export.")
+
+    with pytest.raises(ArtifactError) as caught:
+        build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=refuse)
+    end = "Nothing was written. Try another --format or --size, or cut earlier."
+    assert str(caught.value) == f"Engine cannot load 'm.onnx': it is odd. {end}"
+    assert not list(tmp_path.iterdir())
 
 
 def test_parity_image_tells_axes_and_colours_apart():

@@ -58,7 +58,7 @@ def keras_outputs(model, layer, images):
 def test_fine_tuned_model_agrees_with_keras(fine_tuned, converter, layer):
     model, path = fine_tuned
     module, options = converter
-    network = load_keras_network(choose_keras_file(path))
+    network = load_keras_network(choose_keras_file(path), "caffe")
     artifact = build(module, network, layer, size=(32, 32), **options)
     images = parity_image(32, 32)[np.newaxis]
     found = next(run_batches(artifact, [images]))[layer]
@@ -71,7 +71,7 @@ def test_fine_tuned_model_agrees_with_keras(fine_tuned, converter, layer):
 def test_another_size_and_raw_taps(fine_tuned, converter):
     _, path = fine_tuned
     module, options = converter
-    network = load_keras_network(choose_keras_file(path))
+    network = load_keras_network(choose_keras_file(path), "caffe")
     artifact = build(module, network, "block2_conv1+block1_conv1", "none", size=(48, 64), **options)
     assert artifact.card.submodel.taps == ("block1_conv1", "block2_conv1")
     require_parity(artifact, network)
@@ -110,7 +110,7 @@ def separate_relus():
 )
 def test_batch_norm_and_branches(separate_relus, converter, names, activation, precision):
     module, options = converter
-    network = network_of_model(separate_relus)
+    network = network_of_model(separate_relus, "caffe")
     artifact = build(module, network, names, activation, precision=precision, size=(40, 56), **options)
     require_parity(artifact, network)
     if module is onnx_tf2onnx:
@@ -122,7 +122,7 @@ def test_batch_norm_and_branches(separate_relus, converter, names, activation, p
 
 
 def test_a_relu_behind_belongs_to_its_convolution(separate_relus):
-    network = network_of_model(separate_relus)
+    network = network_of_model(separate_relus, "caffe")
     images = parity_image(24, 24)[np.newaxis]
 
     def reference(name, activation):
@@ -139,7 +139,7 @@ def test_a_relu_behind_belongs_to_its_convolution(separate_relus):
 def test_the_model_is_left_as_it_was(separate_relus):
     before = [array.copy() for array in separate_relus.get_weights()]
     nodes = [len(layer._inbound_nodes) for layer in separate_relus.layers]
-    build(onnx_tf2onnx, network_of_model(separate_relus), "last", "none", size=(24, 24))
+    build(onnx_tf2onnx, network_of_model(separate_relus, "caffe"), "last", "none", size=(24, 24))
     assert nodes == [len(layer._inbound_nodes) for layer in separate_relus.layers]
     for one, two in zip(before, separate_relus.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -167,7 +167,7 @@ def test_same_bytes_from_one_file(fine_tuned, converter):
     _, path = fine_tuned
     module, options = converter
     one, two = (
-        build(module, load_keras_network(choose_keras_file(path)), "block2_conv1", size=(32, 32), **options)
+        build(module, load_keras_network(choose_keras_file(path), "caffe"), "block2_conv1", size=(32, 32), **options)
         for _ in range(2)
     )
     assert one.model == two.model
@@ -178,30 +178,19 @@ def test_same_bytes_from_one_file(fine_tuned, converter):
     [
         ("lost", "relu", r"Unknown layer 'lost'.*Closest: 'last'"),
         ("head", "relu", r"Layer 'head' has no feature maps: its output is a tensor of shape \(None, 2\)"),
-        ("sum", "none", r"'sum' has no ReLU to leave out"),
     ],
 )
 def test_layers_that_cannot_be_cut(separate_relus, name, activation, message):
-    network = network_of_model(separate_relus)
+    network = network_of_model(separate_relus, "caffe")
     with pytest.raises(UsageError, match=message):
         build(onnx_tf2onnx, network, name, activation, size=(24, 24))
 
 
 def test_models_that_are_no_network_of_images():
-    with pytest.raises(UsageError, match="Allowed: one RGB image"):
-        network_of_model(keras.Sequential([layers.Input((8, 8, 1)), layers.Conv2D(2, 3)]))
+    with pytest.raises(UsageError, match="Allowed: one image"):
+        network_of_model(keras.Sequential([layers.Input((8, 8, 4)), layers.Conv2D(2, 3)]), "none")
     with pytest.raises(UsageError, match="keeps no graph"):
-        network_of_model(keras.Sequential([layers.Conv2D(2, 3)]))
-
-
-def test_a_constant_that_tf2onnx_makes_an_input_of():
-    image = layers.Input((16, 16, 3))
-    scaled = layers.Normalization(mean=[1.0, 2.0, 3.0], variance=[4.0, 5.0, 6.0])(image)
-    network = network_of_model(keras.Model(image, layers.Conv2D(2, 3, name="c")(scaled)), "none")
-    options = {"size": (16, 16), "preprocessing": "none"}
-    with pytest.raises(UsageError, match=r"makes an input of the constant .* Use --format tflite"):
-        build(onnx_tf2onnx, network, "c", **options)
-    require_parity(build(tflite, network, "c", format=Format.TFLITE, **options), network)
+        network_of_model(keras.Sequential([layers.Conv2D(2, 3)]), "none")
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -215,7 +204,7 @@ def test_lambda_is_refused_unrun(tmp_path, suffix):
     model.save(path)
     marker.unlink(missing_ok=True)
     with pytest.raises(WeightsError, match="holds a Lambda layer"):
-        load_keras_network(choose_keras_file(path))
+        load_keras_network(choose_keras_file(path), "caffe")
     assert not marker.exists()
 
 
@@ -242,7 +231,7 @@ def test_code_from_elsewhere_is_refused(tmp_path):
     for change in (module, function):
         path = edited(tmp_path / "good.keras", tmp_path / "bad.keras", change)
         with pytest.raises(WeightsError, match="needs code of its own"):
-            load_keras_network(choose_keras_file(path))
+            load_keras_network(choose_keras_file(path), "caffe")
 
 
 def test_files_that_are_no_models(tmp_path):
@@ -252,10 +241,10 @@ def test_files_that_are_no_models(tmp_path):
     for name, content in (("a.keras", b""), ("b.keras", data[: len(data) // 2]), ("c.h5", data), ("d.h5", b"\x89HDF")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(WeightsError, match="not a readable Keras model"):
-            load_keras_network(choose_keras_file(tmp_path / name))
+            load_keras_network(choose_keras_file(tmp_path / name), "none")
     path = edited(good, tmp_path / "e.keras", lambda config: "{}")
     with pytest.raises(WeightsError, match="Keras cannot load"):
-        load_keras_network(choose_keras_file(path))
+        load_keras_network(choose_keras_file(path), "caffe")
 
 
 def test_an_external_link_is_not_followed(tmp_path):
@@ -266,18 +255,18 @@ def test_an_external_link_is_not_followed(tmp_path):
         file.attrs["model_config"] = "{}"
         file["model_weights"] = h5py.ExternalLink("/etc/other.h5", "/")
     with pytest.raises(WeightsError, match="holds a link, 'model_weights'"):
-        load_keras_network(choose_keras_file(path))
+        load_keras_network(choose_keras_file(path), "caffe")
 
 
 def test_weights_alone_are_no_model(tmp_path):
     path = tmp_path / "w.weights.h5"
     keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3, name="c")]).save_weights(path)
     with pytest.raises(WeightsError, match="holds weights and no model"):
-        load_keras_network(choose_keras_file(path))
+        load_keras_network(choose_keras_file(path), "caffe")
 
 
 def test_operations_that_onnx_lacks_are_named():
     image = layers.Input((32, 32, 3))
     model = keras.Model(image, layers.Activation("gelu", name="g")(layers.Conv2D(4, 3, name="c")(image)))
     with pytest.raises(UsageError, match="ONNX has no operator for Erfc"):
-        build(onnx_tf2onnx, network_of_model(model), "g", size=(32, 32))
+        build(onnx_tf2onnx, network_of_model(model, "none"), "g", size=(32, 32))

@@ -47,7 +47,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def calibration(photos_folder):
-    return read_calibration(photos_folder, run_batches)
+    return read_calibration(photos_folder)
 
 
 @pytest.fixture(scope="module")

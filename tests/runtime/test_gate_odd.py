@@ -16,7 +16,7 @@ from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
-from fmedge.provision import open_model, run_batches
+from fmedge.provision import open_model
 from fmedge.runtime import gate
 from fmedge.runtime.flatbuffer import MOST_NAME as LONGEST_TFLITE_NAME
 from fmedge.runtime.gate_bounds import MOST_NODES
@@ -39,7 +39,7 @@ def build(untrained_network, photos_folder, tmp_path_factory):
             untrained_network,
             folder / f"m{kind.suffixes[0]}",
             options=ExportOptions(format=kind, precision=precision, size=(32, 32)),
-            calibration=read_calibration(photos_folder, run_batches) if precision is Precision.INT8 else None,
+            calibration=read_calibration(photos_folder) if precision is Precision.INT8 else None,
             runner=None,
         )
 

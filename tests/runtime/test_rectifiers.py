@@ -12,7 +12,6 @@ from fmedge.errors import ArtifactError
 from fmedge.export import onnx_file, onnx_int8, read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact, describe, own_artifact
 from fmedge.export.int8_plan import QuantizedConv
-from fmedge.provision import run_batches
 from fmedge.runtime import gate, open_session
 from fmedge.runtime.rectifiers import IMAGE, joined, wrong_rectifiers
 from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel, every_tap
@@ -32,7 +31,7 @@ DEEPEST = "block2_conv1"
 def make(untrained_network, photos_folder, tmp_path_factory):
     """Makes models of 32 x 32 pixels, each once."""
     folder = tmp_path_factory.mktemp("rectifiers")
-    calibration = read_calibration(photos_folder, run_batches)
+    calibration = read_calibration(photos_folder)
     made = {}
 
     def build(row, precision, activation, *taps):

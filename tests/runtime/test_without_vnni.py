@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 import fmedge
-from fmedge.errors import ProviderUnavailable
 from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
 from fmedge.extraction import Extraction
 from fmedge.image import load_photo
-from fmedge.machine import sums_saturate
+from fmedge.processor import sums_saturate
 from fmedge.provision import run_batches
 from fmedge.run_options import RunOptions
 from fmedge.runtime import backends, open_session
@@ -44,7 +43,7 @@ def test_where_sums_saturate(architecture, features, expected):
 
 @pytest.fixture(scope="module")
 def make(untrained_network, photos_folder, tmp_path_factory):
-    calibration = read_calibration(photos_folder, run_batches)
+    calibration = read_calibration(photos_folder)
 
     @cache
     def made(kind=Format.ONNX, precision=Precision.INT8, **options):
@@ -68,6 +67,7 @@ def without_vnni(monkeypatch):
 
 CHOICES = {
     "8 bits on ONNX Runtime": ("onnxruntime", {}, "wide int8"),
+    "8 bits on OpenVINO": ("openvino", {}, "wide int8"),
     "7 bits on ONNX Runtime": ("onnxruntime", {"seven_bit": True}, "fp32"),
     "7 bits on OpenVINO": ("openvino", {"seven_bit": True}, "fp32"),
     "float on ONNX Runtime": ("onnxruntime", {"precision": Precision.FP32}, "fp32"),
@@ -90,16 +90,37 @@ def test_what_is_chosen_is_recorded(backend, options, math, make, without_vnni, 
     assert (b"wide int8 arithmetic" in fmedge.render_page(maps)) is (math != "fp32")
 
 
+def _asked_of_onnxruntime(engine):
+    return engine._session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+
+
+def _asked_of_openvino(engine):
+    nodes = [node.get_rt_info() for node in engine._compiled.get_runtime_model().get_ops()]
+    kinds = {node["runtimePrecision"].astype(str) for node in nodes if node["layerType"].astype(str) == "Convolution"}
+    return kinds == {"f32"}
+
+
+ASKED = {"onnxruntime": _asked_of_onnxruntime, "openvino": _asked_of_openvino}
+
+
 @pytest.mark.cases("numbers")
-def test_openvino_is_refused_what_it_would_get_wrong(make, without_vnni, monkeypatch):
-    pytest.importorskip("openvino")
-    artifact = make()
-    with pytest.raises(ProviderUnavailable, match=r"x86 without VNNI.*--backend onnxruntime.*--seven-bit") as caught:
-        open_session(artifact, RunOptions("openvino"))
-    assert len(str(caught.value)) <= 190
-    monkeypatch.setattr(backends, "processor_features", lambda: HASWELL | {"avx_vnni"})
-    with open_session(artifact, RunOptions("openvino")) as session:
-        assert session.math == "fp32"
+@pytest.mark.parametrize("features", [HASWELL, HASWELL | {"avx_vnni"}], ids=["without VNNI", "with VNNI"])
+@pytest.mark.parametrize("seven_bit", [False, True], ids=["8 bits", "7 bits"])
+@pytest.mark.parametrize("backend", ASKED)
+def test_sums_that_fit_are_asked_for_where_they_are_needed(
+    backend, seven_bit, features, make, without_vnni, monkeypatch
+):
+    pytest.importorskip(backends.find_backend(backend).package)
+    artifact = make(seven_bit=seven_bit)
+    monkeypatch.setattr(backends, "processor_features", lambda: features)
+    needed = features == HASWELL and not seven_bit
+    with open_session(artifact, RunOptions(backend)) as session:
+        assert ASKED[backend](session._engine) is needed
+        assert session.math == ("wide int8" if needed else "fp32")
+
+
+def test_every_engine_of_wide_sums_is_looked_at():
+    assert {row.name for row in backends.BACKENDS if row.without_vnni == "wide"} == set(ASKED)
 
 
 EMULATED = """

@@ -11,7 +11,7 @@ _ROLES = {"Conv": ("", "kernel", "bias"), "Sub": ("", "mean")}
 """What the inputs of an operator are called where they are constants."""
 
 
-def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequence[str]) -> None:
+def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequence[str], image: str = "image") -> None:
     """Name nodes, tensors and constants after the layers they come from.
 
     A layer's first node bears its name, the others add their operator: ``block1_conv1``, ``block1_conv1_relu``. The
@@ -21,9 +21,10 @@ def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequenc
         graph: Its nodes in order; its input is the image.
         taps: Names of the outputs, in order.
         layers: Names of the layers whose operations stand in the scopes ``layer_n``, by n.
+        image: Name of the input.
     """
     owners = [_owner(node, layers) for node in graph.node]
-    tensors = _tensor_names(graph, taps, owners)
+    tensors = _tensor_names(graph, taps, owners, image)
     taken: set[str] = set()
     for node, owner, names in zip(graph.node, owners, _node_names(graph, taps, owners), strict=True):
         node.name = _first_free(names, taken)
@@ -48,8 +49,10 @@ def _owner(node: onnx.NodeProto, layers: Sequence[str]) -> str | None:
     return None
 
 
-def _tensor_names(graph: onnx.GraphProto, taps: Sequence[str], owners: Sequence[str | None]) -> dict[str, str]:
-    names = {graph.input[0].name: "image"}
+def _tensor_names(
+    graph: onnx.GraphProto, taps: Sequence[str], owners: Sequence[str | None], image: str
+) -> dict[str, str]:
+    names = {graph.input[0].name: image}
     names.update({output.name: tap for output, tap in zip(graph.output, taps, strict=True)})
     for node in graph.node:
         if node.op_type == "Transpose" and node.output[0] in names:

@@ -1,0 +1,174 @@
+"""What a Keras model takes, as its configuration says, read without Keras.
+
+Keras 2 and 3 write the same things in several ways; where none of them is found, nothing is said.
+"""
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from fmedge.errors import UsageError
+
+Json = Any
+"""What ``json.loads`` returns."""
+
+_PREPARING = ("Rescaling", "Normalization")
+_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
+"""Layers, and operations of ``keras.ops`` with a constant, that prepare pixels."""
+
+_PASSING = (
+    *("InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout", "Pipeline"),
+    *("RandAugment", "AugMix", "CutMix", "MixUp", "Identity", "Cast", "GetItem", "Stack", "Concatenate", "Flip"),
+    *("Resizing", "CenterCrop", "Cropping2D", "ZeroPadding2D", "Permute", "Transpose", "Reshape"),
+)
+"""What stands before the preparation at times: augmentation, which is off at inference, and what moves pixels or picks
+some; and all that begins with ``Random``."""
+
+_AXES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class KerasInput:
+    """What a Keras model takes.
+
+    Attributes:
+        shapes: Of its inputs, the batch first; None stands for any extent.
+        prepared_by: Name of the layer that prepares the pixels inside the model; None where none does.
+        integer: Whether it takes integers.
+    """
+
+    shapes: tuple[tuple[int | None, ...], ...]
+    prepared_by: str | None = None
+    integer: bool = False
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Height and width."""
+        return self.shapes[0][1], self.shapes[0][2]
+
+    @property
+    def channels(self) -> int | None:
+        """Channels; None for any number."""
+        return self.shapes[0][3]
+
+    def require_image(self) -> None:
+        """Check that the model takes one image.
+
+        Raises:
+            UsageError: It takes something else.
+        """
+        if len(self.shapes) != 1 or len(self.shapes[0]) != _AXES or self.channels not in (None, 1, 3):
+            takes = ", ".join(map(str, self.shapes))
+            raise UsageError(
+                f"The Keras model takes {takes[:90]}. Allowed: one image, (None, height, width, 3), or 1 for grey."
+            )
+
+
+def read_input(config: Json) -> KerasInput | None:
+    """What the model of a configuration takes; None where the configuration does not say."""
+    try:
+        inputs = [(_shape(layer), _dtype(layer)) for layer in _input_layers(config)]
+        shapes = tuple(shape for shape, _ in inputs if shape is not None)
+        if not shapes or len(shapes) < len(inputs):
+            return None
+        return KerasInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+def _layers(config: Json) -> list[Any]:
+    """A model's layers; none for a layer. Keras before 2.2.3 wrote a sequential model as a bare list."""
+    inner = config["config"]
+    found = inner if isinstance(inner, list) else inner.get("layers", ())
+    return list(found)
+
+
+def _is_sequential(config: Json) -> bool:
+    return "input_layers" not in config["config"]
+
+
+def _name(layer: Json) -> str:
+    return str(layer.get("name") or layer["config"]["name"])
+
+
+def _input_layers(config: Json) -> list[Any]:
+    """The layers that say what a model takes."""
+    layers = _layers(config)
+    if _is_sequential(config):
+        return [layers[0] if not _layers(layers[0]) else _input_layers(layers[0])[0]] if layers else []
+    named = set(_references(config["config"]["input_layers"], {_name(layer) for layer in layers}))
+    return [layer for layer in layers if _name(layer) in named]
+
+
+def _shape(layer: Json) -> tuple[int | None, ...] | None:
+    config = layer["config"]
+    shape = config.get("batch_shape") or config.get("batch_input_shape")
+    shape = shape or (layer.get("build_config") or {}).get("input_shape")
+    return None if shape is None else tuple(None if extent is None else int(extent) for extent in shape)
+
+
+def _dtype(layer: Json) -> str:
+    dtype = layer["config"].get("dtype")
+    return str(dtype["config"]["name"] if isinstance(dtype, dict) else dtype)
+
+
+def _references(part: Json, names: set[str]) -> Iterator[str]:
+    """Names of layers whose results a configuration names: ``[name, node, tensor, …]``, alone or nested."""
+    if isinstance(part, dict):
+        for value in part.values():
+            yield from _references(value, names)
+    elif isinstance(part, list):
+        if [type(each) for each in part[:3]] == [str, int, int] and part[0] in names:
+            yield part[0]
+        for value in part:
+            yield from _references(value, names)
+
+
+def _prepared_by(config: Json) -> tuple[str | None, bool]:
+    """Which layer prepares the pixels, and whether they reach the model's end as they came."""
+    layers = {_name(layer): layer for layer in _layers(config)}
+    readers = _readers(config, layers)
+    reached = [_name(layer) for layer in _input_layers(config)]
+    if _is_sequential(config):
+        reached = [""]
+    seen: set[str] = set()
+    passed: set[str] = set()
+    while reached:
+        name = reached.pop()
+        for reader in readers.get(name, ()):
+            if reader in seen:
+                continue
+            seen.add(reader)
+            by, passes = _step(layers[reader])
+            if by is not None:
+                return by, False
+            if passes:
+                passed.add(reader)
+                reached.append(reader)
+    last = list(layers)[-1:] if _is_sequential(config) else _references(config["config"]["output_layers"], set(layers))
+    return None, bool(passed.intersection(last))
+
+
+def _readers(config: Json, layers: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Per layer those that read its result; a sequential model begins with the empty name."""
+    if _is_sequential(config):
+        return {before: [after] for before, after in pairwise(["", *layers])}
+    readers: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        for before in _references(layer.get("inbound_nodes"), set(layers)):
+            readers.setdefault(before, []).append(name)
+    return readers
+
+
+def _step(layer: Json) -> tuple[str | None, bool]:
+    """What :func:`_prepared_by` says of one layer."""
+    kind, operation = str(layer["class_name"]), ".ops." in str(layer.get("module"))
+    if kind in _PREPARING or (operation and kind in _ARITHMETIC):
+        return _name(layer), False
+    if _layers(layer):
+        return _prepared_by(layer)
+    return None, kind in _PASSING or kind.startswith("Random")
