@@ -12,7 +12,7 @@ from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.preprocessing import Preprocessing
-from fmedge.records import read_document
+from fmedge.records import read_document, reason
 from fmedge.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -24,7 +24,7 @@ MOST_EXTENT = 1 << 20
 """Largest extent of a tensor. The largest of a known network is 25,088, a dense kernel's."""
 
 MOST_TENSOR_BYTES = 1 << 31
-"""Largest tensor: a batch of 168 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
+"""Largest tensor: a batch of 167 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
 
 MOST_INPUT_BYTES = 1 << 28
 """Largest batch of images that a card may ask for: that of the largest image which is decoded unless told otherwise."""
@@ -230,7 +230,7 @@ class ModelCard:
             card: ModelCard = read_document(text, cls, _fields)
             card.require_sense()
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            raise ArtifactError(f"The card cannot be read ({type(error).__name__}). Export the model again.") from error
+            raise ArtifactError(f"The card cannot be read ({reason(error)}). Export the model again.") from error
         except FmedgeError as error:
             raise ArtifactError(str(error)) from error
         return card

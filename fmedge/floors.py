@@ -230,14 +230,6 @@ def no_threads() -> LimitExceeded:
     return LimitExceeded(f"No further thread can be started, {TOO_FEW_PROCESSES}.")
 
 
-def _wants_threads(error: BaseException | None) -> bool:
-    while error is not None:
-        if "can't start new thread" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 _SHORTAGE = (
     "bad_alloc",
     "failed to map segment",
@@ -249,24 +241,45 @@ _SHORTAGE = (
 """How Python, its libraries and the system's loader say that memory ran out, in small letters."""
 
 
+_FILES = "too many open files"
+"""How the system says that no further file, pipe or process can be had, in small letters."""
+
+
 def is_shortage(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that memory ran out."""
+    """Whether an error, or one that it came from, says that memory or file descriptors ran out."""
+    return _says(error, _SHORTAGE) or is_out_of_files(error)
+
+
+def is_out_of_files(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that file descriptors ran out."""
+    return _says(error, (_FILES,))
+
+
+def _says(error: BaseException | None, words: Sequence[str]) -> bool:
     while error is not None:
         text = str(error).lower()
-        if isinstance(error, MemoryError) or any(words in text for words in _SHORTAGE):
+        if any(word in text for word in words) or (words is _SHORTAGE and isinstance(error, MemoryError)):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 def shortage(error: BaseException | None = None) -> LimitExceeded:
-    """What memory, or threads, that ran out in the midst of work becomes.
+    """What memory, threads or file descriptors that ran out in the midst of work become.
 
     Args:
         error: What said so.
     """
+    if is_out_of_files(error):
+        return LimitExceeded(f"Too many files are open.{_file_limit()} Raise it: ulimit -n 256.")
     limit = address_limit()
-    if limit is None and _wants_threads(error):
+    if limit is None and _says(error, ("can't start new thread",)):
         return no_threads()
     said = "" if limit is None else f" The limit on address space is {limit // _MB:,} MB: raise it (ulimit -v)."
     return LimitExceeded(f"Not enough memory.{said} Free some, or give fewer or smaller images, or a shallower layer.")
+
+
+def _file_limit() -> str:
+    if resource is None:
+        return ""
+    return f" The limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,} at a time."

@@ -21,6 +21,9 @@ from fmedge.errors import ArtifactError, UsageError
 
 Record = TypeVar("Record")
 
+_TOLD_LETTERS = 70
+"""Of the reason why a document cannot be read."""
+
 _MOST_DIGITS = 19
 """Of an integer in JSON: those of a signed 64-bit number."""
 
@@ -143,7 +146,13 @@ def refusing(path: Path, what: str, mend: str) -> Generator[None]:
     except ArtifactError as error:
         raise UsageError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"'{path}' cannot be read as {what} ({type(error).__name__}). {mend}.") from error
+        raise UsageError(f"'{path}' cannot be read as {what} ({reason(error)}). {mend}.") from error
+
+
+def reason(error: Exception) -> str:
+    """Why a document cannot be read, in some words for a message."""
+    said = str(error) if isinstance(error, (ValueError, TypeError)) else ""
+    return said[:_TOLD_LETTERS] or type(error).__name__
 
 
 def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any type, and what JSON holds
@@ -199,7 +208,7 @@ def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
         return kind(require_kind(str, data))
     if kind is float and type(data) is int:
         data = float(data)
-    value = require_kind(kind, data)
+    value = require_kind(kind, data, name)
     if kind in (int, float):
         least, most = _BOUNDS.get(name, (0, _MOST))
         if not least <= value <= most or 0 < abs(value) < _LEAST:
@@ -229,12 +238,18 @@ def _require_text(text: str, name: str) -> None:
             raise ValueError(f"'{name}' holds U+{ord(letter):04X}, which is no letter")
 
 
-def require_kind(kind: type, data: Any) -> Any:  # noqa: ANN401
+def require_kind(kind: type, data: Any, name: str = "") -> Any:  # noqa: ANN401
     """The value itself, if it is of that very type.
+
+    Args:
+        kind: The type.
+        data: The value.
+        name: Of the field that it is for, for the message.
 
     Raises:
         TypeError: It is of another.
     """
     if type(data) is not kind:
-        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}")
+        where = f" for '{name}'" if name else ""
+        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}{where}")
     return data

@@ -3,18 +3,21 @@
 import copy
 import json
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from measurements import MACHINE, measurement, report
 
+from fmedge import extraction, memory
 from fmedge.artifact import card_path, write_artifact
 from fmedge.bench.compare import compare_reports
 from fmedge.bench.forms import FORMS
 from fmedge.card import ModelCard
 from fmedge.cli import main
 from fmedge.cli.compare import _data, _row
-from fmedge.errors import FmedgeError
+from fmedge.errors import FmedgeError, LimitExceeded
+from fmedge.export import exporter
 from fmedge.measurement import Process
 from fmedge.parity import GATES, Parity
 from fmedge.records import build, parse
@@ -230,3 +233,46 @@ def test_a_bad_card_in_the_folder_of_models_costs_no_result(block1, picture, tmp
     assert main(words) == 0  # it counts as absent, and is exported anew
     assert capfd.readouterr().out == "page.html\n"
     assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "channels", "fits"),
+    [
+        *(((224, 224), 167, 64, True), ((9_459, 9_459), None, 1, True), ((9_460, 9_460), None, 1, False)),
+        *(((20_000, 20_000), None, 1, False), ((1 << 20, 1 << 20), None, 1, False), ((224, 224), 1_000_000, 1, False)),
+        *(((8, 8), 1 << 20, 64, False), ((3_000, 3_000), None, 64, False), ((1, 1 << 20), None, 64, True)),
+    ],
+)
+def test_sizes_of_a_card_are_bounded(block1, size, batch, channels, fits):
+    data = json.loads(block1.card.to_json())
+    data["submodel"] = {"taps": ["t"], "activation": "relu", "source": "keras"}
+    data["options"].update(size=size, batch=batch)
+    data["inputs"][0]["shape"] = [batch, *size, 3]
+    data["outputs"] = [{"name": "t", "dtype": "float32", "shape": [batch, channels, *size], "layout": "NCHW"}]
+    if fits:
+        assert ModelCard.from_json(json.dumps(data)).options.size == size
+        return
+    with pytest.raises(FmedgeError, match="Allowed: "):
+        ModelCard.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_memory_is_asked_before_it_is_taken(block1, picture, capfd, monkeypatch, command):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 30_000_000)
+    for module in (extraction, exporter):
+        monkeypatch.setattr(module, "np", None)  # whoever made an array of that size would fail
+    words = {"run": ["run", str(picture), "--model"], "verify": ["verify"]}[command]
+    assert main([*words, str(block1.path)]) == 7
+    said = capfd.readouterr().err
+    assert "1 x 224 x 224 pixels needs about 38.5 MB" in said
+    assert said.count("\n") == 1
+
+
+def test_an_open_batch_that_a_card_promises_is_asked_for_too(block1, monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1 << 36)
+    card = replace(block1.card, options=replace(block1.card.options, size=None, batch=1_000_000))
+    with pytest.raises(LimitExceeded, match="1,000,000 x 224 x 224"):
+        card.require_room()
+    own = replace(card, submodel=replace(card.submodel, source="keras"))
+    with pytest.raises(LimitExceeded, match="1,000,000 x 999 x 8"):
+        own.require_room((999, 8))

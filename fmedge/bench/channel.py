@@ -15,6 +15,7 @@ from typing import Any
 
 from fmedge import children
 from fmedge.errors import FmedgeError, LimitExceeded
+from fmedge.floors import is_out_of_files, shortage
 
 
 class WorkerFailed(Exception):
@@ -114,7 +115,10 @@ def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         except MemoryError:
             answer = {"error": "not enough memory", "exit_code": LimitExceeded.exit_code}
         except Exception as error:  # the other workers' figures are worth more than a traceback
-            answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
+            if is_out_of_files(error):
+                answer = {"error": str(shortage(error)), "exit_code": LimitExceeded.exit_code}
+            else:
+                answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
         if "error" in answer:

@@ -13,7 +13,7 @@ from typing import NoReturn
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
-from fmedge.floors import begin, heavy_command, is_shortage, no_threads, shortage, threads_start
+from fmedge.floors import begin, heavy_command, is_out_of_files, is_shortage, no_threads, shortage, threads_start
 from fmedge.processor import require_coretype, require_processor
 from fmedge.quiet import own_process
 
@@ -61,6 +61,8 @@ def _run(arguments: list[str] | None) -> int:
     except FmedgeError as error:
         if settings["debug"]:
             show_trace(error)
+        if is_out_of_files(error):  # whatever it was that could not be opened
+            error = shortage(error)
         say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:

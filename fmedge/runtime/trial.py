@@ -144,7 +144,9 @@ def main() -> None:
     except FmedgeError as error:
         report = {"error": type(error).__name__, "message": str(error)}
     except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
-        if floors.is_shortage(error) or "alloc" in str(error).lower():
+        if floors.is_out_of_files(error):
+            report = {"error": "LimitExceeded", "message": str(floors.shortage(error))}
+        elif floors.is_shortage(error) or "alloc" in str(error).lower():
             report = {"error": "LimitExceeded", "message": _too_large(head)}
         else:
             report = {"error": "ArtifactError", "message": _refused(head, error)}
