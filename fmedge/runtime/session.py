@@ -120,8 +120,9 @@ class Session:
             Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
 
         Raises:
-            UsageError: The images, or ``out``, have another type or shape; the session is closed, was opened before
-                this process was forked, or is running in another thread: open a session for each.
+            UsageError: The images, or ``out``, have another type or shape, or the images are too small for the layer;
+                the session is closed, was opened before this process was forked, or is running in another thread: open
+                a session for each.
             LimitExceeded: Memory ran out.
             ArtifactError: The engine failed.
         """
@@ -136,6 +137,7 @@ class Session:
             if self._engine is None:
                 raise UsageError("The session is closed. Open another: fmedge.open_session.")
             require_images(images, self.card.inputs[0])
+            self._require_extents(images)
             if out is not None:
                 self._require_out(out, images)
             return self._run(self._engine, np.ascontiguousarray(images), out or {}, {} if steps is None else steps)
@@ -162,6 +164,21 @@ class Session:
             raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
         except engine.errors as error:
             raise failure(error, f"{self.backend} failed to run the model") from error
+
+    def _require_extents(self, images: Images) -> None:
+        """Check that images are not smaller than what the pools take together; most engines give one value even then.
+
+        Raises:
+            UsageError: They are.
+        """
+        if self.card.submodel.source != VGG16:
+            return
+        deepest, (height, width) = find_layer(self.card.submodel.deepest), images.shape[1:3]
+        if min(height, width) < deepest.stride:
+            raise UsageError(
+                f"Images of {height} x {width} are too small for {deepest.name}. "
+                f"Allowed: {deepest.stride} or more each way."
+            )
 
     def _require_out(self, out: Mapping[str, FloatArray], images: Images) -> None:
         if set(out) != {spec.name for spec in self.card.outputs}:

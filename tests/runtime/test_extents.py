@@ -1,21 +1,26 @@
 """Models in which an operator leaves nothing over: one line, in every format and on every engine."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from conftest import ROOT
 from hostile import constant
 from onnx import TensorProto, helper
 
 from fmedge.artifact import write_artifact
 from fmedge.card import TensorSpec, WeightsFacts
 from fmedge.cli import main
-from fmedge.errors import FmedgeError
+from fmedge.errors import FmedgeError, UsageError
 from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session
 from fmedge.runtime.session import Session
 from fmedge.submodel import KERAS, ExportOptions, Format, SubModel
+
+sys.path.insert(0, str(ROOT / "tests" / "export"))
+from builds import build_with
 
 IMAGES = np.full((1, 32, 32, 3), 80, np.uint8)
 KERNEL = constant("k", np.ones((1, 3, 40, 40)), np.float32)
@@ -125,6 +130,20 @@ def test_no_engines_nothing_passes_a_session(block1, tmp_path, kind, shape):
     session = Session(Nothing(shape), artifact.card, 1, "fp32", None)
     with pytest.raises(FmedgeError, match="gives nothing for 't'"):
         session.run(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend"),
+    [(Format.ONNX, "onnxruntime"), (Format.ONNX, "openvino"), (Format.NCNN, "ncnn"), (Format.TFLITE, "litert")],
+)
+def test_images_smaller_than_the_pools_are_refused(untrained_network, kind, backend):
+    pytest.importorskip("ai_edge_litert" if backend == "litert" else backend, reason=f"needs {backend}")
+    artifact = build_with(untrained_network, None, "block2_conv1", size=None, format=kind)
+    with open_session(artifact, RunOptions(backend=backend)) as session:
+        for height, width in ((1, 1), (1, 5), (5, 1)):
+            with pytest.raises(UsageError, match=f"{height} x {width} are too small for block2_conv1.*2 or more"):
+                session.run(np.zeros((1, height, width, 3), np.uint8))
+        assert session.run(np.zeros((1, 2, 3, 3), np.uint8))["block2_conv1"].shape == (1, 128, 1, 1)
 
 
 def test_what_is_left_over_is_run(block1, tmp_path):

@@ -1,6 +1,7 @@
 """The contract every engine keeps, over the table of engines and the precisions their formats have."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from conftest import ROOT
 from fmedge.errors import ArtifactError, BackendUnavailable, ProviderUnavailable, UsageError
 from fmedge.export.exporter import EXPORTERS
 from fmedge.image import load_photo
+from fmedge.install import install_command
 from fmedge.parity import GATES, gate_for, measure_parity
 from fmedge.provision import create_artifact
 from fmedge.request import find_artifact, request_artifact
@@ -330,6 +332,9 @@ def test_wrong_choices(block1):
             open_session(block1, options)
 
 
+EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino", "ncnn": "ncnn", "litert": "litert"}
+
+
 @pytest.mark.parametrize("name", [backend.name for backend in BACKENDS])
 def test_missing_engine_names_the_command(name, make, monkeypatch):
     row = table.find_backend(name)
@@ -338,7 +343,7 @@ def test_missing_engine_names_the_command(name, make, monkeypatch):
     for module in [row.package, *(module for module in sys.modules if module.startswith(f"{row.package}."))]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, row.module, raising=False)
-    with pytest.raises(BackendUnavailable, match=r"pip install 'fmedge\[\w+\]'"):
+    with pytest.raises(BackendUnavailable, match=re.escape(f"Install it: {install_command(EXTRAS[name])}.")):
         open_session(artifact, RunOptions(name))
 
 
