@@ -10,6 +10,7 @@ from collections.abc import Generator
 from types import FrameType
 from typing import NoReturn
 
+from fmedge import ahead
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
@@ -32,8 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
     with own_process():
-        with _signals() as came:
-            code = _run(arguments)
+        try:
+            with _signals() as came:
+                code = _run(arguments)
+        finally:
+            ahead.forget()  # a command that failed did not take what was begun for it
         if not came:
             return code
         if came[0] == signal.SIGTERM:

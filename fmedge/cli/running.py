@@ -68,7 +68,6 @@ def run(
     Raises:
         FmedgeError: See :func:`fmedge.cli.drawing.draw` and :func:`fmedge.cli.ensure.ensure_artifact`.
     """
-    ahead.forget()
     if weights is not None and is_file(Path(weights)):
         ahead.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
     from fmedge import pipeline, provision
