@@ -373,12 +373,13 @@ def test_a_device_that_is_not_there(name, device, said, make, images):
 
 
 def test_litert_gpu_by_itself(make):
-    """In a process without TensorFlow: a session on the GPU, or one clear line and nothing else on stderr."""
+    """In a process of ours without TensorFlow: a session on the GPU, or one clear line and nothing else on stderr."""
     require_engine("litert")
     script = (
-        "import sys; from pathlib import Path; import fmedge\n"
+        "import sys; from pathlib import Path; import fmedge; from fmedge.quiet import own_process\n"
         "artifact = fmedge.read_artifact(Path(sys.argv[1]))\n"
-        "try: fmedge.open_session(artifact, fmedge.RunOptions('litert', 'gpu')).close()\n"
+        "try:\n"
+        "  with own_process(): fmedge.open_session(artifact, fmedge.RunOptions('litert', 'gpu')).close()\n"
         "except fmedge.FmedgeError as error: print(error, file=sys.stderr); sys.exit(error.exit_code)"
     )
     words = [sys.executable, "-c", script, str(make("tflite", "int8").path)]
