@@ -21,9 +21,7 @@ test-slow: .venv-test/installed
 
 # 64-bit Arm, emulated: docs/arm64.md. The models of the contract suite are made here and handed over: some want TensorFlow,
 # and all are checked faster. Deep layers are left to the maxima, bounds on memory to real machines: qemu keeps none.
-# LiteRT's GPU library ends the process on a Cortex-A72.
 ARM_TESTS = --deselect tests/runtime/test_sessions.py::test_any_two_engines_agree \
-	--deselect tests/runtime/test_sessions.py::test_litert_compiled \
 	tests/runtime/test_ncnn.py --deselect tests/runtime/test_ncnn.py::test_memory \
 	tests/runtime/test_trial.py::test_an_unknown_model_is_tried_once
 CONTRACT = tests/runtime/test_sessions.py -m "not slow and not imagenet"

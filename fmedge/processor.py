@@ -68,10 +68,12 @@ X86_64_V2 = ("cx16", "popcnt", "ssse3", "sse4_1", "sse4_2")
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "NumPy": X86_64_V2,
     "TensorFlow": ("avx",),
+    "LiteRT's GPU": ("avx", "atomics"),
 }
-"""What libraries cannot do without on x86: importing them ends the process by a signal, or by an error of their own.
-Looked at with numpy 2.4.6 and tensorflow 2.21 on qemu-user's Penryn, Nehalem and Westmere. onnxruntime 1.32, openvino
-2026.4, ncnn 1.0.20261020 and ai-edge-litert 2.3 need no more than NumPy."""
+"""What libraries cannot do without, on x86 and on Arm: importing or opening them ends the process by a signal, or by an
+error of their own. Looked at with numpy 2.4.6, tensorflow 2.21 and ai-edge-litert 2.3.0 on qemu-user's Penryn, Nehalem,
+Westmere, SandyBridge, Cortex-A53 and A72. onnxruntime 1.32, openvino 2026.4, ncnn 1.0.20261020 and LiteRT on the CPU
+need no more than NumPy."""
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl")
@@ -136,9 +138,11 @@ def missing_features(library: str) -> tuple[str, ...]:
 
 
 def _lacking(needed: tuple[str, ...]) -> tuple[str, ...]:
-    if not needed or platform.machine().lower() not in _X86:
-        return ()
-    features = processor_features()
+    """Those that this processor's architecture knows and it does not have; nothing where the system does not say."""
+    architecture = platform.machine().lower()
+    known = (*(_CPUID if architecture in _X86 else ()), *(_HWCAP if architecture in _ARM else ()))
+    needed = tuple(name for name in needed if name in known)
+    features = processor_features() if needed else frozenset[str]()
     return tuple(name for name in needed if name not in features) if features else ()
 
 

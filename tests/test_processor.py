@@ -7,7 +7,7 @@ import pytest
 
 from fmedge import processor
 from fmedge.cli.main import main
-from fmedge.errors import BackendUnavailable
+from fmedge.errors import BackendUnavailable, ProviderUnavailable
 from fmedge.processor import NEEDS, X86_64_V2, missing_features, processor_features, require_processor, sums_saturate
 
 
@@ -46,6 +46,27 @@ def test_what_is_missing_is_named(nehalem):
     assert missing_features("NumPy") == ()
     with pytest.raises(BackendUnavailable, match=r"^TensorFlow needs AVX, which this processor does not have\."):
         require_processor("TensorFlow")
+
+
+LITERTS_GPU = {
+    "Celeron": ("x86_64", frozenset(X86_64_V2), "AVX"),
+    "Core of 2011": ("x86_64", frozenset((*X86_64_V2, "avx")), None),
+    "Raspberry Pi 4": ("aarch64", frozenset(("fp", "asimd")), "ATOMICS"),
+    "Raspberry Pi 5": ("aarch64", frozenset(("fp", "asimd", "atomics", "asimddp")), None),
+}
+
+
+@pytest.mark.parametrize(("architecture", "features", "lacking"), LITERTS_GPU.values(), ids=LITERTS_GPU)
+def test_literts_gpu(architecture, features, lacking, block1, monkeypatch):
+    """Opening its libraries would end the process by a signal."""
+    backend = pytest.importorskip("fmedge.runtime.litert_backend", reason="needs LiteRT", exc_type=ImportError)
+    monkeypatch.setattr(processor, "processor_features", lambda: features)
+    monkeypatch.setattr(platform, "machine", lambda: architecture)
+    assert missing_features("LiteRT's GPU") == ((lacking.lower(),) if lacking else ())
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    if lacking:
+        with pytest.raises(ProviderUnavailable, match=f"^LiteRT's GPU needs {lacking}, which this processor does not"):
+            backend.open_compiled(block1, "GPU")
 
 
 def test_nobody_is_refused_where_the_system_does_not_say(monkeypatch):

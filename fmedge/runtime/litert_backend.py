@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from fmedge.artifact import Artifact
 from fmedge.card import TensorSpec
 from fmedge.errors import LimitExceeded, ProviderUnavailable
-from fmedge.processor import processor_features
+from fmedge.processor import missing_features
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider
@@ -139,11 +138,9 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
         raise ProviderUnavailable(
             f"LiteRT's {accelerator} and TensorFlow exclude each other here. Export first, then run."
         )
-    features = processor_features()
-    if platform.machine() == "aarch64" and features and "atomics" not in features:
-        raise ProviderUnavailable(
-            f"LiteRT's {accelerator} needs the atomic instructions of Armv8.1, which this processor lacks."
-        )  # it would end the process by SIGILL: Raspberry Pi 3 and 4 (seen with 2.3.0)
+    if lacking := missing_features("LiteRT's GPU"):  # its libraries are loaded whatever the accelerator
+        words = ", ".join(lacking).upper()
+        raise ProviderUnavailable(f"LiteRT's {accelerator} needs {words}, which this processor does not have.")
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 

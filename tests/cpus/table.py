@@ -7,8 +7,8 @@ virtual environment whose ``bin/python`` is a script that runs this Python under
 starts are emulated, too; it forgets OPENBLAS_CORETYPE, which is for the processor underneath. Arm's is that of
 ``make test-arm64``, in ``.arm64``.
 
-Each row is a real command, ``fmedge verify MODEL --backend ENGINE``, or an export by TensorFlow. The end is 1 where one
-died by a signal, or ended otherwise than with 0 or 5.
+Each row is a real command: ``fmedge verify MODEL --backend ENGINE``, a run on a GPU, or an export. The end is 1 where
+one died by a signal, or ended otherwise than with 0 or 5.
 """
 
 from __future__ import annotations
@@ -164,6 +164,10 @@ def _run(name: str, python: str, files: Mapping[str, Path], models: Path) -> Ite
 
     with ThreadPoolExecutor(2) as beside:
         yield from beside.map(verify, [what for what in WAYS if name not in ARM or "openvino" not in what])
+    photo, page = next((models / "photos").iterdir()), models / f"{name}.html"
+    on_gpu = ["--model", str(files["litert int8"]), "--backend", "litert", "--device", "gpu", "--output", str(page)]
+    drawn = _fmedge(python, ["run", str(photo), *on_gpu], settings)
+    yield "litert on a GPU", Seen(0, "works") if not drawn.code else drawn
     words = ["--layer", "block1_conv1", "--weights", "untrained", "--size", "32", "--models", str(models / name)]
     direct = _fmedge(python, ["export", *words], settings)
     yield "export", Seen(0, "works") if not direct.code else direct

@@ -17,6 +17,7 @@ from fmedge.export.exporter import EXPORTERS
 from fmedge.image import load_photo
 from fmedge.install import install_command
 from fmedge.parity import GATES, gate_for, measure_parity
+from fmedge.processor import missing_features
 from fmedge.provision import create_artifact
 from fmedge.request import find_artifact, request_artifact
 from fmedge.run_options import RunOptions
@@ -391,6 +392,8 @@ def test_litert_gpu_by_itself(make):
 def test_litert_compiled_model_computes_the_same(make, images):
     """The engine for accelerators, on the one accelerator that every machine has."""
     require_engine("litert")
+    if lacking := missing_features("LiteRT's GPU"):
+        pytest.skip(f"LiteRT's accelerators need {', '.join(lacking)}")
     artifact = make("tflite", "int8")
     script = (
         "import sys, numpy as np; from pathlib import Path\n"
