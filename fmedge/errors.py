@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MESSAGE_LENGTH = 190
-"""Most letters of a message: with "Error: " or "Skipped: " before it the line has no more than 200."""
+"""Most letters of a message: with "Error: " or "Skipped: " before it the line has no more than 200. Names, paths,
+hashes and addresses are never cut and may exceed it."""
 
 _WORD_LENGTH = 24
-"""A word or name in quotes is never cut to fewer letters."""
+"""Another word, or what stands in quotes, is not cut to fewer letters."""
+
+_LONGEST_PATH, _LONGEST_NAME = 4096, 255
+"""Bytes that Linux allows a path and each name in it: what is longer is neither."""
 
 
 class FmedgeError(Exception):
@@ -101,8 +105,8 @@ def printable(text: str) -> str:
 def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
     """A message as one line of bounded length, without control characters.
 
-    Where it is too long the longest words, or names in quotes, lose their middle: they are paths, or what somebody
-    typed. Where there are no long ones the end goes.
+    Where it is too long the longest words, or texts in quotes, lose their middle; where there are no long ones the end
+    goes. File names, paths, hashes and addresses stay whole wherever they stand, and the bound is then one on the rest.
 
     Args:
         text: The message.
@@ -111,13 +115,46 @@ def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
     import re  # only on the way to an error
 
     line = printable(text)
-    while len(line) > length:
-        word = max(re.findall(r"'[^']*'|\S+", line), key=len)
-        kept = max(_WORD_LENGTH, len(word) - (len(line) - length) - 1)
+    if len(line) <= length:
+        return line
+    pieces = re.findall(r"'[^']*'|\S+|\s+", line)
+    others = [index for index, piece in enumerate(pieces) if not _stays_whole(piece)]
+    while (excess := sum(map(len, pieces)) - length) > 0 and others:
+        longest = max(others, key=lambda index: len(pieces[index]))
+        word = pieces[longest]
+        kept = max(_WORD_LENGTH, len(word) - excess - 1)
         if len(word) <= kept + 1:
-            return f"{line[: length - 1]}…"
-        line = line.replace(word, f"{word[: kept // 3]}…{word[kept // 3 - kept :]}", 1)
-    return line
+            break
+        pieces[longest] = f"{word[: kept // 3]}…{word[kept // 3 - kept :]}"
+    if sum(len(pieces[index]) for index in others) <= length:
+        return "".join(pieces)
+    return _without_end(pieces, length)
+
+
+def _without_end(pieces: list[str], length: int) -> str:
+    """Join the pieces of a message, of which those that may be cut have so many letters together."""
+    shown: list[str] = []
+    left = length - 1  # for the sign that something is missing
+    for piece in pieces:
+        if _stays_whole(piece):
+            shown.append(piece if left >= 0 else f" {piece}")
+        elif left >= 0:
+            shown.append(piece if len(piece) <= left else f"{piece[:left]}…")
+            left -= len(piece)
+    return "".join(shown)
+
+
+def _stays_whole(piece: str) -> bool:
+    """Whether a word, or what stands in quotes, is a file name, path, hash or address that somebody has to copy."""
+    import re
+
+    word = piece.strip("'\"()[],;:.")
+    if re.fullmatch(r"[0-9a-f]{32,128}|https?://\S+", word):
+        return True
+    names = re.split(r"[/\\]", word)
+    looks_like_one = len(names) > 1 or re.search(r"\w\.\w{1,12}$", word)
+    longest = max(len(name.encode(errors="replace")) for name in names)
+    return bool(looks_like_one) and longest <= _LONGEST_NAME and len(word.encode(errors="replace")) <= _LONGEST_PATH
 
 
 def closest(got: str, allowed: Iterable[str]) -> str:

@@ -5,37 +5,25 @@ from __future__ import annotations
 import importlib
 import stat
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
+from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
+from fmedge.memory import require_memory
+from fmedge.upright import RESIZES, Resize, Upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
 programs or read other files."""
 
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
-
-MAX_PIXELS = 89_478_485
-"""Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
-1/4 GiB as RGB."""
-
-MOST_PIXELS = 2 * MAX_PIXELS
-"""Largest bound that can be set: above it Pillow refuses every image."""
-
-Resize = Literal["nearest", "bilinear", "bicubic"]
-"""How an image is brought to the model's size."""
-
-_FILTERS: dict[str, Image.Resampling] = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +63,12 @@ def load_photo(
     Raises:
         UsageError: There is no such way to resize, or no such bound.
         ImageError: The file is missing, no image, of another format, or damaged.
-        LimitExceeded: The image has more pixels than allowed.
+        LimitExceeded: The image has more pixels than allowed, or more metadata, scans or need of memory (see
+            :mod:`fmedge.image_bounds`).
     """
     require_image_file(path)
-    if resize not in _FILTERS:
-        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, _FILTERS)} Allowed: {', '.join(_FILTERS)}.")
+    if resize not in RESIZES:
+        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, RESIZES)} Allowed: {', '.join(RESIZES)}.")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = MAX_PIXELS if max_pixels is None else max_pixels
@@ -88,24 +77,23 @@ def load_photo(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
+            scans = count_scans(path)
             with Image.open(path, formats=FORMATS) as opened:
-                if opened.width * opened.height > most:
-                    raise _too_large(path, f"{opened.height} x {opened.width} pixels", most)
+                require_decodable(opened, path, scans, most)
                 depth = _png_depth(opened)
                 opened.load()
                 _scale_transparency(opened, depth)
-                upright = _upright(opened)
-                rgb = _to_rgb(upright)
+                upright = Upright(opened, _orientation(opened))
+                require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
+                pixels = upright.pixels(size, resize)
     except Image.DecompressionBombError as error:
-        raise _too_large(path, f"more than {MOST_PIXELS:,} pixels", most) from error
+        raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
-    resized = rgb if size is None else rgb.resize((size[1], size[0]), _FILTERS[resize])
-    name = path.name.encode(errors="replace").decode()
-    return Photo(np.asarray(resized, dtype=np.uint8), name, (rgb.height, rgb.width))
+    return Photo(pixels, path.name.encode(errors="replace").decode(), upright.size)
 
 
 def require_image_file(path: Path) -> None:
@@ -124,12 +112,6 @@ def require_image_file(path: Path) -> None:
         raise ImageError(f"'{path}' is empty (0 bytes). Give a JPEG, PNG, WebP or BMP file.")
 
 
-def _too_large(path: Path, got: str, most: int) -> LimitExceeded:
-    return LimitExceeded(
-        f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller, or raise --max-pixels."
-    )
-
-
 def _png_depth(image: Image.Image) -> int:
     """Bits per sample of a PNG that Pillow will change to 8; 8 for all others."""
     tiles: Any = getattr(image, "tile", None)
@@ -146,32 +128,12 @@ def _scale_transparency(image: Image.Image, depth: int) -> None:
         image.info["transparency"] = tuple(int(value) >> 8 for value in cast("tuple[int, ...]", colour))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> Hashable:
+    """EXIF's number for how the image is to be turned; 1 where its metadata cannot be read."""
     try:
-        return ImageOps.exif_transpose(image)
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, EOFError):
-        return image  # the metadata is damaged, the pixels are not: shown as stored, as viewers do
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        image = _sixteen_bit_to_grey(image)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey (0 to 65,535) to 8-bit, rounded; ``Image.convert`` would clip at 255 instead."""
-    values = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(((values.clip(0, 65535) * 255 + 32767) // 65535).astype(np.uint8))
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        opaque = Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8))
-        return Image.merge("LA", (grey, opaque))
-    return grey
+        return 1  # the metadata is damaged, the pixels are not: shown as stored, as viewers do
 
 
 _IMAGE_SEED = 20140904

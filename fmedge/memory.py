@@ -123,6 +123,10 @@ def require_memory(what: str, wanted: int) -> None:
     available = available_bytes()
     if available is not None and wanted > available:
         raise LimitExceeded(
-            f"{what} needs about {wanted / 1e9:,.1f} GB of memory, {available / 1e9:,.1f} GB are free. "
+            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available)} are free. "
             "Give fewer or smaller images."
         )
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

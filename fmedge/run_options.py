@@ -27,7 +27,7 @@ class RunOptions:
             that follow each other, slower where other work goes on beside.
         once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
             then differ from those of other sessions in their last digits.
-        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.image.MAX_PIXELS`.
+        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.image_bounds.MAX_PIXELS`.
     """
 
     backend: str | None = None

@@ -153,7 +153,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
     for path in (target, _keras_folder() / OFFICIAL_NAME):
         if is_file(path) and _is_official(path):
             return path
-    mend = f"Give {OFFICIAL_NAME} (MD5 {OFFICIAL_MD5}) as --weights."
+    mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
     if offline:
         raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
     from fmedge.download import download  # urllib takes longer to load than a run has

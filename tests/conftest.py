@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,6 +19,11 @@ from fmedge.weights import UNTRAINED, load_weights
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("FMEDGE_TEST_DATA") or ROOT.parent / "shared")
 """Holds ``vgg16/`` (real weights), ``photos/`` and ``odd_images/``; not part of the project."""
+
+
+def bare(message: str) -> str:
+    """A message without what is never cut: paths, file names, addresses, hashes. The bound on length is on the rest."""
+    return re.sub(r"'[^']*(?:/|\.\w+')[^']*'?|\S*/\S*|\b[0-9a-f]{32,}\b", "", message)
 
 
 def pytest_collection_modifyitems(items):

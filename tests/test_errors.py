@@ -40,6 +40,46 @@ def test_two_long_names_and_no_long_word():
     assert one_line("word " * 100, 20) == "word word word word…"
 
 
+MD5 = "6d6bbae143d832006294945121d1f1fc"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+LONG_PATH = "/" + "/".join(["a folder of photos"] * 40) + "/photo of the 3rd.jpeg"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"'{LONG_PATH}'",
+        LONG_PATH.replace(" ", "_"),
+        f"'{'n' * 240}.safetensors'",
+        "'C:\\Users\\" + "x" * 200 + "\\photo.jpg'",
+        "https://storage.example/" + "y" * 200 + "/weights.h5",
+        f"'pictures/{'猫' * 80}.png'",
+        f"-e '{LONG_PATH}[ncnn]'",
+        MD5,
+        SHA256,
+    ],
+)
+@pytest.mark.parametrize(
+    "around", ["No file {}. Check the path.", "Download {} (MD5 {}), then give it.", "{}" + " word" * 80]
+)
+def test_names_paths_hashes_and_addresses_stay_whole(name, around):
+    line = one_line(around.replace("{}", name))
+    assert line.count(name) == around.count("{}")
+    others = line.replace(name, "")
+    assert len(others) <= MESSAGE_LENGTH
+    assert others.startswith(around.replace("{}", "")[:150])
+
+
+def test_names_after_the_end_that_is_cut():
+    line = one_line("word " * 100 + f"'a/photo.jpg' and {MD5} " + "more " * 50)
+    assert line.endswith(f"word word… 'a/photo.jpg' {MD5}")
+
+
+def test_what_no_system_takes_as_a_path_is_cut():
+    for word in ("/" + "x" * 256 + "/a.jpg", "/".join(["name"] * 1000), f"{'a' * 300}.jpg", f"{MD5 * 5}"):
+        assert len(one_line(f"No image '{word}': no such file.")) <= MESSAGE_LENGTH
+
+
 def test_no_message_is_long_by_itself():
     """The constant parts leave room for what is put into them."""
     long, count = [], 0

@@ -31,6 +31,7 @@ LIGHT = {
     "fmedge.download",
     "fmedge.quiet",
     "fmedge.progress",
+    "fmedge.install",
     "fmedge.trust",
     "fmedge.run_options",
 }

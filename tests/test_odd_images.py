@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEST_DATA
+from conftest import ROOT, TEST_DATA, bare
+from image_files import bitmap, chunk, jpeg, png, webp, zeros
 from PIL import Image
 
-from fmedge.image import MAX_PIXELS, MOST_PIXELS, load_photo
+from fmedge.image import load_photo
+from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 ODD = TEST_DATA / "odd_images"
@@ -55,39 +57,8 @@ def decoded(*paths):
     assert process.returncode == 0, (process.returncode, process.stderr)
     assert process.stderr == ""
     outcomes = json.loads(process.stdout)
-    assert all(code == 0 or (said.isprintable() and len(said) <= 190) for code, said in outcomes.values())
+    assert all(code == 0 or (said.isprintable() and len(bare(said)) <= 190) for code, said in outcomes.values())
     return outcomes
-
-
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(height, width, *chunks, depth=8, colour=2):
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
-
-
-def bitmap(height, width):
-    return b"BM" + struct.pack("<IHHIIiiHHIIiiII", 54, 0, 0, 54, 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
-
-
-def webp(height, width):
-    size = struct.pack("<I", (width - 1) & 0xFFFFFF)[:3] + struct.pack("<I", (height - 1) & 0xFFFFFF)[:3]
-    body = b"WEBPVP8X" + struct.pack("<IB3x", 10, 0) + size
-    return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def jpeg(height, width):
-    frame = struct.pack(">BHHBBBBBBBBBB", 8, height, width, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0)
-    return b"\xff\xd8\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xd9"
-
-
-def zeros(height, width, channels=3):
-    """The pixels of a PNG: a few kilobytes for hundreds of megabytes."""
-    packer = zlib.compressobj(9)
-    row = bytes(1 + width * channels)
-    return chunk(b"IDAT", b"".join(packer.compress(row) for _ in range(height)) + packer.flush())
 
 
 BOMBS = {
@@ -141,7 +112,6 @@ HOSTILE = {
     "only-magic.bmp": lambda: b"BM",
     "zeros.jpg": lambda: bytes(100_000),
     "ones.jpg": lambda: b"\xff" * 100_000,
-    "markers.jpg": lambda: b"\xff\xd8" + b"\xff\xe1\x00\x02" * 50_000,
 }
 
 

@@ -20,6 +20,7 @@ from fmedge.vgg16 import LAYER_NAMES
 
 if TYPE_CHECKING:
     from fmedge.artifact import Artifact
+    from fmedge.card import ModelCard
     from fmedge.request import ArtifactRequest
 
 _FAILED = {
@@ -136,7 +137,7 @@ def _export_all(
         )
         artifacts.append(artifact)
     last = artifacts[-1]
-    if any(map(_is_faster_with_seven_bits, artifacts)):
+    if any(_is_faster_with_seven_bits(artifact.card) for artifact in artifacts):
         say("Note: this processor is x86 without VNNI. Weights of 7 bits are faster here, at 1 dB less: --seven-bit.")
     if last.card.weights.kind == "untrained":
         say("Note: untrained weights. The maps will show random filters, not learned ones.")
@@ -183,10 +184,10 @@ def _describe_shapes(shapes: list[tuple[int, ...]]) -> str:
     return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
-def _is_faster_with_seven_bits(artifact: Artifact) -> bool:
+def _is_faster_with_seven_bits(card: ModelCard) -> bool:
     from fmedge.runtime.backends import seven_bits_are_faster
 
-    options = artifact.card.options
+    options = card.options
     eight_bits = options.precision is Precision.INT8 and not options.seven_bit
     return eight_bits and options.format is Format.ONNX and seven_bits_are_faster()
 

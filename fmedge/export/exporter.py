@@ -19,6 +19,7 @@ from fmedge.export.calibration import Calibration
 from fmedge.export.network import Images, Network
 from fmedge.floors import is_shortage, shortage
 from fmedge.image import parity_image
+from fmedge.install import install_command
 from fmedge.parity import GATES, Parity, gate_for, measure_parity
 from fmedge.preprocessing import CAFFE
 from fmedge.submodel import (
@@ -190,10 +191,9 @@ def build_artifact(
     except (ImportError, BackendUnavailable) as error:
         if is_shortage(error):
             raise shortage() from error
-        package = f"fmedge[{exporter.extra}]" if exporter.extra else "fmedge"
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
-            f"Here or elsewhere: pip install '{package}', then fmedge export --format {options.format}."
+            f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}."
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:

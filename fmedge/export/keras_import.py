@@ -7,13 +7,14 @@ import re
 from typing import Any
 
 from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.install import install_command
 from fmedge.quiet import quietly
 
 try:
     with quietly():
         import keras as _keras
 except ImportError as error:
-    raise BackendUnavailable("keras is not installed. Install it: pip install 'fmedge[export]'.") from error
+    raise BackendUnavailable(f"keras is not installed. Install it: {install_command('export')}.") from error
 
 keras: Any = _keras
 """Keras; untyped, since it brings no types for most of what it has."""

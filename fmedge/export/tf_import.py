@@ -7,6 +7,7 @@ from typing import Any
 
 from fmedge.errors import BackendUnavailable
 from fmedge.files import temporary_folder
+from fmedge.install import install_command
 from fmedge.quiet import quietly
 
 with temporary_folder():
@@ -19,7 +20,7 @@ try:
         from tensorflow.lite.python.convert_phase import ConverterError
         from tensorflow.python.framework import convert_to_constants
 except ImportError as error:
-    raise BackendUnavailable("tensorflow is not installed. Install it: pip install 'fmedge[export]'.") from error
+    raise BackendUnavailable(f"tensorflow is not installed. Install it: {install_command('export')}.") from error
 
 __all__ = ["ConverterError", "Function", "Tensor", "freeze", "schema", "tf"]
 

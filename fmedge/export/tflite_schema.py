@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from fmedge.errors import BackendUnavailable
+from fmedge.install import install_command
 
 _HOMES = {
     "ai_edge_litert": "ai_edge_litert.schema_py_generated",
@@ -20,7 +21,7 @@ def _load() -> ModuleType:
     for package, module in _HOMES.items():
         if find_spec(package):
             return importlib.import_module(module)
-    raise BackendUnavailable("Writing TFLite needs LiteRT. Install it: pip install 'fmedge[litert]'.")
+    raise BackendUnavailable(f"Writing TFLite needs LiteRT. Install it: {install_command('litert')}.")
 
 
 schema: Any = _load()

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
 from fmedge.errors import UsageError, closest
+from fmedge.install import in_place
 from fmedge.machine import processor_features, sums_saturate
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.session import Engine
@@ -24,12 +25,17 @@ class Provider:
     Attributes:
         device: Ours: what ``--device`` takes.
         name: As the engine spells it, such as ``CPUExecutionProvider``.
-        install: The command that installs what it needs.
+        advice: How to install what it needs, with names of extras in braces.
     """
 
     device: str
     name: str
-    install: str
+    advice: str
+
+    @property
+    def install(self) -> str:
+        """The command that installs what it needs here."""
+        return in_place(self.advice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Adapter(Protocol):
 
 
 def _extra(name: str) -> str:
-    return f"pip install 'fmedge[{name}]'"
+    return f"{{{name}}}"
 
 
 _CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"

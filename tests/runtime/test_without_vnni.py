@@ -90,6 +90,39 @@ def test_what_is_chosen_is_recorded(backend, options, math, make, without_vnni, 
     assert (b"wide int8 arithmetic" in fmedge.render_page(maps)) is (math != "fp32")
 
 
+def _asked_of_onnxruntime(engine):
+    return engine._session.get_session_options().get_session_config_entry("session.x64quantprecision") == "1"
+
+
+def _asked_of_openvino(engine):
+    nodes = [node.get_rt_info() for node in engine._compiled.get_runtime_model().get_ops()]
+    kinds = {node["runtimePrecision"].astype(str) for node in nodes if node["layerType"].astype(str) == "Convolution"}
+    return kinds == {"f32"}
+
+
+ASKED = {"onnxruntime": _asked_of_onnxruntime, "openvino": _asked_of_openvino}
+
+
+@pytest.mark.cases("numbers")
+@pytest.mark.parametrize("features", [HASWELL, HASWELL | {"avx_vnni"}], ids=["without VNNI", "with VNNI"])
+@pytest.mark.parametrize("seven_bit", [False, True], ids=["8 bits", "7 bits"])
+@pytest.mark.parametrize("backend", ASKED)
+def test_sums_that_fit_are_asked_for_where_they_are_needed(
+    backend, seven_bit, features, make, without_vnni, monkeypatch
+):
+    pytest.importorskip(backends.find_backend(backend).package)
+    artifact = make(seven_bit=seven_bit)
+    monkeypatch.setattr(backends, "processor_features", lambda: features)
+    needed = features == HASWELL and not seven_bit
+    with open_session(artifact, RunOptions(backend)) as session:
+        assert ASKED[backend](session._engine) is needed
+        assert session.math == ("wide int8" if needed else "fp32")
+
+
+def test_every_engine_of_wide_sums_is_looked_at():
+    assert {row.name for row in backends.BACKENDS if row.without_vnni == "wide"} == set(ASKED)
+
+
 EMULATED = """
 import sys
 from pathlib import Path

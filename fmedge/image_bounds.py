@@ -1,0 +1,300 @@
+"""What is decoded and what is not: bounds on pixels, metadata, scans and memory, so that every file ends in time.
+
+Pillow bounds the number of pixels. It reads metadata whole, in Python, and joins the segments of a JPEG one by one, so
+that a file of 100 MB keeps it busy for minutes. Here each format's parts are stepped over by their lengths, without
+reading them, before Pillow opens the file. Together the bounds keep decoding within 5 s and 1 GB.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from fmedge.errors import LimitExceeded
+from fmedge.memory import require_memory
+
+MAX_PIXELS = 89_478_485
+"""Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
+1/4 GiB as RGB."""
+
+MOST_PIXELS = 2 * MAX_PIXELS
+"""Largest bound that can be set: above it Pillow refuses every image."""
+
+MOST_BYTES = 10 * MAX_PIXELS
+"""Most memory that decoding may take where nobody raises the bound on pixels, in bytes: that of a progressive JPEG of
+:data:`MAX_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients)."""
+
+MOST_RUN_LENGTH_STEPS = 16_000_000
+"""Most pixels and bytes of a run-length coded BMP: Pillow decodes those one by one, in Python."""
+
+MOST_FILE_BYTES = 512 << 20
+"""Largest file that is opened: twice what a 16-bit PNG of 45 megapixels takes where nothing in it can be packed."""
+
+MOST_JPEG_BYTES = 3 * MAX_PIXELS
+"""Largest JPEG that is opened: a progressive one of noise at full quality has 3 bytes per pixel."""
+
+MOST_PARTS = 512
+"""Most segments or chunks that hold no pixels. A colour profile takes 255 of a JPEG at the most (it counts them in one
+byte; ICC.1:2022, B.4), as does a thermal image; Google's depth maps (extended XMP) take 100 to 150."""
+
+MOST_METADATA_BYTES = 32 << 20
+"""Most bytes of all those together: as many full segments of a JPEG, 64 KiB each."""
+
+MOST_EXIF_BYTES = 4 << 20
+"""Most bytes of EXIF, which is 64 KiB in a JPEG (Exif 2.32, 4.7.2); some writers use several segments, and PNG and WebP
+allow any size."""
+
+MOST_DATA_CHUNKS = 1 << 18
+"""Most chunks of pixels in a PNG: libpng writes 8 KiB into each."""
+
+MOST_SCANS = 64
+"""Most scans of a JPEG. libjpeg's own script for a progressive file has 10, and mozjpeg tries 64 candidates for no more
+than that; each scan is a pass over the whole image, however few bytes it has."""
+
+_MOST_JUNK_BYTES = 64 << 10
+"""Most bytes between the segments of a JPEG that belong to none: Pillow skips them one by one."""
+
+_WINDOW_BYTES = 1 << 18
+
+
+@dataclass(slots=True)
+class _Count:
+    """Metadata met so far in one file."""
+
+    path: Path
+    file_bytes: int
+    parts: int = 0
+    metadata_bytes: int = 0
+    exif_bytes: int = 0
+
+    def add(self, size: int, *, exif: bool = False) -> None:
+        """Count one part.
+
+        Raises:
+            LimitExceeded: It is one too many.
+            EOFError: The file has not so many bytes.
+        """
+        self.parts += 1
+        self.metadata_bytes += size
+        self.exif_bytes += size if exif else 0
+        if self.metadata_bytes > self.file_bytes:
+            raise EOFError
+        for got, most, unit in (
+            (self.parts, MOST_PARTS, "parts of metadata"),
+            (self.metadata_bytes, MOST_METADATA_BYTES, "bytes of metadata"),
+            (self.exif_bytes, MOST_EXIF_BYTES, "bytes of EXIF"),
+        ):
+            if got > most:
+                raise _too_much(self.path, f"more than {most:,} {unit}")
+
+
+def count_scans(path: Path) -> int:
+    """Step over the parts of an image file and count the passes over its pixels.
+
+    A file that is cut or damaged ends the count; whether it can be decoded is Pillow's to say.
+
+    Args:
+        path: A regular file.
+
+    Returns:
+        Scans of a JPEG whose coefficients are kept until all have been read (progressive, or channel by channel); 1 for
+        any other image.
+
+    Raises:
+        LimitExceeded: The file is too large, or has too much metadata or too many scans.
+        OSError: It cannot be read.
+    """
+    size = path.stat().st_size
+    _require_size(path, size, MOST_FILE_BYTES)
+    with path.open("rb") as file:
+        start = file.read(12)
+        try:
+            for magic, step in _FORMATS:
+                if re.match(magic, start, re.DOTALL):
+                    return step(file, _Count(path, size))
+        except (struct.error, EOFError):  # the file ends within a part
+            pass
+    return 1
+
+
+def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> None:
+    """Check an image that is open, before its pixels are decoded.
+
+    Args:
+        image: The image, not yet loaded.
+        path: Its file.
+        scans: What :func:`count_scans` said.
+        most: Most pixels allowed.
+
+    Raises:
+        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed or free.
+    """
+    pixels = image.width * image.height
+    if pixels > most:
+        raise too_large(path, f"{image.height} x {image.width} pixels", most, can_raise=pixels <= MOST_PIXELS)
+    size = path.stat().st_size
+    if _codec(image) == "bmp_rle" and pixels + size > MOST_RUN_LENGTH_STEPS:
+        raise LimitExceeded(f"'{path}' is too large for a run-length coded BMP. Save it as PNG.")
+    wanted = decoding_bytes(image, scans, size)
+    allowed = MOST_BYTES * max(most, MAX_PIXELS) // MAX_PIXELS
+    if wanted > allowed:
+        raise LimitExceeded(
+            f"Decoding '{path}' needs about {wanted / 1e9:.1f} GB; at most {allowed / 1e9:.1f} GB allowed. "
+            "Make it smaller."
+        )
+    require_memory(f"Decoding '{path}'", wanted)
+
+
+def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
+    """Memory that Pillow and its libraries take to decode an image, in bytes.
+
+    Args:
+        image: The image, open.
+        scans: What :func:`count_scans` said.
+        size: Of its file, in bytes.
+    """
+    pixels = image.width * image.height
+    if image.format == "WEBP":  # libwebp's two canvases, the bytes of a frame, the image: 4 each; alpha on the way
+        return pixels * 17 + size
+    per_pixel = float(_BYTES_PER_PIXEL.get(image.mode, 4))
+    if scans > 1:  # coefficients of 16 bits, of every channel as it is sampled
+        layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
+        samples = [down * across for _, down, across, _ in layers]
+        highest = max((down for _, down, _, _ in layers), default=1) * max(
+            (across for _, _, across, _ in layers), default=1
+        )
+        per_pixel += 2 * sum(samples) / max(1, highest)
+    return round(pixels * per_pixel)
+
+
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}
+"""As Pillow keeps an image in memory; 4 in every other mode, RGB too."""
+
+
+def _codec(image: Image.Image) -> str:
+    tiles: Any = getattr(image, "tile", None)
+    return str(tiles[0][0]) if tiles else ""
+
+
+def too_large(path: Path, got: str, most: int, *, can_raise: bool) -> LimitExceeded:
+    """The error of an image with too many pixels; a bound that cannot be set is not advised."""
+    advice = ", or raise --max-pixels" if can_raise else ""
+    return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller{advice}.")
+
+
+def _too_much(path: Path, got: str) -> LimitExceeded:
+    return LimitExceeded(f"'{path}' has {got}. Save it again without them.")
+
+
+def _require_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise LimitExceeded(f"'{path}' has {size:,} bytes; at most {most:,} allowed. Make it smaller.")
+
+
+def _jpeg(file: BinaryIO, count: _Count) -> int:
+    _require_size(count.path, count.file_bytes, MOST_JPEG_BYTES)
+    file.seek(2)
+    progressive, channels = False, 0
+    while (marker := _next_marker(file, count.path)) != _SOS:
+        if marker in _BARE:
+            continue
+        size, head = _segment(file)
+        count.add(size, exif=marker == _APP1 and head.startswith(b"Exif\0\0"))
+        if marker in _FRAMES:
+            progressive, channels = marker in _PROGRESSIVE, head[5]
+    _, head = _segment(file)
+    return _scans(file, count.path) if progressive or head[0] < channels else 1
+
+
+_SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_BARE = frozenset({0x01, *range(0xD0, 0xDA)})
+"""Markers without a segment: TEM, RST0 to RST7, SOI, EOI."""
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Starts of frames (ITU-T T.81, table B.1), which are no tables."""
+
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""The end of the coded pixels: 0xFF is never followed by another byte than 0 and the markers of restarts in them."""
+
+
+def _next_marker(file: BinaryIO, path: Path) -> int:
+    junk = 0
+    before = b""
+    while byte := file.read(1):
+        if before == b"\xff" and byte not in {b"\0", b"\xff"}:
+            return byte[0]
+        before = byte
+        junk += 1
+        if junk > _MOST_JUNK_BYTES:
+            raise _too_much(path, f"more than {_MOST_JUNK_BYTES:,} bytes that belong to no segment")
+    raise EOFError
+
+
+def _segment(file: BinaryIO) -> tuple[int, bytes]:
+    """Size and first bytes of a segment that is then stepped over."""
+    (size,) = struct.unpack(">H", file.read(2))
+    head = file.read(min(size - 2, 8)) if size > 2 else b""
+    file.seek(max(0, size - 2 - len(head)), 1)
+    return size, head.ljust(8, b"\0")
+
+
+def _scans(file: BinaryIO, path: Path) -> int:
+    """Scans up to the end of the image, of which the first has been begun."""
+    scans = 1
+    while window := file.read(_WINDOW_BYTES):
+        found = _MARKER.search(window)
+        if found is None:
+            if len(window) > 1:
+                file.seek(-1, 1)  # it may be the first half of a marker
+            continue
+        file.seek(found.end() - len(window), 1)
+        marker = found.group()[1]
+        if marker == _EOI:
+            break
+        scans += marker == _SOS
+        if scans > MOST_SCANS:
+            raise LimitExceeded(f"'{path}' has more than the {MOST_SCANS} scans allowed. Save it as a baseline JPEG.")
+        _segment(file)
+    return scans
+
+
+def _png(file: BinaryIO, count: _Count) -> int:
+    file.seek(8)
+    data_chunks = 0
+    while True:
+        size, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"IEND":
+            return 1
+        if kind in {b"IDAT", b"fdAT", b"fcTL"}:
+            data_chunks += 1
+            if data_chunks > MOST_DATA_CHUNKS:
+                raise LimitExceeded(
+                    f"'{count.path}' has more than {MOST_DATA_CHUNKS:,} chunks of pixels. Save it again."
+                )
+        else:
+            count.add(size, exif=kind == b"eXIf")
+        file.seek(size + 4, 1)
+
+
+def _webp(file: BinaryIO, count: _Count) -> int:
+    while True:
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if kind not in {b"ANMF", b"VP8 ", b"VP8L", b"ALPH"}:
+            count.add(size, exif=kind == b"EXIF")
+        file.seek(size + size % 2, 1)
+
+
+_FORMATS: tuple[tuple[bytes, Callable[[BinaryIO, _Count], int]], ...] = (
+    (rb"\xff\xd8\xff", _jpeg),
+    (rb"\x89PNG\r\n\x1a\n", _png),
+    (rb"RIFF....WEBP", _webp),
+)
+"""First bytes of a file, and what steps over its parts; a BMP has none."""
