@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 fuzz soak coverage lint bench wheel lock clean
+.PHONY: demo test test-slow test-arm64 test-cpus fuzz soak coverage lint bench wheel lock clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -35,6 +35,25 @@ test-arm64: .venv-test/installed .arm64/venv/installed
 	.arm64/venv/bin/python -m pytest $(CONTRACT) $(ARM_TESTS) $(ARGS)
 	PYTHONPATH=tests .venv-test/bin/python -m arm64.maxima make .arm64/maps
 	PYTHONPATH=tests .arm64/venv/bin/python -m arm64.maxima compare .arm64/maps
+
+# Processors that are not here, emulated: docs/processors.md. First a table of real commands on all of them, then the contract,
+# int8 and numbers suites on each; CPUS="Haswell cortex-a53" takes some, SUITES=no the table alone.
+CPUS ?= Nehalem Haswell cortex-a53 cortex-a72 cortex-a76
+SUITES ?= yes
+ARM_CPUS = $(filter cortex-%,$(CPUS))
+CPU_TESTS = $(CONTRACT) tests/runtime/test_without_vnni.py tests/export/test_int8_gate.py tests/test_processor.py \
+	--deselect tests/runtime/test_sessions.py::test_any_two_engines_agree \
+	--deselect tests/test_processor.py::test_the_processor_and_the_kernel_agree
+test-cpus: export FMEDGE_TEST_MODELS = $(CURDIR)/.cpus/contract
+test-cpus: .venv-test/installed $(if $(ARM_CPUS),.arm64/venv/installed)
+	rm -rf .cpus
+	mkdir -p .cpus/contract
+	.venv-test/bin/python tests/cpus/table.py .cpus/models .cpus $(CPUS)
+ifneq ($(SUITES),no)
+	.venv-test/bin/python -m pytest --quiet $(CONTRACT)
+	for cpu in $(filter-out cortex-%,$(CPUS)); do .cpus/$$cpu/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
+	for cpu in $(ARM_CPUS); do ARM_CPU=$$cpu .arm64/venv/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
+endif
 
 # Readers of what comes from outside, SECONDS each; KEEP=1 lets the corpus grow. Atheris has wheels for Linux on x86-64.
 fuzz: .venv-test/installed
@@ -75,7 +94,7 @@ lock: .venv-lock/installed
 	.venv-test/bin/python requirements/describe.py
 
 clean:
-	rm -rf .venv .venv-test .venv-bench .venv-lock .arm64
+	rm -rf .venv .venv-test .venv-bench .venv-lock .arm64 .cpus
 
 # Everything but the checkout itself comes with its hash; what builds the checkout is locked, too.
 INSTALL = bin/pip install --quiet --disable-pip-version-check

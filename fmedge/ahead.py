@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Lock, Thread
@@ -40,6 +41,17 @@ def forget() -> None:
     """Leave what was begun and never asked for: a file may be another one by now."""
     with _turn:
         _begun.clear()
+
+
+def _start_anew() -> None:
+    """In a forked process: the threads stayed with the parent, and one of them may have had the lock."""
+    global _turn
+    _turn = Lock()
+    _begun.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def take(function: Callable[Arguments, Result], *arguments: Arguments.args, **none: Arguments.kwargs) -> Result:

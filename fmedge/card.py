@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from fmedge.activations import RELU, UNKNOWN, is_function, view_words
 from fmedge.errors import ArtifactError, FmedgeError
+from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.parity import Parity
 from fmedge.preprocessing import Preprocessing
-from fmedge.records import parse
-from fmedge.submodel import KERAS, VGG16, Activation, Converter, ExportOptions, Format, Precision, SubModel
+from fmedge.records import read_document, reason
+from fmedge.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
+from fmedge.vgg16 import INPUT_SIZE
 
 CARD_SCHEMA = 2
 """Version of the card's fields; another one is refused."""
 
+
+MOST_EXTENT = 1 << 20
+"""Largest extent of a tensor. The largest of a known network is 25,088, a dense kernel's."""
+
+MOST_TENSOR_BYTES = 1 << 31
+"""Largest tensor: a batch of 167 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
+
+MOST_INPUT_BYTES = 1 << 28
+"""Largest batch of images that a card may ask for: that of the largest image which is decoded unless told otherwise."""
+
+_FLOAT_BYTES = 4
 
 METADATA_KEY = "fmedge_card"
 """Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
@@ -40,6 +55,11 @@ class TensorSpec:
         """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
         extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
         return f"{self.dtype} {extents} ({self.layout})"
+
+    @property
+    def least_bytes(self) -> int:
+        """What it takes where every extent that is left open is 1, in bytes."""
+        return math.prod(extent or 1 for extent in self.shape) * (1 if self.dtype == "uint8" else _FLOAT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,9 @@ class ModelCard:
         outputs: Its outputs, one per tap, in the network's order.
         preprocessing: What it does to pixels.
         tools: Versions of what wrote it.
+        functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
+            (see :mod:`fmedge.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            models that were written before this field was there.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
@@ -91,6 +114,7 @@ class ModelCard:
     outputs: tuple[TensorSpec, ...]
     preprocessing: Preprocessing
     tools: dict[str, str]
+    functions: tuple[str, ...] = ()
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
     predicted_db: dict[str, float] = field(default_factory=dict[str, float])
@@ -101,6 +125,23 @@ class ModelCard:
     def activation(self) -> Activation:
         """What the taps show."""
         return self.submodel.activation
+
+    def function_of(self, tap: str) -> str:
+        """The activation that belongs to a layer, whichever side of it the tap shows."""
+        known = dict(zip(self.submodel.taps, self.functions, strict=False))
+        return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
+
+    def shown(self, tap: str) -> str:
+        """What a tap shows, in a word: its activation, or ``none`` for the values before it."""
+        return str(Activation.NONE) if self.activation is Activation.NONE else self.function_of(tap)
+
+    def describe_activation(self) -> str:
+        """What the taps show, for a person: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
+        if not self.functions and self.submodel.source == VGG16:
+            return self.activation
+        view = "raw" if self.activation is Activation.NONE else "relu"
+        words = {tap: view_words(self.function_of(tap))[view] for tap in self.submodel.taps}
+        return words.popitem()[1] if len(words) == 1 else ", ".join(f"{tap} {text}" for tap, text in words.items())
 
     @property
     def format(self) -> Format:
@@ -130,27 +171,53 @@ class ModelCard:
         """The card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
-        if not self.predicted_db:
-            del data["predicted_db"]
+        for name in ("functions", "predicted_db"):  # not in cards of stock float models
+            if not data[name]:
+                del data[name]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def _require_sense(self) -> None:
-        """Check that the facts agree with each other, as far as running the model depends on them."""
+    def require_sense(self) -> None:
+        """Check that the facts agree with each other, as far as running the model depends on them.
+
+        Raises:
+            ArtifactError: They contradict each other, or ask for more than any model is given.
+        """
         options = self.options
-        shapes = [spec.shape for spec in (*self.inputs, *self.outputs)]
-        extents = [options.batch, *(options.size or ()), *(extent for shape in shapes for extent in shape)]
         image = (options.batch, *(options.size or (None, None)), 3)
         sensible = (
-            all(map(_is_extent, extents))
-            and self.submodel.source in (VGG16, KERAS)
+            self.submodel.source in (VGG16, KERAS)
             and options.input_dtype in ("uint8", "float32")
             and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
+            and (not self.functions or (self.submodel.source == KERAS and len(self.functions) == len(self.outputs)))
+            and all(map(is_function, self.functions))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None
         )
         if not sensible:
             raise ArtifactError("The card's facts contradict each other. Export the model again.")
+        for spec, most in ((self.inputs[0], MOST_INPUT_BYTES), *((spec, MOST_TENSOR_BYTES) for spec in self.outputs)):
+            if spec.least_bytes > most:
+                raise ArtifactError(
+                    f"The card's '{spec.name}' has {spec.least_bytes:,} bytes. Allowed: {most:,}. "
+                    "Export it for fewer or smaller images."
+                )
+
+    def require_room(self, size: tuple[int, int] | None = None) -> None:
+        """Check that there is memory for a run, before anything of that size is allocated.
+
+        Args:
+            size: Height and width of the images where the model leaves them open; None takes VGG16's own.
+
+        Raises:
+            LimitExceeded: There is less.
+        """
+        count, (height, width) = self.options.batch or 1, self.options.size or size or INPUT_SIZE
+        if self.submodel.source == VGG16:
+            wanted = vgg16_bytes(self.submodel.deepest, count, height, width)
+        else:  # what lies between is not known
+            wanted = count * height * width * 3 * _FLOAT_BYTES + sum(spec.least_bytes for spec in self.outputs)
+        require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", wanted)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -160,66 +227,21 @@ class ModelCard:
             ArtifactError: It is not JSON, of another version, or lacks a field.
         """
         try:
-            data = parse(text)
-            if data["schema"] != CARD_SCHEMA:
-                raise ArtifactError(
-                    f"The card has schema {data['schema']}; this version reads {CARD_SCHEMA}. Export again."
-                )
-            submodel = data["submodel"]
-            card = cls(
-                submodel=SubModel(tuple(submodel["taps"]), Activation(submodel["activation"]), str(submodel["source"])),
-                options=_options(data["options"], str(submodel["source"])),
-                weights=_weights(data["weights"]),
-                inputs=tuple(_tensor_spec(spec) for spec in data["inputs"]),
-                outputs=tuple(_tensor_spec(spec) for spec in data["outputs"]),
-                preprocessing=_preprocessing(data["preprocessing"]),
-                tools={str(name): str(version) for name, version in data["tools"].items()},
-                recipe={str(name): str(text) for name, text in data["recipe"].items()},
-                parity=None if data["parity"] is None else Parity.from_dict(data["parity"]),
-                predicted_db={str(name): float(value) for name, value in data.get("predicted_db", {}).items()},
-                file_sha256=data["file_sha256"],
-            )
-            card._require_sense()
+            card: ModelCard = read_document(text, cls, _fields)
+            card.require_sense()
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-            raise ArtifactError(f"The card cannot be read ({type(error).__name__}). Export the model again.") from error
+            raise ArtifactError(f"The card cannot be read ({reason(error)}). Export the model again.") from error
         except FmedgeError as error:
             raise ArtifactError(str(error)) from error
         return card
 
 
-_MOST = 1 << 20
-"""Largest extent of a tensor that is believed."""
-
-
-def _is_extent(value: object) -> bool:
-    return value is None or (type(value) is int and 1 <= value <= _MOST)
-
-
-def _weights(data: dict[str, Any]) -> WeightsFacts:
-    if not all(isinstance(text, str) or text is None for text in data.values()):
-        raise ArtifactError("The card's weights are not named by text. Export the model again.")
-    return WeightsFacts(**data)
-
-
-def _preprocessing(data: Any) -> Preprocessing:  # noqa: ANN401 - what JSON holds
-    mean, std = (tuple(map(float, values)) for values in (data["mean"], data.get("std", (1.0,))))
-    return Preprocessing(str(data["channel_order"]), mean, bool(data["in_model"]), float(data.get("scale", 1.0)), std)
-
-
-def _options(data: dict[str, Any], source: str) -> ExportOptions:
-    chosen: Any = data["preprocessing"]
-    if source == VGG16 and chosen == "vgg16":  # as cards of the stock network said before it was left out there
-        chosen = None
-    named: dict[str, Any] = {
-        **data,
-        "format": Format(data["format"]),
-        "precision": Precision(data["precision"]),
-        "converter": data["converter"] and Converter(data["converter"]),
-        "size": data["size"] and (int(data["size"][0]), int(data["size"][1])),
-        "preprocessing": _preprocessing(chosen) if isinstance(chosen, dict) else chosen,
-    }
-    return ExportOptions(**named)
-
-
-def _tensor_spec(data: dict[str, Any]) -> TensorSpec:
-    return TensorSpec(str(data["name"]), str(data["dtype"]), tuple(data["shape"]), str(data["layout"]))
+def _fields(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card of this version."""
+    schema: object = data["schema"]
+    if type(schema) is not int or schema != CARD_SCHEMA:
+        raise ArtifactError(f"The card has schema {schema}; this version reads {CARD_SCHEMA}. Export again.")
+    options, source = dict(data["options"]), data["submodel"]["source"]
+    if source == VGG16 and options["preprocessing"] == "vgg16":  # which is no longer said of the stock network
+        options["preprocessing"] = None
+    return {**data, "options": options}

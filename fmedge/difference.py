@@ -93,7 +93,7 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
         second: What is held against it; only taps that both have are compared.
 
     Raises:
-        UsageError: They have no tap in common, or show it before ReLU and after, or at another size.
+        UsageError: They have no tap in common, or show it before its activation and after, or at another size.
     """
     common = [name for name in first if name in second]
     if not common:
@@ -103,9 +103,7 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
 
 def _compare(first: FeatureMaps, second: FeatureMaps) -> Difference:
     if first.activation != second.activation:
-        raise UsageError(
-            f"{first.layer}: A shows activation {first.activation}, B {second.activation}. Give both the same."
-        )
+        raise UsageError(f"{first.layer}: A shows activation {first.shown}, B {second.shown}. Give both the same.")
     if first.maps.shape != second.maps.shape:
         shapes = (" x ".join(map(str, maps.maps.shape[1:])) for maps in (first, second))
         raise UsageError(f"{first.layer}: one is {', the other '.join(shapes)}. Compare models of one size.")

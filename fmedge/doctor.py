@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge import floors
+from fmedge import children, floors
+from fmedge.errors import LimitExceeded
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
+from fmedge.processor import missing_features
+from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
 from fmedge.runtime import BACKENDS, Backend
 from fmedge.submodel import ExportOptions, Format, Precision
@@ -110,20 +115,35 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
         for state in engine.devices:
             if state.device == "cpu" and not state.works:
                 yield f"{engine.backend} does not work on the CPU: {state.said}"
+    if missing := missing_features("TensorFlow"):
+        yield (
+            f"This processor lacks {', '.join(missing).upper()}: no exports by TensorFlow (float TFLite, Keras). "
+            "Make those models elsewhere."
+        )
     if not any(engine.distributions for engine in engines):
         yield f"No engine is installed. Install one: {engines[0].install}."
 
 
 def _try(row: Backend, device: str) -> DeviceState:
     """Run an engine on a device in a process of its own: what crashes there does not end this one."""
-    command = [sys.executable, "-P", "-m", "fmedge.doctor", row.name, device]
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)  # noqa: S603
-    except subprocess.TimeoutExpired:
-        return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+        command = [*children.module_command("fmedge.doctor"), row.name, device]
+        environment = {**os.environ, "PYTHONPATH": children.module_path()}
+        ran = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    except LimitExceeded as error:
+        return DeviceState(device, works=False, said=str(error))
+    with ran:
+        try:
+            answer, _ = ran.communicate(timeout=_SECONDS)
+        except subprocess.TimeoutExpired:
+            return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
+        finally:
+            ran.kill()
+    lines = [line for line in answer.splitlines() if line.startswith("{")]
     if lines:  # what happens while the engine is taken apart does not count
         return DeviceState(device, **json.loads(lines[-1]))
+    if ran.returncode == -signal.SIGILL:
+        return DeviceState(device, works=False, said="needs instructions that this processor does not have")
     ended = f"ended by signal {-ran.returncode}" if ran.returncode < 0 else f"ended with code {ran.returncode}"
     return DeviceState(device, works=False, said=f"the process {ended}")
 
@@ -161,7 +181,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
             except Exception as error:
                 if not floors.is_shortage(error):
                     raise
-                return {"works": False, "said": str(floors.shortage())}
+                return {"works": False, "said": str(floors.shortage(error))}
             if artifact.card.parity:
                 agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
     return {"works": True, "said": ", ".join((seen, *agreements))}
@@ -187,4 +207,5 @@ def _pictures(folder: Path) -> Path:
 
 if __name__ == "__main__":
     floors.begin()
-    print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked
+    with own_process():
+        print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked

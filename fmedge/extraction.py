@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.ahead import take
 from fmedge.card import ModelCard
+from fmedge.choices import one_of
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.image import Photo, Resize, load_photo
-from fmedge.memory import require_memory, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement
-from fmedge.submodel import VGG16
 from fmedge.vgg16 import INPUT_SIZE
 
 Resizing = Resize | Literal["none"]
@@ -26,6 +25,15 @@ Resizing = Resize | Literal["none"]
 
 Taps = dict[str, FeatureMaps]
 """Feature maps per tap of a model, in the network's order."""
+
+
+def find_resizing(name: object) -> Resizing:
+    """The way to resize of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    return one_of("resize", name, (*get_args(Resize), "none"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +44,17 @@ class Extraction:
         card: Facts of the model.
         resize: How a photo is brought to its size.
         run: How the model is run.
+
+    Raises:
+        UsageError: There is no such way to resize.
     """
 
     card: ModelCard
     resize: Resizing
     run: RunOptions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resize", find_resizing(self.resize))
 
     def load(self, image: Path) -> Photo:
         """Decode a photo and bring it to the size that the model takes.
@@ -51,6 +65,8 @@ class Extraction:
             UsageError: It is to stay as it is, and the model takes another size.
         """
         size = self.card.options.size
+        if size is not None:
+            self.card.require_room()
         if self.resize != "none":
             return take(load_photo, image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
         photo = load_photo(image, None, max_pixels=self.run.max_pixels)
@@ -68,7 +84,8 @@ class Extraction:
             LimitExceeded: Memory would not do, or ran out.
             FmedgeError: See :meth:`fmedge.runtime.Session.run`.
         """
-        self._require_room(photo)
+        height, width, _ = photo.pixels.shape
+        self.card.require_room((height, width))
         found = session.run(self._batch(photo))
         provenance = self._provenance(session, photo)
         pixels = photo.pixels[np.newaxis]
@@ -87,13 +104,6 @@ class Extraction:
             math=session.math,
             placement=describe_placement(session.placement, session.active_provider),
         )
-
-    def _require_room(self, photo: Photo) -> None:
-        """Check that a photo of its own size can be run; a model's fixed size was checked when it was exported."""
-        if self.card.options.size is None and self.card.submodel.source == VGG16:
-            height, width = photo.pixels.shape[:2]
-            wanted = vgg16_bytes(self.card.submodel.deepest, self.card.options.batch or 1, height, width)
-            require_memory(f"A photo of {height} x {width}", wanted)
 
     def _batch(self, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         """A photo as the batch that the model takes, repeated where its size is fixed."""

@@ -68,8 +68,18 @@ class FeatureMaps:
 
     @property
     def activation(self) -> str:
-        """``relu``, or ``none`` for values before ReLU."""
+        """``relu`` for the layer's own output, or ``none`` for the values before its activation."""
         return self.provenance.card.activation
+
+    @property
+    def function(self) -> str:
+        """The activation that belongs to the layer, whichever side is shown; see :mod:`fmedge.activations`."""
+        return self.provenance.card.function_of(self.layer)
+
+    @property
+    def shown(self) -> str:
+        """What the maps are, in a word: :attr:`function`, or ``none`` for the values before it."""
+        return self.provenance.card.shown(self.layer)
 
     def channel(self, index: int) -> FloatArray:
         """One channel of the first image: float32, (H, W), a view.
@@ -91,7 +101,8 @@ class FeatureMaps:
     def save(self, path: Path) -> None:
         """Write the first image's maps as a NumPy archive, atomically.
 
-        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` and ``card`` (JSON text).
+        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` (its name, or ``none`` for the
+        values before it) and ``card`` (JSON text).
         None of them is a pickle: read it with ``numpy.load(path)``.
 
         Raises:
@@ -102,7 +113,7 @@ class FeatureMaps:
                 stream,
                 maps=self.maps[0],
                 layer=np.array(self.layer),
-                activation=np.array(self.activation),
+                activation=np.array(self.shown),
                 card=np.array(self.provenance.card.to_json()),
             )
 

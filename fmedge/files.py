@@ -52,6 +52,10 @@ def require_writable(*paths: Path) -> None:
         _try_folder(path)
 
 
+_ANOTHER_PLACE = "Choose another: --output for what is written, --models for models."
+"""What to do where a folder, such as the current one, takes no files from this user."""
+
+
 def require_folder(folder: Path) -> None:
     """Check, before work is spent, that files can be written to a folder; where it is missing it is not created yet.
 
@@ -63,7 +67,7 @@ def require_folder(folder: Path) -> None:
         there = there.parent
     if not is_folder(there):
         raise WriteError(f"Cannot write to '{folder}': '{there}' is no folder. Choose another.")
-    _try_folder(there / "fmedge")
+    _try_folder(there / (folder.name if folder != there else "fmedge"))
 
 
 def _require_name(path: Path) -> None:
@@ -83,12 +87,14 @@ def _try_folder(path: Path) -> None:
         try:
             sweep(path)
             temporary, descriptor = open_temporary(path)
-            os.close(descriptor)
-            temporary.unlink(missing_ok=True)
+            try:
+                os.close(descriptor)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             if error.errno not in _CLOSED:
                 raise
-            raise WriteError(f"Cannot write '{path}': '{path.parent}' is read-only. Choose another folder.") from error
+            raise WriteError(f"Cannot write '{path}': '{path.parent}' is read-only. {_ANOTHER_PLACE}") from error
 
 
 def require_output(path: Path | None, suffix: str) -> None:
@@ -116,7 +122,8 @@ def write_error(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise WriteError(f"Cannot write '{path}': {reason}. Choose another place or free some space.") from error
+        mend = _ANOTHER_PLACE if error.errno in _CLOSED else "Choose another place or free some space."
+        raise WriteError(f"Cannot write '{path}': {reason}. {mend}") from error
 
 
 @contextlib.contextmanager

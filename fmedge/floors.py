@@ -40,6 +40,9 @@ class Floor(NamedTuple):
         return int(self.base + self.per_thread * (threads - 1) + self.per_byte * model_bytes)
 
 
+TOO_FEW_PROCESSES = "too few processes are allowed: ulimit -u, or a container's --pids-limit"
+"""Why a process or a thread cannot be started: systems count both."""
+
 EXPORT = "fmedge export"
 TENSORFLOW = "TensorFlow"
 
@@ -113,12 +116,18 @@ def begin(words: Sequence[str] = ()) -> None:
     if limit < _THRIFTY_BELOW + _THRIFTY_PER_CORE * (os.cpu_count() or 1):
         _thrifty = True
         _be_thrifty()
-    command = next((word for word in words if not word.startswith("-")), "")
-    if command not in COMMANDS or "--help" in words:
+    command = heavy_command(words)
+    if command is None:
         return
     _require(COMMANDS[command], limit, f"fmedge {command}")
     for name in _named(words) & FLOORS.keys():
         require_floor(name)
+
+
+def heavy_command(words: Sequence[str]) -> str | None:
+    """The command of a command line where it is one of :data:`COMMANDS`, which all load NumPy; None for ``--help``."""
+    command = next((word for word in words if not word.startswith("-")), "")
+    return command if command in COMMANDS and "--help" not in words else None
 
 
 def _named(words: Sequence[str]) -> set[str]:
@@ -203,6 +212,24 @@ def _megabytes(size: int) -> str:
     return f"{-(-size // _MB):,}"
 
 
+def threads_start() -> bool:
+    """Whether one more thread can be started."""
+    from threading import Thread
+
+    try:
+        thread = Thread(target=int)
+        thread.start()
+    except RuntimeError:
+        return False
+    thread.join()
+    return True
+
+
+def no_threads() -> LimitExceeded:
+    """What it becomes that none can be."""
+    return LimitExceeded(f"No further thread can be started, {TOO_FEW_PROCESSES}.")
+
+
 _SHORTAGE = (
     "bad_alloc",
     "failed to map segment",
@@ -214,18 +241,45 @@ _SHORTAGE = (
 """How Python, its libraries and the system's loader say that memory ran out, in small letters."""
 
 
+_FILES = "too many open files"
+"""How the system says that no further file, pipe or process can be had, in small letters."""
+
+
 def is_shortage(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that memory ran out."""
+    """Whether an error, or one that it came from, says that memory or file descriptors ran out."""
+    return _says(error, _SHORTAGE) or is_out_of_files(error)
+
+
+def is_out_of_files(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that file descriptors ran out."""
+    return _says(error, (_FILES,))
+
+
+def _says(error: BaseException | None, words: Sequence[str]) -> bool:
     while error is not None:
         text = str(error).lower()
-        if isinstance(error, MemoryError) or any(words in text for words in _SHORTAGE):
+        if any(word in text for word in words) or (words is _SHORTAGE and isinstance(error, MemoryError)):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
-def shortage() -> LimitExceeded:
-    """What memory that ran out in the midst of work becomes."""
+def shortage(error: BaseException | None = None) -> LimitExceeded:
+    """What memory, threads or file descriptors that ran out in the midst of work become.
+
+    Args:
+        error: What said so.
+    """
+    if is_out_of_files(error):
+        return LimitExceeded(f"Too many files are open.{_file_limit()} Raise it: ulimit -n 256.")
     limit = address_limit()
+    if limit is None and _says(error, ("can't start new thread",)):
+        return no_threads()
     said = "" if limit is None else f" The limit on address space is {limit // _MB:,} MB: raise it (ulimit -v)."
     return LimitExceeded(f"Not enough memory.{said} Free some, or give fewer or smaller images, or a shallower layer.")
+
+
+def _file_limit() -> str:
+    if resource is None:
+        return ""
+    return f" The limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,} at a time."

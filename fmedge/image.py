@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import stat
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from fmedge.errors import ImageError, LimitExceeded, UsageError, closest
+from fmedge.choices import one_of, require_whole
+from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
-from fmedge.memory import require_memory
+from fmedge.memory import require_memory, reserved_memory
 from fmedge.upright import RESIZES, Resize, Upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -67,33 +67,37 @@ def load_photo(
             :mod:`fmedge.image_bounds`).
     """
     require_image_file(path)
-    if resize not in RESIZES:
-        raise UsageError(f"Unknown resize '{resize}'.{closest(resize, RESIZES)} Allowed: {', '.join(RESIZES)}.")
+    one_of("resize", resize, RESIZES)
+    require_whole("max_pixels", max_pixels, unset="as many as usual")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = MAX_PIXELS if max_pixels is None else max_pixels
     if not 1 <= most <= MOST_PIXELS:
         raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # malformed metadata and large images: the bounds here are our own
-            scans = count_scans(path)
-            with Image.open(path, formats=FORMATS) as opened:
-                require_decodable(opened, path, scans, most)
-                depth = _png_depth(opened)
+        scans = count_scans(path)
+        with Image.open(path, formats=FORMATS) as opened:
+            wanted = require_decodable(opened, path, scans, most)
+            depth = _png_depth(opened)
+            with reserved_memory(f"Decoding '{path}'", wanted):
                 opened.load()
                 _scale_transparency(opened, depth)
                 upright = Upright(opened, _orientation(opened))
                 require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
-                pixels = upright.pixels(size, resize)
+                pixels, original_size = upright.pixels(size, resize), upright.size
+                opened.close()  # which gives its memory back
     except Image.DecompressionBombError as error:
         raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
+    except Image.DecompressionBombWarning as error:  # raised where a program makes warnings errors, as the next one is
+        raise too_large(path, f"more than {MAX_PIXELS:,} pixels", MAX_PIXELS, can_raise=False) from error
+    except Warning as error:  # of odd metadata
+        raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
-    return Photo(pixels, path.name.encode(errors="replace").decode(), upright.size)
+    return Photo(pixels, path.name.encode(errors="replace").decode(), original_size)
 
 
 def require_image_file(path: Path) -> None:

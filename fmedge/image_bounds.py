@@ -17,7 +17,6 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from fmedge.errors import LimitExceeded
-from fmedge.memory import require_memory
 
 MAX_PIXELS = 89_478_485
 """Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
@@ -34,7 +33,7 @@ MOST_RUN_LENGTH_STEPS = 16_000_000
 """Most pixels and bytes of a run-length coded BMP: Pillow decodes those one by one, in Python."""
 
 MOST_FILE_BYTES = 512 << 20
-"""Largest file that is opened: twice what a 16-bit PNG of 45 megapixels takes where nothing in it can be packed."""
+"""Largest file that is opened: a 16-bit PNG of 89 megapixels takes as much where nothing in it can be packed."""
 
 MOST_JPEG_BYTES = 3 * MAX_PIXELS
 """Largest JPEG that is opened: a progressive one of noise at full quality has 3 bytes per pixel."""
@@ -123,7 +122,7 @@ def count_scans(path: Path) -> int:
     return 1
 
 
-def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> None:
+def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> int:
     """Check an image that is open, before its pixels are decoded.
 
     Args:
@@ -132,8 +131,11 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
         scans: What :func:`count_scans` said.
         most: Most pixels allowed.
 
+    Returns:
+        Memory that decoding takes, in bytes.
+
     Raises:
-        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed or free.
+        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed.
     """
     pixels = image.width * image.height
     if pixels > most:
@@ -148,7 +150,7 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
             f"Decoding '{path}' needs about {wanted / 1e9:.1f} GB; at most {allowed / 1e9:.1f} GB allowed. "
             "Make it smaller."
         )
-    require_memory(f"Decoding '{path}'", wanted)
+    return wanted
 
 
 def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
@@ -163,13 +165,11 @@ def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
     if image.format == "WEBP":  # libwebp's two canvases, the bytes of a frame, the image: 4 each; alpha on the way
         return pixels * 17 + size
     per_pixel = float(_BYTES_PER_PIXEL.get(image.mode, 4))
-    if scans > 1:  # coefficients of 16 bits, of every channel as it is sampled
+    if scans > 1 or "progressive" in image.info:  # coefficients of 16 bits, of every channel as it is sampled
         layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
-        samples = [down * across for _, down, across, _ in layers]
-        highest = max((down for _, down, _, _ in layers), default=1) * max(
-            (across for _, _, across, _ in layers), default=1
-        )
-        per_pixel += 2 * sum(samples) / max(1, highest)
+        downs, acrosses = [layer[1] for layer in layers], [layer[2] for layer in layers]
+        samples = sum(down * across for down, across in zip(downs, acrosses, strict=True))
+        per_pixel += 2 * samples / max(1, max(downs, default=1) * max(acrosses, default=1))
     return round(pixels * per_pixel)
 
 

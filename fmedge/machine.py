@@ -7,15 +7,13 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmedge.cgroup import group_limits
 from fmedge.memory import available_bytes, total_bytes
+from fmedge.processor import cpuinfo, processor_features
 
 _BOARD = Path("/proc/device-tree/model")
-_CPUINFO = Path("/proc/cpuinfo")
 _CPUS = Path("/sys/devices/system/cpu")
 _STAT = Path("/proc/stat")
-
-_FLAG_LISTS = ("flags", "Features")
-"""What Linux calls the list of a processor's abilities in /proc/cpuinfo: on x86, and on Arm."""
 
 _FLAGS = (
     *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
@@ -23,10 +21,6 @@ _FLAGS = (
 )
 """Abilities that decide how fast a convolution can be, as Linux spells them; Arm's ``asimd`` is NEON, ``asimddp`` its
 dot product, ``asimdhp`` its float16."""
-
-
-_X86 = ("x86_64", "amd64", "i386", "i686")
-_VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,9 @@ class Machine:
         flags: What the processor can do that matters here.
         cores: CPU cores that this process may use.
         affinity: Their numbers; None where the system does not say.
-        total_memory_bytes: Memory that the machine has; None where the system does not say.
+        total_memory_bytes: Memory that the machine has, or less where a control group (a container) allows less; None
+            where the system does not say.
+        cpu_quota: CPU seconds per second that a control group allows; None where there is no such limit.
     """
 
     system: str
@@ -54,11 +50,18 @@ class Machine:
     cores: int = 1
     affinity: tuple[int, ...] | None = None
     total_memory_bytes: int | None = None
+    cpu_quota: float | None = None
+
+    @property
+    def cores_in_words(self) -> str:
+        """Such as ``8 cores``, with the control group's quota where there is one."""
+        quota = "" if self.cpu_quota is None else f", of them {self.cpu_quota:g} by quota"
+        return f"{self.cores} core{'s'[: self.cores - 1]}{quota}"
 
     @property
     def hardware(self) -> tuple[object, ...]:
-        """What makes two measurements of two machines: processor, its abilities, and the number of cores."""
-        return self.architecture, self.processor, self.flags, self.cores
+        """What makes two measurements of two machines: processor, its abilities, cores and their quota."""
+        return self.architecture, self.processor, self.flags, self.cores, self.cpu_quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +90,8 @@ def this_machine() -> Machine:
         cores=len(affinity) if affinity else os.cpu_count() or 1,
         affinity=affinity,
         total_memory_bytes=total_bytes(),
+        cpu_quota=group_limits().cpus,
     )
-
-
-def processor_features() -> frozenset[str]:
-    """What the processor says that it can do, in the kernel's words, such as ``avx2`` or ``atomics``.
-
-    Empty where the system does not say (it does on Linux).
-    """
-    return frozenset(word for name in _FLAG_LISTS for word in _cpuinfo(name).split())
-
-
-def sums_saturate(architecture: str, features: frozenset[str]) -> bool | None:
-    """Whether a processor's fastest way to multiply bytes adds pairs of products in 16 bits, where they may not fit.
-
-    That is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
-    instructions do not.
-
-    Args:
-        architecture: As :func:`platform.machine` has it.
-        features: From :func:`processor_features`.
-
-    Returns:
-        None where the system does not say: x86 elsewhere than on Linux.
-    """
-    if architecture.lower() not in _X86:
-        return False
-    return not features & _VNNI if features else None
 
 
 def read_clocks() -> Clocks:
@@ -154,19 +132,9 @@ def _affinity() -> tuple[int, ...] | None:
 def _processor() -> str:
     if _BOARD.is_file():
         return _BOARD.read_text(errors="replace").strip("\0\n ")
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _flags() -> tuple[str, ...]:
     found = processor_features()
     return tuple(flag for flag in _FLAGS if flag in found)
-
-
-def _cpuinfo(wanted: str) -> str:
-    """A line of /proc/cpuinfo, of the first core that has it; empty where there is none."""
-    if _CPUINFO.is_file():
-        for line in _CPUINFO.read_text(errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == wanted:
-                return value.strip()
-    return ""

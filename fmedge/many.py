@@ -20,7 +20,7 @@ from fmedge.floors import is_thrifty
 from fmedge.memory import available_bytes, tap_bytes, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, open_session
-from fmedge.runtime.backends import MOST_THREADS, usable_cpus
+from fmedge.runtime.backends import MOST_THREADS, default_threads, usable_cpus
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -77,9 +77,7 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
         resize: How photos are brought to its size.
         images: How many there are, where that is known.
     """
-    cores = run.threads
-    if cores is None:
-        cores = usable_cpus() if run.cpus is None else len(set(run.cpus))
+    cores = default_threads(run.cpus) if run.threads is None else run.threads
     if not 1 <= cores <= max(MOST_THREADS, usable_cpus()):
         return Crew(1, (cores,), 1)  # opening the session says what is wrong with it
     if resize == "none" and artifact.card.options.size is None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 try:
@@ -9,6 +14,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+from fmedge.cgroup import group_limits
 from fmedge.errors import LimitExceeded
 from fmedge.vgg16 import find_layer, layers_through
 
@@ -22,20 +28,13 @@ _STATM = Path("/proc/self/statm")
 
 _STATUS = Path("/proc/self/status")
 
-_CGROUPS = (
-    (Path("/sys/fs/cgroup"), "memory.max", "memory.current"),
-    (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes"),
-)
-"""Where a container (``docker -m``) finds what it may have and what it has, by the version of control groups: 2, and 1.
-What it has counts the files that were read; of those the system gives back what is not in use (``inactive_file``)."""
-
 
 def available_bytes() -> int | None:
-    """Memory that can be had, in bytes: without swapping, within the limits on process and container.
+    """Memory that can be had, in bytes: without swapping, within the limits on the process and its control groups.
 
     None where the system does not say (it does on Linux).
     """
-    found = [size for size in (_free(), _left(), _granted()) if size is not None]
+    found = [size for size in (_free(), _left(), group_limits().memory_left_bytes) if size is not None]
     return min(found, default=None)
 
 
@@ -46,17 +45,6 @@ def _left() -> int | None:
     if limit == resource.RLIM_INFINITY:
         return None
     return max(0, limit - int(_STATM.read_text().split()[0]) * resource.getpagesize())
-
-
-def _granted() -> int | None:
-    for folder, limit, used in _CGROUPS:
-        try:
-            left = int((folder / limit).read_text()) - int((folder / used).read_text())
-            kept = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            return max(0, left + int(kept.get("inactive_file", 0)))
-        except (OSError, ValueError):  # another version, no container, no limit ("max")
-            continue
-    return None
 
 
 def _free() -> int | None:
@@ -89,8 +77,9 @@ def peak_bytes() -> int | None:
 
 
 def total_bytes() -> int | None:
-    """Memory that the machine has, in bytes; None where the system does not say."""
-    return _meminfo("MemTotal")
+    """Memory that the machine has, in bytes, or less where a control group allows less; None where nobody says."""
+    found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
+    return min(found, default=None)
 
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
@@ -120,12 +109,72 @@ def require_memory(what: str, wanted: int) -> None:
     Raises:
         LimitExceeded: There is less.
     """
-    available = available_bytes()
-    if available is not None and wanted > available:
+    if not _is_there(wanted):
         raise LimitExceeded(
-            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available)} are free. "
+            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available_bytes() or 0)} are free. "
             "Give fewer or smaller images."
         )
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Memory that threads of this process are about to take, in bytes."""
+
+    size: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+_reserved = _Reserved()
+
+
+@contextlib.contextmanager
+def reserved_memory(what: str, wanted: int) -> Generator[None]:
+    """Take memory for something large, in turn where there is not enough for all threads that ask at once.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+
+    Raises:
+        LimitExceeded: There is less, though no other thread has any reserved.
+    """
+    reserved = _reserved
+    with reserved.changed:
+        while reserved.size and not _is_there(wanted + reserved.size):
+            reserved.changed.wait()
+        require_memory(what, wanted)
+        reserved.size += wanted
+    try:
+        yield
+    finally:
+        with reserved.changed:
+            reserved.size -= wanted
+            reserved.changed.notify_all()
+
+
+def _forget_reserved() -> None:
+    global _reserved
+    _reserved = _Reserved()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_reserved)
+
+
+def _is_there(size: int) -> bool:
+    available = available_bytes()
+    if available is None or size <= available:
+        return True
+    _return_freed()
+    return size <= (available_bytes() or 0)
+
+
+def _return_freed() -> None:
+    """Have glibc return what it keeps of freed memory: it does so per thread, and other threads cannot use that."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or another system
+        import ctypes  # only where memory is short
+
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _in_words(size: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import ParityError
+from fmedge.records import build_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +78,29 @@ PREDICTION_MARGIN_DB = 2.0
 each their own way, which costs less than 0.1 dB; sums that overflow cost 9 to 20."""
 
 
-def gate_for(precision: str, layer: str, predicted_db: float | None = None) -> Gate:
+NOISE_ALLOWANCE_DB = 10.0
+"""What an int8 model may lose on noise, which its ranges were not taken from, against photos: 9 dB at block3_conv3."""
+
+
+def gate_for(precision: str, layer: str, predicted_db: float | None = None, *, on_noise: bool = False) -> Gate:
     """The gate of a precision at a layer.
 
     Args:
         precision: Number format of the model.
         layer: The tap; deeper int8 layers may be noisier, and unknown ones as noisy as block 5.
         predicted_db: What the model gives when it is computed exactly; None where nobody knows.
+        on_noise: Whether the prediction is for the parity image and not for photos.
     """
     gate = GATES[precision]
     if precision == "int8":
         block = re.match(r"block([1-5])_", layer)
         depth = int(block[1]) if block else 5
         gate = replace(gate, min_snr_db=gate.min_snr_db - _INT8_LOSS_PER_BLOCK_DB * (depth - 1))
-    if predicted_db is None or predicted_db - PREDICTION_MARGIN_DB <= gate.min_snr_db:
+    if predicted_db is None:
+        return gate
+    if on_noise:
+        gate = replace(gate, min_snr_db=gate.min_snr_db - NOISE_ALLOWANCE_DB, min_cosine=None)
+    if predicted_db - PREDICTION_MARGIN_DB <= gate.min_snr_db:
         return gate
     reason = f"{PREDICTION_MARGIN_DB:g} dB less than the model gives when it is computed exactly"
     return replace(gate, min_snr_db=round(predicted_db - PREDICTION_MARGIN_DB, 1), reason=reason)
@@ -142,14 +152,21 @@ class Parity:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them: an infinite ratio becomes None."""
-        return {**asdict(self), "snr_db": self.snr_db if np.isfinite(self.snr_db) else None}
+        """The figures as JSON can hold them: an infinite ratio becomes None, another that is none the worst one."""
+        worst = {"max_error_over_range": 1e300, "snr_db": -1e4, "cosine": -1.0}
+        found = {name: value if math.isfinite(value := getattr(self, name)) else bad for name, bad in worst.items()}
+        return {**asdict(self), **found, **({"snr_db": None} if self.snr_db == math.inf else {})}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Parity:
-        """The inverse of :meth:`to_dict`."""
-        snr_db = float("inf") if data["snr_db"] is None else float(data["snr_db"])
-        return cls(float(data["max_error_over_range"]), snr_db, float(data["cosine"]), Gate(**data["gate"]))
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            TypeError: See :func:`fmedge.records.build`.
+            ValueError: Likewise.
+            KeyError: There is no ratio.
+        """
+        return build_record(cls, {**data, "snr_db": math.inf if data["snr_db"] is None else data["snr_db"]})
 
 
 def measure_parity(result: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], gate: Gate) -> Parity:

@@ -11,7 +11,7 @@ from threading import Thread
 
 from fmedge.artifact import Artifact
 from fmedge.errors import FmedgeError
-from fmedge.extraction import Extraction, Resizing, Taps, deepest
+from fmedge.extraction import Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.files import create_folder, require_writable
 from fmedge.floors import is_thrifty
@@ -45,7 +45,7 @@ def extract(
         image: JPEG, PNG, WebP or BMP.
         layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``all``) the deepest counts:
             :func:`extract_many` gives them all.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
         resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
@@ -58,6 +58,7 @@ def extract(
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
     """
+    resize = find_resizing(resize)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return run_artifact(artifact, Path(image), resize=resize, run=run)
@@ -99,6 +100,7 @@ def extract_many(
     """
     several = isinstance(images, (str, Path))
     paths = expand_images([Path(images)]) if several else map(Path, images)
+    resize = find_resizing(resize)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return _extract_each(artifact, paths, resize, run, on_error)

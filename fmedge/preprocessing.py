@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
+from typing import cast
 
+from fmedge.choices import one_of, require_switch
 from fmedge.errors import UsageError, closest
 
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -38,8 +41,11 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.channel_order not in ORDERS:
-            raise UsageError(f"Unknown order of channels '{self.channel_order}'. Allowed: {', '.join(ORDERS)}.")
+        one_of("order of channels", self.channel_order, ORDERS)
+        require_switch("in_model", self.in_model)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _floats(name, getattr(self, name)))
+        object.__setattr__(self, "scale", *_floats("scale", (self.scale,)))
         if not all(map(math.isfinite, (self.scale, *self.mean, *self.std))) or 0 in (self.scale, *self.std):
             raise UsageError("Preprocessing takes finite numbers, and neither scale nor std may be 0.")
         allowed = (1,) if self.channel_order == "GREY" else (1, 3)
@@ -70,6 +76,18 @@ class Preprocessing:
         if self.scale == 1.0 and set(self.std) == {1.0}:
             return f"{self.channel_order} minus {mean}, {where}"
         return f"{self.channel_order}, (x * {self.scale:g} - ({mean})) / ({std}), {where}"
+
+
+def _floats(what: str, values: object) -> tuple[float, ...]:
+    """Numbers as floats, so that one formula has one form.
+
+    Raises:
+        UsageError: They are none.
+    """
+    found = tuple(cast("Sequence[object]", values)) if isinstance(values, (tuple, list)) else (values,)
+    if not all(isinstance(value, Real) for value in found) or any(isinstance(value, bool) for value in found):
+        raise UsageError(f"{what}: got {values!r}. Allowed: numbers.")
+    return tuple(float(cast("float", value)) for value in found)
 
 
 CAFFE = "caffe"

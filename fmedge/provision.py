@@ -28,6 +28,7 @@ from fmedge.floors import EXPORT, TENSORFLOW, require_floor
 from fmedge.memory import require_memory, vgg16_bytes, weight_bytes
 from fmedge.parity import Parity
 from fmedge.preprocessing import NONE
+from fmedge.processor import require_processor
 from fmedge.progress import Progress, no_progress
 from fmedge.request import (
     DEFAULT_LAYER,
@@ -65,11 +66,14 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
     Raises:
         UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
         LimitExceeded: A run of the model, or the export, would not fit into memory.
+        BackendUnavailable: The converter needs instructions that the processor does not have.
     """
     from fmedge.export import find_exporter, require_options
 
     require_options(request.submodel, request.options)
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
+    if not direct:
+        require_processor("TensorFlow")
     stock = request.submodel.source == VGG16
     model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
     require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
@@ -128,9 +132,11 @@ def create_artifact(
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, warn=warn, progress=progress)
+    network = network or _load_network(request, offline, progress)
+    request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
         request.submodel,
-        network or _load_network(request, offline, progress),
+        network,
         request.path,
         options=request.options,
         calibration=photos,
@@ -239,7 +245,8 @@ def verify_artifact(
         The artifact and its agreement with the reference, which may be below the gate.
 
     Raises:
-        ArtifactError: The file or its card is missing or damaged, or was made from other weights.
+        ArtifactError: The file or its card is missing or damaged, or was made from other weights, or names
+            other activations than the model has.
         WeightsError: The weights cannot be had.
     """
     from fmedge.export import check, read_calibration
@@ -252,9 +259,15 @@ def verify_artifact(
         raise ArtifactError(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
+    card.require_room()
     request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, warn=warn)
-    return artifact, check(artifact, _load_network(request, True, no_progress), partial(run_batches, run=run), photos)
+    network = _load_network(request, True, no_progress)
+    true = replace(card, functions=network.functions(card.submodel))
+    if card.functions and card.functions != true.functions:
+        said, found = card.describe_activation(), true.describe_activation()
+        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by the Keras model. Export it again.")
+    return artifact, check(artifact, network, partial(run_batches, run=run), photos)
 
 
 def export_submodel(
@@ -274,7 +287,7 @@ def export_submodel(
 
     Args:
         layer: As in :func:`request_artifact`.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: As in :func:`request_artifact`.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
         keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
             ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with
@@ -300,7 +313,7 @@ def export_submodel(
 
     options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
     network = network_of_model(keras, options.preprocessing or NONE)
-    chosen = find_activation(activation or Activation.RELU)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
     submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
     request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)

@@ -12,20 +12,48 @@ from typing import IO
 from fmedge.errors import FmedgeError
 
 _turn = Lock()
+_owned = False
 _inside = 0
 _silence = contextlib.ExitStack()
 _kept: IO[bytes] | None = None
 _aloud: IO[str] | None = None
-"""The process has one stderr: how many blocks are silent, what ends that, what was said meanwhile, the real one."""
+"""Whether the process is ours; it has one stderr: how many blocks are silent, what ends that, what was said meanwhile,
+the real one."""
+
+
+@contextlib.contextmanager
+def own_process() -> Generator[None]:
+    """Take the process to be ours until the block ends: a command, or a child of one, never a program that calls us.
+
+    Libraries may then be silenced in it, their warnings and log records are off, and standard streams that are closed
+    (``2>&-``, a program without a console) are opened on the null device, so that no file of ours gets their numbers.
+    """
+    global _owned
+    former, _owned = _owned, True
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with _all_streams(), _without_warnings():
+            yield
+    finally:
+        _owned = former
+
+
+def owns_process() -> bool:
+    """Whether what belongs to the process as a whole may be changed; see :func:`own_process`."""
+    return _owned
 
 
 @contextlib.contextmanager
 def quietly() -> Generator[None]:
-    """Keep the block from writing to stderr, C++ code included; Python's warnings are off too.
+    """Keep the block from writing to stderr, C++ code included, where the process is ours; elsewhere nothing is done.
 
-    Both belong to the process: while one thread is in such a block all are silent, but for :func:`talk`, and the last
-    to leave ends it. What was kept back is written out after all when the block raises an error that is a bug of ours.
+    Stderr belongs to the process: while one thread is in such a block all are silent, but for :func:`talk`, and the
+    last to leave ends it. What was kept back is written out after all when the block raises an error that is a bug of
+    ours.
     """
+    if not _owned:
+        yield
+        return
     _enter()
     said = b""
     try:
@@ -48,13 +76,10 @@ def talk(text: str, end: str = "\n") -> None:
 
 def _enter() -> None:
     global _inside, _kept, _aloud
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _turn:
         if _inside == 0:
             kept = _silence.enter_context(_nameless_file())
-            aloud = _silence.enter_context(_stderr_to(kept.fileno()))
-            _silence.enter_context(_without_warnings())
-            _kept, _aloud = kept, aloud
+            _kept, _aloud = kept, _silence.enter_context(_stderr_to(kept.fileno()))
         _inside += 1
 
 
@@ -84,6 +109,22 @@ def _leave() -> None:
         if _inside == 0:
             _kept = _aloud = None
             _silence.close()
+
+
+@contextlib.contextmanager
+def _all_streams() -> Generator[None]:
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: that one
+    former = sys.stdout, sys.stderr
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+        sys.stdout, sys.stderr = (stream or nowhere for stream in former)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = former
 
 
 @contextlib.contextmanager

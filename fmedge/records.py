@@ -1,26 +1,92 @@
-"""From JSON back to frozen dataclasses: the inverse of ``dataclasses.asdict``, checked against their annotations."""
+"""Documents from outside: JSON text to frozen dataclasses, every number and text bounded before anything uses it.
+
+Cards, reports and tuned choices are all read by :func:`read_document`: the inverse of ``dataclasses.asdict``, held
+against the annotations of the dataclass and against one table of bounds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-from collections.abc import Generator, Mapping
+import unicodedata
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from fmedge.errors import ArtifactError, UsageError
 
+Record = TypeVar("Record")
+
+_TOLD_LETTERS = 70
+"""Of the reason why a document cannot be read."""
+
+_MOST_DIGITS = 19
+"""Of an integer in JSON: those of a signed 64-bit number."""
+
+_LONGEST_TEXT = 1 << 14
+"""Letters of a text: a reason or a recipe has some hundred, the names of a network's layers together a few thousand."""
+
+_MOST = 1 << 53
+"""Integers up to here are the same as floats: about 10^16."""
+
+_LEAST = 1e-30
+"""Smallest number that is not zero: what is divided by it stays finite."""
+
+_SECONDS = (1e-9, 1e9)
+"""A time, or a rate of images, that something is divided by: a nanosecond to thirty years."""
+
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "snr_db": (-1e4, math.inf),
+    "min_snr_db": (-1e4, 1e4),
+    "max_error_over_range": (0, 1e300),
+    "predicted_db": (-1e4, 1e4),
+    "cosine": (-1.001, 1.001),
+    "min_cosine": (-1.0, 1.0),
+    "mean": (-1e6, 1e6),
+    "std": (-1e6, 1e6),
+    "scale": (-1e6, 1e6),
+    "others_s": (-1e9, 1e9),  # the difference of two clocks
+    "cores": (1, 1 << 16),
+    "threads": (1, 1 << 16),
+    "affinity": (0, 1 << 16),
+    "processes": (1, 1 << 16),
+    "exit_code": (-255, 255),
+    "runs": (1, 1e9),
+    "batch": (1, 1 << 20),
+    "size": (1, 1 << 20),
+    "shape": (1, 1 << 20),
+    "macs": (1, 1e15),
+    "seconds": (0, 1e9),
+    "turns": _SECONDS,
+    "stages": (0, 1e9),
+    "yardstick_s": _SECONDS,
+    "limit_s": _SECONDS,
+    "p50_s": _SECONDS,
+    "images_per_s": _SECONDS,
+    "load_s": (0, 1e9),
+    "first_run_s": (0, 1e9),
+    "cpu_s": (0, 1e9),
+    "wall_s": (0, 1e9),
+    "flops": (1, 1e18),
+    "copy_bytes": (1, 1e18),
+    "megahertz": (1e-3, 1e6),
+}
+"""Least and most of a number, by the name of its field; a number in a list or a mapping has the name of that. What is
+not here lies between 0 and :data:`_MOST`."""
+
 
 def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
-    """What JSON text says, where it holds finite numbers alone.
+    """What JSON text says, where it holds finite numbers of a believable length alone, and every name once.
 
     Raises:
-        ValueError: It is no JSON, or holds ``NaN``, ``Infinity`` or a number too large for a float.
+        ValueError: It is no JSON, or holds ``NaN``, ``Infinity``, a number too large, or a name twice in one object.
+        RecursionError: It nests too deeply.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_short, object_pairs_hook=_once)
 
 
 def _finite(word: str) -> float:
@@ -28,6 +94,39 @@ def _finite(word: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{word} is not finite")
     return value
+
+
+def _short(word: str) -> int:
+    if len(word) > _MOST_DIGITS:
+        raise ValueError(f"an integer of {len(word)} digits")
+    return int(word)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
+
+
+def read_document(
+    text: str | bytes, kind: type[Record], fields: Callable[[dict[str, Any]], dict[str, Any]] = lambda data: data
+) -> Record:
+    """A record out of a document that somebody else may have written.
+
+    Args:
+        text: JSON text.
+        kind: A dataclass; see :func:`build`.
+        fields: Gets what the document holds and returns the record's fields: takes out its head, such as the version,
+            and brings an older version up to date. Nothing it gets is bounded yet.
+
+    Raises:
+        ValueError: See :func:`parse` and :func:`build`.
+        TypeError: See :func:`build`.
+        KeyError: Of ``fields``.
+        RecursionError: See :func:`parse`.
+    """
+    return cast("Record", build(kind, fields(require_kind(dict, parse(text)))))
 
 
 @contextlib.contextmanager
@@ -40,59 +139,117 @@ def refusing(path: Path, what: str, mend: str) -> Generator[None]:
         mend: The next step, without a full stop.
 
     Raises:
-        UsageError: The block raised what :func:`parse`, :func:`build` or reading the file do.
+        UsageError: The block raised what :func:`read_document` or reading the file do.
     """
     try:
         yield
     except ArtifactError as error:
         raise UsageError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"'{path}' cannot be read as {what} ({type(error).__name__}). {mend}.") from error
+        raise UsageError(f"'{path}' cannot be read as {what} ({reason(error)}). {mend}.") from error
 
 
-def build(kind: Any, data: Any) -> Any:  # noqa: ANN401 - any type, and what JSON holds
+def reason(error: Exception) -> str:
+    """Why a document cannot be read, in some words for a message."""
+    said = str(error) if isinstance(error, (ValueError, TypeError)) else ""
+    return said[:_TOLD_LETTERS] or type(error).__name__
+
+
+def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any type, and what JSON holds
     """A value of a type, out of what JSON made of it.
 
     Args:
-        kind: A dataclass, or what its fields are annotated with: plain types, ``Literal``, a type or None, ``tuple``,
-            ``Mapping``. A class with a ``from_dict`` of its own is built by that.
-        data: As ``json.loads`` gives it.
+        kind: A dataclass, or what its fields are annotated with: plain types, ``Literal``, ``StrEnum``, a type or
+            None, a dataclass or another type, ``tuple``, ``Mapping`` or ``dict``. A class with a ``from_dict`` of its
+            own is built by that.
+        data: As :func:`parse` gives it.
+        name: Of the field that it is for, by which its bounds are found.
 
     Raises:
         TypeError: A value is of another type, a field is missing or unknown.
-        ValueError: A value is not one of those allowed, or there are too many or too few.
+        ValueError: A value is out of bounds or not one of those allowed, or there are too many or too few.
         KeyError: A class with a ``from_dict`` of its own lacks a field.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
-        (other,) = (each for each in inner if each is not NoneType)
-        return None if data is None else build(other, data)
+        if data is None and NoneType in inner:
+            return None
+        others = [each for each in inner if each is not NoneType]
+        of_object = [each for each in others if is_dataclass(each) == isinstance(data, dict)]
+        return build((of_object or others)[0], data, name)
     if origin is Literal:
         if data not in inner:
-            raise ValueError(f"{data} is none of {inner}")
+            raise ValueError(f"'{name}' is none of {inner}")
         return data
     if origin is tuple:
         kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
-        return tuple(build(each, value) for each, value in zip(kinds, require_kind(list, data), strict=True))
-    if origin is Mapping:
-        return {name: build(inner[1], value) for name, value in require_kind(dict, data).items()}
+        return tuple(build(each, value, name) for each, value in zip(kinds, require_kind(list, data), strict=True))
+    if origin in (Mapping, dict):
+        pairs = require_kind(dict, data).items()
+        return {build(str, key, name): build(inner[1], value, name) for key, value in pairs}
     if hasattr(kind, "from_dict"):
         return kind.from_dict(data)
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        if unknown := set(require_kind(dict, data)) - set(hints):
-            raise TypeError(f"no field {unknown}")
-        fields: Any = kind
-        return fields(**{name: build(hints[name], value) for name, value in data.items()})
-    return float(data) if kind is float and type(data) is int else require_kind(kind, data)
+        return build_record(cast("type[Any]", kind), data)
+    return _plain(kind, data, name)
 
 
-def require_kind(kind: type, data: Any) -> Any:  # noqa: ANN401
+def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - what JSON holds
+    """A dataclass out of its fields; see :func:`build`."""
+    hints = get_type_hints(kind)
+    if unknown := set(require_kind(dict, data)) - set(hints):
+        raise TypeError(f"no field {unknown}")
+    return kind(**{name: build(hints[name], value, name) for name, value in data.items()})
+
+
+def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
+    """A number within its bounds, a text that can be shown, a truth value, or a word of an enumeration."""
+    if issubclass(kind, StrEnum):
+        return kind(require_kind(str, data))
+    if kind is float and type(data) is int:
+        data = float(data)
+    value = require_kind(kind, data, name)
+    if kind in (int, float):
+        least, most = _BOUNDS.get(name, (0, _MOST))
+        if not least <= value <= most or 0 < abs(value) < _LEAST:
+            raise ValueError(f"'{name}' is {value}; from {least} to {most} are allowed")
+    if kind is str:
+        _require_text(value, name)
+    return value
+
+
+_STEERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Letters that turn the direction of writing."""
+
+
+def _require_text(text: str, name: str) -> None:
+    """Check that a text is of a bounded length and holds letters alone: nothing that steers a terminal.
+
+    Raises:
+        ValueError: It is longer, or holds halves of letters, control characters or what turns the direction of writing.
+    """
+    if len(text) > _LONGEST_TEXT:
+        raise ValueError(f"'{name}' has {len(text):,} letters, {_LONGEST_TEXT:,} are allowed")
+    if text.isprintable():
+        return
+    for letter in text:
+        steers = letter in _STEERING or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+        if steers and letter not in "\n\t":  # reasons that engines give are of several lines
+            raise ValueError(f"'{name}' holds U+{ord(letter):04X}, which is no letter")
+
+
+def require_kind(kind: type, data: Any, name: str = "") -> Any:  # noqa: ANN401
     """The value itself, if it is of that very type.
+
+    Args:
+        kind: The type.
+        data: The value.
+        name: Of the field that it is for, for the message.
 
     Raises:
         TypeError: It is of another.
     """
     if type(data) is not kind:
-        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}")
+        where = f" for '{name}'" if name else ""
+        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}{where}")
     return data

@@ -6,6 +6,7 @@ Its JSON holds what was measured and no statistics: those are worked out anew by
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fmedge import files
 from fmedge.errors import UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.measurement import Configuration, Measurement
-from fmedge.records import build, parse, refusing, require_kind
+from fmedge.records import read_document, refusing
 
 SCHEMA = 2
 """Version of the report's fields. Version 1, with one process per configuration, is read, too; others are refused."""
@@ -106,15 +107,19 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     with refusing(path, "a report", "Measure again: fmedge bench"):
-        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_REPORT_BYTES)))
-        if data.pop("kind", None) != KIND:
-            raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
-        schema: object = data.pop("schema", None)
-        if schema not in (1, SCHEMA):
-            raise UsageError(
-                f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}. Measure again: fmedge bench."
-            )
-        if schema == 1:
-            for measured in data["measurements"]:
-                measured["processes"] = [{"turns": measured.pop("turns")}]
-        return build(Report, data)
+        return read_document(files.read_bytes(path, MAX_REPORT_BYTES), Report, partial(_fields, path))
+
+
+def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a report without its head, those of an older version brought up to date."""
+    if data.pop("kind", None) != KIND:
+        raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
+    schema: object = data.pop("schema", None)
+    if type(schema) is not int or schema not in (1, SCHEMA):
+        raise UsageError(
+            f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}. Measure again: fmedge bench."
+        )
+    if schema == 1:
+        for measured in data["measurements"]:
+            measured["processes"] = [{"turns": measured.pop("turns")}]
+    return data

@@ -51,6 +51,8 @@ class ArtifactRequest:
         folder: Where it is, or will be.
         options: In which form.
         notes: What is worth saying before it is exported.
+        functions: Per tap the activation that belongs to the layer, as in a card. Of a Keras model it is known only
+            once that is loaded; empty until then, and for stock VGG16.
     """
 
     submodel: SubModel
@@ -58,11 +60,24 @@ class ArtifactRequest:
     folder: Path
     options: ExportOptions = field(default_factory=ExportOptions)
     notes: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
         """Name of the model file: short for the default choices, one token more for every other."""
-        return self.folder / artifact_name(self.submodel, self.options, self.weights.token)
+        return self.folder / artifact_name(self.submodel, self.options, self.weights.token, self.functions)
+
+    @property
+    def names_its_function(self) -> bool:
+        """Whether the file's name has the name of a Keras layer's activation in it."""
+        return self.submodel.source == KERAS and self.submodel.activation is Activation.RELU
+
+    @property
+    def title(self) -> str:
+        """What is asked for, for a person: the file, where its name is known."""
+        if self.names_its_function and not self.functions:
+            return f"'{self.submodel.label}' of {self.weights.path}"
+        return str(self.path)
 
     def accepts(self, card: ModelCard) -> bool:
         """Whether a model with that card is the one asked for."""
@@ -71,7 +86,8 @@ class ArtifactRequest:
             set(asked.taps) == set(found.taps)  # their order in a Keras model is known only once it is loaded
             and (asked.activation, asked.source) == (found.activation, found.source)
         )
-        return same_cut and card.options == self.options and self.weights.matches(card.weights)
+        named = bool(card.functions) or card.submodel.source == VGG16  # cards of old do not say what they show
+        return same_cut and named and card.options == self.options and self.weights.matches(card.weights)
 
 
 def request_artifact(
@@ -89,7 +105,8 @@ def request_artifact(
     Args:
         layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
             ``none`` every convolution) in one model; see :func:`tap_names`. None means :data:`DEFAULT_LAYER`.
-        activation: ``relu``, or ``none`` for values before ReLU; None means ``relu``.
+        activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
+            values before that activation; None means ``relu``.
         channel: A channel of every tap that will be looked at; checked here, before any work.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
         keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16. Its size counts where
@@ -99,12 +116,12 @@ def request_artifact(
         options: In which form; None takes :func:`default_options`.
 
     Raises:
-        UsageError: The layer or the channel does not exist, or the layer has no ReLU to leave out; see
-            :func:`settle_options`.
+        UsageError: The layer or the channel does not exist, or the layer is a pool of VGG16, which has no ReLU to
+            leave out; see :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
-    chosen = find_activation(activation or Activation.RELU)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
     taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
@@ -144,8 +161,8 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
     prepares = own is not None and (own.prepared_by or own.integer)
     if preprocessing is None and not prepares:
         raise UsageError(
-            "A Keras model of your own needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (x / 255), "
-            "none; or --scale S --mean M --std D --order rgb|bgr."
+            "This Keras model needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
+            "or --scale S --mean M --std D --order rgb|bgr."
         )
     if own is not None and prepares:
         by = f"'{own.prepared_by}' in the model prepares the pixels" if own.prepared_by else "The model takes integers"
@@ -172,7 +189,7 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     return height, width
 
 
-def tap_names(layer: str, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
     r"""The layers that a word means: names with ``+`` between, or ``all``.
 
     Args:
@@ -181,8 +198,10 @@ def tap_names(layer: str, activation: Activation, *, stock: bool) -> tuple[str, 
         stock: Whether the network is stock VGG16, which alone knows ``all``.
 
     Raises:
-        UsageError: ``all`` is asked of another network.
+        UsageError: It is no word, or ``all`` is asked of another network.
     """
+    if not isinstance(layer, str):
+        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
     if layer.strip() != ALL:
         return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
     if not stock:
@@ -208,11 +227,23 @@ def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
 
 def find_artifact(request: ArtifactRequest) -> Artifact | None:
     """Read the artifact if it is there, whole, and the one asked for; None otherwise."""
-    try:
-        artifact = read_artifact(request.path)
-    except ArtifactError:
-        return None
-    return artifact if request.accepts(artifact.card) else None
+    for path in _places(request):
+        try:
+            artifact = read_artifact(path)
+        except ArtifactError:
+            continue
+        if request.accepts(artifact.card):
+            return artifact
+    return None
+
+
+def _places(request: ArtifactRequest) -> list[Path]:
+    """Where the artifact may be: under one name, or with any activation in it where that is not known."""
+    path = request.path
+    if not request.names_its_function or request.functions:
+        return [path]
+    label, _, *rest = path.name.split(".")
+    return sorted(request.folder.glob(".".join([label, "*", *rest])))
 
 
 _TUNED_SUFFIX = ".tuned.json"

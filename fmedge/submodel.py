@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from fmedge.errors import UsageError, closest
+from fmedge.activations import short_name
+from fmedge.choices import one_of, require_switch, require_whole
+from fmedge.errors import UsageError
 from fmedge.preprocessing import NONE, Preprocessing, canonical
 from fmedge.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
 
@@ -21,7 +24,11 @@ ALL = "all"
 
 
 class Activation(StrEnum):
-    """What is seen of a convolution: its output after ReLU, or before."""
+    """What is seen of a layer.
+
+    ``relu`` is its own output, after whatever activation belongs to it (of stock VGG16 always ReLU); ``none`` are the
+    values before that. Where there is none both are the same.
+    """
 
     RELU = "relu"
     NONE = "none"
@@ -88,10 +95,7 @@ def find_activation(name: str) -> Activation:
     Raises:
         UsageError: There is none.
     """
-    try:
-        return Activation(name)
-    except ValueError as error:
-        raise UsageError(f"Unknown activation '{name}'.{closest(name, Activation)} Allowed: relu, none.") from error
+    return one_of("activation", name, Activation)
 
 
 def every_tap(activation: Activation) -> tuple[str, ...]:
@@ -105,14 +109,14 @@ class SubModel:
 
     Attributes:
         taps: Names of the layers whose outputs leave the model, in the network's order.
-        activation: Whether the taps show values after ReLU or before. Layers on the way to a tap
-            always keep their ReLU.
+        activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
+            always keep theirs.
         source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own,
             whose layers are known only once it is loaded.
 
     Raises:
-        UsageError: A layer is unknown or named twice, there is none, or a pool is asked for
-            without a ReLU it does not have.
+        UsageError: A layer is unknown or named twice, there is none, a pool is asked for
+            without a ReLU it does not have, or a value is none of those that are allowed.
     """
 
     taps: tuple[str, ...]
@@ -120,6 +124,14 @@ class SubModel:
     source: str = VGG16
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", find_activation(self.activation))
+        object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS)))
+        taps = cast("Iterable[object]", self.taps)
+        if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
+            raise UsageError(
+                f"taps: got {self.taps!r}. Allowed: names of layers in a tuple, such as ('block1_conv1',)."
+            )
+        object.__setattr__(self, "taps", tuple(self.taps))
         if not self.taps:
             raise UsageError("No layer given. Name one with --layer. All: fmedge layers.")
         if len(set(self.taps)) < len(self.taps):
@@ -181,6 +193,11 @@ class ExportOptions:
             begins with Rescaling or Normalization needs nothing.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
+
+    A word stands for the member of its enumeration: ``precision="fp16"`` is ``Precision.FP16``.
+
+    Raises:
+        UsageError: A value is none of those that are allowed.
     """
 
     format: Format = Format.ONNX
@@ -195,6 +212,15 @@ class ExportOptions:
     seven_bit: bool = False
 
     def __post_init__(self) -> None:
+        for name, allowed in _WORDS.items():
+            value: object = getattr(self, name)
+            if value is not None or name not in _MAY_BE_NONE:
+                object.__setattr__(self, name, one_of(name, value, allowed))
+        require_switch("float_tap", self.float_tap)
+        require_switch("seven_bit", self.seven_bit)
+        require_whole("batch", self.batch, unset="any number of images")
+        if self.size is not None and not isinstance(self.size, OwnSize):
+            object.__setattr__(self, "size", _pair(self.size))
         if self.output_layout == _OWN_LAYOUTS[self.format]:
             object.__setattr__(self, "output_layout", None)
         if self.preprocessing is not None and not isinstance(self.preprocessing, Preprocessing):
@@ -225,23 +251,50 @@ class ExportOptions:
         )
 
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "format": tuple(Format),
+    "precision": tuple(Precision),
+    "converter": tuple(Converter),
+    "input_dtype": ("uint8", "float32"),
+    "output_layout": get_args(Layout),
+}
+"""Words that the options may have; of an enumeration its members."""
+
+_MAY_BE_NONE = ("converter", "output_layout")
+
+
+def _pair(size: object) -> tuple[int, int]:
+    if not isinstance(size, (tuple, list)) or len(found := tuple(cast("Sequence[object]", size))) != 2:
+        raise UsageError(f"size: got {size!r}. Allowed: (height, width), or None (any size).")
+    for extent in found:
+        require_whole("size", extent)
+    height, width = (int(cast("int", extent)) for extent in found)
+    return height, width
+
+
 def _preprocessing_word(chosen: str | Preprocessing | None) -> str:
     if isinstance(chosen, Preprocessing):
         return f"own-{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]}"
     return "plain" if chosen == NONE else str(chosen)
 
 
-def artifact_name(submodel: SubModel, options: ExportOptions, weights_token: str = "") -> str:
-    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx``.
+def artifact_name(
+    submodel: SubModel, options: ExportOptions, weights_token: str = "", functions: tuple[str, ...] = ()
+) -> str:
+    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx`` or ``conv.sigmoid.fp32.plain.onnx``.
 
     Args:
         submodel: Gives layer and activation.
         options: Give the precision, the suffix and a word for every choice that is not the default.
         weights_token: A word for weights that are not the official ones.
+        functions: Per tap the activation that belongs to the layer, as in a card.
     """
     if submodel.source == VGG16:  # whose own preprocessing needs no word
         options = replace(options, preprocessing=None)
-    words = [submodel.label, submodel.activation, options.precision, weights_token, *options.tokens]
+    shown = str(submodel.activation)
+    if submodel.activation is Activation.RELU and functions:
+        shown = file_word("+".join(dict.fromkeys(map(short_name, functions))))
+    words = [submodel.label, shown, options.precision, weights_token, *options.tokens]
     return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 

@@ -65,8 +65,13 @@ def open_temporary(path: Path) -> tuple[Path, int]:
     while True:
         temporary = path.with_name(f"{_start(path)}{secrets.token_hex(_TOKEN_BYTES)}.tmp")
         descriptor = os.open(temporary, flags, 0o666)
-        if _lock(descriptor) and os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
+        try:
+            if _lock(descriptor) and os.fstat(descriptor).st_nlink:
+                return temporary, descriptor
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise
         os.close(descriptor)  # another process swept it away before it was locked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from fmedge.artifact import Artifact, read_artifact
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.machine import Machine, this_machine
 from fmedge.parity import GATES, Parity
-from fmedge.records import build, parse, refusing, require_kind
+from fmedge.records import read_document, refusing
 from fmedge.request import ArtifactRequest, tuned_path
 from fmedge.run_options import Math, RunOptions
 
@@ -169,10 +170,15 @@ def read_tuned(path: Path) -> Tuned:
     if not files.is_file(path):
         raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
     with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
-        data: dict[str, Any] = require_kind(dict, parse(files.read_bytes(path, MAX_TUNED_BYTES)))
-        if data.pop("kind", None) != KIND or data.pop("schema", None) != SCHEMA:
-            raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
-        return build(Tuned, data)
+        return read_document(files.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
+
+
+def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a choice without its head."""
+    schema: object = data.pop("schema", None)
+    if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
+        raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
+    return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
@@ -136,21 +137,49 @@ def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
 
 
 def cache_folder() -> Path:
-    """Where a download of ours is kept."""
+    """Where a download of ours is kept: the user's cache, or where there is none a temporary folder of theirs.
+
+    Raises:
+        WeightsError: There is neither.
+    """
     import platformdirs  # needed only where no weights file was named
 
-    return Path(platformdirs.user_cache_dir("fmedge", appauthor=False)) / "weights"
+    with contextlib.suppress(RuntimeError):  # HOME is not set, and the user has no entry in passwd
+        folder = Path(platformdirs.user_cache_dir("fmedge", appauthor=False))
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if os.access(there, os.W_OK) or (folder / "weights").is_dir():  # HOME=/ is what containers give such users
+            return folder / "weights"
+    return _private_temporary_folder() / "weights"
 
 
-def _keras_folder() -> Path:
+def _private_temporary_folder() -> Path:
+    """``/tmp/fmedge-UID``: a folder that this user alone may write to."""
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    try:
+        folder = Path(tempfile.gettempdir()) / f"fmedge-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        private = os.name != "posix" or (status.st_uid == user and not status.st_mode & 0o022)
+    except OSError as error:
+        raise WeightsError("No folder for weights can be written. Name one: XDG_CACHE_HOME=FOLDER.") from error
+    if not private or not stat.S_ISDIR(status.st_mode):
+        raise WeightsError(f"'{folder}' is not this user's alone. Name another: XDG_CACHE_HOME=FOLDER.")
+    return folder
+
+
+def _keras_folders() -> list[Path]:
     home = os.environ.get("KERAS_HOME")
-    return (Path(home) if home else Path.home() / ".keras") / "models"
+    with contextlib.suppress(RuntimeError):  # no home
+        return [(Path(home) if home else Path.home() / ".keras") / "models"]
+    return []
 
 
 def _official_file(offline: bool, progress: Progress) -> Path:
     """The official file: from our cache, else from Keras' own, else from the network."""
     target = cache_folder() / OFFICIAL_NAME
-    for path in (target, _keras_folder() / OFFICIAL_NAME):
+    for path in (target, *(folder / OFFICIAL_NAME for folder in _keras_folders())):
         if is_file(path) and _is_official(path):
             return path
     mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."

@@ -259,6 +259,7 @@ def test_scans_are_counted_across_windows(tmp_path, monkeypatch):
         (saved(picture(), progressive=True, subsampling=2), 10, 4 + 3),
         (saved(picture().convert("L"), progressive=True), 6, 1 + 2),
         (saved(picture().convert("CMYK"), progressive=True), 10, 4 + 8),
+        (saved(picture(), progressive=True, subsampling=0), 1, 4 + 6),  # cut after its first scan
         (saved(picture(), "PNG"), 1, 4),
         (saved(Image.new("I;16", (64, 48)), "PNG"), 1, 2),
     ],

@@ -6,7 +6,7 @@ import json
 import pytest
 from measurements import measurement, report
 
-from fmedge import machine
+from fmedge import machine, processor
 from fmedge.errors import UsageError
 from fmedge.machine import read_clocks, this_machine
 from fmedge.measurement import Process
@@ -143,7 +143,9 @@ def test_a_board_of_arm(tmp_path, monkeypatch):
         (folder / "scaling_governor").write_text("ondemand\n")
         (folder / "scaling_cur_freq").write_text("1500000\n")
     monkeypatch.setattr(machine, "_BOARD", tmp_path / "model")
-    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_ask_cpuid", frozenset)
+    monkeypatch.setattr(processor, "_ask_hwcap", frozenset)
     monkeypatch.setattr(machine, "_CPUS", tmp_path)
     found = this_machine()
     assert found.processor == "Raspberry Pi 5 Model B"

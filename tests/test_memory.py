@@ -1,33 +1,89 @@
 """How much memory there is."""
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from PIL import Image
 
 from fmedge import memory
+from fmedge.cgroup import GroupLimits
+from fmedge.errors import LimitExceeded
+from fmedge.image import load_photo
 
 MB = 1 << 20
 
 
-@pytest.fixture
-def container(tmp_path, monkeypatch):
-    """A folder in place of the one where a container finds its limit."""
-    monkeypatch.setattr(memory, "_CGROUPS", ((tmp_path, "memory.max", "memory.current"),))
-    (tmp_path / "memory.current").write_text(f"{100 * MB}\n")
-    (tmp_path / "memory.stat").write_text(f"anon {60 * MB}\ninactive_file {30 * MB}\n")
-    return tmp_path
+@pytest.mark.parametrize("left", [58 * MB, 0])
+def test_a_container_limits_what_is_free(monkeypatch, left):
+    monkeypatch.setattr(memory, "group_limits", lambda: GroupLimits(memory_bytes=128 * MB, memory_left_bytes=left))
+    assert memory.available_bytes() == left
+    assert memory.total_bytes() == 128 * MB
 
 
-def test_a_container_limits_what_is_free(container):
-    (container / "memory.max").write_text(f"{128 * MB}\n")
-    assert memory.available_bytes() == (128 - 100 + 30) * MB
+def test_without_a_limit_the_machine_counts(monkeypatch):
+    monkeypatch.setattr(memory, "group_limits", GroupLimits)
+    assert memory.available_bytes() == memory._free()
+    assert memory.total_bytes() == memory._meminfo("MemTotal")
 
 
-def test_a_container_that_has_used_all_has_none(container):
-    (container / "memory.max").write_text(f"{50 * MB}\n")
-    assert memory.available_bytes() == 0
+def test_threads_take_turns_where_there_is_not_enough_for_all(monkeypatch):
+    left, held, most, lock = 100 * MB, [], [], threading.Lock()
+    monkeypatch.setattr(memory, "available_bytes", lambda: left - sum(held))
+
+    def work(size):
+        with memory.reserved_memory("Work", size):
+            with lock:
+                held.append(size)
+                most.append(sum(held))
+            time.sleep(0.01)
+            with lock:
+                held.remove(size)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [60 * MB, 30 * MB, 70 * MB, 90 * MB, 10 * MB, 20 * MB, 100 * MB, 50 * MB] * 3))
+    assert max(most) <= left
+    assert len(most) == 24
+    assert memory._reserved.size == 0
 
 
-@pytest.mark.parametrize("content", ["max\n", "", None])
-def test_no_limit_is_none(container, content):
-    if content is not None:
-        (container / "memory.max").write_text(content)
-    assert memory._granted() is None
+def test_what_never_fits_is_refused_and_lets_go(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MB)
+    refused = pytest.raises(LimitExceeded, match=r"Work needs about 1\.1 GB of memory, 104\.9 MB are free")
+    with refused, memory.reserved_memory("Work", 1024 * MB):
+        pass
+    with pytest.raises(KeyError), memory.reserved_memory("Work", 80 * MB):
+        raise KeyError
+    with memory.reserved_memory("Work", 80 * MB):
+        assert memory._reserved.size == 80 * MB
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    with memory.reserved_memory("Work", 80 * MB), memory.reserved_memory("Work", 1 << 60):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_waits_for_nobody(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MB)
+    with memory.reserved_memory("Work", 80 * MB):
+        child = os.fork()
+        if child == 0:
+            with memory.reserved_memory("Work", 80 * MB):
+                os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.skipif(not memory._STATUS.is_file(), reason="what a process holds is told by Linux alone")
+def test_memory_that_another_thread_freed_counts_as_free(monkeypatch, tmp_path):
+    """What a thread frees in blocks such as Pillow's is kept for it by glibc, and given back when others ask."""
+    Image.new("RGB", (6000, 4000), (1, 2, 3)).save(tmp_path / "a.jpg")  # 96 MB in memory
+    start, room = held_bytes(), 150 * MB
+    monkeypatch.setattr(memory, "available_bytes", lambda: room - (held_bytes() - start))
+    with ThreadPoolExecutor(3) as pool:
+        photos = list(pool.map(load_photo, [tmp_path / "a.jpg"] * 12, [(8, 8)] * 12))
+    assert [photo.original_size for photo in photos] == [(4000, 6000)] * 12
+
+
+def held_bytes():
+    return next(int(line.split()[1]) for line in memory._STATUS.read_text().splitlines() if "VmRSS" in line) * 1024

@@ -25,7 +25,8 @@ ODD = TEST_DATA / "odd_images"
 SECONDS = 5
 
 CHILD = """
-import json, pathlib, resource, signal, sys
+import json, pathlib, resource, signal, sys, warnings
+warnings.simplefilter("ignore")  # as in a command
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 from fmedge.errors import FmedgeError
 from fmedge.image import load_photo
@@ -230,6 +231,7 @@ def test_max_pixels_from_python(block1, tmp_path):
 
 
 @posix
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bound_above_the_default(tmp_path):
     Image.new("1", (9500, 9500)).save(tmp_path / "a.png")
     assert load_photo(tmp_path / "a.png", (8, 8), max_pixels=MOST_PIXELS).original_size == (9500, 9500)

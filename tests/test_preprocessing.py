@@ -54,6 +54,30 @@ def test_each_way_has_its_name_and_stock_keeps_its_own():
     assert artifact_name(stock, ExportOptions(preprocessing="vgg16")) == "block1_conv1.relu.fp32.onnx"
 
 
+def test_one_formula_has_one_form():
+    assert repr(Preprocessing("RGB", [1, 2, 3], scale=1)) == repr(Preprocessing("RGB", (1.0, 2.0, 3.0)))  # its name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"channel_order": "rgb"},
+        {"mean": "1"},
+        {"mean": (True,)},
+        {"mean": ()},
+        {"mean": (1, 2)},
+        {"std": None},
+        {"std": (1, 0, 1)},
+        {"scale": "1/255"},
+        {"scale": float("inf")},
+        {"in_model": 1},
+    ],
+)
+def test_a_formula_of_something_else(wrong):
+    with pytest.raises(UsageError):
+        Preprocessing(**{"channel_order": "RGB", "mean": (0.0,), **wrong})
+
+
 def test_described():
     assert PREPROCESSINGS["caffe"].describe() == "BGR minus 103.939, 116.779, 123.68, inside the model"
     assert PREPROCESSINGS["none"].describe() == "RGB, 0 to 255, as it is"

@@ -1,6 +1,7 @@
 """Which weights are meant, and where they come from."""
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -87,3 +88,35 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     assert text.startswith("host could not be reached.")
     assert text.endswith("as --weights.")
     assert "\n" not in text
+
+
+def _without_home(monkeypatch, tmp_path):
+    import platformdirs
+
+    def homeless(*_, **__):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(platformdirs, "user_cache_dir", homeless)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    return tmp_path / f"fmedge-{os.getuid()}"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users have numbers on POSIX")
+def test_without_a_home_the_cache_is_a_folder_of_ones_own_for_temporary_files(monkeypatch, tmp_path):
+    folder = _without_home(monkeypatch, tmp_path)
+    assert weights.cache_folder() == folder / "weights"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.name != "posix", reason="users have numbers on POSIX")
+@pytest.mark.parametrize("trap", ["open to all", "a link"])
+def test_a_folder_that_others_may_write_to_is_no_cache(trap, monkeypatch, tmp_path):
+    folder = _without_home(monkeypatch, tmp_path)
+    if trap == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    with pytest.raises(WeightsError, match="XDG_CACHE_HOME"):
+        weights.cache_folder()

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
+from fmedge.choices import one_of, require_whole
 from fmedge.errors import (
     ArtifactError,
     BackendUnavailable,
@@ -26,8 +27,8 @@ from fmedge.report import Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend, choose_backend
-from fmedge.runtime.backends import find_backend, providers_for, seven_bits_are_faster, usable_cpus
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.runtime.backends import default_threads, find_backend, providers_for, seven_bits_are_faster
+from fmedge.submodel import ExportOptions, Format, Precision, find_activation
 from fmedge.vgg16 import INPUT_SIZE
 
 PLAIN = ""
@@ -86,7 +87,7 @@ class Wishes:
         offline: Never touch the network.
 
     Raises:
-        UsageError: Scenario and batch contradict each other, or there is no such variant.
+        UsageError: Scenario and batch contradict each other, or a value is none of those that are allowed.
     """
 
     layers: tuple[str, ...] = ("block1_conv1",)
@@ -106,6 +107,12 @@ class Wishes:
     offline: bool = False
 
     def __post_init__(self) -> None:
+        find_activation(self.activation)
+        one_of("scenario", self.scenario, get_args(Scenario))
+        for math in self.maths:
+            one_of("math", math, get_args(Math))
+        object.__setattr__(self, "precisions", tuple(one_of("precision", each, Precision) for each in self.precisions))
+        require_whole("batch", self.batch)
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
             raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
         for name in self.variants:
@@ -163,7 +170,7 @@ def prepare_cases(
             models=wishes.models,
             options=replace(options, format=row.formats[0]),
         )
-        for math, threads in product(wishes.maths, wishes.threads or (usable_cpus(),)):
+        for math, threads in product(wishes.maths, wishes.threads or (default_threads(),)):
             configuration = _configuration(wishes, request, row, math, threads, variant)
             if math not in row.maths:
                 missing.append(Missing(configuration, f"{row.name} has no --math {math}"))

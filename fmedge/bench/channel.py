@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from threading import Timer
 from typing import Any
 
+from fmedge import children
 from fmedge.errors import FmedgeError, LimitExceeded
+from fmedge.floors import is_out_of_files, shortage
 
 
 class WorkerFailed(Exception):
@@ -32,19 +34,18 @@ class Worker:
     """A process of a module of ours that answers orders. It ends when it is stopped, or when we are gone."""
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        modules = os.pathsep.join(os.path.abspath(folder) for folder in sys.path if folder)  # noqa: PTH100
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - a module of ours
-                [sys.executable, "-P", "-m", module],
+            self._process = children.start(
+                children.module_command(module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # engines talk
                 text=True,
-                env={**os.environ, "PYTHONPATH": modules, **(environment or {})},
+                env={**os.environ, "PYTHONPATH": children.module_path(), **(environment or {})},
                 start_new_session=True,  # Ctrl-C is for us to hear: what was measured is asked for first
             )
-        except OSError as error:
-            raise WorkerFailed(f"no process can be started ({error.strerror})") from error
+        except LimitExceeded as error:
+            raise WorkerFailed(str(error)) from error
 
     def ask(self, timeout_s: float, **order: object) -> dict[str, Any]:
         """Give an order and wait for the answer.
@@ -114,7 +115,10 @@ def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         except MemoryError:
             answer = {"error": "not enough memory", "exit_code": LimitExceeded.exit_code}
         except Exception as error:  # the other workers' figures are worth more than a traceback
-            answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
+            if is_out_of_files(error):
+                answer = {"error": str(shortage(error)), "exit_code": LimitExceeded.exit_code}
+            else:
+                answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
         if "error" in answer:

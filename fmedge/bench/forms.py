@@ -73,7 +73,7 @@ def describe(report: Report) -> list[str]:
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
     processes = f"in {report.processes} process{'es'[: 2 * (report.processes - 1)]}"
     lines = [
-        f"{machine.processor}, {machine.architecture}, {machine.cores} cores{memory}; {' '.join(machine.flags)}",
+        f"{machine.processor}, {machine.architecture}, {machine.cores_in_words}{memory}; {' '.join(machine.flags)}",
         f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "
         + ", ".join(f"{name} {version}" for name, version in engines.items()),
         f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",

@@ -29,7 +29,7 @@ from fmedge.progress import Progress, no_progress
 from fmedge.provision import reference_maps
 from fmedge.report import Missing, Report
 from fmedge.request import ArtifactRequest, request_artifact
-from fmedge.runtime.backends import usable_cpus
+from fmedge.runtime.backends import default_threads
 from fmedge.submodel import ExportOptions, Precision
 from fmedge.tuned import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
@@ -144,7 +144,7 @@ def _prepare(
     wishes: Wishes, goal: Goal, progress: Progress, warn: Callable[[str], None]
 ) -> tuple[list[Case], list[Missing]]:
     """All ways that may keep the bound, as far as can be told without a measurement."""
-    cores = usable_cpus()
+    cores = default_threads()
     threads = wishes.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
     rough = goal.min_snr_db < _ROUGH_DB
     asked = [replace(wishes, threads=threads, maths=("fp32", "bf16") if rough else ("fp32",), variants=(PLAIN,))]

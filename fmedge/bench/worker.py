@@ -21,6 +21,7 @@ from fmedge.errors import UsageError
 from fmedge.machine import busy_seconds
 from fmedge.memory import peak_bytes
 from fmedge.parity import GATES, Parity, measure_parity
+from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement, open_session
 from fmedge.runtime.backends import find_backend
@@ -162,4 +163,5 @@ if __name__ == "__main__":
     floors.begin()
     bench = Bench()
     orders = (bench.load, bench.warm_up, bench.turn, bench.judge, bench.stages)
-    serve({order.__name__: order for order in orders})
+    with own_process():
+        serve({order.__name__: order for order in orders})

@@ -31,6 +31,7 @@ def bench_command(
         str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
     ] = "fp32",
     threads: options.ThreadsList = None,
+    cpus: options.Cpus = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
     size: options.FixedSize = "224",
@@ -64,7 +65,10 @@ def bench_command(
     from fmedge.bench import cases, coordinator, forms
     from fmedge.files import require_writable, write_bytes
     from fmedge.image import require_image_file
+    from fmedge.runtime.session import bind_process
 
+    if cpus is not None:
+        bind_process(options.parse_cpus(cpus))
     for path in output or ():
         forms.require_form(path)
         require_writable(path)

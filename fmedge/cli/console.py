@@ -37,11 +37,13 @@ class ReaderGone(Exception):
 def emit(text: str) -> None:
     """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly.
 
-    A file's name that is no UTF-8 leaves with the bytes that it has.
+    What steers a terminal becomes a ``?``. A file's name that cannot be read as text leaves with the bytes that it has,
+    but for a terminal; letters that the stream's encoding lacks are written as escapes.
     """
+    text = _shown(text)
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        reconfigure(errors="surrogateescape")
+        reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -52,17 +54,40 @@ def emit(text: str) -> None:
         raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error
 
 
+def _can_write(text: str, errors: str) -> bool:
+    """Whether standard output's encoding has a text."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", errors)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(text: str) -> str:
+    if text.isprintable():
+        return text
+    kept = "" if sys.stdout is not None and sys.stdout.isatty() else _FILE_BYTES
+    return "".join(letter if letter in kept or letter == "\n" else printable(letter) for letter in text)
+
+
+_FILE_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
+"""How Python writes the bytes of a file's name that are no UTF-8."""
+
+
 def print_json(data: object) -> None:
-    """Print data as JSON on stdout; bytes of a file's name that are no UTF-8 are written as escapes."""
+    """Print data as JSON on stdout.
+
+    What cannot be shown, such as control characters, and what standard output cannot write, is written as escapes.
+    """
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not _can_write(text, "strict"):
         text = json.dumps(data, indent=2)
-    emit(text)
+    emit("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
     """Print a table on stdout: the first ``left`` columns to the left, the others to the right."""
-    lines = [list(header), *map(list, rows)]
+    lines = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         cells = (
@@ -95,7 +120,7 @@ class ProgressLine:
                 self._shown_at = time.monotonic()
                 bar = "#" * round(share * self._WIDTH)
                 end = "\n" if finished else ""
-                talk(f"\r\x1b[K[{bar:<{self._WIDTH}}] {words}", end=end)
+                talk(f"\r\x1b[K[{bar:<{self._WIDTH}}] {printable(words)}", end=end)
         elif int(share * 10) > self._tenths:
             self._tenths = int(share * 10)
             say(words)

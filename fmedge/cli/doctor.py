@@ -23,7 +23,7 @@ def doctor_command(as_json: AsJson = False) -> None:
         machine = found.machine
         memory = "" if machine.memory_bytes is None else f", {machine.memory_bytes / 1e9:.1f} GB of memory free"
         emit(f"fmedge {__version__}, Python {machine.python}, {machine.system} {machine.architecture}")
-        emit(f"{machine.processor}{memory}")
+        emit(f"{machine.processor}, {machine.cores_in_words}{memory}")
         print_table(
             ["engine", "device", "works", "seen"],
             (

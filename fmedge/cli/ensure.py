@@ -34,6 +34,6 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
     require_place(request)
     for note in request.notes:
         say(note)
-    say(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+    say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
     check = RunOptions(run.backend, threads=run.threads)
     return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)

@@ -132,7 +132,7 @@ def _export_all(
         place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
         emit(str(artifact.path))
         say(
-            f"{place}{artifact.size / 1e6:.2f} MB, {card.weights.describe()}, parity: {parity}, "
+            f"{place}{artifact.size / 1e6:.2f} MB, {_shows(card)}{card.weights.describe()}, parity: {parity}, "
             f"{time.perf_counter() - start:.1f} s."
         )
         artifacts.append(artifact)
@@ -143,6 +143,11 @@ def _export_all(
         say("Note: untrained weights. The maps will show random filters, not learned ones.")
     say(f"Next: fmedge run photo.jpg --model {last.path}")
     return artifacts
+
+
+def _shows(card: ModelCard) -> str:
+    """What a model of the user's own shows; of stock VGG16 the file's name says it."""
+    return f"{card.describe_activation()}, " if card.functions else ""
 
 
 def _facts(artifact: Artifact) -> dict[str, object]:

@@ -10,6 +10,7 @@ import typer
 
 from fmedge.cli.console import emit, print_json
 from fmedge.cli.options import AsJson
+from fmedge.errors import printable
 
 
 def info_command(
@@ -30,7 +31,7 @@ def info_command(
     size = sum(part.stat().st_size for part in parts if part.is_file())
     lines = {
         "layer": card.submodel.label,
-        "activation": card.activation,
+        "activation": card.describe_activation(),
         "format": f"{card.format}, {card.precision}, {size:,} bytes",
         "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},
@@ -49,4 +50,4 @@ def info_command(
     }
     width = max(map(len, lines))
     for name, text in lines.items():
-        emit(f"{name:<{width}}  {text}")
+        emit(printable(f"{name:<{width}}  {text}"))

@@ -10,10 +10,13 @@ from collections.abc import Generator
 from types import FrameType
 from typing import NoReturn
 
+from fmedge import ahead
 from fmedge.cli.console import ReaderGone, say, show_trace
 from fmedge.cli.quick import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
-from fmedge.floors import begin, is_shortage, shortage
+from fmedge.floors import begin, heavy_command, is_out_of_files, is_shortage, no_threads, shortage, threads_start
+from fmedge.processor import require_coretype, require_processor
+from fmedge.quiet import own_process
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -29,14 +32,21 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
-    with _signals() as came:
-        code = _run(arguments)
-    if not came:
-        return code
-    if came[0] == signal.SIGTERM:
-        return TERMINATED
-    say("Interrupted. Nothing half-written was left.")
-    return INTERRUPTED
+    with own_process():
+        try:
+            with _signals() as came:
+                code = _run(arguments)
+        finally:
+            ahead.forget()  # a command that failed did not take what was begun for it
+        if not came:
+            return code
+        if came[0] == signal.SIGTERM:
+            return TERMINATED
+        if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
+            say(f"Error: {no_threads()}")
+            return LimitExceeded.exit_code
+        say("Interrupted. Nothing half-written was left.")
+        return INTERRUPTED
 
 
 def _run(arguments: list[str] | None) -> int:
@@ -44,6 +54,8 @@ def _run(arguments: list[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         begin(words)
+        if heavy_command(words):
+            require_coretype()
         chosen = read_quickly(words)
         if chosen is None:
             return _run_typer(arguments, settings)
@@ -53,6 +65,8 @@ def _run(arguments: list[str] | None) -> int:
     except FmedgeError as error:
         if settings["debug"]:
             show_trace(error)
+        if is_out_of_files(error):  # whatever it was that could not be opened
+            error = shortage(error)
         say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
@@ -60,13 +74,24 @@ def _run(arguments: list[str] | None) -> int:
     except ReaderGone:
         pass
     except Exception as error:
-        if not is_shortage(error):
+        ours = shortage(error) if is_shortage(error) else _unfit_processor(error)
+        if ours is None:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {shortage()}")
-        return LimitExceeded.exit_code
+        say(f"Error: {ours}")
+        return ours.exit_code
     return 0
+
+
+def _unfit_processor(error: Exception) -> FmedgeError | None:
+    """What is wrong where NumPy, which everything needs, cannot be imported on this processor."""
+    if isinstance(error, ImportError | RuntimeError):
+        try:
+            require_processor("NumPy")
+        except FmedgeError as found:
+            return found
+    return None
 
 
 def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:
@@ -146,6 +171,6 @@ def entry() -> NoReturn:
     except Exception:  # a bug of ours
         sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
     os._exit(code)

@@ -68,9 +68,11 @@ RunLayer = Annotated[
         autocompletion=_complete_layer,
     ),
 ]
-ActivationChoice = Annotated[Activation, typer.Option(help="Values after ReLU, or before it (none).")]
+_ACTIVATION_HELP = "Values after the layer's activation (relu, whatever it is), or before it (none)."
+
+ActivationChoice = Annotated[Activation, typer.Option(help=_ACTIVATION_HELP)]
 OptionalActivation = Annotated[
-    Activation | None, typer.Option("--activation", help="Values after ReLU, or before it (none). [default: relu]")
+    Activation | None, typer.Option("--activation", help=f"{_ACTIVATION_HELP} [default: relu]")
 ]
 Weights = Annotated[
     str | None,

@@ -23,7 +23,9 @@ def run_command(
     layer: options.RunLayer = None,
     activation: Annotated[
         Literal["relu", "none", "both"] | None,
-        typer.Option(help="Values after ReLU, before it (none), or both on one page. [default: relu]"),
+        typer.Option(
+            help="Values after the layer's activation, before it (none), or both on one page. [default: relu]"
+        ),
     ] = None,
     channel: Annotated[int | None, typer.Option(help="Draw this channel alone; counted from 0.")] = None,
     output: Annotated[

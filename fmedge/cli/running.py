@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fmedge import ahead
+from fmedge.activations import require_both, spoken
 from fmedge.cli.console import say
 from fmedge.cli.ensure import ensure_artifact
 from fmedge.cli.words import parse_preprocessing, parse_size, run_options
@@ -67,7 +68,6 @@ def run(
     Raises:
         FmedgeError: See :func:`fmedge.cli.drawing.draw` and :func:`fmedge.cli.ensure.ensure_artifact`.
     """
-    ahead.forget()
     if weights is not None and is_file(Path(weights)):
         ahead.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
     from fmedge import pipeline, provision
@@ -107,7 +107,10 @@ def run(
     if model is not None:
         artifact = provision.open_model(model)
         if both and artifact.card.activation != "none":
-            raise UsageError(f"'{model}' ends after ReLU: there is no before. For both, export with --activation none.")
+            ends = spoken(artifact.card.function_of(artifact.card.submodel.deepest))
+            raise UsageError(
+                f"'{model}' ends after {ends}: there is no before. For both, export with --activation none."
+            )
         drawing.require_places(artifact.card.submodel)
     else:
         form = _form(drawing.run, model_format, precision, size, prepared)
@@ -128,6 +131,9 @@ def run(
         if adopted is not None:
             drawing = replace(drawing, run=adopted.run)
         artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
+    if both:
+        for tap in artifact.card.submodel.taps:
+            require_both(tap, artifact.card.function_of(tap))
     draw(artifact, drawing)
 
 

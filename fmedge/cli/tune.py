@@ -31,6 +31,7 @@ def tune_command(
     calibration: options.Calibration = None,
     backend: options.BackendList = None,
     threads: options.ThreadsList = None,
+    cpus: options.Cpus = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
     size: options.FixedSize = "224",
@@ -50,8 +51,11 @@ def tune_command(
     from fmedge.files import create_folder, require_writable, write_bytes
     from fmedge.image_list import expand_images
     from fmedge.request import models_folder, request_artifact, tuned_path
+    from fmedge.runtime.session import bind_process
     from fmedge.submodel import ExportOptions
 
+    if cpus is not None:
+        bind_process(options.parse_cpus(cpus))
     names = options.split(layer)
     for path in output or ():
         forms.require_form(path)

@@ -190,7 +190,7 @@ def build_artifact(
         module = importlib.import_module(exporter.module)
     except (ImportError, BackendUnavailable) as error:
         if is_shortage(error):
-            raise shortage() from error
+            raise shortage(error) from error
         raise BackendUnavailable(
             f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
             f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}."
@@ -270,6 +270,7 @@ def describe(submodel: SubModel, network: Network, options: ExportOptions) -> Mo
         inputs=(TensorSpec(image, options.input_dtype, (options.batch, *(options.size or (None, None)), 3), "NHWC"),),
         outputs=tuple(_output(name, network, options) for name in submodel.taps),
         preprocessing=network.preprocessing,
+        functions=network.functions(submodel),
         tools={"fmedge": __version__},
     )
 
@@ -317,14 +318,14 @@ def check(
     worst: list[Parity] = []
     for images, found in zip(sets, runner(artifact, sets), strict=True):
         expected = network.reference(card.submodel, images)
-        predicted = card.predicted_db if images is sets[-1] else {}
-        if simulations and not predicted:
-            predicted = predict(simulations, images, expected)
+        on_noise = bool(card.predicted_db) and images is sets[-1]
+        predicted = card.predicted_db if on_noise else predict(simulations, images, expected)
+        gates = {
+            name: gate_for(card.precision, name, predicted.get(name), on_noise=on_noise) for name in card.submodel.taps
+        }
         parities = (
-            measure_parity(
-                found[name][index], expected[name][index], gate_for(card.precision, name, predicted.get(name))
-            )
-            for name in card.submodel.taps
+            measure_parity(found[name][index], expected[name][index], gate)
+            for name, gate in gates.items()
             for index in range(len(images))
         )
         worst.append(min(parities, key=lambda parity: (parity.passed, parity.snr_db - parity.gate.min_snr_db)))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
@@ -14,6 +19,20 @@ from fmedge.export.network import StockNetwork
 from fmedge.vgg16 import layers_through
 
 
+class _Planned(NamedTuple):
+    """A plan, and what it was made from."""
+
+    photos: str
+    size: tuple[int, int] | None
+    limit: int
+    weights: tuple[bytes, ...]
+    plan: list[QuantizedConv]
+
+
+_latest: _Planned | None = None
+"""The plan that was made last: other formats and other taps of the same network take it, or its first layers."""
+
+
 def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) -> list[QuantizedConv]:
     """Work out the integer form of every convolution up to a card's deepest tap.
 
@@ -22,14 +41,29 @@ def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) 
         network: The weights.
         calibration: The photos.
     """
-    return plan_layers(
-        layers_through(card.submodel.deepest),
+    global _latest
+    layers = layers_through(card.submodel.deepest)
+    weights = tuple(_hash(*network.weights[spec.name]) for spec in layers if spec.kind == "conv")
+    made_from = calibration.sha256, card.options.size, _limit(card)
+    if _latest is not None and _latest[:3] == made_from and _latest.weights[: len(weights)] == weights:
+        return _latest.plan[: len(weights)]
+    plan = plan_layers(
+        layers,
         network.weights,
         lambda: calibration.images(card.options.size),
         len(calibration.photos),
         limit=_limit(card),
         progress=calibration.progress,
     )
+    _latest = _Planned(*made_from, weights, plan)
+    return plan
+
+
+def _hash(*arrays: npt.NDArray[np.float32]) -> bytes:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.digest()
 
 
 def simulations(plan: Sequence[QuantizedConv], card: ModelCard, network: StockNetwork) -> tuple[Simulation, ...]:

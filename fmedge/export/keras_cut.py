@@ -9,34 +9,21 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import UsageError
-from fmedge.export.keras_calls import Place, calls, find_place, maker
+from fmedge.export.keras_calls import calls, maker
 from fmedge.export.keras_import import Call, Layer, Model, is_graph, keras, reason_of
+from fmedge.export.keras_taps import Tap, find_tap, require_spatial
 from fmedge.export.tf_graph import LayerScopes
 from fmedge.export.tf_import import Tensor, tf
-from fmedge.submodel import Activation, SubModel
+from fmedge.submodel import SubModel
 
 _Arguments = Any
 """What a layer is called with: tensors and other values, nested as it likes."""
-
-_ACTIVATION_LAYERS = ("Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Relu", "Relu6", "LeakyRelu", "Elu", "Silu")
-"""Class names of what counts as an activation of its own: Keras' layers, and operations such as ``keras.ops.relu``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """What to show of a call: its ``output``, its ``input``, or, with a twin that has no activation, ``bare``."""
-
-    name: str
-    place: Place
-    side: str
-    twin: Layer = None
 
 
 class Cut:
@@ -50,16 +37,13 @@ class Cut:
         submodel: The taps, and what they show.
 
     Raises:
-        UsageError: A tap does not exist, is called more than once, or has no activation to leave out.
+        UsageError: A tap does not exist, is called more than once, or gives no feature maps.
     """
 
     def __init__(self, model: Model, submodel: SubModel) -> None:
-        self.taps = [_find_tap(model, name, submodel.activation) for name in submodel.taps]
+        self.taps = [find_tap(model, name, submodel.activation) for name in submodel.taps]
         self._model = model
         self._names = submodel.taps
-        height, width = model.inputs[0].shape[1:3]
-        fixed = height is not None and width is not None
-        self._advice = f"The model's own size: --size {height}x{width}." if fixed else "Name one: --size HEIGHTxWIDTH."
 
     def outputs(
         self, pixels: Tensor, *, reverse_colours: bool, scopes: LayerScopes, constants: bool
@@ -82,14 +66,23 @@ class Cut:
         try:
             walk.run(self._model, [pixels], ())
         except tf.errors.OperatorNotAllowedInGraphError as error:
-            raise UsageError(f"'{walk.layer}' cannot be computed for images of any size. {self._advice}") from error
+            raise UsageError(
+                f"'{walk.layer}' cannot be computed for images of any size. {self._other_size(pixels)}"
+            ) from error
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise UsageError(
-                f"Keras cannot compute '{walk.layer}' for images of this size: {reason_of(error)} {self._advice}"
+                f"Keras cannot compute '{walk.layer}': {reason_of(error)} {self._other_size(pixels)}"
             ) from error
         for name in self._names:
-            _require_spatial(name, walk.shown[name])
+            require_spatial(name, walk.shown[name])
         return {name: tf.cast(walk.shown[name], tf.float32) for name in self._names}
+
+    def _other_size(self, pixels: Tensor) -> str:
+        """What to try where a layer cannot work at the size of these pixels."""
+        own, asked = (tuple(tensor.shape[1:3]) for tensor in (self._model.inputs[0], pixels))
+        if own == asked and None not in own:
+            return "Cut before it."
+        return "Name one: --size HEIGHTxWIDTH." if None in own else f"The model's own size: --size {own[0]}x{own[1]}."
 
 
 class _Walk:
@@ -213,44 +206,3 @@ def _needed(model: Model, targets: set[int], whole: bool) -> tuple[list[Call], s
     if whole:
         consumed |= {id(maker(tensor)) for tensor in model.outputs}
     return nodes, consumed
-
-
-def _find_tap(model: Model, name: str, activation: Activation) -> Tap:
-    place = find_place(model, name)
-    layer = place.node.operation
-    _require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
-    follower = _activation_behind(model, place)
-    if activation is Activation.RELU:
-        return Tap(name, place if follower is None else follower, "output")
-    if type(layer).__name__ in _ACTIVATION_LAYERS:
-        return Tap(name, place, "input")
-    if getattr(layer, "activation", None) not in (None, keras.activations.linear):
-        return Tap(name, place, "bare", _without_activation(place.node))
-    if follower is not None:
-        return Tap(name, place, "output")
-    raise UsageError(f"'{name}' has no ReLU to leave out. Use --activation relu, or name a layer that has one.")
-
-
-def _activation_behind(model: Model, place: Place) -> Place | None:
-    """The activation layer that alone reads a call's output."""
-    inside = place.path[-1].operation if place.path else model
-    outputs = {id(tensor) for tensor in place.node.outputs}
-    readers = [node for node in calls(inside) for tensor in node.input_tensors if id(tensor) in outputs]
-    if len(readers) != 1 or type(readers[0].operation).__name__ not in _ACTIVATION_LAYERS:
-        return None
-    return Place(place.path, readers[0])
-
-
-def _without_activation(node: Call) -> Layer:
-    """A copy of a call's layer that computes all but its activation."""
-    layer = node.operation
-    twin: Layer = layer.__class__.from_config({**layer.get_config(), "activation": "linear"})
-    twin.build(node.input_tensors[0].shape)
-    twin.set_weights(layer.get_weights())
-    return twin
-
-
-def _require_spatial(name: str, tensor: Tensor) -> None:
-    if tensor is None or len(tensor.shape) != 4:
-        shape = "several tensors" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
-        raise UsageError(f"Layer '{name}' has no feature maps: its output is {shape}. Name one with height and width.")

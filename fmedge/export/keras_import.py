@@ -8,8 +8,10 @@ from typing import Any
 
 from fmedge.errors import BackendUnavailable, UsageError
 from fmedge.install import install_command
+from fmedge.processor import require_processor
 from fmedge.quiet import quietly
 
+require_processor("TensorFlow")
 try:
     with quietly():
         import keras as _keras

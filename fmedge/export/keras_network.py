@@ -17,6 +17,7 @@ from fmedge.export.keras_cut import Cut
 from fmedge.export.keras_file import read_keras_model
 from fmedge.export.keras_import import Model, is_graph, reason_of
 from fmedge.export.keras_reference import keras_outputs
+from fmedge.export.keras_taps import find_tap
 from fmedge.export.network import Images
 from fmedge.export.tf_graph import LayerScopes, TfComputation
 from fmedge.export.tf_import import Tensor, tf
@@ -53,6 +54,10 @@ class KerasNetwork:
             UsageError: A layer does not exist.
         """
         return SubModel(network_order(self.model, submodel.taps), submodel.activation, KERAS)
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """See :meth:`Network.functions`."""
+        return tuple(find_tap(self.model, name, submodel.activation).function for name in submodel.taps)
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """See :meth:`Network.output_shape`.

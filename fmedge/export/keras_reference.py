@@ -9,8 +9,8 @@ import numpy as np
 
 from fmedge.errors import UsageError
 from fmedge.export.keras_copy import resized
-from fmedge.export.keras_cut import Tap
 from fmedge.export.keras_import import Layer, Model, keras
+from fmedge.export.keras_taps import Tap
 from fmedge.export.tf_import import Tensor, tf
 
 

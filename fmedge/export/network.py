@@ -36,6 +36,10 @@ class Network(Protocol):
         """What the model file has to do to the pixels."""
         ...
 
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """Per tap the activation that belongs to the layer, as a card names it; empty where all are ReLU."""
+        ...
+
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """(channels, height, width) of a layer's output for an image of that size; None where that is open."""
         ...
@@ -78,6 +82,11 @@ class StockNetwork:
     def input_dtype(self) -> str:
         """See :attr:`fmedge.export.tf_graph.TfNetwork.input_dtype`."""
         return "float32"
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """See :meth:`Network.functions`."""
+        del submodel
+        return ()
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """See :meth:`Network.output_shape`."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fmedge.activations import LINEAR, RELU, require_both, spoken, view_words
 from fmedge.feature_maps import FeatureMaps, Provenance
 from fmedge.page_options import PageOptions
 from fmedge.render.encoding import VALUES_NOTES
 
-VIEW_WORDS = {"relu": "after ReLU", "raw": "before ReLU", "error": "B \u2212 A", "a": "A", "b": "B"}
-"""The views of a page: of feature maps the first two, of a difference the others."""
+VIEW_WORDS = {**view_words(RELU), "error": "B \u2212 A", "a": "A", "b": "B"}
+"""The views of a page: of feature maps the first two, of a difference the others. Layers with another activation than
+ReLU have words of their own for the first two."""
 
 TIMES = " \u00d7 "
 
@@ -35,11 +38,20 @@ class Captions:
     facts: tuple[tuple[str, str], ...]
 
 
-def views_of(maps: FeatureMaps, options: PageOptions) -> tuple[str, ...]:
-    """The views of feature maps, the one that is shown first in front."""
+def views_of(layers: Sequence[FeatureMaps], options: PageOptions) -> tuple[str, ...]:
+    """The views of the feature maps of some layers, the one that is shown first in front.
+
+    Where no layer has an activation there are no two sides to show.
+
+    Raises:
+        UsageError: Both sides are asked of a layer whose activation a page cannot compute.
+    """
     if options.both:
-        return ("relu", "raw")
-    return ("relu",) if maps.activation == "relu" else ("raw",)
+        for maps in layers:
+            require_both(maps.layer, maps.function)
+        if any(maps.function == RELU for maps in layers):
+            return ("relu", "raw")
+    return ("relu",) if layers[0].activation == "relu" else ("raw",)
 
 
 def write_captions(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> Captions:
@@ -48,9 +60,8 @@ def write_captions(layers: list[FeatureMaps], channel: int | None, options: Page
     made = first.provenance
     names = first.layer if len(layers) == 1 else f"{len(layers)} layers, {first.layer} to {layers[-1].layer}"
     shown = names if channel is None else f"{names} - channel {channel}"
-    words = " and ".join(VIEW_WORDS[view].removesuffix(" ReLU") for view in reversed(views_of(first, options)))
     return Captions(
-        title=f"{shown}, {words} ReLU",
+        title=f"{shown}, {_views_in_words(layers, options)}",
         subtitle=f"{made.image_name}, {made.card.weights.describe()}",
         note=UNTRAINED_NOTE if made.card.weights.kind == "untrained" else "",
         image=made.image_name,
@@ -60,6 +71,16 @@ def write_captions(layers: list[FeatureMaps], channel: int | None, options: Page
             ("Image", _image(first)),
             ("Stored as", VALUES_NOTES[options.values]),
         ),
+    )
+
+
+def _views_in_words(layers: list[FeatureMaps], options: PageOptions) -> str:
+    """``after ReLU``, ``before and after ReLU``, ``no activation``; of layers with several each."""
+    views = reversed(views_of(layers, options))
+    sides = " and ".join(view_words(RELU)[view].removesuffix(" ReLU") for view in views)
+    functions = dict.fromkeys(maps.function for maps in layers)
+    return ", ".join(
+        view_words(LINEAR)["raw"] if function == LINEAR else f"{sides} {spoken(function)}" for function in functions
     )
 
 

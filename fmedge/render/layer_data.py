@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.activations import RELU, view_words
 from fmedge.errors import LimitExceeded
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
@@ -53,6 +54,7 @@ def pack_layer(
     *,
     source: str,
     photo: tuple[int, ...],
+    function: str = RELU,
     first_channel: int = 0,
     kernel: npt.NDArray[np.float32] | None = None,
     snr_db: npt.NDArray[np.float64] | None = None,
@@ -66,6 +68,7 @@ def pack_layer(
         statistics: Per view.
         source: The network.
         photo: Height and width of the image as the model saw it, in pixels.
+        function: The activation that belongs to the layer; see :mod:`fmedge.activations`.
         first_channel: Number of the first channel in the page.
         kernel: Float32, (C, 3, 3, 3): per channel of the page rows, columns, and red, green, blue.
         snr_db: Of a difference: signal-to-noise ratio per channel.
@@ -81,6 +84,8 @@ def pack_layer(
         "sets": {key: _set_facts(f"{number}-{key}", encoded) for key, encoded in sets.items()},
         "statistics": {view: _statistics_facts(found) for view, found in statistics.items()},
     }
+    if function != RELU:
+        facts |= {"activation": function, "words": view_words(function)}
     if kernel is not None:
         facts["kernel"] = pack_floats(kernel)
     if snr_db is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.activations import RELU, spoken
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps
 from fmedge.page_options import PageOptions
@@ -75,27 +76,36 @@ def render_page(
         if channel is not None:
             each.require_channel(channel)
         if options.both and each.activation != "none":
-            raise UsageError(f"{each.layer}: after ReLU there is no before. For both, give maps of activation none.")
+            ends = spoken(each.function)
+            raise UsageError(f"{each.layer}: after {ends} there is no before. For both, give maps of activation none.")
     require_room(sum(each.maps[0].size if channel is None else each.maps[0, channel].size for each in layers))
-    packed = [_pack(number, each, channel, options, kernels or {}) for number, each in enumerate(layers)]
+    views = views_of(layers, options)
+    packed = [_pack(number, each, channel, views, options, kernels or {}) for number, each in enumerate(layers)]
     captions = write_captions(layers, channel, options)
-    views = views_of(layers[0], options)
     header = {"kind": "maps", "views": views, "single": channel is not None}
     return assemble(header, captions, packed, layers[0].pixels[0], options)
 
 
-def _pack(number: int, maps: FeatureMaps, channel: int | None, options: PageOptions, kernels: Kernels) -> LayerData:
+def _pack(
+    number: int,
+    maps: FeatureMaps,
+    channel: int | None,
+    views: Sequence[str],
+    options: PageOptions,
+    kernels: Kernels,
+) -> LayerData:
     part = slice(None) if channel is None else slice(channel, channel + 1)
-    encoded = encode_maps(maps.maps[0, part], options.values, relu=options.both)
-    views = reversed(views_of(maps, options))  # as they were measured: raw, then after ReLU
+    encoded = encode_maps(maps.maps[0, part], options.values, relu=len(views) > 1 and maps.function == RELU)
+    sides = encoded.statistics * (len(views) // len(encoded.statistics))  # without an activation both are the same
     kernel = kernels.get(maps.layer)
     return pack_layer(
         number,
         maps.layer,
         {"maps": encoded},
-        dict(zip(views, encoded.statistics, strict=True)),
+        dict(zip(reversed(views), sides, strict=True)),  # as they were measured: raw, then after ReLU
         source=maps.provenance.card.submodel.source,
         photo=maps.pixels.shape[1:3],
+        function=maps.function,
         first_channel=channel or 0,
         kernel=None if kernel is None else kernel[part],
     )

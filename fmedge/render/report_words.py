@@ -167,6 +167,7 @@ def environment(name: str, report: Report) -> Element:
         "Processor": f"{machine.processor}, {machine.architecture}",
         "Abilities": " ".join(machine.flags) or "none told",
         "Cores": str(machine.cores) + (f" (numbers {_ranges(machine.affinity)})" if machine.affinity else ""),
+        "CPU quota": "none" if machine.cpu_quota is None else f"{machine.cpu_quota:g} cores",
         "Memory": "not told" if machine.total_memory_bytes is None else f"{machine.total_memory_bytes / 1e9:.1f} GB",
         "Clock": clock,
         "Governor": ", ".join(sorted(set(after.governors or ()))) or "not told by the system",

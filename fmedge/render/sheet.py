@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from fmedge.activations import view_words
 from fmedge.errors import LimitExceeded
 from fmedge.feature_maps import FeatureMaps
 from fmedge.page_options import PageOptions
-from fmedge.render.captions import VIEW_WORDS, views_of, write_captions
+from fmedge.render.captions import views_of, write_captions
 
 MOST_PIXELS = 64_000_000
 """Of a sheet; a grey picture of that many is held in memory twice."""
@@ -45,10 +46,14 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
         maps.require_channel(channel)
     values = maps.maps[0] if channel is None else maps.maps[0, channel : channel + 1]
     factor = max(1, -(-LEAST_TILE // values.shape[2]))
-    views = views_of(maps, options)[::-1]
+    views = views_of([maps], options)[::-1]
     _require_room(values, factor, len(views))
     captions = write_captions([maps], channel, options)
-    parts = [_mosaic(np.maximum(values, 0) if view == "relu" else values, channel or 0, factor) for view in views]
+    rectified = len(views) > 1  # other maps come as they are to be shown
+    parts = [
+        _mosaic(np.maximum(values, 0) if rectified and view == "relu" else values, channel or 0, factor)
+        for view in views
+    ]
     width = max(part.width for part in parts) + 2 * MARGIN
     height = sum(part.height + 2 * LINE for part in parts) + LINE + MARGIN
     sheet = Image.new("L", (width, height), PAPER)
@@ -56,7 +61,7 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
     pen.text((MARGIN, 8), _printable(f"{maps.layer}  {captions.subtitle}  {captions.note}"), INK, font)
     top = LINE + 8
     for view, part in zip(views, parts, strict=True):
-        pen.text((MARGIN, top), VIEW_WORDS[view], INK, font)
+        pen.text((MARGIN, top), view_words(maps.function)[view], INK, font)
         sheet.paste(part, (MARGIN, top + LINE))
         top += part.height + 2 * LINE
     file = io.BytesIO()

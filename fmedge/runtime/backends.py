@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
+from fmedge.cgroup import group_limits
 from fmedge.errors import UsageError, closest
 from fmedge.install import in_place
-from fmedge.machine import processor_features, sums_saturate
+from fmedge.processor import processor_features, sums_saturate
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime.session import Engine
 from fmedge.submodel import Format, Precision
@@ -174,10 +178,21 @@ def find_backend(name: str) -> Backend:
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """CPU cores that this process may use: those it may run on, or fewer where a control group's quota is less."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = group_limits().cpus
+    return cores if quota is None else min(cores, max(1, math.ceil(quota)))
+
+
+def default_threads(cpus: Collection[int] | None = None) -> int:
+    """CPU threads that compute where nobody says how many: one per core, or fewer where OMP_NUM_THREADS says so.
+
+    Args:
+        cpus: Numbers of the cores that they are bound to; None for all.
+    """
+    cores = usable_cpus() if cpus is None else min(len(set(cpus)), usable_cpus())
+    wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is one number per level
+    return min(cores, int(wished)) if re.fullmatch(r"0*[1-9][0-9]{0,5}", wished) else max(1, cores)
 
 
 def int8_overflows(card: ModelCard, provider: Provider) -> bool | None:

@@ -15,6 +15,7 @@ class Mend(Enum):
     """What a user can do, as the end of a message."""
 
     SMALLER = "Give fewer or smaller images."
+    THREADS = "Take --threads 1, or allow more processes (ulimit -u, --pids-limit) or more address space (ulimit -v)."
     EXPORT = "Export it again: fmedge export."
     UPDATE = "Update the engine, or export again: fmedge export."
     IMAGES = "See fmedge info for what it takes."
@@ -45,11 +46,12 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     # Memory first: other words often stand around it.
     EngineText(
         "",
-        r"bad_alloc|bad allocation|failed to allocate|out of memory|Resource temporarily unavailable|"
+        r"bad_alloc|bad allocation|failed to allocate|out of memory|"
         r"CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE",
         "not enough memory",
         Mend.SMALLER,
     ),
+    EngineText("", r"Resource temporarily unavailable", "no further thread can be started", Mend.THREADS),
     EngineText("onnxruntime", r"no CUDA-capable device", "no NVIDIA GPU is there", Mend.DEVICE),
     EngineText("onnxruntime", r"install TensorRT libraries", "TensorRT's libraries are missing", Mend.DEVICE),
     EngineText(

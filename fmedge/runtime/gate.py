@@ -73,7 +73,8 @@ def require_artifact(artifact: Artifact) -> None:
     """
     card = artifact.card
     facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
-    if not (_agree(facts.inputs, card.inputs) and _agree(facts.outputs, card.outputs)):
+    batch = card.options.batch
+    if not (_agree(facts.inputs, card.inputs, batch) and _agree(facts.outputs, card.outputs, batch)):
         raise ArtifactError(
             f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
         )
@@ -82,13 +83,15 @@ def require_artifact(artifact: Artifact) -> None:
         raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
 
 
-def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec]) -> bool:
+def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec], batch: int | None) -> bool:
     """Whether a file declares what its card does, as far as its format says."""
     specs = {spec.name: spec for spec in wanted}
-    return len(found) == len(wanted) and all(
-        one.name in specs and one.dtype in ("", specs[one.name].dtype) and one.shape in (None, specs[one.name].shape)
-        for one in found
-    )
+
+    def same(one: Declared, spec: TensorSpec) -> bool:
+        shape = (batch, *one.shape) if one.shape is not None and one.one_image else one.shape
+        return one.dtype in ("", spec.dtype) and shape in (None, spec.shape)
+
+    return len(found) == len(wanted) and all(one.name in specs and same(one, specs[one.name]) for one in found)
 
 
 def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:

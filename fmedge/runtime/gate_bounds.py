@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
+from fmedge.card import MOST_EXTENT as MOST_EXTENT
+from fmedge.card import MOST_TENSOR_BYTES as MOST_TENSOR_BYTES
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.runtime.rectifiers import Way
 
@@ -17,12 +19,6 @@ MOST_TENSORS = 30_000
 
 MOST_AXES = 8
 """Axes of a tensor: images have 4; engines keep small fixed arrays for them."""
-
-MOST_EXTENT = 1 << 20
-"""Largest extent of a tensor; a card allows no more. The largest of a known network is 25,088, a dense kernel's."""
-
-MOST_TENSOR_BYTES = 1 << 31
-"""Largest tensor declared: a batch of 168 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
 
 MOST_WINDOW = 1 << 10
 """Largest kernel, stride, dilation and padding: no window is wider than a picture; VGG16's are 3 and 1."""
@@ -43,11 +39,13 @@ class Declared(NamedTuple):
         name: Its name.
         dtype: NumPy's name of the element type; empty where the format does not say.
         shape: Extents; None where any number will do, as in a card. None alone where the format does not say.
+        one_image: Whether the format knows no batch: the shape is that of one image, without the card's first extent.
     """
 
     name: str
     dtype: str = ""
     shape: tuple[int | None, ...] | None = None
+    one_image: bool = False
 
 
 class ModelFacts(NamedTuple):

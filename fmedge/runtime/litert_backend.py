@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from fmedge.artifact import Artifact
 from fmedge.card import TensorSpec
 from fmedge.errors import LimitExceeded, ProviderUnavailable
-from fmedge.machine import processor_features
+from fmedge.processor import processor_features
 from fmedge.quiet import quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +20,9 @@ import numpy as np
 from fmedge.artifact import Artifact
 from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
 from fmedge.memory import available_bytes
-from fmedge.quiet import quietly
+from fmedge.quiet import owns_process, quietly
 from fmedge.run_options import RunOptions
+from fmedge.runtime import forks
 from fmedge.runtime.backends import Provider
 from fmedge.runtime.session import FloatArray, Images, Placement, require_names
 from fmedge.submodel import Precision
@@ -35,10 +38,10 @@ def _import_ncnn() -> ModuleType:
 
     Its OpenMP library reads the environment once, when it is loaded, and is its own; so it is one for all sessions of a
     process. Left to itself it waits awake for milliseconds, which makes runs two to ten times as long where
-    something else goes on. What the user has set stays.
+    something else goes on. What the user has set stays, and so does the environment of a program that calls us.
     """
     before = {name: os.environ.get(name) for name in _WAITING}
-    if not any(before.values()):
+    if owns_process() and not any(before.values()):
         os.environ.update(_WAITING)
     try:
         import ncnn  # pyright: ignore[reportMissingImports]
@@ -100,6 +103,7 @@ class NcnnEngine:
     errors: tuple[type[Exception], ...] = (RuntimeError,)
 
     def __init__(self, artifact: Artifact, net: Any, pool: Any, provider: str) -> None:  # noqa: ANN401
+        self._thread: Executor | None = None
         self._net = net
         self._pool = pool
         self._input = artifact.card.inputs[0].name
@@ -109,6 +113,11 @@ class NcnnEngine:
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        if self._thread is not None:
+            return self._thread.submit(self._compute, images, out).result()
+        return self._compute(images, out)
+
+    def _compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         filled = dict(out)
         for index, image in enumerate(images):  # ncnn knows no batch
             with self._net.create_extractor() as extractor:
@@ -128,10 +137,36 @@ class NcnnEngine:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
         self._net.clear()
         self._pool.clear()
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def stay_on(self, thread: Executor) -> None:
+        """Compute on that thread from now on, until the engine is closed."""
+        self._thread = thread
+
+
+_forked = threading.Event()
+"""Set in a process that was forked from one that had ncnn. The thread that forked is taken there for the head of a team
+of OpenMP's that stayed behind, and would wait for it; a thread that starts later gets a team of its own."""
+
+forks.in_child(_forked.set)
 
 
 def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
+    if not _forked.is_set():
+        return _open_engine(artifact, provider, threads, options)
+    thread = ThreadPoolExecutor(1, "fmedge-ncnn")
+    try:
+        engine = thread.submit(_open_engine, artifact, provider, threads, options).result()
+    except BaseException:
+        thread.shutdown()
+        raise
+    engine.stay_on(thread)
+    return engine
+
+
+def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     _require_memory(artifact, available_bytes(), "are free")
     with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
         active, card = _choose(provider, options)
@@ -167,7 +202,7 @@ def _pool_for(net: Any) -> Any:  # noqa: ANN401
     if not _spare:
         _spare.append(ncnn.PoolAllocator())
         _spare[-1].set_size_compare_ratio(0.0)  # any piece that is large enough will do
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_spare[-1]))
+        forks.keep_for_good(_spare[-1])
     pool = _spare.pop()
 
     def give_back() -> None:

@@ -107,7 +107,10 @@ def inspect(model: bytes, weights: bytes, name: str) -> NcnnFacts:
 
 
 def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
-    """The same for :mod:`fmedge.runtime.gate`; a graph says no types, and its shapes are looked at by the adapter.
+    """The same for :mod:`fmedge.runtime.gate`.
+
+    A graph is of one image, and says no types: the adapter turns whatever a card allows into float32, as which outputs
+    come.
 
     Raises:
         ArtifactError: See :func:`inspect`; without the file's name.
@@ -116,7 +119,11 @@ def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
         found = _inspect(model, weights)
     except _DamagedError as error:
         raise damaged(str(error)) from error
-    inputs, outputs = (tuple(Declared(name) for name in names) for names in (found.inputs, found.outputs))
+    inputs = tuple(
+        Declared(name, shape=(height, width, channels), one_image=True)
+        for name, (channels, height, width) in found.inputs.items()
+    )
+    outputs = tuple(Declared(name, "float32", shape, one_image=True) for name, shape in found.outputs.items())
     return ModelFacts(inputs, outputs, found.facts_json, found.ways)
 
 

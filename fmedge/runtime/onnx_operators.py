@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fmedge.runtime.gate_bounds import MOST_SCALE, MOST_WINDOW
+from fmedge.runtime.gate_bounds import MOST_EXTENT, MOST_SCALE, MOST_WINDOW
 
 _GROUPS: Mapping[str, str] = {
     "windows over a picture": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
@@ -60,5 +60,6 @@ SIZES: Mapping[tuple[str, int], Range] = {
     ("Tile", 1): Range(1, MOST_SCALE),
     ("Resize", 2): Range(0, MOST_SCALE),
     ("Resize", 3): Range(1, MOST_WINDOW * MOST_SCALE),
+    ("Slice", 4): Range(-MOST_EXTENT, MOST_EXTENT),  # its step, which engines negate: the least int64 has no opposite
 }
-"""Inputs, by operator and position, that say how much larger the output is: constants within these bounds."""
+"""Inputs, by operator and position, that say how large the output is: constants within these bounds."""

@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import cache
 from threading import Lock
+from types import FunctionType
 from typing import Any
 
 import onnxruntime as ort
@@ -18,7 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ign
 
 from fmedge.artifact import Artifact
 from fmedge.errors import LimitExceeded, ProviderUnavailable
-from fmedge.quiet import quietly
+from fmedge.quiet import owns_process, quietly
 from fmedge.run_options import RunOptions
 from fmedge.runtime.backends import Provider, int8_overflows
 from fmedge.runtime.engine_texts import Mend, explain, in_our_words
@@ -99,8 +98,8 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     present = is_present(provider)
     if not present and not options.allow_fallback:
         raise ProviderUnavailable(f"This onnxruntime has no {wanted}. Install one that has: {provider.install}.")
-    if wanted == "TensorrtExecutionProvider":  # it has no option of its own; NVIDIA's libraries read it when loaded
-        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+    if wanted == "TensorrtExecutionProvider":
+        _require_float32()
     if present and wanted in _NEEDS_LIBRARIES:
         _preload()
     chain: list[Any] = [(wanted, _DEVICE_OPTIONS.get((wanted, artifact.card.precision), {}))] if present else []
@@ -120,16 +119,37 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     return engine
 
 
+_TF32 = "NVIDIA_TF32_OVERRIDE"
+"""Variable that NVIDIA's libraries read when they are loaded; TensorRT's provider has no option of its own for it."""
+
+
+def _require_float32() -> None:
+    """Have TensorRT compute float32 in float32, not in TF32, or say how to.
+
+    Raises:
+        ProviderUnavailable: Only the program that calls us can.
+    """
+    if owns_process():
+        os.environ.setdefault(_TF32, "0")
+    elif _TF32 not in os.environ:
+        raise ProviderUnavailable(f"TensorRT would round float32 to 11 bits. Set {_TF32}=0 before the program starts.")
+
+
 _preloading = Lock()
 
 
 @cache
 def _preload() -> str:
     """Load CUDA's libraries out of the wheels that hold them, once per process; returns what it says is missing."""
-    said = io.StringIO()
-    with _preloading, quietly(), contextlib.redirect_stdout(said):  # it prints
-        ort.preload_dlls()
-    return said.getvalue()
+    said: list[str] = []
+
+    def hear(*words: object) -> None:
+        said.append(" ".join(map(str, words)))
+
+    heard = {**ort.preload_dlls.__globals__, "print": hear}  # stdout is everybody's: that function alone prints here
+    with _preloading, quietly():
+        FunctionType(ort.preload_dlls.__code__, heard, argdefs=ort.preload_dlls.__defaults__)()
+    return "\n".join(said)
 
 
 def _session_options(threads: int, options: RunOptions, wanted: str, *, quick: bool, wide: bool) -> ort.SessionOptions:

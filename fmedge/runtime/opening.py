@@ -21,6 +21,7 @@ from fmedge.runtime.backends import (
     Adapter,
     Backend,
     Provider,
+    default_threads,
     find_backend,
     int8_overflows,
     providers_for,
@@ -97,6 +98,7 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         ArtifactError: The gate or the engine refuses the model.
         LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
+    artifact.card.require_room()
     return _open(artifact, options or RunOptions(), _require_known)
 
 
@@ -166,8 +168,7 @@ def _sizes(artifact: Artifact) -> tuple[int, int]:
 
 
 def _count_threads(options: RunOptions) -> int:
-    cores = usable_cpus() if options.cpus is None else len(set(options.cpus))
-    count = cores if options.threads is None else options.threads
+    count = default_threads(options.cpus) if options.threads is None else options.threads
     most = max(MOST_THREADS, usable_cpus())
     if not 1 <= count <= most:
         raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
@@ -180,7 +181,7 @@ def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
         return cast("Adapter", importlib.import_module(backend.module))
     except (ImportError, OSError) as error:  # libraries that are loaded by hand
         if is_shortage(error):
-            raise shortage() from error
+            raise shortage(error) from error
         raise _not_installed(backend, provider) from error
 
 

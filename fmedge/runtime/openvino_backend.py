@@ -117,7 +117,9 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
 def _require_precision(compiled: Any, options: RunOptions) -> None:  # noqa: ANN401
     precision = compiled.get_property("INFERENCE_PRECISION_HINT")
     if precision != _PRECISIONS[options.math]:
-        raise ProviderUnavailable(f"OpenVINO computes in {precision} here, not in {options.math}. Leave --math out.")
+        raise ProviderUnavailable(
+            f"OpenVINO computes in {precision.get_type_name()} here, not in {options.math}. Leave --math out."
+        )
 
 
 def _operators(compiled: Any) -> dict[str, int]:  # noqa: ANN401

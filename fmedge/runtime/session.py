@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.runtime import forks
 from fmedge.runtime.engine_texts import Mend, in_our_words
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import find_layer
@@ -87,6 +88,7 @@ class Session:
 
     def __init__(self, engine: Engine, card: ModelCard, threads: int, math: str, cpus: Sequence[int] | None) -> None:
         self._engine: Engine | None = engine
+        self._inherited = False
         self._turn = Lock()
         self._cpus = cpus
         self.card = card
@@ -95,6 +97,13 @@ class Session:
         self.placement = engine.placement
         self.threads = threads
         self.math = math
+        forks.watch(self)
+
+    def leave(self) -> object:
+        """See :meth:`fmedge.runtime.forks.Inheritable.leave`."""
+        engine, self._engine = self._engine, None
+        self._turn, self._inherited = Lock(), True  # a thread that is not here may have had the old one
+        return engine
 
     def run(
         self, images: Images, out: Mapping[str, FloatArray] | None = None, steps: dict[str, float] | None = None
@@ -111,17 +120,24 @@ class Session:
             Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
 
         Raises:
-            UsageError: The images, or ``out``, have another type or shape; the session is closed, or is running in
-                another thread: open a session for each.
+            UsageError: The images, or ``out``, have another type or shape, or the images are too small for the layer;
+                the session is closed, was opened before this process was forked, or is running in another thread: open
+                a session for each.
             LimitExceeded: Memory ran out.
             ArtifactError: The engine failed.
         """
         if not self._turn.acquire(blocking=False):
             raise UsageError("The session is running in another thread. Open one per thread: fmedge.open_session.")
         try:
+            if self._inherited:
+                raise UsageError(
+                    "The session was opened before this process was forked; its threads are not here. "
+                    "Open another: fmedge.open_session, or start processes by spawn."
+                )
             if self._engine is None:
                 raise UsageError("The session is closed. Open another: fmedge.open_session.")
             require_images(images, self.card.inputs[0])
+            self._require_extents(images)
             if out is not None:
                 self._require_out(out, images)
             return self._run(self._engine, np.ascontiguousarray(images), out or {}, {} if steps is None else steps)
@@ -137,6 +153,7 @@ class Session:
             with bound_to(self._cpus):
                 found = engine.compute(images, out if fits else {})
             computed = time.perf_counter()
+            _require_values(found)
             maps = {
                 spec.name: _hand_over(found[spec.name], out.get(spec.name), transpose=not fits, owned=engine.owned)
                 for spec in self.card.outputs
@@ -147,6 +164,21 @@ class Session:
             raise LimitExceeded("Not enough memory to run the model. Give fewer images at a time.") from error
         except engine.errors as error:
             raise failure(error, f"{self.backend} failed to run the model") from error
+
+    def _require_extents(self, images: Images) -> None:
+        """Check that images are not smaller than what the pools take together; most engines give one value even then.
+
+        Raises:
+            UsageError: They are.
+        """
+        if self.card.submodel.source != VGG16:
+            return
+        deepest, (height, width) = find_layer(self.card.submodel.deepest), images.shape[1:3]
+        if min(height, width) < deepest.stride:
+            raise UsageError(
+                f"Images of {height} x {width} are too small for {deepest.name}. "
+                f"Allowed: {deepest.stride} or more each way."
+            )
 
     def _require_out(self, out: Mapping[str, FloatArray], images: Images) -> None:
         if set(out) != {spec.name for spec in self.card.outputs}:
@@ -211,11 +243,7 @@ def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
     if cpus is None:
         yield
         return
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
-    before = os.sched_getaffinity(0)
-    if not cpus or not set(cpus) <= before:
-        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(before)))}.")
+    before = _require_cpus(cpus)
     os.sched_setaffinity(0, cpus)
     try:
         yield
@@ -223,11 +251,43 @@ def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
         os.sched_setaffinity(0, before)
 
 
+def bind_process(cpus: Sequence[int]) -> None:
+    """Bind a process of ours that has one thread as yet, and the processes that it starts, to those cores for good.
+
+    Raises:
+        UsageError: As in :func:`bound_to`.
+    """
+    _require_cpus(cpus)
+    os.sched_setaffinity(0, cpus)
+
+
+def _require_cpus(cpus: Sequence[int]) -> set[int]:
+    """Check that there are such cores; returns those that may be used now."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
+    allowed = os.sched_getaffinity(0)
+    if not cpus or not set(cpus) <= allowed:
+        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(allowed)))}.")
+    return allowed
+
+
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
     words, mend = in_our_words(error)
-    kind = LimitExceeded if mend is Mend.SMALLER else ArtifactError
+    kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
     return kind(f"{what}: {words}. {mend.value}")
+
+
+def _require_values(found: Mapping[str, FloatArray]) -> None:
+    """Check that every output holds something.
+
+    Raises:
+        ArtifactError: An operator took away all of it, as a slice to nothing does.
+    """
+    for name, maps in found.items():
+        if not maps.size:
+            shape = " x ".join(map(str, maps.shape))
+            raise ArtifactError(f"The model gives nothing for '{name}' ({shape}). Export it for larger images.")
 
 
 def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:

@@ -18,10 +18,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from fmedge import floors
+from fmedge import children, floors
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
+from fmedge.quiet import own_process
 from fmedge.runtime.session import FloatArray, Images
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -85,27 +86,24 @@ def try_model(artifact: Artifact, backend: str, *, seconds: float = SECONDS, bas
 
 def _start(artifact: Artifact) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "fmedge.runtime.trial"],  # -P: no modules from the folder we happen to be in
+        return children.start(
+            children.module_command("fmedge.runtime.trial"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=os.path.abspath(os.sep),  # noqa: PTH100 - a drive's root on Windows
             env=_environment(),
         )
-    except OSError as error:
-        raise LimitExceeded(
-            f"'{artifact.path.name}' cannot be tried: no process can be started ({error.strerror}). Free some memory."
-        ) from error
+    except LimitExceeded as error:
+        raise LimitExceeded(f"'{artifact.path.name}' cannot be tried. {error}") from error
 
 
 def _environment() -> dict[str, str]:
     """The child finds the modules that this process finds, and knows little else."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    modules = [os.path.abspath(folder) for folder in sys.path if folder]  # noqa: PTH100 - resolves no links
     return {
         **inherited,
-        "PYTHONPATH": os.pathsep.join(modules),
+        "PYTHONPATH": children.module_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",  # NumPy's takes 40 MB of address space per core, for nothing here
     }
@@ -146,7 +144,9 @@ def main() -> None:
     except FmedgeError as error:
         report = {"error": type(error).__name__, "message": str(error)}
     except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
-        if floors.is_shortage(error) or "alloc" in str(error).lower():
+        if floors.is_out_of_files(error):
+            report = {"error": "LimitExceeded", "message": str(floors.shortage(error))}
+        elif floors.is_shortage(error) or "alloc" in str(error).lower():
             report = {"error": "LimitExceeded", "message": _too_large(head)}
         else:
             report = {"error": "ArtifactError", "message": _refused(head, error)}
@@ -219,4 +219,5 @@ def _require_output(artifact: Artifact, spec: TensorSpec, maps: FloatArray, coun
 
 
 if __name__ == "__main__":
-    main()
+    with own_process():
+        main()

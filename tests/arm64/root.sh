@@ -54,10 +54,11 @@ for cpu in $(seq 0 $(($(nproc --all) - 1))); do # a Cortex-A72, as in a Raspberr
 done >proc/cpuinfo
 
 # Python is told that it is called by this script's name: so sys.executable works in child processes, too.
+# OPENBLAS_CORETYPE names kernels of the processor underneath.
 python=$folder/venv/bin/python
 cat >"$python" <<EOF
 #!/bin/sh
-exec "$qemu" -cpu "\${ARM_CPU:-cortex-a72}" -L "$folder/root" -0 "$python" "$folder/root/usr/bin/python3" "\$@"
+exec "$qemu" -cpu "\${ARM_CPU:-cortex-a72}" -L "$folder/root" -U OPENBLAS_CORETYPE -0 "$python" "$folder/root/usr/bin/python3" "\$@"
 EOF
 chmod +x "$python"
 echo "home = $folder/root/usr/bin" >"$folder/venv/pyvenv.cfg"

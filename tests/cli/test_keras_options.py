@@ -55,7 +55,7 @@ def predicted(model, picture, prepare):
 def test_a_model_that_does_not_say_is_asked(fmedge, models, picture, words, suffix):
     words = [word.format(models / f"asks{suffix}").replace("gone.jpg", str(picture)) for word in words]
     line = fmedge(*words, "--layer", "conv", code=2).err
-    assert line.startswith("Error: A Keras model of your own needs --preprocessing. Allowed: caffe")
+    assert line.startswith("Error: This Keras model needs --preprocessing. Allowed: caffe")
     assert all(word in line for word in ("tf", "torch", "unit", "none", "--scale", "--mean", "--std", "--order"))
     assert len(line) <= 201
 

@@ -67,7 +67,6 @@ def hash_in_another_process(module, layers, options):
         f"print(builds.sha256(builds.build(module, network, {layers!r}, **{options})))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert run.stderr == ""
     return run.stdout.strip()
 
 

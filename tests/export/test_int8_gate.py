@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builds import build_with
 from conftest import ROOT
 
 from fmedge.errors import ParityError
-from fmedge.export import int8_plan, int8_simulation, read_calibration
-from fmedge.export.exporter import EXPORTERS, build_artifact, check, predict
+from fmedge.export import int8_plan, int8_recipe, int8_simulation, read_calibration
+from fmedge.export.exporter import EXPORTERS, build_artifact, check, describe, predict
 from fmedge.export.int8_recipe import make_plan, simulations
 from fmedge.image import parity_image
 from fmedge.parity import GATES, PREDICTION_MARGIN_DB, gate_for, measure_parity
@@ -96,6 +95,7 @@ def test_wide_sums_take_raw_taps_on_the_way(make, monkeypatch):
 @pytest.mark.cases("numbers")
 @pytest.mark.parametrize("layer", ["block1_conv2", "block2_conv1"])
 def test_sums_that_saturate_in_the_calibration_are_caught(make, monkeypatch, layer):
+    monkeypatch.setattr(int8_recipe, "_latest", None)
     monkeypatch.setattr(int8_plan, "convolve", saturating)
     with pytest.raises(ParityError, match=r"does not compute.*Allowed: at least \d+"):
         make(layers=layer)
@@ -131,6 +131,9 @@ def test_a_card_without_predictions_keeps_the_absolute_gate(make, untrained_netw
 def test_a_prediction_never_loosens_the_gate():
     assert gate_for("int8", "block1_conv2", 25.0) == gate_for("int8", "block1_conv2")
     assert gate_for("int8", "block1_conv2", 40.0).min_snr_db == 38.0
+    noise = gate_for("int8", "block3_conv3", 22.7, on_noise=True)  # less than photos have to reach, and than its gate
+    assert (noise.min_snr_db, noise.min_cosine) == (20.7, None)
+    assert gate_for("int8", "block3_conv3", -99.0, on_noise=True).min_snr_db == 15.0  # a card that asks for nothing
     assert gate_for("fp32", "block1_conv2").max_error_over_range == 1e-4
 
 
@@ -139,10 +142,41 @@ def test_without_simulations_nothing_is_predicted():
 
 
 def test_a_plan_is_the_same_whether_codes_are_kept_or_computed_anew(untrained_network, calibration, monkeypatch):
-    images = [build_with(untrained_network, calibration, "block2_conv1", precision=Precision.INT8, size=SIZE).model]
-    monkeypatch.setattr(int8_plan, "HELD_BYTES", 0)
-    images += [build_with(untrained_network, calibration, "block2_conv1", precision=Precision.INT8, size=SIZE).model]
-    assert images[0] == images[1]
+    models = []
+    for held in (int8_plan.HELD_BYTES, 0):
+        monkeypatch.setattr(int8_recipe, "_latest", None)
+        monkeypatch.setattr(int8_plan, "HELD_BYTES", held)
+        options = ExportOptions(precision=Precision.INT8, size=SIZE)
+        card = describe(SubModel(("block2_conv1",)), untrained_network, options)
+        models.append(make_plan(card, untrained_network, calibration))
+    for kept, computed in zip(*models, strict=True):
+        np.testing.assert_array_equal(kept.kernel, computed.kernel)
+        np.testing.assert_array_equal(kept.bias, computed.bias)
+
+
+def test_a_plan_is_taken_again_for_what_it_was_made_for_alone(untrained_network, calibration, monkeypatch):
+    monkeypatch.setattr(int8_recipe, "_latest", None)
+    made = []
+    true = int8_recipe.plan_layers
+    monkeypatch.setattr(int8_recipe, "plan_layers", lambda *given, **named: made.append(1) or true(*given, **named))
+
+    def plan(layer, network=untrained_network, photos=calibration, **options):
+        card = describe(
+            SubModel((layer,)), network, ExportOptions(precision=Precision.INT8, **{"size": SIZE, **options})
+        )
+        return make_plan(card, network, photos)
+
+    deep = plan("block2_conv1")
+    assert [conv.layer for conv in plan("block1_pool")] == ["block1_conv1", "block1_conv2"]
+    assert plan("block2_conv1", float_tap=True, format="tflite") == deep
+    assert len(made) == 1
+    plan("block1_conv1", seven_bit=True)
+    plan("block1_conv1", size=(32, 32))
+    plan("block1_conv1", photos=replace(calibration, sha256="0"))
+    kernel, bias = untrained_network.weights["block1_conv1"]
+    other = replace(untrained_network, weights={**untrained_network.weights, "block1_conv1": (-kernel, bias)})
+    plan("block1_conv1", network=other)
+    assert len(made) == 5
 
 
 ARITHMETIC = {

@@ -324,6 +324,25 @@ def test_what_needs_a_size_says_so(kind, tmp_path):
     export(model, tmp_path, format=kind, preprocessing="unit", size=(16, 16))
 
 
+class Shapeless(layers.Layer):
+    """A layer that cannot be traced, at any size."""
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def call(self, inputs):
+        raise ValueError("It is not meant to be.")
+
+
+def test_no_other_size_is_advised_where_none_helps(tmp_path):
+    image = layers.Input((32, 32, 3))
+    model = keras.Model(image, conv()(Shapeless(name="odd")(image)))
+    with pytest.raises(UsageError, match=r"Keras cannot compute 'odd': It is not meant to be\. Cut before it\.$"):
+        export(model, tmp_path, preprocessing="none")
+    with pytest.raises(UsageError, match=r"The model's own size: --size 32x32\.$"):
+        export(model, tmp_path, preprocessing="none", size=(16, 16))
+
+
 CHANNELS_FIRST = """
 import sys, numpy as np
 from test_keras_inference import chain, conv, export, layers, photo, require_close, run, Format

@@ -178,7 +178,6 @@ def test_same_bytes_from_one_file(fine_tuned, converter):
     [
         ("lost", "relu", r"Unknown layer 'lost'.*Closest: 'last'"),
         ("head", "relu", r"Layer 'head' has no feature maps: its output is a tensor of shape \(None, 2\)"),
-        ("sum", "none", r"'sum' has no ReLU to leave out"),
     ],
 )
 def test_layers_that_cannot_be_cut(separate_relus, name, activation, message):

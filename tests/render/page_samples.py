@@ -27,15 +27,21 @@ def make_maps(
     backend="onnxruntime",
     active_provider="CPUExecutionProvider",
     pixels=None,
+    function=None,
 ):
-    """Feature maps from an array (C, H, W), with a plausible past."""
+    """Feature maps from an array (C, H, W), with a plausible past; of a Keras model where a function is named."""
     maps = np.asarray(maps, np.float32)[np.newaxis]
     card = ModelCard(
-        submodel=SubModel(("block1_conv1",), Activation(activation)),
+        submodel=SubModel(("block1_conv1",), Activation(activation))
+        if function is None
+        else SubModel((layer,), Activation(activation), "keras"),
+        functions=() if function is None else (function,),
         options=ExportOptions(),
         weights=weights,
         inputs=(TensorSpec("image", "uint8", (None, 224, 224, 3), "NHWC"),),
-        outputs=(TensorSpec("block1_conv1", "float32", (None, *maps.shape[1:]), "NCHW"),),
+        outputs=(
+            TensorSpec("block1_conv1" if function is None else layer, "float32", (None, *maps.shape[1:]), "NCHW"),
+        ),
         preprocessing=Preprocessing("BGR", (103.939, 116.779, 123.68), True),
         tools={},
     )

@@ -13,6 +13,7 @@ from fmedge.card import WeightsFacts
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.page_options import PageOptions
 from fmedge.render import layer_data, plotly_js, render_page
+from fmedge.render.sheet import render_sheet
 
 HOSTILE = [
     "</script><script>alert(1)</script>",
@@ -205,3 +206,57 @@ def test_missing_plotly_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(plotly_js, "find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match="pip install plotly"):
         plotly_js._pack.__wrapped__()
+
+
+def header_of(page):
+    return json.loads(page.partition(b'id="header">')[2].partition(b"</script>")[0])
+
+
+OTHERS = ["sigmoid", "relu6", "leaky_relu(negative_slope=0.2)", "prelu", "softmax", "silu"]
+
+
+@pytest.mark.parametrize("function", OTHERS)
+def test_other_activations_have_their_own_words(function):
+    values = random_maps(3, 6, 8)
+    after, before = (make_maps(values, layer="conv", activation=each, function=function) for each in ("relu", "none"))
+    for maps, words in ((after, f"after {function}"), (before, f"before {function}")):
+        header = header_of(render_page(maps))
+        assert header["captions"]["title"] == f"conv, {words}"
+        (layer,) = header["layers"]
+        assert layer["activation"] == function
+        assert layer["words"] == {"relu": f"after {function}", "raw": f"before {function}"}
+    with pytest.raises(UsageError, match="it has ReLU alone"):
+        render_page(before, options=PageOptions(both=True))
+    with pytest.raises(UsageError, match="it has ReLU alone"):
+        render_sheet(before, options=PageOptions(both=True))
+
+
+def test_layers_without_an_activation():
+    values = random_maps(3, 6, 8)
+    for activation in ("relu", "none"):
+        bare = make_maps(values, layer="conv", activation=activation, function="linear")
+        assert header_of(render_page(bare))["captions"]["title"] == "conv, no activation"
+    header = header_of(render_page(bare, options=PageOptions(both=True)))
+    assert header["views"] == ["raw"]
+    relu = make_maps(values, layer="act", activation="none", function="relu")
+    header = header_of(render_page([bare, relu], options=PageOptions(both=True)))
+    assert header["captions"]["title"] == "2 layers, conv to act, no activation, before and after ReLU"
+    assert header["views"] == ["relu", "raw"]
+    first, second = (layer["statistics"] for layer in header["layers"])
+    assert first["relu"] == first["raw"]
+    assert second["relu"] != second["raw"]
+
+
+def test_a_picture_of_values_below_zero_keeps_them():
+    """LeakyReLU leaves values below zero: a picture that cut them off would be another one."""
+    values = np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 6, 8)
+    leaky = make_maps(values, layer="conv", function="leaky_relu(negative_slope=0.2)")
+    raw = make_maps(values, layer="conv", activation="none", function="linear")
+    pictures = [np.asarray(Image.open(io.BytesIO(render_sheet(maps)))) for maps in (leaky, raw)]
+    assert len(np.unique(pictures[0][64:])) > 30  # with the values below zero cut off there would be 26
+    np.testing.assert_array_equal(pictures[0][64:], pictures[1][64:])
+
+
+def test_pages_of_stock_layers_say_nothing_new():
+    (layer,) = header_of(render_page(make_maps(random_maps(2, 4, 4))))["layers"]
+    assert not {"activation", "words"} & set(layer)

@@ -11,6 +11,7 @@ from conftest import ROOT
 from fmedge.errors import ArtifactError
 from fmedge.export import ncnn_direct
 from fmedge.runtime import ncnn_gate
+from fmedge.runtime.gate import require_artifact
 from fmedge.submodel import Format
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
@@ -186,3 +187,52 @@ def test_damaged_files_never_end_the_process(ncnn, field, cases):
 def test_many_damaged_files_never_end_the_process(ncnn, field, cases):
     assert mutate(field, 30, 330) < 301
     cases("models, mutated", 300)
+
+
+def _with(card, place, **changes):
+    """The card with changes to its input or outputs."""
+    return replace(card, **{place: tuple(replace(spec, **changes) for spec in getattr(card, place))})
+
+
+@pytest.mark.cases("models")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: _with(card, "outputs", shape=(None, 32, 37, 53)),
+        lambda card: _with(card, "outputs", shape=(None, 64, 38, 53)),
+        lambda card: _with(card, "outputs", shape=(None, 64, None, None)),
+        lambda card: _with(card, "outputs", shape=(None, None, 37, 53)),
+        lambda card: _with(card, "outputs", shape=(2, 64, 37, 53)),
+        lambda card: _with(card, "outputs", dtype="float16"),
+        lambda card: _with(card, "outputs", dtype="uint8"),
+        lambda card: _with(card, "outputs", name="block1_conv2"),
+        lambda card: replace(card, outputs=card.outputs * 2),
+        lambda card: _with(card, "inputs", shape=(None, 53, 37, 3)),
+        lambda card: _with(card, "inputs", shape=(None, None, None, 3)),
+        lambda card: _with(card, "inputs", shape=(None, 37, 53, 1)),
+        lambda card: _with(card, "inputs", shape=(4, 37, 53, 3)),
+        lambda card: _with(card, "inputs", name="photo"),
+    ],
+)
+def test_a_card_with_other_shapes_than_the_graph_is_refused(untrained_network, change):
+    artifact = build(ncnn_direct, untrained_network, "block1_conv1", size=(37, 53), **NCNN)
+    require_artifact(artifact)
+    with pytest.raises(ArtifactError, match="other inputs or outputs than its card"):
+        require_artifact(replace(artifact, card=change(artifact.card)))
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch": 3}, {"batch": None}, {"size": None}, {"input_dtype": "float32"}], ids=str
+)
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_card_of_the_graph_passes(untrained_network, options, precision):
+    build_options = {"size": (37, 53), **NCNN, **options}
+    require_artifact(
+        build(ncnn_direct, untrained_network, "block1_conv1+block2_pool", precision=precision, **build_options)
+    )
+
+
+def test_a_graph_of_another_size_than_its_card_is_refused(small, opened):
+    for artifact, other in ((small, opened), (opened, small)):
+        with pytest.raises(ArtifactError, match="other inputs or outputs than its card"):
+            require_artifact(replace(artifact, model=other.model, weights=other.weights))

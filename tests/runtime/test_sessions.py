@@ -1,6 +1,7 @@
 """The contract every engine keeps, over the table of engines and the precisions their formats have."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from conftest import ROOT
 from fmedge.errors import ArtifactError, BackendUnavailable, ProviderUnavailable, UsageError
 from fmedge.export.exporter import EXPORTERS
 from fmedge.image import load_photo
+from fmedge.install import install_command
 from fmedge.parity import GATES, gate_for, measure_parity
 from fmedge.provision import create_artifact
 from fmedge.request import find_artifact, request_artifact
@@ -140,8 +142,10 @@ def test_other_buffers_are_refused(backend, artifact, images, out):
 
 
 def test_session_says_where_it_runs(backend, artifact):
+    row = table.find_backend(backend)
+    wide = row.without_vnni == "wide" and table.int8_overflows(artifact.card, row.providers[0]) is not False
     with open_session(artifact, RunOptions(backend, threads=2)) as session:
-        assert (session.backend, session.threads, session.math) == (backend, 2, "fp32")
+        assert (session.backend, session.threads, session.math) == (backend, 2, table.WIDE if wide else "fp32")
         assert session.active_provider in session.placement
         assert set(session.placement) <= {session.active_provider, "builtin"}  # LiteRT casts by itself
         assert describe_placement(session.placement, session.active_provider).startswith("1/1 ")
@@ -328,6 +332,9 @@ def test_wrong_choices(block1):
             open_session(block1, options)
 
 
+EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino", "ncnn": "ncnn", "litert": "litert"}
+
+
 @pytest.mark.parametrize("name", [backend.name for backend in BACKENDS])
 def test_missing_engine_names_the_command(name, make, monkeypatch):
     row = table.find_backend(name)
@@ -336,7 +343,7 @@ def test_missing_engine_names_the_command(name, make, monkeypatch):
     for module in [row.package, *(module for module in sys.modules if module.startswith(f"{row.package}."))]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, row.module, raising=False)
-    with pytest.raises(BackendUnavailable, match=r"pip install 'fmedge\[\w+\]'"):
+    with pytest.raises(BackendUnavailable, match=re.escape(f"Install it: {install_command(EXTRAS[name])}.")):
         open_session(artifact, RunOptions(name))
 
 
@@ -366,12 +373,13 @@ def test_a_device_that_is_not_there(name, device, said, make, images):
 
 
 def test_litert_gpu_by_itself(make):
-    """In a process without TensorFlow: a session on the GPU, or one clear line and nothing else on stderr."""
+    """In a process of ours without TensorFlow: a session on the GPU, or one clear line and nothing else on stderr."""
     require_engine("litert")
     script = (
-        "import sys; from pathlib import Path; import fmedge\n"
+        "import sys; from pathlib import Path; import fmedge; from fmedge.quiet import own_process\n"
         "artifact = fmedge.read_artifact(Path(sys.argv[1]))\n"
-        "try: fmedge.open_session(artifact, fmedge.RunOptions('litert', 'gpu')).close()\n"
+        "try:\n"
+        "  with own_process(): fmedge.open_session(artifact, fmedge.RunOptions('litert', 'gpu')).close()\n"
         "except fmedge.FmedgeError as error: print(error, file=sys.stderr); sys.exit(error.exit_code)"
     )
     words = [sys.executable, "-c", script, str(make("tflite", "int8").path)]

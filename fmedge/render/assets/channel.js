@@ -11,6 +11,9 @@ const percent = (share) => {
   return `${(100 * share).toFixed(digits)} %`;
 };
 
+/** What the share of values below zero is: of those before ReLU, what it removes. */
+const belowZero = ({ activation }) => (activation === 'relu' ? 'Removed by ReLU' : 'Below zero');
+
 function factsOf(layer, index) {
   const found = layer.statistics[state.view];
   const raw = layer.statistics.raw;
@@ -21,7 +24,7 @@ function factsOf(layer, index) {
     ['Standard deviation', formatValue(found.spread[index], 6)],
     ['Zeros', percent(found.zeros[index])],
   ];
-  if (raw) facts.push(['Removed by ReLU', percent(raw.negative[index])]);
+  if (raw) facts.push([belowZero(layer), percent(raw.negative[index])]);
   if (layer.snr) facts.push(['B against A', layer.snr[index] === Infinity ? 'equal' : `${layer.snr[index].toFixed(1)} dB`]);
   if (found.broken[index]) facts.push(['NaN or infinite', `${found.broken[index]} values`]);
   if (layer.isDead(index)) facts.push(['Dead', 'nothing is above zero: ReLU leaves nothing']);
@@ -38,7 +41,7 @@ function layerFacts(layer) {
     ['Values', `${formatValue(range[0], 6)} to ${formatValue(range[1], 6)}`],
     ['Zeros', percent(average(found.zeros))],
   ];
-  if (layer.statistics.raw) facts.push(['Removed by ReLU', percent(average(layer.statistics.raw.negative))]);
+  if (layer.statistics.raw) facts.push([belowZero(layer), percent(average(layer.statistics.raw.negative))]);
   if (layer.field) facts.push(['One value sees', `${layer.field} \u00d7 ${layer.field} pixels`]);
   const dead = Array.from({ length: layer.channels }, (_, index) => index).filter((index) => layer.isDead(index));
   if (dead.length) facts.push(['Dead channels', `${dead.length}: ${listed(dead.map((index) => layer.number(index)))}`]);

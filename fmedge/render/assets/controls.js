@@ -35,7 +35,6 @@ function fillViews() {
   const buttons = names.map((view) => button(header.viewWords[view], view === state.view, () => show({ view })));
   names.forEach((view, index) => { buttons[index].dataset.view = view; });
   element('views').replaceChildren(...buttons);
-  element('views').hidden = names.length < 2;
 }
 
 const ORDER_OF_VIEWS = ['raw', 'relu', 'error', 'a', 'b'];
@@ -153,6 +152,7 @@ function syncControls() {
   const [layer, one] = [layerNow(), state.channel !== null];
   for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
   for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);
+  element('views').hidden = header.views.length < 2 || (header.kind === 'maps' && layerNow().activation !== 'relu');
   [...element('strip').children].forEach((each, number) => each.setAttribute('aria-pressed', number === state.layer));
   for (const name of ['before', 'next', 'pin', 'overlay']) element(name).hidden = !one || (header.single && name !== 'overlay');
   element('all').hidden = !one || header.single;

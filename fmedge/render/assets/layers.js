@@ -22,7 +22,9 @@ class Layer {
     this.shape = facts.shape;
     [this.channels, this.rows, this.columns] = facts.shape;
     this.firstChannel = facts.firstChannel;
-    this.clips = header.views.includes('raw'); // the page holds values before ReLU
+    this.activation = facts.activation ?? 'relu';
+    this.words = { ...header.viewWords, ...facts.words };
+    this.clips = header.views.includes('raw') && this.activation === 'relu'; // the page holds values before ReLU
     this.step = facts.step;
     this.field = facts.field;
     this.photo = header.photo;
@@ -85,8 +87,9 @@ class Layer {
     return [-most, most];
   }
 
-  /** Nothing of the channel is above zero: ReLU leaves nothing. Of differences nothing is said. */
+  /** Nothing of the channel is above zero: ReLU leaves nothing. Of differences and other activations nothing is said. */
   isDead(index) {
+    if (this.activation !== 'relu') return false;
     const { largest, broken } = this.statistics.relu ?? this.statistics.raw ?? {};
     return largest !== undefined && !(largest[index] > 0) && broken[index] === 0;
   }

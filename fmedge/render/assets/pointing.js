@@ -13,7 +13,7 @@ async function showValue(found, event) {
   const question = (asked += 1);
   if (!found) return hideValue();
   const value = await found.layer.value(found.view, found.channel, found.row, found.column);
-  const before = found.view === 'relu' && found.layer.statistics.raw ? await found.layer.value('raw', found.channel, found.row, found.column) : 0;
+  const before = found.view === 'relu' && found.layer.clips ? await found.layer.value('raw', found.channel, found.row, found.column) : 0;
   if (question !== asked) return undefined;
   const tooltip = element('tooltip');
   tooltip.textContent = words(found, value, before).join('\n');

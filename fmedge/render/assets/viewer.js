@@ -15,7 +15,7 @@ function showCaptions({ subtitle, note, image, facts }) {
 function showTitle() {
   const layer = layerNow();
   const channel = state.channel === null ? '' : ` - channel ${layer.number(state.channel)}`;
-  const title = `${layer.name}${channel}, ${header.viewWords[state.view]}`;
+  const title = `${layer.name}${channel}, ${layer.words[state.view]}`;
   element('title').textContent = title;
   const count = `${layer.channels} feature maps, ${layer.rows} rows by ${layer.columns} columns each`;
   element('overview').setAttribute('aria-label', `${title}: ${count}, in a grid. Arrow keys choose a channel, Enter opens it.`);

@@ -1,0 +1,60 @@
+"""Values of options, checked once where they come in: a word of several, a switch, a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from fmedge.errors import UsageError, closest
+
+Word = TypeVar("Word", bound=str)
+
+
+def one_of(what: str, value: object, allowed: Iterable[Word]) -> Word:
+    """The allowed word that a value spells.
+
+    Args:
+        what: What the value is, for the message: ``precision``.
+        value: What was given: a word or a member of an enumeration.
+        allowed: The words that would do. Of an enumeration its own members are returned, so that ``is`` holds.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    words = tuple(allowed)
+    if isinstance(value, str):
+        for word in words:
+            if word == value:
+                return word
+        got = f"'{value}'.{closest(value, words)}"
+    else:
+        got = f"{value!r}."
+    raise UsageError(f"Unknown {what} {got} Allowed: {', '.join(words)}.")
+
+
+def require_switch(what: str, value: object) -> None:
+    """Check that a value is True or False.
+
+    Raises:
+        UsageError: It is not; a word such as ``"no"`` would count as True.
+    """
+    if not isinstance(value, bool):
+        raise UsageError(f"{what}: got {value!r}. Allowed: True, False.")
+
+
+def require_whole(what: str, value: object, *, unset: str = "") -> None:
+    """Check that a value is a whole number, of Python's or NumPy's; how large it may be is checked where it is used.
+
+    Args:
+        what: What the value is, for the message: ``batch``.
+        value: What was given.
+        unset: What None stands for, for the message; empty where None is not allowed.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if value is None and unset:
+        return
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        also = f", or None ({unset})" if unset else ""
+        raise UsageError(f"{what}: got {value!r}. Allowed: a whole number{also}.")

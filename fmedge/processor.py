@@ -1,0 +1,204 @@
+"""What the processor can do, asked of the processor itself.
+
+``/proc/cpuinfo`` is the kernel's word for it, which under emulation is that of the machine underneath; it is asked
+where nothing else answers.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from fmedge.errors import BackendUnavailable
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+_FLAG_LISTS = ("flags", "Features")
+"""What Linux calls the list of a processor's abilities in /proc/cpuinfo: on x86, and on Arm."""
+
+_X86 = ("x86_64", "amd64", "i386", "i686")
+_ARM = ("aarch64", "arm64")
+
+_REGISTERS = ("eax", "ebx", "ecx", "edx")
+
+_CPUID: Mapping[str, tuple[int, str, int]] = {
+    "ssse3": (0, "ecx", 9),
+    "cx16": (0, "ecx", 13),
+    "sse4_1": (0, "ecx", 19),
+    "sse4_2": (0, "ecx", 20),
+    "popcnt": (0, "ecx", 23),
+    "avx": (0, "ecx", 28),
+    "f16c": (0, "ecx", 29),
+    "fma": (0, "ecx", 12),
+    "avx2": (1, "ebx", 5),
+    "bmi2": (1, "ebx", 8),
+    "avx512f": (1, "ebx", 16),
+    "avx512dq": (1, "ebx", 17),
+    "avx512bw": (1, "ebx", 30),
+    "avx512vl": (1, "ebx", 31),
+    "avx512_vnni": (1, "ecx", 11),
+    "amx_bf16": (1, "edx", 22),
+    "amx_int8": (1, "edx", 25),
+    "avx_vnni": (6, "eax", 4),
+    "avx512_bf16": (6, "eax", 5),
+}
+"""Where glibc keeps what CPUID says, by Linux' names: its number of a leaf (0 is leaf 1, 1 is leaf 7, 6 is leaf 7
+subleaf 1; sys/platform/x86.h), the register and the bit (Intel's Software Developer's Manual, volume 2, CPUID)."""
+
+_HWCAP: Mapping[str, tuple[int, int]] = {
+    "fp": (16, 0),
+    "asimd": (16, 1),
+    "atomics": (16, 8),
+    "fphp": (16, 9),
+    "asimdhp": (16, 10),
+    "asimddp": (16, 20),
+    "sve": (16, 22),
+    "sve2": (26, 1),
+    "i8mm": (26, 13),
+    "bf16": (26, 14),
+}
+"""Bits of the auxiliary vector's AT_HWCAP (16) and AT_HWCAP2 (26) on 64-bit Arm (asm/hwcap.h in Linux)."""
+
+X86_64_V2 = ("cx16", "popcnt", "ssse3", "sse4_1", "sse4_2")
+"""What the second level of x86-64 adds (System V ABI, x86-64 supplement, 3.1.1), which NumPy's wheels are built for."""
+
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "NumPy": X86_64_V2,
+    "TensorFlow": ("avx",),
+}
+"""What libraries cannot do without on x86: importing them ends the process by a signal, or by an error of their own.
+Looked at with numpy 2.4.6 and tensorflow 2.21 on qemu-user's Penryn, Nehalem and Westmere. onnxruntime 1.32, openvino
+2026.4, ncnn 1.0.20261020 and ai-edge-litert 2.3 need no more than NumPy."""
+
+_AVX2 = ("avx2", "fma")
+_AVX512 = (*_AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl")
+
+CORETYPES: Mapping[str, tuple[str, ...]] = {
+    "sandybridge": ("avx",),
+    "haswell": _AVX2,
+    "zen": _AVX2,
+    "skylakex": _AVX512,
+    "cooperlake": (*_AVX512, "avx512_bf16"),
+    "sapphirerapids": (*_AVX512, "avx512_bf16"),
+}
+"""What OpenBLAS, which NumPy loads, uses without a question where OPENBLAS_CORETYPE names one of its sets of kernels:
+importing NumPy ends the process by SIGILL where the processor has less."""
+
+
+def processor_features() -> frozenset[str]:
+    """What the processor can do, in the kernel's words, such as ``avx2`` or ``atomics``.
+
+    Empty where neither the processor nor the system says (x86 elsewhere than on Linux).
+    """
+    if sys.platform == "linux":
+        asked = _ask_cpuid() if platform.machine().lower() in _X86 else _ask_hwcap()
+        if asked:
+            return asked
+    return frozenset(word for name in _FLAG_LISTS for word in cpuinfo(name).split())
+
+
+def require_processor(library: str) -> None:
+    """Check, before a library is imported, that the processor has what it needs.
+
+    Args:
+        library: A name of :data:`NEEDS`.
+
+    Raises:
+        BackendUnavailable: It lacks instructions; the message names them.
+    """
+    if lacking := missing_features(library):
+        raise BackendUnavailable(
+            f"{library} needs {', '.join(lacking).upper()}, which this processor does not have. "
+            "What runs here: fmedge doctor."
+        )
+
+
+def require_coretype() -> None:
+    """Check, before NumPy is imported, that the kernels that OPENBLAS_CORETYPE asks for can run here.
+
+    Raises:
+        BackendUnavailable: The processor lacks instructions; the message names them.
+    """
+    asked = os.environ.get("OPENBLAS_CORETYPE", "")
+    if lacking := _lacking(CORETYPES.get(asked.lower(), ())):
+        raise BackendUnavailable(
+            f"OPENBLAS_CORETYPE={asked} makes NumPy use {', '.join(lacking).upper()}, which this processor does not "
+            "have. Unset it."
+        )
+
+
+def missing_features(library: str) -> tuple[str, ...]:
+    """What the processor lacks for a library; nothing where the system does not say what it can do."""
+    return _lacking(NEEDS.get(library, ()))
+
+
+def _lacking(needed: tuple[str, ...]) -> tuple[str, ...]:
+    if not needed or platform.machine().lower() not in _X86:
+        return ()
+    features = processor_features()
+    return tuple(name for name in needed if name not in features) if features else ()
+
+
+def sums_saturate(architecture: str, features: frozenset[str]) -> bool | None:
+    """Whether a processor's fastest way to multiply bytes adds pairs of products in 16 bits, where they may not fit.
+
+    That is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
+    instructions do not.
+
+    Args:
+        architecture: As :func:`platform.machine` has it.
+        features: From :func:`processor_features`.
+
+    Returns:
+        None where the system does not say: x86 elsewhere than on Linux.
+    """
+    if architecture.lower() not in _X86:
+        return False
+    return not features & _VNNI if features else None
+
+
+_VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8"))
+
+
+def cpuinfo(wanted: str) -> str:
+    """A line of /proc/cpuinfo, of the first core that has it; empty where there is none."""
+    if _CPUINFO.is_file():
+        for line in _CPUINFO.read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == wanted:
+                return value.strip()
+    return ""
+
+
+def _ask_cpuid() -> frozenset[str]:
+    """Through glibc 2.33 or later, which has asked the processor at the start of the process."""
+    import ctypes  # 10 ms, and only int8 models ask
+
+    try:
+        ask = getattr(ctypes.CDLL(None), "__x86_get_cpuid_feature_leaf")
+    except (OSError, AttributeError):  # another C library, or an older one
+        return frozenset()
+    words = ctypes.c_uint32 * 8  # what CPUID says, and then what of it the system lets programs use
+    ask.restype, ask.argtypes = ctypes.POINTER(words), (ctypes.c_uint,)
+    active = {number: list(ask(number).contents)[4:] for number, _, _ in _CPUID.values()}
+    return frozenset(
+        name
+        for name, (number, register, bit) in _CPUID.items()
+        if active[number][_REGISTERS.index(register)] >> bit & 1
+    )
+
+
+def _ask_hwcap() -> frozenset[str]:
+    import ctypes
+
+    if platform.machine().lower() not in _ARM:
+        return frozenset()
+    try:
+        ask = ctypes.CDLL(None).getauxval
+    except (OSError, AttributeError):
+        return frozenset()
+    ask.restype, ask.argtypes = ctypes.c_ulong, (ctypes.c_ulong,)
+    return frozenset(name for name, (entry, bit) in _HWCAP.items() if ask(entry) >> bit & 1)
