@@ -80,7 +80,8 @@ def test_dry_run_writes_nothing(fmedge, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_dry_run_tells_the_size(fmedge, tmp_path, photos_folder, precision):
-    words = ["export", "--layer", "block3_conv1", "--precision", precision, "--calibration", photos_folder]
+    words = ["export", "--layer", "block3_conv1", "--precision", precision, "--size", "64"]
+    words += ["--calibration", photos_folder]
     (plan,) = json.loads(fmedge(*words, "--dry-run", "--json").out)
     size = json.loads(fmedge(*words, "--json", "--no-verify").out.partition("\n")[2])[0]["size_bytes"]
     assert plan["size_bytes"] == pytest.approx(size, rel=0.03)
