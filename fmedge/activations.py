@@ -41,14 +41,21 @@ def view_words(function: str) -> Mapping[str, str]:
     return {"relu": f"after {spoken(function)}", "raw": f"before {spoken(function)}"}
 
 
-def require_both(layer: str, function: str) -> None:
-    """Check that a page can make a layer's output out of the values before its activation.
+def require_both(layer: str, function: str, *, before: bool) -> None:
+    """Check that a page can show a layer's output and the values before its activation, given one of them.
+
+    Args:
+        layer: Its name.
+        function: The activation that belongs to it.
+        before: Whether the given values are those before it.
 
     Raises:
-        UsageError: It cannot: of all activations it has ReLU alone, and none.
+        UsageError: It cannot: of all activations it has ReLU alone, and none, and of ReLU no inverse.
     """
     if function not in (RELU, LINEAR):
         raise UsageError(
             f"'{layer}' ends in {spoken(function)}, which a page cannot compute: it has ReLU alone. Make two: "
             "--activation relu and --activation none."
         )
+    if function == RELU and not before:
+        raise UsageError(f"'{layer}' is shown after ReLU: there is no before. For both, take --activation none.")

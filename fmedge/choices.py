@@ -42,6 +42,21 @@ def require_switch(what: str, value: object) -> None:
         raise UsageError(f"{what}: got {value!r}. Allowed: True, False.")
 
 
+def require_record(what: str, value: object, kind: type) -> None:
+    """Check that a value is a record of options, or None, which stands for the defaults.
+
+    Args:
+        what: What the value is, for the message: ``run``.
+        value: What was given.
+        kind: Its class, which :mod:`fmedge` gives away under its own name.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{what}: got {value!r}. Allowed: fmedge.{kind.__name__}(...), or None (the defaults).")
+
+
 def require_whole(what: str, value: object, *, unset: str = "") -> None:
     """Check that a value is a whole number, of Python's or NumPy's; how large it may be is checked where it is used.
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.activations import LINEAR, UNKNOWN
 from fmedge.errors import UsageError
 from fmedge.feature_maps import FeatureMaps
 from fmedge.parity import Parity, gate_for, measure_parity
 from fmedge.runtime import BACKENDS
+from fmedge.submodel import Activation
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
         second: What is held against it; only taps that both have are compared.
 
     Raises:
-        UsageError: They have no tap in common, or show it before its activation and after, or at another size.
+        UsageError: They have no tap in common, or show it after other activations, or at another size.
     """
     common = [name for name in first if name in second]
     if not common:
@@ -102,7 +104,7 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
 
 
 def _compare(first: FeatureMaps, second: FeatureMaps) -> Difference:
-    if first.activation != second.activation:
+    if not _comparable(first.shown, second.shown):
         raise UsageError(f"{first.layer}: A shows activation {first.shown}, B {second.shown}. Give both the same.")
     if first.maps.shape != second.maps.shape:
         shapes = (" x ".join(map(str, maps.maps.shape[1:])) for maps in (first, second))
@@ -110,6 +112,12 @@ def _compare(first: FeatureMaps, second: FeatureMaps) -> Difference:
     precisions = (maps.provenance.card.precision for maps in (first, second))
     gate = gate_for(max(precisions, key=_EXACTNESS.index), first.layer)
     return Difference(first.layer, measure_parity(second.maps, first.maps, gate), _channels(first.maps, second.maps))
+
+
+def _comparable(*shown: str) -> bool:
+    """Whether two sides show the same of a layer: without an activation, its output is what comes before one."""
+    sides = {str(Activation.NONE) if side == LINEAR else side for side in shown}
+    return len(sides) == 1 or (UNKNOWN in sides and Activation.NONE not in sides)
 
 
 def _channels(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> tuple[ChannelDifference, ...]:

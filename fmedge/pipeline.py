@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 from fmedge.artifact import Artifact
+from fmedge.choices import require_switch
 from fmedge.errors import FmedgeError
 from fmedge.extraction import Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.feature_maps import FeatureMaps, Provenance
@@ -59,6 +60,7 @@ def extract(
         FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
     """
     resize = find_resizing(resize)
+    require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return run_artifact(artifact, Path(image), resize=resize, run=run)
@@ -101,6 +103,7 @@ def extract_many(
     several = isinstance(images, (str, Path))
     paths = expand_images([Path(images)]) if several else map(Path, images)
     resize = find_resizing(resize)
+    require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = find_artifact(request) or create_artifact(request, offline=offline)
     return _extract_each(artifact, paths, resize, run, on_error)

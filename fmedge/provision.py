@@ -22,6 +22,7 @@ from fmedge.artifact import (
     require_model_file,
 )
 from fmedge.card import ModelCard
+from fmedge.choices import require_record, require_switch
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.files import create_folder, is_file, require_writable
 from fmedge.floors import EXPORT, TENSORFLOW, require_floor
@@ -305,6 +306,10 @@ def export_submodel(
     Raises:
         FmedgeError: See :func:`request_artifact` and :func:`create_artifact`.
     """
+    require_record("options", options, ExportOptions)
+    require_record("run", run, RunOptions)
+    require_switch("verify", verify)
+    require_switch("offline", offline)
     if keras is None or isinstance(keras, (str, Path)):
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
         return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fmedge.artifact import Artifact, read_artifact
 from fmedge.card import ModelCard
+from fmedge.choices import require_record
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.preprocessing import CAFFE, NONE, for_channels
 from fmedge.run_options import RunOptions
@@ -210,7 +211,12 @@ def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[st
 
 
 def default_options(run: RunOptions | None = None) -> ExportOptions:
-    """The defaults, in the kind of file that the engine of such a run prefers."""
+    """The defaults, in the kind of file that the engine of such a run prefers.
+
+    Raises:
+        UsageError: There is no such engine.
+    """
+    require_record("run", run, RunOptions)
     from fmedge.runtime import default_format
 
     return ExportOptions(default_format(run))

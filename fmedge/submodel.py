@@ -304,5 +304,6 @@ def require_channel(layer: str, channels: int, index: int) -> None:
     Raises:
         UsageError: It has not.
     """
+    require_whole("channel", index)
     if not 0 <= index < channels:
         raise UsageError(f"No channel {index} in {layer}. Allowed: 0 to {channels - 1}. All layers: fmedge layers.")

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.ahead import take
 from fmedge.card import WeightsFacts
-from fmedge.errors import WeightsError
+from fmedge.errors import UsageError, WeightsError
 from fmedge.files import digest, is_file
 from fmedge.progress import Progress, no_progress
 from fmedge.vgg16 import LayerSpec, layers_through
@@ -72,9 +73,10 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
         The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
 
     Raises:
+        UsageError: It is no word and no path.
         WeightsError: A path was given and there is no such file.
     """
-    wish = wish or os.environ.get("FMEDGE_WEIGHTS") or "imagenet"
+    wish = _as_text(wish or os.environ.get("FMEDGE_WEIGHTS") or "imagenet")
     if wish == "imagenet":
         return WeightsChoice(WeightsFacts("imagenet", None), None)
     if wish == "untrained":
@@ -85,6 +87,12 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
     return WeightsChoice(WeightsFacts(kind, take(digest, path, "sha256")), path)
+
+
+def _as_text(wish: object) -> str:
+    if not isinstance(wish, (str, os.PathLike)):
+        raise UsageError(f"weights: got {wish!r}. Allowed: imagenet, untrained, or the path of a Keras .h5 file.")
+    return os.fspath(cast("os.PathLike[str]", wish))
 
 
 def choose_keras_file(path: Path) -> WeightsChoice:

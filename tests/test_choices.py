@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
-from fmedge import ExportOptions, PageOptions, RunOptions, SubModel, export_submodel, extract, extract_many
+from fmedge import (
+    ExportOptions,
+    PageOptions,
+    RunOptions,
+    SubModel,
+    export_submodel,
+    extract,
+    extract_many,
+    figure,
+    open_session,
+    render_page,
+    render_sheet,
+)
 from fmedge.bench.cases import Wishes
-from fmedge.errors import UsageError
+from fmedge.errors import UsageError, WeightsError
 from fmedge.image import load_photo
 from fmedge.request import request_artifact
 from fmedge.submodel import Activation, Converter, Format, Precision, artifact_name
+
+sys.path.insert(0, str(ROOT / "tests" / "render"))
+from page_samples import make_maps, random_maps
 
 ENUMS = [
     *((ExportOptions, {}, "format", member) for member in Format),
@@ -195,3 +212,38 @@ def test_a_photo_is_opened_with_words_that_exist(picture):
 def test_a_layer_is_a_name(wrong, tmp_path):
     with pytest.raises(UsageError, match="layer: got"):
         extract(tmp_path, wrong, weights="untrained", models=tmp_path)
+
+
+WRONG_RECORDS = {
+    "options of an export": lambda maps, folder: export_submodel(models=folder, options="fp16"),
+    "run of an export": lambda maps, folder: export_submodel(models=folder, run="onnxruntime"),
+    "verify": lambda maps, folder: export_submodel(models=folder, verify="no"),
+    "offline": lambda maps, folder: export_submodel(models=folder, offline="no"),
+    "offline of extract": lambda maps, folder: extract("photo.png", models=folder, offline=1),
+    "run": lambda maps, folder: extract("photo.png", models=folder, run="onnxruntime"),
+    "run of many": lambda maps, folder: extract_many(["photo.png"], models=folder, run=ExportOptions()),
+    "options of a page": lambda maps, folder: render_page(maps, options="grid"),
+    "options of a picture": lambda maps, folder: render_sheet(maps, options={"both": True}),
+    "weights": lambda maps, folder: extract("photo.png", models=folder, weights=3),
+    "channel of a page": lambda maps, folder: render_page(maps, channel="3"),
+    "channel of a picture": lambda maps, folder: render_sheet(maps, channel=1.0),
+    "channel of a figure": lambda maps, folder: figure(maps, channel=True),
+}
+
+
+@pytest.mark.parametrize("label", WRONG_RECORDS)
+def test_arguments_of_a_wrong_type(label, tmp_path):
+    with pytest.raises(UsageError, match=r"got .* Allowed: ") as caught:
+        WRONG_RECORDS[label](make_maps(random_maps(4, 2, 2)), tmp_path)
+    assert str(caught.value).startswith(label.split()[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_takes_options_of_a_run(block1):
+    with pytest.raises(UsageError, match=r"Allowed: fmedge.RunOptions\(...\), or None"):
+        open_session(block1, "onnxruntime")
+
+
+def test_weights_may_be_a_path(tmp_path):
+    with pytest.raises(WeightsError, match=r"missing\.h5"):
+        extract("photo.png", weights=tmp_path / "missing.h5", models=tmp_path)

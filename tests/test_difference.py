@@ -70,3 +70,44 @@ def test_what_cannot_be_compared(taps):
     other = replace(maps, provenance=replace(maps.provenance, card=card))
     with pytest.raises(UsageError, match="A shows activation relu, B none"):
         compare_maps(taps, {"block1_conv1": other})
+
+
+def showing(maps, activation, function):
+    """The maps as of a Keras model whose layer ends in an activation; None is a card that does not say in which."""
+    card = replace(
+        maps.provenance.card,
+        submodel=SubModel(("block1_conv1",), activation, "keras"),
+        functions=() if function is None else (function,),
+    )
+    return {"block1_conv1": replace(maps, provenance=replace(maps.provenance, card=card))}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("relu", "sigmoid"), ("relu", "sigmoid")),
+        (("none", "sigmoid"), ("none", "relu")),
+        (("relu", "linear"), ("none", "linear")),
+        (("relu", "linear"), ("none", "relu")),
+        (("relu", None), ("relu", "sigmoid")),
+    ],
+)
+def test_the_same_of_a_layer_is_compared(taps, first, second):
+    sides = [showing(taps["block1_conv1"], *side) for side in (first, second)]
+    assert worst(compare_maps(*sides)) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (("relu", "sigmoid"), ("relu", "relu"), "A shows activation sigmoid, B relu"),
+        (("relu", "linear"), ("relu", "relu"), "A shows activation linear, B relu"),
+        (("relu", "leaky_relu(negative_slope=0.2)"), ("relu", "leaky_relu(negative_slope=0.3)"), "A shows activation"),
+        (("relu", "relu6"), ("none", "relu6"), "A shows activation relu6, B none"),
+        (("relu", None), ("none", "relu"), "A shows activation activation, B none"),
+    ],
+)
+def test_sides_of_other_activations_are_not_compared(taps, first, second, said):
+    sides = [showing(taps["block1_conv1"], *side) for side in (first, second)]
+    with pytest.raises(UsageError, match=said):
+        compare_maps(*sides)

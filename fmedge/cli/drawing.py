@@ -76,7 +76,9 @@ class Drawing:
                 f"--channel {self.channel} draws one layer's channel alone. Leave it out, or name one layer."
             )
         if self.options.style == "grid" and (self.options.both or self.is_walk(submodel)):
-            raise UsageError("--style grid shows one layer, before or after ReLU. Take --style viewer for more.")
+            raise UsageError(
+                "--style grid shows one layer and one side of its activation. Use --style viewer for more."
+            )
         for path, suffix, option in wanted:
             if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
                 require_output(path, suffix)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fmedge import ahead
-from fmedge.activations import require_both, spoken
+from fmedge.activations import require_both
 from fmedge.cli.console import say
 from fmedge.cli.ensure import ensure_artifact
 from fmedge.cli.words import parse_preprocessing, parse_size, run_options
@@ -16,7 +16,7 @@ from fmedge.errors import UsageError
 from fmedge.files import digest, is_file
 from fmedge.page_options import PageOptions, PlotlyPlace, Style, Values
 from fmedge.run_options import Math
-from fmedge.submodel import ExportOptions, Format, Precision, format_of
+from fmedge.submodel import Activation, ExportOptions, Format, Precision, format_of
 from fmedge.vgg16 import INPUT_SIZE
 
 if TYPE_CHECKING:
@@ -106,11 +106,6 @@ def run(
     pipeline.prepare_early(None if look else drawing.run, early, page=not no_page)
     if model is not None:
         artifact = provision.open_model(model)
-        if both and artifact.card.activation != "none":
-            ends = spoken(artifact.card.function_of(artifact.card.submodel.deepest))
-            raise UsageError(
-                f"'{model}' ends after {ends}: there is no before. For both, export with --activation none."
-            )
         drawing.require_places(artifact.card.submodel)
     else:
         form = _form(drawing.run, model_format, precision, size, prepared)
@@ -132,8 +127,9 @@ def run(
             drawing = replace(drawing, run=adopted.run)
         artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=offline)
     if both:
-        for tap in artifact.card.submodel.taps:
-            require_both(tap, artifact.card.function_of(tap))
+        card = artifact.card
+        for tap in card.submodel.taps:
+            require_both(tap, card.function_of(tap), before=card.activation is Activation.NONE)
     draw(artifact, drawing)
 
 

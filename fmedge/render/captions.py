@@ -44,11 +44,11 @@ def views_of(layers: Sequence[FeatureMaps], options: PageOptions) -> tuple[str, 
     Where no layer has an activation there are no two sides to show.
 
     Raises:
-        UsageError: Both sides are asked of a layer whose activation a page cannot compute.
+        UsageError: Both sides are asked of a layer whose activation a page cannot compute, or of values after ReLU.
     """
     if options.both:
         for maps in layers:
-            require_both(maps.layer, maps.function)
+            require_both(maps.layer, maps.function, before=maps.activation == "none")
         if any(maps.function == RELU for maps in layers):
             return ("relu", "raw")
     return ("relu",) if layers[0].activation == "relu" else ("raw",)

@@ -78,7 +78,7 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
         FmedgeError: See :func:`figure`.
     """
     if len(layers) > 1 or options.both:
-        raise UsageError("--style grid shows one layer, before or after ReLU. Take --style viewer for more.")
+        raise UsageError("--style grid shows one layer and one side of its activation. Use --style viewer for more.")
     (maps,) = layers
     made = figure(maps, channel).to_json()
     captions = write_captions(layers, channel, options)

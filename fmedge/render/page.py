@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.activations import RELU, spoken
-from fmedge.errors import UsageError
+from fmedge.activations import RELU
+from fmedge.choices import require_record
 from fmedge.feature_maps import FeatureMaps
 from fmedge.page_options import PageOptions
 from fmedge.render import plotly_js
@@ -63,10 +63,12 @@ def render_page(
         The file's content: UTF-8. With ``plotlyjs="file"``, put :func:`fmedge.render.plotly_js.script_file` beside it.
 
     Raises:
-        UsageError: There is no such channel, ``both`` is asked of maps after ReLU, or a value is too large for float16.
+        UsageError: There is no such channel, ``both`` is asked of maps of which a page cannot compute it, or a value is
+            too large for float16.
         LimitExceeded: There are too many values for a page.
         BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
     """
+    require_record("options", options, PageOptions)
     layers, options = [maps] if isinstance(maps, FeatureMaps) else list(maps), options or PageOptions()
     if options.style == "grid":
         from fmedge.render.figures import render_grid
@@ -75,9 +77,6 @@ def render_page(
     for each in layers:
         if channel is not None:
             each.require_channel(channel)
-        if options.both and each.activation != "none":
-            ends = spoken(each.function)
-            raise UsageError(f"{each.layer}: after {ends} there is no before. For both, give maps of activation none.")
     require_room(sum(each.maps[0].size if channel is None else each.maps[0, channel].size for each in layers))
     views = views_of(layers, options)
     packed = [_pack(number, each, channel, views, options, kernels or {}) for number, each in enumerate(layers)]

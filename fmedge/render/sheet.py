@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from fmedge.activations import view_words
+from fmedge.choices import require_record
 from fmedge.errors import LimitExceeded
 from fmedge.feature_maps import FeatureMaps
 from fmedge.page_options import PageOptions
@@ -38,9 +39,10 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
         The file's content. NaN and infinity are mid-grey.
 
     Raises:
-        UsageError: There is no such channel.
+        UsageError: There is no such channel, or ``both`` is asked of maps of which it cannot be computed.
         LimitExceeded: The picture would be too large.
     """
+    require_record("options", options, PageOptions)
     options = options or PageOptions()
     if channel is not None:
         maps.require_channel(channel)

@@ -10,6 +10,7 @@ from typing import cast
 from fmedge import trust
 from fmedge.artifact import Artifact, files_sha256
 from fmedge.card import ModelCard
+from fmedge.choices import require_record
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
 from fmedge.floors import is_shortage, require_floor, shortage
 from fmedge.memory import vgg16_bytes
@@ -98,6 +99,7 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         ArtifactError: The gate or the engine refuses the model.
         LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
+    require_record("options", options, RunOptions)
     artifact.card.require_room()
     return _open(artifact, options or RunOptions(), _require_known)
 

@@ -223,7 +223,16 @@ def test_a_run_finds_what_was_exported_under_its_true_name(fmedge, files, tmp_pa
     model = said.out.strip()
     assert "activation     after sigmoid\n" in fmedge("info", model).out
     assert json.loads(fmedge("info", model, "--json").out)["functions"] == ["sigmoid"]
-    assert "ends after sigmoid" in fmedge("run", "photo.png", "--model", model, "--activation", "both", code=2).err
+    line = fmedge("run", "photo.png", "--model", model, "--activation", "both", code=2).err
+    assert "'conv' ends in sigmoid, which a page cannot compute" in line
+
+
+def test_both_of_a_model_without_an_activation_is_one_side(fmedge, files, tmp_path):
+    model = fmedge("export", *words_for(files, "linear")).out.strip()
+    fmedge("run", "photo.png", "--model", model, "--activation", "both")
+    page = header_of((tmp_path / "photo.conv.both.html").read_bytes())
+    assert page["views"] == ["relu"]
+    assert page["captions"]["title"] == "conv, no activation"
 
 
 def test_values_before_an_activation_and_without_one(fmedge, files, tmp_path):

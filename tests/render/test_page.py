@@ -146,9 +146,30 @@ def test_titles():
     assert title([raw, replace(raw, layer="block2_conv1")]) == "2 layers, block1_conv1 to block2_conv1, before ReLU"
 
 
-def test_both_needs_maps_before_relu():
-    with pytest.raises(UsageError, match="after ReLU there is no before"):
-        render_page(make_maps(random_maps(3, 2, 2)), options=PageOptions(both=True))
+@pytest.mark.parametrize("render", [render_page, render_sheet])
+@pytest.mark.parametrize(
+    ("activation", "function", "said"),
+    [
+        ("relu", None, "'conv' is shown after ReLU: there is no before"),
+        ("relu", "relu", "'conv' is shown after ReLU: there is no before"),
+        ("relu", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
+        ("none", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
+        ("relu", "leaky_relu(negative_slope=0.2)", "ends in leaky_relu"),
+    ],
+)
+def test_both_is_refused_where_it_cannot_be_computed(render, activation, function, said):
+    maps = make_maps(random_maps(3, 2, 2), layer="conv", activation=activation, function=function)
+    with pytest.raises(UsageError, match=said):
+        render(maps, options=PageOptions(both=True))
+
+
+@pytest.mark.parametrize(("activation", "view"), [("relu", "relu"), ("none", "raw")])
+def test_both_sides_of_no_activation_are_one(activation, view):
+    values = random_maps(3, 2, 2)
+    maps = make_maps(values, layer="conv", activation=activation, function="linear")
+    header = header_of(render_page(maps, options=PageOptions(both=True)))
+    assert header["views"] == [view]
+    assert header["captions"]["title"] == "conv, no activation"
 
 
 def test_where_values_lie_on_the_photo():
