@@ -40,7 +40,7 @@ class Floor(NamedTuple):
         return int(self.base + self.per_thread * (threads - 1) + self.per_byte * model_bytes)
 
 
-TOO_FEW_PROCESSES = "too few processes are allowed: ulimit -u, or a container's --pids-limit"
+TOO_FEW_PROCESSES = "too few processes are allowed: ulimit -u, or the container's limit on them"
 """Why a process or a thread cannot be started: systems count both."""
 
 EXPORT = "fmedge export"

@@ -11,7 +11,8 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, is_dataclass
+from dataclasses import fields as fields_of
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -183,7 +184,9 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
         return data
     if origin is tuple:
         kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
-        return tuple(build(each, value, name) for each, value in zip(kinds, require_kind(list, data), strict=True))
+        if len(require_kind(list, data)) != len(kinds):
+            raise ValueError(f"{len(data)} values for '{name}', {len(kinds)} belong there")
+        return tuple(build(each, value, name) for each, value in zip(kinds, data, strict=True))
     if origin in (Mapping, dict):
         pairs = require_kind(dict, data).items()
         return {build(str, key, name): build(inner[1], value, name) for key, value in pairs}
@@ -198,7 +201,14 @@ def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - wha
     """A dataclass out of its fields; see :func:`build`."""
     hints = get_type_hints(kind)
     if unknown := set(require_kind(dict, data)) - set(hints):
-        raise TypeError(f"no field {unknown}")
+        raise TypeError(f"no field {sorted(unknown)[0]!r} belongs there")
+    needed = {
+        each.name
+        for each in fields_of(cast("Any", kind))
+        if each.default is MISSING and each.default_factory is MISSING
+    }
+    if missing := needed - set(data):
+        raise TypeError(f"the field {sorted(missing)[0]!r} is missing")
     return kind(**{name: build(hints[name], value, name) for name, value in data.items()})
 
 

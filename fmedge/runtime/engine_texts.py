@@ -15,7 +15,7 @@ class Mend(Enum):
     """What a user can do, as the end of a message."""
 
     SMALLER = "Give fewer or smaller images."
-    THREADS = "Take --threads 1, or allow more processes (ulimit -u, --pids-limit) or more address space (ulimit -v)."
+    THREADS = "Take --threads 1, or allow more processes (ulimit -u) or address space (ulimit -v)."
     EXPORT = "Export it again: fmedge export."
     UPDATE = "Update the engine, or export again: fmedge export."
     IMAGES = "See fmedge info for what it takes."

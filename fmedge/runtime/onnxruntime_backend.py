@@ -148,7 +148,8 @@ def _preload() -> str:
 
     heard = {**ort.preload_dlls.__globals__, "print": hear}  # stdout is everybody's: that function alone prints here
     with _preloading, quietly():
-        FunctionType(ort.preload_dlls.__code__, heard, argdefs=ort.preload_dlls.__defaults__)()
+        loads = ort.preload_dlls
+        FunctionType(loads.__code__, heard, argdefs=loads.__defaults__, closure=loads.__closure__)()
     return "\n".join(said)
 
 
