@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -146,7 +147,11 @@ def _wrapper(name: str, folder: Path) -> str:
         (place / "lib").symlink_to(here / "lib")
     python = place / "bin" / "python"
     base = Path(sys.executable).resolve()
-    python.write_text(f'#!/bin/sh\nexec "{qemu}" -cpu {name} -U OPENBLAS_CORETYPE -0 "{python}" "{base}" "$@"\n')
+    told = subprocess.run([qemu, "-cpu", name, base, "-V"], capture_output=True, text=True, check=True).stderr
+    cpu = ",".join(
+        (name, *(f"-{feature}" for feature in re.findall(r"\.([\w-]+) \[bit", told)))
+    )  # or it warns each time
+    python.write_text(f'#!/bin/sh\nexec "{qemu}" -cpu {cpu} -U OPENBLAS_CORETYPE -0 "{python}" "{base}" "$@"\n')
     python.chmod(0o755)
     return str(python)
 
