@@ -8,7 +8,7 @@ starts are emulated, too; it forgets OPENBLAS_CORETYPE, which is for the process
 ``make test-arm64``, in ``.arm64``.
 
 Each row is a real command: ``fmedge verify MODEL --backend ENGINE``, a run on a GPU, or an export. The end is 1 where
-one died by a signal, or ended otherwise than with 0 or 5.
+one died by a signal, ended otherwise than with 0 or 5, or wrote another int8 file than this processor.
 """
 
 from __future__ import annotations
@@ -169,6 +169,7 @@ def _run(name: str, python: str, files: Mapping[str, Path], models: Path) -> Ite
 
     with ThreadPoolExecutor(2) as beside:
         yield from beside.map(verify, [what for what in WAYS if name not in ARM or "openvino" not in what])
+    yield "int8 exported there", _same_bytes(name, python, models, settings)
     photo, page = next((models / "photos").iterdir()), models / f"{name}.html"
     on_gpu = ["--model", str(files["litert int8"]), "--backend", "litert", "--device", "gpu", "--output", str(page)]
     drawn = _fmedge(python, ["run", str(photo), *on_gpu], settings)
@@ -179,6 +180,19 @@ def _run(name: str, python: str, files: Mapping[str, Path], models: Path) -> Ite
     if name not in ARM:  # the environment there has no TensorFlow
         converted = _fmedge(python, ["export", "--converter", "tf2onnx", *words], settings)
         yield "export by TensorFlow", Seen(0, "works") if not converted.code else converted
+
+
+def _same_bytes(name: str, python: str, models: Path, settings: Mapping[str, str]) -> Seen:
+    """Whether an int8 file that is planned and written on that processor is the one that is written here."""
+    words = ["export", "--layer", "block1_conv2", "--size", "32", "--precision", "int8", "--weights", "untrained"]
+    words += ["--calibration", str(models / "photos"), "--models"]
+    here, there = models / "small", models / name / "small"
+    for made in (_fmedge(sys.executable, [*words, str(here)]), _fmedge(python, [*words, str(there)], settings)):
+        if made.code:
+            return made
+    (file,) = here.glob("*.onnx")
+    same = file.read_bytes() == (there / file.name).read_bytes()
+    return Seen(0, "the same bytes") if same else Seen(1, "other bytes")
 
 
 if __name__ == "__main__":
