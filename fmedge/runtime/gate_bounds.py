@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -48,6 +48,30 @@ class Declared(NamedTuple):
     one_image: bool = False
 
 
+Shape = tuple[int, ...]
+
+
+class Range(NamedTuple):
+    """Bounds of integers, both ends allowed."""
+
+    least: int
+    most: int
+
+
+class Needs(NamedTuple):
+    """What a run takes.
+
+    Attributes:
+        shapes: Of each output, in the model's layout.
+        memory: The most bytes of values that are needed at one time: what is read later, and what is computed.
+        products: Multiplications, additions and the like in all.
+    """
+
+    shapes: Mapping[str, Shape]
+    memory: int
+    products: int
+
+
 class ModelFacts(NamedTuple):
     """What a gate reads in a model file.
 
@@ -56,12 +80,15 @@ class ModelFacts(NamedTuple):
         outputs: What comes out.
         facts_json: The card's facts as fmedge's exporters put them into the file; None in other files.
         ways: Per output what happens on the way to it; those that hold constants are missing.
+        needs: What a run on images of a shape, (N, H, W, 3), takes. It raises what :func:`require_shape` does, and
+            ArtifactError where sizes do not fit each other or follow from pixels.
     """
 
     inputs: tuple[Declared, ...]
     outputs: tuple[Declared, ...]
     facts_json: str | None
     ways: Mapping[str, Way]
+    needs: Callable[[Shape], Needs]
 
 
 def damaged(what: str) -> ArtifactError:
