@@ -12,7 +12,7 @@ from functools import partial
 from math import prod
 
 from fmedge.errors import ArtifactError
-from fmedge.runtime.gate_bounds import Declared, ModelFacts, Needs, damaged
+from fmedge.runtime.gate_bounds import MOST_VALUES, Declared, ModelFacts, Needs, damaged
 from fmedge.runtime.gate_bounds import Shape as Extents
 from fmedge.runtime.rectifiers import IMAGE, Way
 
@@ -251,7 +251,7 @@ class _Reader:
                 own not in (None, fed) for own, fed in zip(stated, self._image, strict=True)
             ):
                 raise _DamagedError("an image of another size")
-            return _checked(self._image or stated)
+            return self._checked(self._image or stated)
         channels, height, width = source
         if kind == "Scale":
             _require(values[0] == channels, f"{values[0]} factors for {channels} channels")
@@ -262,10 +262,16 @@ class _Reader:
             self._kernel(count)
             self._skip(values[0] * 4)
             self.products += _values((values[0], height, width)) * channels * 9
-            return _checked((values[0], height, width))
+            return self._checked((values[0], height, width))
         if kind == "Pooling":
-            return _checked((channels, height and height // 2, width and width // 2))
+            return self._checked((channels, height and height // 2, width and width // 2))
         return source
+
+    def _checked(self, shape: Shape) -> Shape:
+        _require(0 not in shape, "a tensor without pixels")
+        size, most = 4 * _values(shape), MOST_TENSOR_BYTES if self._image is None else 4 * MOST_VALUES
+        _require(size <= most, f"a tensor of {size:,} bytes, {most:,} are allowed")
+        return shape
 
     def _kernel(self, count: int) -> None:
         if self._weights is None:
@@ -308,10 +314,3 @@ def _parameters(kind: _Kind, words: list[str], name: str) -> dict[int, int]:
 def _values(shape: Shape) -> int:
     """Number of values of a tensor; extents that are not known count as 1."""
     return prod(extent or 1 for extent in shape)
-
-
-def _checked(shape: Shape) -> Shape:
-    _require(0 not in shape, "a tensor without pixels")
-    size = _values(shape) * 4
-    _require(size <= MOST_TENSOR_BYTES, f"a tensor of {size:,} bytes, {MOST_TENSOR_BYTES:,} are allowed")
-    return shape

@@ -12,7 +12,16 @@ from math import prod
 from typing import NamedTuple
 
 from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.runtime.gate_bounds import Needs, Range, Shape, damaged, forbidden, require_count, require_shape
+from fmedge.runtime.gate_bounds import (
+    MOST_VALUES,
+    Needs,
+    Range,
+    Shape,
+    damaged,
+    forbidden,
+    require_count,
+    require_extents,
+)
 
 MOST_KNOWN = 1 << 12
 """Integers of a constant that are read, since they may say sizes or places: one per channel of a wide layer."""
@@ -159,7 +168,8 @@ def work_out(
         for name, value in zip(step.results, work.results, strict=False):
             if name:
                 values[name] = value
-                held[name] = require_shape(name, value.shape, BITS[value.dtype])
+                require_count(f"values in '{name}'", require_extents(name, value.shape), MOST_VALUES)
+                held[name] = _bytes(value)
                 total += held[name]
                 products += value.size
         products += work.products
