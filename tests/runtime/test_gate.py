@@ -217,7 +217,7 @@ HOSTILE_ONNX = {
 @pytest.mark.cases("models")
 @pytest.mark.parametrize(("kind", "message", "change"), HOSTILE_ONNX.values(), ids=HOSTILE_ONNX)
 def test_hostile_onnx_is_refused_in_one_line(onnx_fp32, kind, message, change):
-    """No engine gets it: the gate stands before the trial."""
+    """No engine gets it: the gate stands before it."""
     hostile = replace(onnx_fp32, model=edited(onnx_fp32.model, change))
     with pytest.raises(kind, match=message) as caught:
         open_session(hostile)
@@ -409,7 +409,7 @@ def test_the_gate_itself_never_falls_over_mutated_bytes(kind, request, cases):
             gate.require_artifact(replace(artifact, model=content))
         except (ArtifactError, LimitExceeded):
             refused += 1
-    print(f"{kind}: 500 mutated, {refused} refused by the gate, {500 - refused} left to the trial")
+    print(f"{kind}: 500 mutated, {refused} refused by the gate, {500 - refused} left to the child")
     assert 0 < refused < 500
     cases("models, mutated", 500)
 
