@@ -60,7 +60,7 @@ class Bench:
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
-        session = self._session = open_bounded(artifact, options)
+        session = self._session = open_bounded(artifact, options, (batch, *size, 3))
         loaded = time.perf_counter_ns()
         self._images = _images(batch, (size[0], size[1]), None if image is None else Path(image))
         first = self._once()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from math import prod
 from threading import Timer
 from typing import Any, BinaryIO, cast
@@ -40,6 +42,9 @@ _IMPORT_S = 60.0
 
 _LOAD_S, _BYTES_PER_S = 8.0, 10_000_000
 """Loading the model, and for its size. VGG16 at full depth takes OpenVINO, the slowest, 0.6 s for 59 MB."""
+
+_DEVICE_TIMES = 30
+"""How much longer a device may take to load a model: TensorRT tries out kernels for minutes."""
 
 _RUN_S, _PRODUCTS_PER_S = 4.0, 500_000_000
 """A run, and for what it computes: a quarter of what one core of a Raspberry Pi 3 does."""
@@ -81,10 +86,11 @@ class IsolatedEngine:
         """
         self._model, self._card = artifact.path.name, artifact.card
         self._needs = needs
+        self._room = partial(address_space, options, artifact.size)
         self.name = str(options.backend)
         self._process = _start(self._model)
         head = {
-            "bytes": address_space(artifact, options, needs) if options.device == "cpu" else None,
+            "bytes": self._room(needs(artifact.card.image_shape())),
             "sizes": [len(artifact.model), len(artifact.weights)],
             "path": self._model,
             "card": artifact.card.to_json(),
@@ -92,7 +98,7 @@ class IsolatedEngine:
         }
         try:
             self._ask(_IMPORT_S, json.dumps(head).encode() + b"\n", what="start")
-            seconds = _LOAD_S + artifact.size / _BYTES_PER_S
+            seconds = (_LOAD_S + artifact.size / _BYTES_PER_S) * (1 if options.device == "cpu" else _DEVICE_TIMES)
             order = json.dumps({"seconds": seconds}).encode() + b"\n"
             facts = self._ask(seconds, order, artifact.model, artifact.weights, what="load")
             self.active_provider, self.placement = self._about(facts)
@@ -111,21 +117,36 @@ class IsolatedEngine:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
         needs = self._needs(images.shape)
         require_products(needs, images.shape)
+        if self._process.poll() is not None:
+            raise LimitExceeded(f"'{self._model}' has ended its process before. Open another session.")
         seconds = _RUN_S + needs.products / _PRODUCTS_PER_S
-        facts = {"seconds": seconds, "bytes": images.nbytes, "dtype": str(images.dtype), "shape": images.shape}
-        answer = self._ask(seconds, json.dumps(facts).encode() + b"\n", images, what="run")
-        self._require_maps(answer.get("maps"), needs)
-        return {spec.name: self._receive(spec.name, needs.shapes[spec.name], out) for spec in self._card.outputs}
+        facts = {
+            "seconds": seconds,
+            "bytes": self._room(needs),
+            "size": images.nbytes,
+            "dtype": str(images.dtype),
+            "shape": images.shape,
+        }
+        try:
+            answer = self._ask(seconds, json.dumps(facts).encode() + b"\n", images, what="run")
+            self._require_maps(answer.get("maps"), needs)
+            return {spec.name: self._receive(spec.name, needs.shapes[spec.name], out) for spec in self._card.outputs}
+        except BaseException:
+            self._end()  # what it still says would be taken for the next answer
+            raise
 
     def close(self) -> None:
         """See :meth:`fmedge.runtime.session.Engine.close`."""
-        process = self._process
-        process.kill()
-        for stream in (process.stdin, process.stdout):
+        self._end()
+        for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        process.wait()
+
+    def _end(self) -> int:
+        """End the child where it has not ended; its exit status."""
+        self._process.kill()
+        return self._process.wait()
 
     def _ask(self, seconds: float, *words: bytes | Images, what: str) -> dict[str, Any]:
         """Send an order and wait for its answer.
@@ -205,9 +226,8 @@ class IsolatedEngine:
 
     def _ended(self) -> FmedgeError:
         """What it means that the child is gone, or says what it should not."""
-        self._process.kill()
-        code = self._process.wait()
-        if code < 0 and code != -9:
+        code = self._end()
+        if code < 0 and code != -signal.SIGKILL:
             return LimitExceeded(
                 f"'{self._model}' ended the engine by signal {-code} in a process of its own. "
                 "Export it again: fmedge export."
@@ -236,10 +256,12 @@ def require_products(needs: Needs, images: Shape) -> None:
         )
 
 
-def address_space(artifact: Artifact, options: RunOptions, needs: Callable[[Shape], Needs]) -> int:
-    """Bytes of address space for an engine, a model and a run on images of the card's size."""
-    floor = floors.FLOORS[str(options.backend)].total(options.threads or 1, 2 * artifact.size)
-    return floor + _ARRAYS * needs(artifact.card.image_shape()).memory + _SLACK_BYTES
+def address_space(options: RunOptions, model_bytes: int, needs: Needs) -> int | None:
+    """Bytes of address space for an engine, a model and a run; None on devices, whose drivers reserve a lot."""
+    if options.device != "cpu":
+        return None
+    floor = floors.FLOORS[str(options.backend)].total(options.threads or 1, 2 * model_bytes)
+    return floor + _ARRAYS * needs.memory + _SLACK_BYTES
 
 
 def _start(name: str) -> subprocess.Popen[bytes]:

@@ -29,19 +29,18 @@ if TYPE_CHECKING:
 
 
 def restrict(address_space: int | None) -> None:
-    """Bound what this process may take; None leaves the address space, of which devices reserve much, as it is."""
+    """Bound what this process may take, until the next call; None leaves the address space as it is."""
     with contextlib.suppress(ImportError):  # Windows
         import resource
 
-        def lower(kind: int, wanted: int) -> None:
-            given = (bound for bound in resource.getrlimit(kind) if bound != resource.RLIM_INFINITY)
-            bound = min((wanted, *given))
+        def bound(kind: int, wanted: int) -> None:
+            most = resource.getrlimit(kind)[1]
             with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
-                resource.setrlimit(kind, (bound, bound))
+                resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
         if address_space is not None:
-            lower(resource.RLIMIT_AS, address_space)
-        lower(resource.RLIMIT_CORE, 0)
+            bound(resource.RLIMIT_AS, address_space)
+        bound(resource.RLIMIT_CORE, 0)
 
 
 @contextlib.contextmanager
@@ -84,6 +83,7 @@ class _Line:
 def _serve(line: _Line) -> None:
     """Load what the first two orders say, and run it as often as asked."""
     from fmedge.runtime.opening import load_adapter, open_engine
+    from fmedge.runtime.session import bind_process
 
     head = line.order()
     if head is None:  # who started us was interrupted
@@ -93,6 +93,8 @@ def _serve(line: _Line) -> None:
         options = RunOptions(**head["options"])
         restrict(head["bytes"])
         floors.begin()
+        if options.cpus is not None:
+            bind_process(options.cpus)
         load_adapter(options)
         line.answer()
     with _reported(line, head), _at_most(float((line.order() or {})["seconds"])):
@@ -103,7 +105,8 @@ def _serve(line: _Line) -> None:
         taps = [spec.name for spec in artifact.card.outputs]
     while order := line.order():
         with _reported(line, head), _at_most(order["seconds"]):
-            images = np.frombuffer(line.read(order["bytes"]), order["dtype"]).reshape(order["shape"])
+            restrict(order["bytes"])
+            images = np.frombuffer(line.read(order["size"]), order["dtype"]).reshape(order["shape"])
             maps = _computed(engine, cast("Images", images))
             line.answer(maps={tap: [str(maps[tap].dtype), *maps[tap].shape] for tap in taps})
             for tap in taps:

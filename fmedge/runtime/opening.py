@@ -6,7 +6,7 @@ import contextlib
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import cast
 
 from fmedge import trust
@@ -106,12 +106,12 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
     return _open(artifact, options or RunOptions(), _engine_for)
 
 
-def open_bounded(artifact: Artifact, options: RunOptions) -> Session:
+def open_bounded(artifact: Artifact, options: RunOptions, images: Shape) -> Session:
     """The same in a process of ours that runs nothing but this model, and need not be kept from it.
 
-    Where the model is not known, the process is bounded as one of its own would be.
+    Where the model is not known, the process is bounded as one of its own would be for images of that shape.
     """
-    return _open(artifact, options, _bounded_engine)
+    return _open(artifact, options, partial(_bounded_engine, images))
 
 
 def open_engine(artifact: Artifact, options: RunOptions) -> Engine:
@@ -143,12 +143,13 @@ def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engin
     return IsolatedEngine(artifact, options, needs)
 
 
-def _bounded_engine(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
+def _bounded_engine(images: Shape, artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
     if not trust.is_known(artifact.card):
-        from fmedge.runtime.isolated import address_space
+        from fmedge.runtime.isolated import address_space, require_products
         from fmedge.runtime.isolated_child import restrict
 
-        restrict(address_space(artifact, options, needs) if options.device == "cpu" else None)
+        require_products(needs(images), images)
+        restrict(address_space(options, artifact.size, needs(images)))
     return open_engine(artifact, options)
 
 

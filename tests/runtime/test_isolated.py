@@ -20,10 +20,14 @@ from conftest import ROOT
 from hostile import constant, edited, mutations, structure
 from onnx import helper
 
+sys.path.insert(0, str(ROOT / "tests" / "export"))
+from builds import build
+
 from fmedge import cli, trust
 from fmedge.artifact import write_artifact
 from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, BackendUnavailable, LimitExceeded
+from fmedge.export import onnx_direct
 from fmedge.provision import create_artifact, open_model, run_batches
 from fmedge.request import request_artifact
 from fmedge.run_options import RunOptions
@@ -100,6 +104,16 @@ def test_an_unknown_model_runs_elsewhere_and_gives_the_same(artifact, monkeypatc
         np.testing.assert_array_equal(maps, expected)
 
 
+@linux
+def test_room_grows_with_the_pictures(untrained_network):
+    """Of an open size: 1 GB at 1,500 x 1,500 is more than a child gets for pictures of VGG16's size."""
+    artifact = build(onnx_direct, untrained_network, "block1_conv2", size=None)
+    artifact = replace(artifact, card=artifact.card.facts())
+    with open_session(artifact, RunOptions(threads=1)) as session:
+        for side in (32, 1500, 64):
+            assert session.run(np.zeros((1, side, side, 3), np.uint8))["block1_conv2"].shape == (1, 64, side, side)
+
+
 def test_what_was_made_here_runs_here(tmp_path, monkeypatch):
     monkeypatch.setattr(isolated, "IsolatedEngine", None)
     artifact = create_artifact(request_artifact("block1_conv1", weights="untrained", models=tmp_path))
@@ -153,7 +167,7 @@ def outer_product(model):
 
 
 def test_a_small_file_that_wants_terabytes(onnx_fp32):
-    with pytest.raises(LimitExceeded, match="bytes large"):
+    with pytest.raises(LimitExceeded, match="values in 'product_0'"):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, outer_product)))
 
 
@@ -190,8 +204,11 @@ def test_a_model_that_computes_nan_or_another_shape(onnx_fp32):
         model.graph.node.append(helper.make_node("Slice", ["inner", "from", "to", "axis"], ["block1_conv2"]))
 
     nan = own(onnx_fp32, edited(onnx_fp32.model, not_a_number))
-    with open_session(nan) as session, pytest.raises(ArtifactError, match="computes NaN"):
-        session.run(IMAGE)
+    with open_session(nan) as session:
+        with pytest.raises(ArtifactError, match="computes NaN"):
+            session.run(IMAGE)
+        with pytest.raises(LimitExceeded, match="ended its process before"):
+            session.run(IMAGE)
     with pytest.raises(ArtifactError, match="gives 1 x 64 x 31 x 32 for 'block1_conv2', its card says"):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, narrowed)))
 
