@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import strangers
+import stranger_models
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ArtifactError, LimitExceeded
@@ -297,7 +297,7 @@ slow = pytest.mark.slow
 
 def run_of(content, inspect):
     facts = inspect(content)
-    return facts.needs(strangers.SHAPE)
+    return facts.needs(stranger_models.SHAPE)
 
 
 def require_refused_by_pixels(content, inspect, seed):
@@ -312,7 +312,7 @@ def require_refused_by_pixels(content, inspect, seed):
 @pytest.mark.parametrize("seeds", [FEW, pytest.param(MANY, marks=slow)], ids=["few", "many"])
 def test_what_pixels_say_is_no_size(seeds, cases):
     for seed in seeds:
-        require_refused_by_pixels(strangers.by_pixels(seed), inspect_onnx, seed)
+        require_refused_by_pixels(stranger_models.by_pixels(seed), inspect_onnx, seed)
     cases("ONNX, sizes by pixels", len(seeds))
 
 
@@ -320,7 +320,9 @@ def test_what_pixels_say_is_no_size(seeds, cases):
 def test_what_pixels_say_is_no_size_in_tflite(tmp_path, seeds, cases):
     pytest.importorskip("tensorflow")
     for seed in seeds:
-        require_refused_by_pixels(strangers.tflite_by_pixels(seed, str(tmp_path / str(seed))), inspect_tflite, seed)
+        require_refused_by_pixels(
+            stranger_models.tflite_by_pixels(seed, str(tmp_path / str(seed))), inspect_tflite, seed
+        )
     cases("TFLite, sizes by pixels", len(seeds))
 
 
@@ -329,7 +331,7 @@ def test_what_is_huge_for_every_picture(seeds, cases):
     """Nothing of that size is allocated: the shapes alone say so."""
     for seed in seeds:
         try:
-            assert run_of(strangers.by_constants(seed), inspect_onnx).memory > 1 << 33, seed
+            assert run_of(stranger_models.by_constants(seed), inspect_onnx).memory > 1 << 33, seed
         except LimitExceeded as error:
             assert "Allowed" in str(error)
     cases("ONNX, huge", len(seeds))
