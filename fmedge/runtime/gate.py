@@ -111,7 +111,7 @@ def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
         return ""
     inside, beside = (asdict(each.facts()) for each in (ModelCard.from_json(facts.facts_json or ""), card))
     others = [name for name, value in inside.items() if value != beside[name]]
-    return f"another {', '.join(others)} inside than its card says" if others else ""
+    return f"other {', '.join(others)} inside than in its card" if others else ""
 
 
 def _require_run(artifact: Artifact, facts: ModelFacts) -> None:

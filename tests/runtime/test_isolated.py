@@ -138,9 +138,9 @@ def test_a_card_that_says_otherwise_than_the_file_is_refused(artifact):
     card = artifact.card
     trained = replace(card, weights=WeightsFacts("imagenet", "0" * 64))
     for other, word in (
-        (trained, "another weights inside"),
-        (replace(card, tools={"fmedge": "9"}), "another tools inside"),
-        (replace(card, options=replace(card.options, float_tap=True)), "another options inside"),
+        (trained, "other weights inside"),
+        (replace(card, tools={"fmedge": "9"}), "other tools inside"),
+        (replace(card, options=replace(card.options, float_tap=True)), "other options inside"),
     ):
         trust.remember(other, lasting=False)
         with pytest.raises(ArtifactError, match=word):
