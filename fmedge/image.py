@@ -150,8 +150,27 @@ def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
     Returns:
         uint8, (height, width, 3), RGB; always the same for one size.
     """
-    rows = np.linspace(0, 200, height)[:, np.newaxis]
-    columns = np.linspace(180, 20, width)[np.newaxis, :]
+    return _ramps_and_noise(height, width, (0, 200), (180, 20), np.random.PCG64(_IMAGE_SEED))
+
+
+def secret_image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Draw an image of the kind of :func:`parity_image` that nobody can know beforehand, and make a model for.
+
+    Returns:
+        uint8, (height, width, 3), RGB; another one each time.
+    """
+    import secrets
+
+    first, second, third, fourth = (secrets.randbelow(200) for _ in range(4))
+    return _ramps_and_noise(height, width, (first, second), (third, fourth), np.random.PCG64(secrets.randbits(64)))
+
+
+def _ramps_and_noise(
+    height: int, width: int, down: tuple[int, int], across: tuple[int, int], bits: np.random.PCG64
+) -> npt.NDArray[np.uint8]:
+    """Red runs down, green across and blue both, between two values each; noise from 0 to 55 lies over them."""
+    rows = np.linspace(*down, height)[:, np.newaxis]
+    columns = np.linspace(*across, width)[np.newaxis, :]
     ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)
-    noise = np.random.Generator(np.random.PCG64(_IMAGE_SEED)).integers(0, 56, (height, width, 3))
+    noise = np.random.Generator(bits).integers(0, 56, (height, width, 3))
     return (ramps + noise).astype(np.uint8)

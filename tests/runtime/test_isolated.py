@@ -24,11 +24,12 @@ sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build
 
 from fmedge import cli, trust
-from fmedge.artifact import write_artifact
+from fmedge.artifact import read_artifact, write_artifact
 from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, BackendUnavailable, LimitExceeded
 from fmedge.export import onnx_direct
-from fmedge.provision import create_artifact, open_model, run_batches
+from fmedge.image import parity_image
+from fmedge.provision import create_artifact, open_model, run_batches, verify_artifact
 from fmedge.request import request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import isolated, open_session
@@ -211,6 +212,35 @@ def test_a_model_that_computes_nan_or_another_shape(onnx_fp32):
             session.run(IMAGE)
     with pytest.raises(ArtifactError, match="gives 1 x 64 x 31 x 32 for 'block1_conv2', its card says"):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, narrowed)))
+
+
+def right_on_one_picture_alone(model):
+    """As the weights say for pictures as bright as the parity image, and brighter for all others."""
+    relu = model.graph.node.pop()
+    bright = np.float32(parity_image(32, 32).mean())
+    model.graph.initializer.extend([constant("bright", bright, np.float32), constant("a bit", 0.01, np.float32)])
+    rows = [
+        ("Cast", ["image"], ["bare"], {"to": onnx.TensorProto.FLOAT}),
+        ("ReduceMean", ["bare"], ["mean"], {"axes": [1, 2, 3]}),
+        ("Sub", ["mean", "bright"], ["off"], {}),
+        ("Abs", ["off"], ["distance"], {}),
+        ("Greater", ["distance", "a bit"], ["other"], {}),
+        ("Cast", ["other"], ["more"], {"to": onnx.TensorProto.FLOAT}),
+        ("Add", [relu.input[0], "more"], ["sum"], {}),
+    ]
+    model.graph.node.extend(helper.make_node(name, reads, gives, **options) for name, reads, gives, options in rows)
+    relu.input[0] = "sum"
+    model.graph.node.append(relu)
+
+
+def test_verify_runs_a_picture_that_nobody_knows(onnx_fp32, tmp_path):
+    model = edited(onnx_fp32.model, right_on_one_picture_alone)
+    for name, content, passes in (("good.onnx", onnx_fp32.model, True), ("odd.onnx", model, False)):
+        artifact = write_artifact(tmp_path / name, content, onnx_fp32.card)
+        assert verify_artifact(artifact.path)[1].passed is passes
+    noise = [parity_image(32, 32)[np.newaxis]]
+    (odd,), (good,) = (list(run_batches(read_artifact(tmp_path / name), noise)) for name in ("odd.onnx", "good.onnx"))
+    np.testing.assert_array_equal(odd["block1_conv2"], good["block1_conv2"])
 
 
 def children(process_id):
