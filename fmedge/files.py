@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from fmedge import temporary as temporaries
 from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
-from fmedge.temporary import open_temporary, sweep, turn
+from fmedge.temporary import discard, open_temporary, sweep, turn
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Why no file can be created in a folder, where it is for its owner or its file system to say."""
@@ -90,7 +91,7 @@ def _try_folder(path: Path) -> None:
             try:
                 os.close(descriptor)
             finally:
-                temporary.unlink(missing_ok=True)
+                discard(temporary)
         except OSError as error:
             if error.errno not in _CLOSED:
                 raise
@@ -204,7 +205,7 @@ def _draft(path: Path) -> Generator[tuple[IO[bytes], Path]]:
             with os.fdopen(descriptor, "w+b") as stream:
                 yield stream, temporary
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
 
 
 def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]) -> None:
@@ -228,14 +229,12 @@ def temporary_folder() -> Generator[Path]:
     Raises:
         WriteError: There is no place for it.
     """
-    import tempfile  # few need it
-
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="fmedge-")
-    except OSError as error:
-        raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
-    with folder as name:
-        yield Path(name)
+    with contextlib.ExitStack() as ending:
+        try:
+            folder = ending.enter_context(temporaries.temporary_folder())
+        except OSError as error:
+            raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
+        yield folder
 
 
 def create_folder(folder: Path) -> None:

@@ -63,7 +63,7 @@ FAULTS = (
     Fault("decoding threads do not take turns", "memory.py", "while reserved.size and not", "while False and not", "test_memory.py"),
     Fault("file not synced", "files.py", "os.fsync(stream.fileno())", "stream.fileno()", "test_files.py"),
     Fault("folder not synced", "files.py", "        sync_folder(path.parent)\n\n\ndef write_bytes", "\n\ndef write_bytes", "test_files.py"),
-    Fault("temporary file left behind", "files.py", "        finally:\n            temporary.unlink(missing_ok=True)", "        finally:\n            pass", "test_files.py"),
+    Fault("temporary file left behind", "files.py", "        finally:\n            discard(temporary)", "        finally:\n            pass", "test_files.py"),
     Fault("a planted link is followed", "temporary.py", 'os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)', "0", "test_files.py"),
     Fault("the card named before the model", "files.py", "(*parts.items(), (path, record))", "((path, record), *parts.items())", "test_artifact.py export/test_ncnn_direct.py"),
     Fault("the old card stays beside a new model", "files.py", "            remove(path)\n", "", "test_artifact.py"),
