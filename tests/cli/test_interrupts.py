@@ -91,31 +91,33 @@ def content(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def start(place, words, before, temporary):
-    """The command, with temporary folders of its own, and SIGINT as a terminal gives it."""
+@contextlib.contextmanager
+def started(place, tmp_path, words, *before):
+    """The command, with a temporary folder of its own, and SIGINT as a terminal gives it."""
     words = [place.stands_for.get(word, word) for word in words.split()]
-    temporary.mkdir()
-    return subprocess.Popen(
+    (tmp_path / "temporary").mkdir()
+    with subprocess.Popen(
         [sys.executable, *before, *words],
         cwd=place.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "temporary")},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def interrupt(process, number):
     """Interrupt a command; what it said on stderr."""
     process.send_signal(number)
     began = time.monotonic()
-    try:
-        _, talk = process.communicate(timeout=END_S)
-    finally:
-        process.kill()
+    _, talk = process.communicate(timeout=END_S)
     print(f"ended after {time.monotonic() - began:.2f} s")
     assert process.returncode == 128 + number, talk
     assert "Traceback" not in talk
@@ -132,17 +134,36 @@ def wait_until(process, condition):
         time.sleep(0.002)
 
 
+def of_all(names):
+    """Every name with one of the signals; with the other in the slow suite."""
+    for place, name in enumerate(names):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            marks = pytest.mark.slow if place % 2 == (number == signal.SIGINT) else ()
+            yield pytest.param(name, number, marks=marks, id=f"{name}-{number.name}")
+
+
 @pytest.mark.cases("interrupts")
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("stays", STAYS)
+@pytest.mark.parametrize(("stays", "number"), list(of_all(STAYS)))
 def test_c_code_that_never_returns_is_left(place, tmp_path, stays, number):
     words, *where = STAYS[stays]
     before, marker = content(place.folder), tmp_path / "marker"
-    process = start(place, words, ["-c", STUCK, *where, str(marker)], tmp_path / "temporary")
-    wait_until(process, marker.exists)
-    interrupt(process, number)
-    assert content(place.folder) == before
+    with started(place, tmp_path, words, "-c", STUCK, *where, str(marker)) as process:
+        wait_until(process, marker.exists)
+        interrupt(process, number)
+    after = content(place.folder)
+    assert {path: after[path] for path in before} == before
+    assert all(path.parent.name == "models" for path in after.keys() - before.keys())
+    place.require_whole()
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def sleeps(process):
+    """Whether the main thread has used no processor time for a while, once it has used some."""
+    used = []
+    for _ in range(2):
+        used.append(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13])
+        time.sleep(0.3)
+    return used[0] == used[1] != ["0", "0"]
 
 
 def resident(process):
@@ -165,16 +186,15 @@ def large_picture(tmp_path_factory):
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_large_picture_in_the_midst_of_decoding(place, tmp_path, large_picture, number):
     place.stands_for["PHOTO"] = str(large_picture)
-    process = start(place, f"{RUN} PHOTO --output b.html", ["-m", "fmedge"], tmp_path / "temporary")
-    wait_until(process, lambda: resident(process) > 200 << 20)  # its coefficients; all else takes half of that
-    interrupt(process, number)
+    with started(place, tmp_path, f"{RUN} PHOTO --output b.html", "-m", "fmedge") as process:
+        wait_until(process, lambda: resident(process) > 200 << 20)  # its coefficients; all else takes half of that
+        interrupt(process, number)
     assert not (place.folder / "b.html").exists()
     place.require_whole()
 
 
 @pytest.mark.cases("interrupts")
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "ncnn"])
+@pytest.mark.parametrize(("backend", "number"), list(of_all(["onnxruntime", "openvino", "ncnn"])))
 def test_an_engine_in_the_midst_of_its_run(place, tmp_path, untrained_models, backend, number):
     """At 1,200 x 1,200 up to block4_conv3 one thread takes seconds, and the first maps 369 MB."""
     pytest.importorskip(backend)
@@ -184,39 +204,46 @@ def test_an_engine_in_the_midst_of_its_run(place, tmp_path, untrained_models, ba
     form = f"--format {kind} --layer block4_conv3 --size dynamic"
     place.run(f"export --weights untrained --no-verify --models MODELS {form}")
     words = f"{RUN} PHOTO {form} --resize none --backend {backend} --threads 1 --output b.html"
-    process = start(place, words, ["-m", "fmedge"], tmp_path / "temporary")
-    wait_until(process, lambda: resident(process) > 450 << 20)
-    interrupt(process, number)
+    with started(place, tmp_path, words, "-m", "fmedge") as process:
+        wait_until(process, lambda: resident(process) > 450 << 20)
+        interrupt(process, number)
     assert not (place.folder / "b.html").exists()
     place.require_whole()
 
 
+@pytest.mark.cases("interrupts")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_reader_that_does_not_read(place, tmp_path, number):
-    """The pipes are full: neither the last line nor what waits to be written can go out."""
+    """Both pipes are full: neither the last line nor what waits to be written can go out."""
     script = (
-        "import fcntl, sys; [fcntl.fcntl(n, 1031, 4096) for n in (1, 2)]; from fmedge.__main__ import entry; entry()"
+        "import os\n"
+        "for stream in (1, 2):\n"
+        "    os.set_blocking(stream, False)\n"
+        "    try:\n"
+        "        while os.write(stream, bytes(1024)): pass\n"
+        "    except BlockingIOError: os.set_blocking(stream, True)\n"
+        "from fmedge.__main__ import entry; entry()"
     )
-    process = start(place, "layers --json", ["-c", script], tmp_path / "temporary")
-    time.sleep(1)  # by then it waits; where it does not yet, it ends all the same
-    process.send_signal(number)
-    assert process.wait(END_S) == 128 + number
-    process.communicate()
+    with started(place, tmp_path, "layers --json", "-c", script) as process:
+        wait_until(process, lambda: sleeps(process))
+        process.send_signal(number)
+        assert process.wait(END_S) == 128 + number
 
 
+@pytest.mark.cases("interrupts")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_two_signals_at_once_are_one(place, tmp_path, number):
     """As `timeout` sends them: to the command, and to its group."""
-    marker = tmp_path / "marker"
-    where = STAYS["writing a page"][1:]
-    before = ["-c", STUCK, *where, str(marker)]
-    process = start(place, STAYS["writing a page"][0], before, tmp_path / "temporary")
-    wait_until(process, marker.exists)
-    process.send_signal(number)
-    interrupt(process, number)
-    assert place.files() == ["a.html", *sorted([MODEL, f"{MODEL}.json"]), "r.json"]
+    words, *where = STAYS["writing a page"]
+    before, marker = content(place.folder), tmp_path / "marker"
+    with started(place, tmp_path, words, "-c", STUCK, *where, str(marker)) as process:
+        wait_until(process, marker.exists)
+        process.send_signal(number)
+        interrupt(process, number)
+    assert content(place.folder) == before
 
 
+@pytest.mark.cases("interrupts")
 def test_a_report_is_written_however_long_it_takes(place, tmp_path):
     """Ctrl-C ends the measuring; what was measured is kept, also where writing takes longer than the grace."""
     slow = (
@@ -225,16 +252,16 @@ def test_a_report_is_written_however_long_it_takes(place, tmp_path):
         "files._finish = lambda *words: (time.sleep(2 * interrupts.GRACE_S), finish(*words))\n"
         "from fmedge.__main__ import entry; entry()"
     )
-    words = "bench --weights untrained --models MODELS --size 64 --backend onnxruntime --seconds 60 --output s.json"
-    process = start(place, words, ["-c", slow], tmp_path / "temporary")
-    for line in process.stderr:
-        if line.startswith("measuring"):
-            break
-    interrupt(process, signal.SIGINT)
+    words = "bench --weights untrained --models MODELS --size 224 --backend onnxruntime --seconds 9 --output s.json"
+    with started(place, tmp_path, f"{words} --processes 1", "-c", slow) as process:
+        for line in process.stderr:
+            if line.startswith("measuring"):
+                break
+        interrupt(process, signal.SIGINT)
     assert json.loads((place.folder / "s.json").read_text())["interrupted"]
-    place.require_whole()
 
 
+@pytest.mark.cases("interrupts")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_before_the_command_is_loaded(tmp_path, number):
     """Nothing is said, and no traceback shown, where a signal comes while modules are imported."""
