@@ -123,12 +123,14 @@ def temporary_folder() -> Generator[Path]:
     import tempfile  # few need it
 
     with _creating:
-        folder = tempfile.TemporaryDirectory(prefix="fmedge-")
+        folder = tempfile.TemporaryDirectory(prefix="fmedge-", ignore_cleanup_errors=True)
         _present.add(Path(folder.name))
     try:
         with folder as name:
             yield Path(name)
     finally:
+        with contextlib.suppress(OSError):  # looking into it takes a descriptor, of which there may be none left
+            os.rmdir(folder.name)  # noqa: PTH106
         _present.discard(Path(folder.name))
 
 

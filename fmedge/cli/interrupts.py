@@ -16,6 +16,8 @@ from collections.abc import Generator
 from threading import Thread
 from types import FrameType
 
+from fmedge.floors import file_limit
+
 INTERRUPTED = 130
 TERMINATED = 143
 """128 + the signal's number, as shells report it."""
@@ -24,6 +26,9 @@ GRACE_S = 1.0
 """How long a command may take to end by itself: two images in work take less, and nobody waits longer at a terminal."""
 
 NOTICE = "Interrupted. Nothing half-written was left."
+
+_FEW_FILES = 32
+"""Open files below which none is spent on this: a run has about twenty."""
 
 _POLL_S = 0.02
 _AGAIN_S = 0.05
@@ -42,10 +47,10 @@ _pipe: int | None = None
 def watch() -> None:
     """Look on, from a thread, until the process ends: for a process that is the command's alone, and its main thread.
 
-    Where no thread can be started, signals are obeyed as far as Python does.
+    Where no thread can be started, or :data:`_FEW_FILES` are allowed, signals are obeyed as far as Python does.
     """
     global _pipe
-    if os.name != "posix":
+    if os.name != "posix" or (file_limit() or _FEW_FILES) < _FEW_FILES:
         return
     try:
         reader, writer = os.pipe()
