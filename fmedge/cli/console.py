@@ -111,8 +111,8 @@ def _shown(text: str) -> str:
     return "".join(letter if letter in kept else printable(letter) for letter in text)
 
 
-_FILE_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
-"""How Python writes the bytes of a file's name that are no UTF-8."""
+_FILE_BYTES = "".join(map(chr, range(0xDCA0, 0xDD00)))
+"""How Python writes the bytes of a file's name that are no UTF-8; those below steer terminals of 8 bits."""
 
 
 def print_json(data: object) -> None:
