@@ -54,7 +54,7 @@ FAULTS = (
     Fault("height and width of the photo swapped", "upright.py", "zip(self.size, (height, width), strict=True)", "zip(self.size, (width, height), strict=True)", "test_image.py"),
     Fault("turned the other way", "upright.py", "6: _Turn(Image.Transpose.ROTATE_270, True, True, False)", "6: _Turn(Image.Transpose.ROTATE_90, True, False, True)", "test_upright.py test_image.py"),
     Fault("always resized along the rows first", "upright.py", "return down > 0 and down > 2 * across", "return False", "test_upright.py"),
-    Fault("any format is opened", "image.py", "Image.open(path, formats=FORMATS)", "Image.open(path)", "test_image.py test_odd_images.py"),
+    Fault("any format is opened", "image.py", "Image.open(file, formats=FORMATS)", "Image.open(file)", "test_image.py test_odd_images.py"),
     Fault("no bound on pixels", "image_bounds.py", "if pixels > most:", "if False:", "test_image.py test_odd_images.py"),
     Fault("scans after the first are not counted", "image_bounds.py", "scans += marker == _SOS", "scans += False", "test_image_bounds.py"),
     Fault("EXIF is not bounded", "image_bounds.py", "self.exif_bytes += size if exif else 0", "self.exif_bytes += 0", "test_image_bounds.py"),

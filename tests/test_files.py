@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fmedge.errors import ArtifactError, UsageError, WriteError
-from fmedge.files import read_bytes, replacing, require_folder, require_output, require_writable, write_bytes
+from fmedge.files import replacing, require_folder, require_output, require_writable, write_bytes
+from fmedge.reading import read_bytes
 
 
 def test_content_replaces_what_was_there(tmp_path):
