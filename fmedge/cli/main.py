@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from fmedge import ahead
 from fmedge.cli import interrupts
 from fmedge.cli.console import patient_output, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, UsageError, one_line
 from fmedge.floors import begin, heavy_command, is_out_of_files, is_shortage, no_threads, shortage, threads_start
 from fmedge.processor import require_coretype, require_processor
 from fmedge.quiet import own_process
@@ -70,7 +71,7 @@ def _run(arguments: list[str] | None, *, alone: bool) -> int:
     except KeyboardInterrupt:
         return interrupts.INTERRUPTED
     except Exception as error:
-        ours = shortage(error) if is_shortage(error) else _unfit_processor(error)
+        ours = shortage(error) if is_shortage(error) else _unfit_processor(error) or _no_folder(error)
         if ours is None:
             raise
         if settings["debug"]:
@@ -97,6 +98,16 @@ def _unfit_processor(error: Exception) -> FmedgeError | None:
             require_processor("NumPy")
         except FmedgeError as found:
             return found
+    return None
+
+
+def _no_folder(error: Exception) -> FmedgeError | None:
+    """What is wrong where a path begins in the current folder, and that was deleted."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            Path.cwd()
+        except OSError:
+            return UsageError("The current folder is no longer there. Change to another: cd FOLDER.")
     return None
 
 
