@@ -1,5 +1,26 @@
-"""``python -m fmedge``."""
+"""``python -m fmedge``, and the ``fmedge`` command: what comes before anything is imported."""
 
-from fmedge.cli import entry
+from __future__ import annotations
 
-entry()
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+
+def entry() -> NoReturn:
+    """Run the command; a signal that comes before it is loaded, or after its end, has nothing to clear up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background: leave it so
+            signal.signal(number, _leave)
+    from fmedge.cli import entry as run
+
+    run()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    entry()

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fmedge import files
+from fmedge import files, reading
 from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError
 from fmedge.submodel import Format
@@ -109,7 +109,7 @@ def read_card(model_path: Path) -> ModelCard:
     if not files.is_file(path):
         raise ArtifactError(f"No card '{path}' beside the model. Export again: fmedge export.")
     try:
-        return ModelCard.from_json(files.read_bytes(path, MAX_CARD_BYTES).decode())
+        return ModelCard.from_json(reading.read_bytes(path, MAX_CARD_BYTES).decode())
     except UnicodeDecodeError as error:
         raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
 
@@ -133,13 +133,13 @@ def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
     Raises:
         ArtifactError: One is missing, cannot be read or is too large.
     """
-    model = files.read_bytes(model_path, MAX_MODEL_BYTES)
+    model = reading.read_bytes(model_path, MAX_MODEL_BYTES)
     second = weights_path(model_path, kind)
     weights = b""
     if second is not None:
         if second == model_path or not files.is_file(second):
             raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
-        weights = files.read_bytes(second, MAX_MODEL_BYTES)
+        weights = reading.read_bytes(second, MAX_MODEL_BYTES)
     return model, weights
 
 

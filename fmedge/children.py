@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,16 +39,47 @@ def module_path() -> str:
 
 
 def start(command: list[str], **settings: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - those of Popen
-    """Start a process.
+    """Start a process, which :func:`end` ends.
 
     Raises:
         LimitExceeded: None can be started, and why.
     """
+    for process in list(_started):
+        if process.returncode is not None:
+            _started.pop(process, None)
     try:
-        return subprocess.Popen(command, **settings)  # noqa: S603 - a module of ours
+        process: subprocess.Popen[Any] = subprocess.Popen(command, **settings)  # noqa: S603 - a module of ours
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}: {command[0]}")
         raise LimitExceeded(f"No process can be started, {reason}.") from error
+    _started[process] = bool(settings.get("start_new_session")) and os.name == "posix"
+    return process
+
+
+_started: dict[subprocess.Popen[Any], bool] = {}
+"""The processes that are not known to have ended, and whether each has a session of its own, with what it starts."""
+
+_LAST_WAIT_S = 0.3
+"""For processes that were killed to be gone: memory of gigabytes takes the system a moment."""
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kill a process, and those that it started where it has a session of its own; one that ended is let alone."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if _started.get(process):
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+
+
+def end_all() -> None:
+    """Kill every process that was started."""
+    for process in list(_started):
+        end(process)
+    for process in list(_started):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_WAIT_S)
 
 
 def _python() -> str:

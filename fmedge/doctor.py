@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fmedge import children, floors
-from fmedge.errors import LimitExceeded
+from fmedge.errors import LimitExceeded, WriteError
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
 from fmedge.processor import missing_features
@@ -127,8 +127,15 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
 def _try(row: Backend, device: str) -> DeviceState:
     """Run an engine on a device in a process of its own: what crashes there does not end this one."""
     try:
+        with temporary_folder() as place:  # which goes whatever becomes of the process
+            return _ask(row, device, {**os.environ, "PYTHONPATH": children.module_path(), "TMPDIR": str(place)})
+    except WriteError as error:
+        return DeviceState(device, works=False, said=str(error))
+
+
+def _ask(row: Backend, device: str, environment: dict[str, str]) -> DeviceState:
+    try:
         command = [*children.module_command("fmedge.doctor"), row.name, device]
-        environment = {**os.environ, "PYTHONPATH": children.module_path()}
         ran = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     except LimitExceeded as error:
         return DeviceState(device, works=False, said=str(error))

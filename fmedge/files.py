@@ -1,25 +1,23 @@
-"""Reading a whole file, and writing one so that its name holds either all of it or what was there before."""
+"""Writing a file so that its name holds either all of it or what was there before."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO
 
-from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
-from fmedge.temporary import open_temporary, sweep, turn
+from fmedge import temporary as temporaries
+from fmedge.errors import UsageError, WriteError
+from fmedge.reading import holds
+from fmedge.temporary import discard, open_temporary, sweep, turn
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Why no file can be created in a folder, where it is for its owner or its file system to say."""
-
-_BLOCK_BYTES = 1 << 20
-"""Read at once when a file is checked."""
 
 
 def is_file(path: Path) -> bool:
@@ -90,7 +88,7 @@ def _try_folder(path: Path) -> None:
             try:
                 os.close(descriptor)
             finally:
-                temporary.unlink(missing_ok=True)
+                discard(temporary)
         except OSError as error:
             if error.errno not in _CLOSED:
                 raise
@@ -157,7 +155,7 @@ def write_bytes(path: Path, *chunks: bytes) -> None:
     Raises:
         WriteError: The file could not be written; a former one is still whole.
     """
-    with replacing(path, partial(_holds, chunks=chunks)) as stream:
+    with replacing(path, partial(holds, chunks=chunks)) as stream:
         for chunk in chunks:
             stream.write(chunk)
 
@@ -182,7 +180,7 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
         for final, content in (*parts.items(), (path, record)):
             stream, temporary = drafts.enter_context(_draft(final))  # which names the file, should the block fail
             stream.write(content)
-            _finish(final, stream, partial(_holds, chunks=(content,)))
+            _finish(final, stream, partial(holds, chunks=(content,)))
             ready.append((temporary, final))
         with turn(path.parent):
             remove(path)
@@ -204,7 +202,7 @@ def _draft(path: Path) -> Generator[tuple[IO[bytes], Path]]:
             with os.fdopen(descriptor, "w+b") as stream:
                 yield stream, temporary
         finally:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
 
 
 def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]) -> None:
@@ -215,12 +213,6 @@ def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]
         raise WriteError(f"Cannot write '{path}': what was written reads otherwise. Choose another disk.")
 
 
-def _holds(stream: IO[bytes], chunks: Sequence[bytes]) -> bool:
-    """Whether a file holds just this."""
-    blocks = (chunk[at : at + _BLOCK_BYTES] for chunk in chunks for at in range(0, len(chunk), _BLOCK_BYTES))
-    return all(stream.read(len(block)) == block for block in blocks) and not stream.read(1)
-
-
 @contextlib.contextmanager
 def temporary_folder() -> Generator[Path]:
     """A new folder where the system keeps temporary files, gone when the block ends.
@@ -228,14 +220,12 @@ def temporary_folder() -> Generator[Path]:
     Raises:
         WriteError: There is no place for it.
     """
-    import tempfile  # few need it
-
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="fmedge-")
-    except OSError as error:
-        raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
-    with folder as name:
-        yield Path(name)
+    with contextlib.ExitStack() as ending:
+        try:
+            folder = ending.enter_context(temporaries.temporary_folder())
+        except OSError as error:
+            raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
+        yield folder
 
 
 def create_folder(folder: Path) -> None:
@@ -274,39 +264,3 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file whole.
-
-    Args:
-        path: The file.
-        limit: Largest size allowed, in bytes.
-
-    Raises:
-        ArtifactError: It cannot be read, or is larger than allowed.
-    """
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            data = stream.read(min(size, limit) + 1)  # Python takes memory for as much as is asked for
-            if len(data) > size:  # it has grown, or tells no size
-                data += stream.read(max(0, limit + 1 - len(data)))
-    except OSError as error:
-        raise ArtifactError(f"Cannot read '{path}': {error.strerror}.") from error
-    if len(data) > limit:
-        raise ArtifactError(f"'{path}' is larger than the {limit:,} bytes allowed.")
-    return data
-
-
-def digest(path: Path, algorithm: str) -> str:
-    """Hash of a weights file's content, in hexadecimal digits.
-
-    Raises:
-        WeightsError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"Cannot read the weights '{path}': {error.strerror}.") from error

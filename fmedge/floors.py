@@ -279,7 +279,12 @@ def shortage(error: BaseException | None = None) -> LimitExceeded:
     return LimitExceeded(f"Not enough memory.{said} Free some, or give fewer or smaller images, or a shallower layer.")
 
 
+def file_limit() -> int | None:
+    """Files that this process may have open; None where there is no such limit (Windows)."""
+    limit = None if resource is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if resource is None or limit == resource.RLIM_INFINITY else limit
+
+
 def _file_limit() -> str:
-    if resource is None:
-        return ""
-    return f" The limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]:,} at a time."
+    limit = file_limit()
+    return "" if limit is None else f" The limit is {limit:,} at a time."

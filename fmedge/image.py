@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import stat
 from collections.abc import Hashable
@@ -17,6 +18,7 @@ from fmedge.choices import one_of, require_whole
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
 from fmedge.memory import require_memory, reserved_memory
+from fmedge.reading import open_regular
 from fmedge.upright import RESIZES, Resize, Upright
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -75,8 +77,11 @@ def load_photo(
     if not 1 <= most <= MOST_PIXELS:
         raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
     try:
-        scans = count_scans(path)
-        with Image.open(path, formats=FORMATS) as opened:
+        with contextlib.ExitStack() as files:
+            file = files.enter_context(open_regular(path))
+            scans = count_scans(file, path)
+            file.seek(0)
+            opened = files.enter_context(Image.open(file, formats=FORMATS))
             wanted = require_decodable(opened, path, scans, most)
             depth = _png_depth(opened)
             with reserved_memory(f"Decoding '{path}'", wanted):

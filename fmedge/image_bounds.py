@@ -7,12 +7,13 @@ reading them, before Pillow opens the file. Together the bounds keep decoding wi
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from PIL import Image
 
@@ -93,13 +94,14 @@ class _Count:
                 raise _too_much(self.path, f"more than {most:,} {unit}")
 
 
-def count_scans(path: Path) -> int:
+def count_scans(file: IO[bytes], path: Path) -> int:
     """Step over the parts of an image file and count the passes over its pixels.
 
     A file that is cut or damaged ends the count; whether it can be decoded is Pillow's to say.
 
     Args:
-        path: A regular file.
+        file: The file, at its start; it is left where the count ended.
+        path: Its name.
 
     Returns:
         Scans of a JPEG whose coefficients are kept until all have been read (progressive, or channel by channel); 1 for
@@ -109,16 +111,15 @@ def count_scans(path: Path) -> int:
         LimitExceeded: The file is too large, or has too much metadata or too many scans.
         OSError: It cannot be read.
     """
-    size = path.stat().st_size
+    size = os.fstat(file.fileno()).st_size
     _require_size(path, size, MOST_FILE_BYTES)
-    with path.open("rb") as file:
-        start = file.read(12)
-        try:
-            for magic, step in _FORMATS:
-                if re.match(magic, start, re.DOTALL):
-                    return step(file, _Count(path, size))
-        except (struct.error, EOFError):  # the file ends within a part
-            pass
+    start = file.read(12)
+    try:
+        for magic, step in _FORMATS:
+            if re.match(magic, start, re.DOTALL):
+                return step(file, _Count(path, size))
+    except (struct.error, EOFError):  # the file ends within a part
+        pass
     return 1
 
 
@@ -197,7 +198,7 @@ def _require_size(path: Path, size: int, most: int) -> None:
         raise LimitExceeded(f"'{path}' has {size:,} bytes; at most {most:,} allowed. Make it smaller.")
 
 
-def _jpeg(file: BinaryIO, count: _Count) -> int:
+def _jpeg(file: IO[bytes], count: _Count) -> int:
     _require_size(count.path, count.file_bytes, MOST_JPEG_BYTES)
     file.seek(2)
     progressive, channels = False, 0
@@ -225,7 +226,7 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 """The end of the coded pixels: 0xFF is never followed by another byte than 0 and the markers of restarts in them."""
 
 
-def _next_marker(file: BinaryIO, path: Path) -> int:
+def _next_marker(file: IO[bytes], path: Path) -> int:
     junk = 0
     before = b""
     while byte := file.read(1):
@@ -238,7 +239,7 @@ def _next_marker(file: BinaryIO, path: Path) -> int:
     raise EOFError
 
 
-def _segment(file: BinaryIO) -> tuple[int, bytes]:
+def _segment(file: IO[bytes]) -> tuple[int, bytes]:
     """Size and first bytes of a segment that is then stepped over."""
     (size,) = struct.unpack(">H", file.read(2))
     head = file.read(min(size - 2, 8)) if size > 2 else b""
@@ -246,7 +247,7 @@ def _segment(file: BinaryIO) -> tuple[int, bytes]:
     return size, head.ljust(8, b"\0")
 
 
-def _scans(file: BinaryIO, path: Path) -> int:
+def _scans(file: IO[bytes], path: Path) -> int:
     """Scans up to the end of the image, of which the first has been begun."""
     scans = 1
     while window := file.read(_WINDOW_BYTES):
@@ -266,7 +267,7 @@ def _scans(file: BinaryIO, path: Path) -> int:
     return scans
 
 
-def _png(file: BinaryIO, count: _Count) -> int:
+def _png(file: IO[bytes], count: _Count) -> int:
     file.seek(8)
     data_chunks = 0
     while True:
@@ -284,7 +285,7 @@ def _png(file: BinaryIO, count: _Count) -> int:
         file.seek(size + 4, 1)
 
 
-def _webp(file: BinaryIO, count: _Count) -> int:
+def _webp(file: IO[bytes], count: _Count) -> int:
     while True:
         kind, size = struct.unpack("<4sI", file.read(8))
         if kind not in {b"ANMF", b"VP8 ", b"VP8L", b"ALPH"}:
@@ -292,7 +293,7 @@ def _webp(file: BinaryIO, count: _Count) -> int:
         file.seek(size + size % 2, 1)
 
 
-_FORMATS: tuple[tuple[bytes, Callable[[BinaryIO, _Count], int]], ...] = (
+_FORMATS: tuple[tuple[bytes, Callable[[IO[bytes], _Count], int]], ...] = (
     (rb"\xff\xd8\xff", _jpeg),
     (rb"\x89PNG\r\n\x1a\n", _png),
     (rb"RIFF....WEBP", _webp),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def expand_images(paths: Iterable[Path]) -> list[Path]:
 
     A folder stands for its images, known by suffix, sorted by name; folders in it are not looked into. A pattern
     (``*``, ``?``, ``[...]``; ``**`` for folders of any depth) stands for the images that match, sorted, or where it
-    ends in a suffix for all that match. Hidden files are left out. Everything else is a file, be it there or not.
+    ends in a suffix for all that match. Hidden files are left out. Links to folders are followed, but each folder is
+    looked into once, however many links lead to it. Everything else is a file, be it there or not.
 
     Raises:
         ImageError: A folder holds no image, or nothing matches a pattern.
@@ -48,11 +50,50 @@ def _expand(path: Path) -> list[Path]:
         return [path]
     suffix = path.suffix
     exact = bool(suffix) and not glob.has_magic(suffix)
-    matches = sorted(Path(name) for name in glob.iglob(str(path), recursive=True))  # noqa: PTH207 - as a shell does
+    matches = sorted(_matches(path))
     images = [match for match in matches if is_file(match) and (exact or _is_image(match))]
     if not images:
         raise ImageError(f"Nothing matches '{path}'. Check the pattern; folders of any depth: 'photos/**/*.jpg'.")
     return images
+
+
+def _matches(pattern: Path, folder: Path = Path()) -> Iterator[Path]:
+    """What matches a pattern below a folder, as a shell finds it, but for links that lead to what was seen."""
+    parts = pattern.parts
+    if "**" not in parts:
+        names = glob.iglob(str(pattern), root_dir=folder)  # noqa: PTH207 - as a shell does
+        yield from (folder / name for name in names)
+        return
+    at = parts.index("**")
+    for inner in _folders_below(_matches(Path(*parts[:at]), folder) if at else [folder]):
+        yield from _matches(Path(*parts[at + 1 :] or "*"), inner)
+
+
+def _folders_below(starts: Iterable[Path]) -> Iterator[Path]:
+    """Those folders and all below but hidden ones, each once: under its own name where it has one, else a link's."""
+    seen: set[tuple[int, int]] = set()
+    waiting, links = deque(starts), deque[Path]()
+    while waiting or links:
+        folder = (waiting or links).popleft()
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as entries:
+                inner = sorted((entry for entry in entries if _is_open_folder(entry)), key=lambda entry: entry.name)
+        except OSError:  # closed to us, or no folder: as a shell passes over it
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        for entry in inner:
+            (links if entry.is_symlink() else waiting).append(folder / entry.name)
+
+
+def _is_open_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _entries(folder: Path) -> Iterator[Path]:

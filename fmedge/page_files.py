@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from fmedge.artifact import Artifact
 from fmedge.feature_maps import FeatureMaps
-from fmedge.files import is_file, write_bytes
+from fmedge.files import write_bytes
 from fmedge.output_names import Outputs
 from fmedge.page_options import PageOptions
+from fmedge.reading import file_holds
 from fmedge.render import Kernels, render_page
 from fmedge.render.plotly_js import script_file
 from fmedge.submodel import VGG16, Format
@@ -64,7 +65,7 @@ def write_page(
     write_bytes(page, render_page(layers, channel=channel, options=options, kernels=kernels))
     if options is not None and options.plotlyjs == "file":
         name, script = script_file()
-        if not is_file(page.parent / name):
+        if not file_holds(page.parent / name, script):  # a script of somebody else's would run in the page
             write_bytes(page.parent / name, script)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from threading import Lock
 from typing import IO
 
-from fmedge.errors import FmedgeError
+from fmedge.errors import FmedgeError, printable
 
 _turn = Lock()
 _owned = False
@@ -65,13 +65,27 @@ def quietly() -> Generator[None]:
     finally:
         _leave()
         if said:
-            talk(said.decode(errors="replace"))
+            for line in said.decode(errors="replace").splitlines():
+                talk(printable(line))
 
 
 def talk(text: str, end: str = "\n") -> None:
-    """Print on the real stderr, whether or not a block is silent."""
+    """Print on the real stderr, whether or not a block is silent; where nobody can be told, the work goes on."""
     with _turn:
-        print(text, end=end, file=_aloud or sys.stderr, flush=True)
+        stream = _aloud or sys.stderr
+        try:
+            print(text, end=end, file=stream, flush=True)
+        except (OSError, ValueError):  # full, its reader has gone, or closed by somebody
+            mute(stream)
+
+
+def mute(stream: IO[str]) -> None:
+    """Point a stream at the null device: what it could not write, and all that follows, is lost without an error."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 def _enter() -> None:

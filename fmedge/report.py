@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fmedge import files
+from fmedge import files, reading
 from fmedge.errors import UsageError
 from fmedge.machine import Clocks, Machine
 from fmedge.measurement import Configuration, Measurement
@@ -107,7 +107,7 @@ def read_report(path: Path) -> Report:
     if not files.is_file(path):
         raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
     with refusing(path, "a report", "Measure again: fmedge bench"):
-        return read_document(files.read_bytes(path, MAX_REPORT_BYTES), Report, partial(_fields, path))
+        return read_document(reading.read_bytes(path, MAX_REPORT_BYTES), Report, partial(_fields, path))
 
 
 def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Temporary files beside the final one: created under a new name, locked while they are written, swept away later."""
+"""Temporary files beside the final one: created under a new name, locked while they are written, swept away later.
+
+What this process has created and not yet renamed or removed is known, so that nothing is left where it has to end.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import secrets
 import time
 from collections.abc import Generator
 from pathlib import Path
+from threading import Lock
 
 try:
     import fcntl
@@ -24,6 +28,17 @@ _MOST_NAME_BYTES = 200
 
 _LONGEST_WAIT_S = 5.0
 _PAUSE_S = 0.002
+
+_LAST_WAIT_S = 0.3
+"""For a file that is just being created, before the process ends."""
+
+_STREAMS = 3
+"""Descriptors below are the standard streams': what libraries print there must not end up in a file of ours."""
+
+_present: set[Path] = set()
+_creating = Lock()
+"""The temporary files and folders of this process, and whose turn it is to create one: they are known before they are
+there."""
 
 
 @contextlib.contextmanager
@@ -64,15 +79,83 @@ def open_temporary(path: Path) -> tuple[Path, int]:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         temporary = path.with_name(f"{_start(path)}{secrets.token_hex(_TOKEN_BYTES)}.tmp")
-        descriptor = os.open(temporary, flags, 0o666)
+        with _creating:
+            _present.add(temporary)
+            try:
+                descriptor = _beyond_streams(os.open(temporary, flags, 0o666))
+            except OSError:
+                _present.discard(temporary)
+                raise
         try:
             if _lock(descriptor) and os.fstat(descriptor).st_nlink:
                 return temporary, descriptor
         except OSError:
-            temporary.unlink(missing_ok=True)
+            discard(temporary)
             os.close(descriptor)
             raise
+        _present.discard(temporary)
         os.close(descriptor)  # another process swept it away before it was locked
+
+
+def _beyond_streams(descriptor: int) -> int:
+    """The same file under a number that is none of a standard stream, which may be closed."""
+    if descriptor >= _STREAMS or fcntl is None:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STREAMS)
+    finally:
+        os.close(descriptor)
+
+
+def discard(temporary: Path) -> None:
+    """Remove a temporary file, unless it was renamed meanwhile."""
+    temporary.unlink(missing_ok=True)
+    _present.discard(temporary)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Generator[Path]:
+    """A new folder where the system keeps temporary files, gone when the block ends.
+
+    Raises:
+        OSError: There is no place for it.
+    """
+    import tempfile  # few need it
+
+    with _creating:
+        folder = tempfile.TemporaryDirectory(prefix="fmedge-", ignore_cleanup_errors=True)
+        _present.add(Path(folder.name))
+    try:
+        with folder as name:
+            yield Path(name)
+    finally:
+        with contextlib.suppress(OSError):  # looking into it takes a descriptor, of which there may be none left
+            os.rmdir(folder.name)  # noqa: PTH106
+        _present.discard(Path(folder.name))
+
+
+def end_all() -> None:
+    """Remove every temporary file and folder that this process has; none is created from then on: it has to end."""
+    import shutil
+
+    _creating.acquire(timeout=_LAST_WAIT_S)  # kept
+    for temporary in list(_present):
+        with contextlib.suppress(OSError):
+            if temporary.is_dir():
+                shutil.rmtree(temporary, ignore_errors=True)
+            else:
+                temporary.unlink()
+
+
+def _start_anew() -> None:
+    """In a forked process: another thread of the parent may have had the lock, and the files are the parent's."""
+    global _creating
+    _creating = Lock()
+    _present.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def _start(path: Path) -> str:

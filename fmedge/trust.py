@@ -85,5 +85,7 @@ def _mark(kind: str, name: str) -> None:
     """Create an empty file; where that cannot be, nothing is remembered and the next run tries again."""
     with contextlib.suppress(OSError, RuntimeError):
         folder = state_folder() / kind
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (folder / name).touch()
+        for part in (*reversed(folder.parents), folder):  # mkdir gives its mode to the last alone
+            if not part.is_dir():
+                part.mkdir(mode=0o700, exist_ok=True)
+        (folder / name).touch(mode=0o600)

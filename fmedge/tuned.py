@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from fmedge import files
+from fmedge import files, reading
 from fmedge.artifact import Artifact, read_artifact
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.machine import Machine, this_machine
@@ -170,7 +170,7 @@ def read_tuned(path: Path) -> Tuned:
     if not files.is_file(path):
         raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
     with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
-        return read_document(files.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
+        return read_document(reading.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
 
 
 def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:

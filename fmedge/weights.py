@@ -16,8 +16,9 @@ import numpy.typing as npt
 from fmedge.ahead import take
 from fmedge.card import WeightsFacts
 from fmedge.errors import UsageError, WeightsError
-from fmedge.files import digest, is_file
+from fmedge.files import is_file
 from fmedge.progress import Progress, no_progress
+from fmedge.reading import digest
 from fmedge.vgg16 import LayerSpec, layers_through
 
 OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"

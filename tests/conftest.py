@@ -149,9 +149,9 @@ def photos_folder(tmp_path_factory) -> Path:
 def fmedge(tmp_path):
     """The command as a user types it, in a process of its own and a folder of the test's."""
 
-    def run(*words, code=0, **environment):
+    def run(*words, code=0, before=("-m", "fmedge"), **environment):
         process = subprocess.run(
-            [sys.executable, "-m", "fmedge", *map(str, words)],
+            [sys.executable, *before, *map(str, words)],
             cwd=tmp_path,
             env={
                 **os.environ,

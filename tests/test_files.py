@@ -1,13 +1,17 @@
 """Atomic writing."""
 
+import contextlib
+import errno
+import io
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from fmedge.errors import ArtifactError, UsageError, WriteError
-from fmedge.files import read_bytes, replacing, require_folder, require_output, require_writable, write_bytes
+from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
+from fmedge.files import replacing, require_folder, require_output, require_writable, write_bytes
+from fmedge.reading import digest, file_holds, read_bytes
 
 
 def test_content_replaces_what_was_there(tmp_path):
@@ -213,3 +217,64 @@ def test_a_file_that_tells_no_size_is_read_whole():
     assert read_bytes(Path("/proc/self/status"), 1 << 20).endswith(b"\n")
     with pytest.raises(ArtifactError, match="larger than the 100 bytes allowed"):
         read_bytes(Path("/proc/self/status"), 100)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX descriptors")
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_a_close_that_fails(tmp_path, monkeypatch, number):
+    """Network file systems tell then what they could not write: one error, and no temporary file."""
+
+    class Failing(io.FileIO):
+        def close(self):
+            failed = not self.closed
+            super().close()
+            if failed:
+                raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fdopen", lambda descriptor, mode: io.BufferedRandom(Failing(descriptor, "r+b")))
+    with pytest.raises(WriteError, match=os.strerror(number)):
+        write_bytes(tmp_path / "a.bin", b"new")
+    close = os.close
+
+    def fail(descriptor):
+        close(descriptor)
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        with pytest.raises(WriteError, match=os.strerror(number)):
+            require_writable(tmp_path / "b.bin")
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX pipes")
+def test_only_regular_files_are_read_and_none_is_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "link", "folder", "device"):
+        with pytest.raises(ArtifactError, match=f"Cannot read '.*{name}'"):
+            read_bytes(tmp_path / name, 10)
+        with pytest.raises(WeightsError, match=f"Cannot read the weights '.*{name}'"):
+            digest(tmp_path / name, "sha256")
+        assert not file_holds(tmp_path / name, b"")
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="no log of the kernel here, or not for this user")
+def test_a_file_of_the_system_that_would_be_waited_for():
+    """It counts as regular; there may be something to read in it, and then it waits."""
+    for _ in range(3):
+        with contextlib.suppress(ArtifactError, WeightsError):
+            read_bytes(Path("/proc/kmsg"), 1 << 20)
+            digest(Path("/proc/kmsg"), "sha256")
+
+
+def test_a_file_that_holds_just_this(tmp_path):
+    path = tmp_path / "a"
+    assert not file_holds(path, b"")
+    for content in (b"", b"ab", bytes(3 << 20)):
+        path.write_bytes(content)
+        assert file_holds(path, content)
+        assert not file_holds(path, content + b"c")
+        assert not file_holds(path, content[:-1] or b"d")

@@ -241,14 +241,16 @@ def test_what_cameras_write_is_decoded(tmp_path):
 )
 def test_scans_are_counted(tmp_path, content, scans):
     (tmp_path / "a").write_bytes(content)
-    assert count_scans(tmp_path / "a") == scans
+    with (tmp_path / "a").open("rb") as file:
+        assert count_scans(file, tmp_path / "a") == scans
 
 
 def test_scans_are_counted_across_windows(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(saved(picture(200, 300), progressive=True, quality=95))
     for window in (2, 3, 7, 64):
         monkeypatch.setattr("fmedge.image_bounds._WINDOW_BYTES", window)
-        assert count_scans(tmp_path / "a") == 10
+        with (tmp_path / "a").open("rb") as file:
+            assert count_scans(file, tmp_path / "a") == 10
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Which images are meant, and what their results are called."""
 
+import glob
+
 import pytest
 
 from fmedge.errors import ImageError, UsageError
@@ -35,6 +37,48 @@ def here(tmp_path, monkeypatch):
 def test_expansion(here, words, names):
     found = [path.name for path in expand_images(map(type(here), words))]
     assert found == names if len(words) > 1 else sorted(found) == names
+
+
+def test_links_that_lead_in_circles(here):
+    """Twelve folders with a link to each of them: a path for every order in which they can be walked through."""
+    folders = [here / f"f{number:02}" for number in range(12)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "x.png").touch()
+    for folder in folders:
+        for other in (*folders, here):
+            (folder / f"to-{other.name}").symlink_to(other)
+    (here / "photos" / "up").symlink_to(here)
+    (here / "photos" / "self").symlink_to("self")
+    (here / "photos" / "deep" / "nowhere").symlink_to("gone")
+    found = expand_images([type(here)("**")])
+    names = {"a.png", "b.JPG", "odd[1].jpg", "deep/c.webp", "deep/deeper/d.bmp"}
+    assert set(map(str, found)) == {f"photos/{name}" for name in names} | {
+        f"f{number:02}/x.png" for number in range(12)
+    }
+    assert len(expand_images([here / "**" / "x.png"])) == 12
+    assert len(expand_images([here / "*" / "**" / "deep*" / "**" / "*.bmp"])) == 1
+
+
+def test_a_folder_that_only_a_link_leads_to(here, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "z.png").touch()
+    (here / "photos" / "link").symlink_to(other)
+    (here / "photos" / "again").symlink_to(other)
+    (found,) = expand_images([type(here)("photos/**/z.png")])
+    assert str(found) == "photos/again/z.png"
+
+
+@pytest.mark.parametrize(
+    "word", ["photos/**", "**/deep/*", "photos/*/**/*", "**/[ac].*", "**/**/*.bmp", "./photos/**/?.png"]
+)
+def test_the_same_as_a_shell_finds(here, word):
+    """Where there are no links: held against Python's own."""
+    matches = map(type(here), glob.glob(word, recursive=True))  # noqa: PTH207
+    files = {str(path) for path in matches if path.is_file()}
+    suffix = type(here)(word).suffix in (".bmp", ".png")
+    wanted = {name for name in files if suffix or not name.endswith(".txt")}
+    assert {str(path) for path in expand_images([type(here)(word)])} == wanted
 
 
 @pytest.mark.parametrize(

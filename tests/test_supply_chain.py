@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -86,10 +87,10 @@ def test_the_floors_say_why():
         assert re.search(r"CVE-\d{4}-\d+", comment), name
 
 
-def build(folder, epoch):
+def build(folder, epoch, checkout=ROOT):
     words = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch), "PYTHONPATH": ""}
-    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120)
+    subprocess.run(words, cwd=checkout, env=environment, check=True, capture_output=True, timeout=120)
     (wheel,) = folder.iterdir()
     return wheel
 
@@ -103,3 +104,35 @@ def test_the_wheel_is_the_same_to_the_byte_and_holds_the_bill(tmp_path):
         (bill,) = [name for name in wheel.namelist() if name.endswith(".dist-info/sboms/sbom.cdx.json")]
         assert wheel.read(bill) == (ROOT / "requirements" / "sbom.cdx.json").read_bytes()
         assert not [name for name in wheel.namelist() if name.startswith(("tests", "requirements"))]
+
+
+def test_the_wheel_holds_what_git_knows_and_nothing_else(tmp_path):
+    """A checkout with files that happen to lie there: of names that patterns would take for others, too."""
+    if find_spec("hatchling") is None or not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout, or no git or hatchling")
+    known = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    for name in filter(None, known.split("\0")):
+        if (ROOT / name).is_file():
+            (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / "copy" / name)
+    for words in (["init", "-q"], ["add", "-A", "-f"]):
+        subprocess.run(["git", *words], cwd=tmp_path / "copy", check=True, capture_output=True)
+    strays = (
+        ".env",
+        "notes.txt",
+        "render/stray.py",
+        "more/__init__.py",
+        "model.onnx",
+        "*.py",
+        "[a-z]*",
+        "!a",
+        " b ",
+        "#c",
+    )
+    for name in strays:
+        path = tmp_path / "copy" / "fmedge" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("stray = 1\n")
+    with zipfile.ZipFile(build(tmp_path / "dirty", 0, tmp_path / "copy")) as wheel:
+        packed = {name for name in wheel.namelist() if name.startswith("fmedge/")}
+    assert packed == {name for name in known.split("\0") if name.startswith("fmedge/")}

@@ -93,3 +93,21 @@ def test_the_folder_is_the_one_platformdirs_names(monkeypatch, data):
 def test_no_engine_is_imported():
     script = "import sys, fmedge.trust; assert not {'numpy', 'onnxruntime', 'platformdirs'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_the_folder_is_this_users_alone_whatever_the_umask(monkeypatch, tmp_path, card):
+    """And every folder above it that is created on the way."""
+    former = os.umask(0)
+    try:
+        for number, name in enumerate(("one", "two/deep", "three/deeper/still")):
+            monkeypatch.setenv("FMEDGE_STATE", str(tmp_path / "there" / name))
+            (tmp_path / "there").mkdir(exist_ok=True)
+            trust.remember(card)
+            monkeypatch.setattr(trust, "_made_here", set())
+            assert trust.is_known(card), number
+    finally:
+        os.umask(former)
+    created = list((tmp_path / "there").rglob("*"))
+    assert len(created) == 3 + 3 + 3 + 3
+    assert {stat.S_IMODE(path.stat().st_mode) for path in created if path.is_dir()} == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in created if path.is_file()} == {0o600}

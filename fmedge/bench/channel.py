@@ -88,7 +88,7 @@ class Worker:
 
     def stop(self) -> None:
         """End the process, whatever it does. May be called twice."""
-        self._process.kill()
+        children.end(self._process)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:

@@ -9,6 +9,7 @@ import typer
 
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.cli.interrupts import obeyed
 from fmedge.errors import UsageError, closest
 from fmedge.run_options import Math
 from fmedge.submodel import Activation, Precision
@@ -102,6 +103,8 @@ def bench_command(
         missing=missing,
         progress=ProgressLine(),
     )
+    if report.interrupted:
+        obeyed()
     for path in output or ():
         write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())
     if as_json:

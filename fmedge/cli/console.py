@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, TextIO, cast
 
 from fmedge.errors import WriteError, printable
-from fmedge.quiet import talk
+from fmedge.quiet import mute, talk
 
 
 def say(text: str) -> None:
@@ -30,28 +31,68 @@ def show_trace(error: BaseException) -> None:
         talk(printable(line))
 
 
-class ReaderGone(Exception):
-    """Nobody reads our standard output any more; the command ends, and well."""
+class Output:
+    """Standard output while a command runs: where it cannot be written, the command goes on, and its end says so.
+
+    Attributes:
+        lost: Why something could not be printed; None where all was, or where the reader has gone, as with ``| head``.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.lost: WriteError | None = None
+
+    def write(self, text: str) -> int:
+        """Write, as the stream itself would."""
+        with self._losing():
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits to be."""
+        with self._losing():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the stream's own
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _losing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            mute(self._stream)
+            if not isinstance(error, BrokenPipeError):
+                self.lost = WriteError(f"Cannot write to the standard output: {error.strerror}.")
+
+
+@contextlib.contextmanager
+def patient_output() -> Generator[Output]:
+    """Let ``sys.stdout`` raise no error until the block ends, whoever prints."""
+    former = sys.stdout
+    output = Output(former)
+    sys.stdout = cast("TextIO", output)
+    try:
+        yield output
+    finally:
+        sys.stdout = former
 
 
 def emit(text: str) -> None:
-    """Print data on stdout. Where its reader has gone, as with ``| head``, the command ends quietly.
+    """Print a line of data on stdout.
 
-    What steers a terminal becomes a ``?``. A file's name that cannot be read as text leaves with the bytes that it has,
-    but for a terminal; letters that the stream's encoding lacks are written as escapes.
+    What steers a terminal or ends the line becomes a ``?``. A file's name that cannot be read as text leaves with the
+    bytes that it has, but for a terminal; letters that the stream's encoding lacks are written as escapes.
     """
-    text = _shown(text)
+    _print(_shown(text))
+
+
+def _print(text: str) -> None:
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise ReaderGone from None
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise WriteError(f"Cannot write to the standard output: {error.strerror}.") from error
+        with contextlib.suppress(OSError):  # it flushes
+            reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
+    print(text, flush=True)
 
 
 def _can_write(text: str, errors: str) -> bool:
@@ -67,11 +108,11 @@ def _shown(text: str) -> str:
     if text.isprintable():
         return text
     kept = "" if sys.stdout is not None and sys.stdout.isatty() else _FILE_BYTES
-    return "".join(letter if letter in kept or letter == "\n" else printable(letter) for letter in text)
+    return "".join(letter if letter in kept else printable(letter) for letter in text)
 
 
-_FILE_BYTES = "".join(map(chr, range(0xDC80, 0xDD00)))
-"""How Python writes the bytes of a file's name that are no UTF-8."""
+_FILE_BYTES = "".join(map(chr, range(0xDCA0, 0xDD00)))
+"""How Python writes the bytes of a file's name that are no UTF-8; those below steer terminals of 8 bits."""
 
 
 def print_json(data: object) -> None:
@@ -82,7 +123,7 @@ def print_json(data: object) -> None:
     text = json.dumps(data, indent=2, ensure_ascii=False)
     if not _can_write(text, "strict"):
         text = json.dumps(data, indent=2)
-    emit("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
+    _print("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:

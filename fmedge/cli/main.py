@@ -6,62 +6,61 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Generator
-from types import FrameType
+from pathlib import Path
 from typing import NoReturn
 
 from fmedge import ahead
-from fmedge.cli.console import ReaderGone, say, show_trace
+from fmedge.cli import interrupts
+from fmedge.cli.console import patient_output, say, show_trace
 from fmedge.cli.quick import read_quickly
-from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, one_line
+from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, UsageError, one_line
 from fmedge.floors import begin, heavy_command, is_out_of_files, is_shortage, no_threads, shortage, threads_start
 from fmedge.processor import require_coretype, require_processor
 from fmedge.quiet import own_process
 
-INTERRUPTED = 130
-TERMINATED = 143
-"""128 + the signal's number, as shells report it."""
 
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
     """Run the command line.
 
     Args:
         arguments: Words after ``fmedge``; None takes the process's own.
+        alone: Whether the process ends with the command: signals then end it whatever its libraries do.
 
     Returns:
         The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
     """
     with own_process():
         try:
-            with _signals() as came:
-                code = _run(arguments)
+            with interrupts.signals() as came, patient_output() as output:
+                code = _run(arguments, alone=alone)
+                if output.lost is not None and not code:
+                    say(f"Error: {output.lost}")
+                    code = output.lost.exit_code
         finally:
             ahead.forget()  # a command that failed did not take what was begun for it
         if not came:
             return code
+        if alone:
+            interrupts.clear_up()  # the exception may have come between two instructions of a clause that does
         if came[0] == signal.SIGTERM:
-            return TERMINATED
+            return interrupts.TERMINATED
         if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
             say(f"Error: {no_threads()}")
             return LimitExceeded.exit_code
-        say("Interrupted. Nothing half-written was left.")
-        return INTERRUPTED
+        say(interrupts.NOTICE)
+        return interrupts.INTERRUPTED
 
 
-def _run(arguments: list[str] | None) -> int:
+def _run(arguments: list[str] | None, *, alone: bool) -> int:
     settings = {"debug": False}
     words = sys.argv[1:] if arguments is None else arguments
     try:
         begin(words)
+        if alone:
+            interrupts.watch()
         if heavy_command(words):
             require_coretype()
-        chosen = read_quickly(words)
-        if chosen is None:
-            return _run_typer(arguments, settings)
-        from fmedge.cli.running import run
-
-        run(**chosen)
+        return _do(words, arguments, settings)
     except FmedgeError as error:
         if settings["debug"]:
             show_trace(error)
@@ -70,17 +69,25 @@ def _run(arguments: list[str] | None) -> int:
         say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except ReaderGone:
-        pass
+        return interrupts.INTERRUPTED
     except Exception as error:
-        ours = shortage(error) if is_shortage(error) else _unfit_processor(error)
+        ours = shortage(error) if is_shortage(error) else _unfit_processor(error) or _no_folder(error)
         if ours is None:
             raise
         if settings["debug"]:
             show_trace(error)
         say(f"Error: {ours}")
         return ours.exit_code
+
+
+def _do(words: list[str], arguments: list[str] | None, settings: dict[str, bool]) -> int:
+    """What the words say."""
+    chosen = read_quickly(words)
+    if chosen is None:
+        return _run_typer(arguments, settings)
+    from fmedge.cli.running import run
+
+    run(**chosen)
     return 0
 
 
@@ -91,6 +98,16 @@ def _unfit_processor(error: Exception) -> FmedgeError | None:
             require_processor("NumPy")
         except FmedgeError as found:
             return found
+    return None
+
+
+def _no_folder(error: Exception) -> FmedgeError | None:
+    """What is wrong where a path begins in the current folder, and that was deleted."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            Path.cwd()
+        except OSError:
+            return UsageError("The current folder is no longer there. Change to another: cd FOLDER.")
     return None
 
 
@@ -108,57 +125,6 @@ def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:
     return code if isinstance(code, int) else 0
 
 
-_AGAIN_S = 0.05
-"""Pause before an exception that came into an import is raised again: enough to leave where it was not swallowed."""
-
-
-@contextlib.contextmanager
-def _signals() -> Generator[list[int]]:
-    """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
-
-    C code that is being imported may swallow the exception, or turn it into another one; it is then raised again.
-
-    Yields:
-        A list that holds the signals that came.
-    """
-    came: list[int] = []
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        if number != _ALARM:
-            came.append(number)
-        if not came:  # an alarm of somebody else's
-            return
-        if _ALARM and _is_importing(frame):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-        raise SystemExit(TERMINATED) if came[0] == signal.SIGTERM else KeyboardInterrupt
-
-    handled = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background: leave it so
-        handled.append(signal.SIGINT)
-    if _ALARM:
-        handled.append(signal.SIGALRM)
-    former = {number: signal.signal(number, leave) for number in handled}
-    try:
-        yield came
-    finally:
-        if _ALARM:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-_ALARM = getattr(signal, "SIGALRM", 0)
-"""Where the system has it (POSIX)."""
-
-
-def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
-        frame = frame.f_back
-    return False
-
-
 def entry() -> NoReturn:
     """The ``fmedge`` command: :func:`main`, then out without taking the interpreter apart.
 
@@ -166,11 +132,13 @@ def entry() -> NoReturn:
     and closed by then. Nor where an error of ours is shown: a thread that still loads an engine would end the process
     by a signal.
     """
+    sys.unraisablehook = lambda _: None  # an interrupt in a destructor, say: who looks on ends the process all the same
     try:
-        code = main()
-    except Exception:  # a bug of ours
-        sys.excepthook(*sys.exc_info())  # pyright: ignore[reportArgumentType]
+        code = main(alone=True)
+    except Exception as error:  # a bug of ours
+        show_trace(error)
         code = 1
     for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.flush()
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)

@@ -13,8 +13,9 @@ from fmedge.cli.console import say
 from fmedge.cli.ensure import ensure_artifact, tell_of_guard
 from fmedge.cli.words import parse_preprocessing, parse_size, run_options
 from fmedge.errors import UsageError
-from fmedge.files import digest, is_file
+from fmedge.files import is_file
 from fmedge.page_options import PageOptions, PlotlyPlace, Style, Values
+from fmedge.reading import digest
 from fmedge.run_options import Math
 from fmedge.submodel import Activation, ExportOptions, Format, Precision, format_of
 from fmedge.vgg16 import INPUT_SIZE

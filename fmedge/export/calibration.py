@@ -14,6 +14,7 @@ from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.files import is_folder
 from fmedge.image import load_photo
 from fmedge.progress import Progress, no_progress
+from fmedge.reading import open_regular
 from fmedge.vgg16 import INPUT_SIZE
 
 SUGGESTED = 64
@@ -86,7 +87,8 @@ def read_calibration(
         warn(f"Only {len(good)} photos to calibrate with: the ranges are a matter of luck. Suggested: {SUGGESTED}.")
     digest = hashlib.sha256()
     for path in good:
-        digest.update(path.read_bytes())
+        with open_regular(path) as file:
+            digest.update(file.read())
     return Calibration(tuple(good), digest.hexdigest(), progress)
 
 

@@ -267,9 +267,9 @@ def test_a_signal_that_an_import_swallows_comes_again(tmp_path, number, raised):
     )
     script = (  # a process of its own: other threads of this one may be handed the signal
         "import signal, time\n"
-        "from fmedge.cli.main import _signals\n"
+        "from fmedge.cli.interrupts import signals\n"
         "before = signal.getsignal(signal.SIGALRM)\n"
-        "with _signals() as came:\n"
+        "with signals() as came:\n"
         "    try:\n"
         "        import swallower\n"
         "        for _ in range(1000): time.sleep(0.01)\n"

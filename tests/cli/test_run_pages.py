@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fmedge.cli import main
+from fmedge.render.plotly_js import script_file
 
 
 @pytest.fixture
@@ -104,3 +105,17 @@ def test_the_page_of_a_difference(here, block1, capsys):
     assert main(["diff", path, path, "a.png", "--output", "diff.html", "--json"]) == 0
     assert (here / "diff.html").read_bytes() == first
     assert main(["diff", path, path, "a.png", "--output", "diff.txt"]) == 2
+
+
+@pytest.mark.parametrize("lies_there", [b"", b"alert(1)", None, "cut", "longer"])
+def test_a_script_that_lies_beside_the_page_is_ours(here, lies_there):
+    """Whatever was there under that name: the page would run it."""
+    name, script = script_file()
+    if lies_there is not None:
+        others = {"cut": script[:-1], "longer": script + b"//"}
+        (here / name).write_bytes(others.get(lies_there, lies_there))
+    assert main(["run", "a.png", "--plotlyjs", "file", "--output", "x.html"]) == 0
+    assert (here / name).read_bytes() == script
+    written = (here / name).stat().st_ino
+    assert main(["run", "a.png", "--plotlyjs", "file", "--output", "x.html"]) == 0
+    assert (here / name).stat().st_ino == written  # a right one stays
