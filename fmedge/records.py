@@ -87,7 +87,9 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
         ValueError: It is no JSON, or holds ``NaN``, ``Infinity``, a number too large, or a name twice in one object.
         RecursionError: It nests too deeply.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_short, object_pairs_hook=_once)
+    return json.loads(
+        text, parse_constant=_finite, parse_float=_finite, parse_int=short_integer, object_pairs_hook=_once
+    )
 
 
 def _finite(word: str) -> float:
@@ -97,7 +99,12 @@ def _finite(word: str) -> float:
     return value
 
 
-def _short(word: str) -> int:
+def short_integer(word: str) -> int:
+    """An integer in JSON of a believable length: for ``json.loads``.
+
+    Raises:
+        ValueError: It has more digits than any that something is sized by.
+    """
     if len(word) > _MOST_DIGITS:
         raise ValueError(f"an integer of {len(word)} digits")
     return int(word)
