@@ -3,7 +3,8 @@
 HDF5 can point out of the file (external links, external storage, virtual data sets), in circles, and
 declare sizes it does not hold. So every link and data set on the way is checked before a value is read:
 hard links only, inside the file, exactly the shape and type that the layer has, and only the filters that
-come with the library. The model's configuration is never looked at, so nothing in it can run.
+come with the library. The model's configuration is never looked at, so nothing in it can run. What is stored in
+chunks is unpacked by HDF5 whole, however much comes of it: so chunks are looked at, too.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -11,7 +12,9 @@ come with the library. The model's configuration is never looked at, so nothing 
 from __future__ import annotations
 
 import stat
+import zlib
 from collections.abc import Iterator
+from math import ceil, prod
 from pathlib import Path
 
 import h5py
@@ -30,6 +33,18 @@ _DEPTH = 3
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 """Filters built into HDF5; any other would load a plug-in."""
+
+MAX_WEIGHTS_BYTES = 1 << 30
+"""Larger than the weights of any network for the edge."""
+
+_SMALL_BYTES = 1 << 20
+"""Largest chunk that h5py chooses by itself; a small array may have one larger than itself."""
+
+_LEAST_CHUNK_BYTES = 1 << 12
+"""HDF5 keeps some hundred bytes for each chunk of an array that is read; h5py chooses 8 KiB at the least."""
+
+_STORED_MORE = 1 << 10
+"""Bytes that a chunk may take beyond its own size: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
 
 _MOST_ENTRIES = 16
 """Most entries looked at in one group; Keras writes two."""
@@ -110,7 +125,7 @@ def _datasets(group: h5py.Group, depth: int = _DEPTH) -> Iterator[h5py.Dataset]:
     for name in group.keys():  # noqa: SIM118 - typed, unlike the group's own iterator
         member = _child(group, name)
         if isinstance(member, h5py.Dataset):
-            _require_inside(member)
+            require_inside(member)
             yield member
         elif isinstance(member, h5py.Group) and depth > 1:
             yield from _datasets(member, depth - 1)
@@ -127,7 +142,7 @@ def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatAr
     return _read(kernel, kernel_shape, spec.name), _read(bias, (spec.channels,), spec.name)
 
 
-def _require_inside(dataset: h5py.Dataset) -> None:
+def require_inside(dataset: h5py.Dataset) -> None:
     """Check that a data set's values lie in the file, before anything else is asked of it.
 
     The shape of a virtual data set may be that of its source: HDF5 opens the other file to tell.
@@ -137,17 +152,58 @@ def _require_inside(dataset: h5py.Dataset) -> None:
         raise WeightsError(f"The array '{dataset.name}' lies outside the weights file. Not followed.")
 
 
+def require_bounded(dataset: h5py.Dataset) -> None:
+    """Check that reading an array takes no more memory than its values do, and loads nothing.
+
+    Raises:
+        WeightsError: It holds values of no fixed size, needs a plug-in, or is stored in chunks that unpack to more.
+    """
+    require_inside(dataset)
+    if dataset.dtype.hasobject:
+        raise WeightsError(f"The array '{dataset.name}' in the weights file holds no numbers. Save it as float32.")
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    if not _FILTERS.issuperset(filters):
+        raise WeightsError(
+            f"The array '{dataset.name}' in the weights file needs an HDF5 plug-in. Save it plain or with gzip."
+        )
+    if properties.get_layout() != h5py.h5d.CHUNKED:
+        return
+    chunks: tuple[int, ...] = properties.get_chunk()
+    size = prod(chunks) * dataset.dtype.itemsize
+    count = prod(ceil(extent / step) for extent, step in zip(dataset.shape, chunks, strict=True))
+    odd = len(set(filters)) < len(filters) or h5py.h5z.FILTER_SHUFFLE in filters[1:]
+    if odd or size > max(dataset.nbytes, _SMALL_BYTES) or count > 1 + 2 * dataset.nbytes // _LEAST_CHUNK_BYTES:
+        raise WeightsError(f"The array '{dataset.name}' in the weights file is stored in odd chunks. Save it plain.")
+    if filters:
+        _require_packed(dataset, size, filters)
+
+
+def _require_packed(dataset: h5py.Dataset, size: int, filters: list[int]) -> None:
+    """Check that each chunk of an array unpacks to its own size."""
+    at = filters.index(h5py.h5z.FILTER_DEFLATE) if h5py.h5z.FILTER_DEFLATE in filters else None
+
+    def is_larger(chunk: h5py.h5d.StoreInfo) -> bool | None:
+        if chunk.size > size + size // 1000 + _STORED_MORE:
+            return True
+        if at is None or chunk.filter_mask >> at & 1:
+            return None
+        _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        most = size + _STORED_MORE
+        return len(zlib.decompressobj().decompress(packed, most + 1)) > most or None
+
+    if dataset.id.chunk_iter(is_larger):
+        raise WeightsError(
+            f"A chunk of '{dataset.name}' in the weights file unpacks to more than it should. Save it anew."
+        )
+
+
 def _read(dataset: h5py.Dataset, shape: tuple[int, ...], layer: str) -> FloatArray:
     if dataset.shape != shape:
         raise WeightsError(f"An array of {layer} in the weights file has shape {dataset.shape}; VGG16 has {shape}.")
     if dataset.dtype != np.float32:
         raise WeightsError(f"An array of {layer} in the weights file is {dataset.dtype}; wanted: float32.")
-    properties = dataset.id.get_create_plist()
-    filters = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
-    if not filters <= _FILTERS:
-        raise WeightsError(
-            f"An array of {layer} in the weights file needs an HDF5 plug-in. Save it plain or with gzip."
-        )
+    require_bounded(dataset)
     values = np.ascontiguousarray(dataset[()], dtype=np.float32)
     if not np.isfinite(values).all():
         raise WeightsError(f"An array of {layer} in the weights file holds NaN or infinite values.")

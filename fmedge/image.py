@@ -16,7 +16,7 @@ from PIL import ExifTags, Image
 
 from fmedge.choices import one_of, require_whole
 from fmedge.errors import ImageError, LimitExceeded, UsageError
-from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS, count_scans, require_decodable, too_large
+from fmedge.image_bounds import MAX_PIXELS, MOST_BYTES, MOST_PIXELS, count_scans, require_decodable, too_large
 from fmedge.memory import require_memory, reserved_memory
 from fmedge.reading import open_regular
 from fmedge.upright import RESIZES, Resize, Upright
@@ -84,7 +84,7 @@ def load_photo(
             opened = files.enter_context(Image.open(file, formats=FORMATS))
             wanted = require_decodable(opened, path, scans, most)
             depth = _png_depth(opened)
-            with reserved_memory(f"Decoding '{path}'", wanted):
+            with reserved_memory(f"Decoding '{path}'", wanted, MOST_BYTES):
                 opened.load()
                 _scale_transparency(opened, depth)
                 upright = Upright(opened, _orientation(opened))

@@ -28,7 +28,8 @@ MOST_PIXELS = 2 * MAX_PIXELS
 
 MOST_BYTES = 10 * MAX_PIXELS
 """Most memory that decoding may take where nobody raises the bound on pixels, in bytes: that of a progressive JPEG of
-:data:`MAX_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients)."""
+:data:`MAX_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients). Images that are decoded at
+once take no more together."""
 
 MOST_RUN_LENGTH_STEPS = 16_000_000
 """Most pixels and bytes of a run-length coded BMP: Pillow decodes those one by one, in Python."""

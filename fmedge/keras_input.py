@@ -158,8 +158,9 @@ def _readers(config: Json, layers: Mapping[str, Any]) -> dict[str, list[str]]:
     if _is_sequential(config):
         return {before: [after] for before, after in pairwise(["", *layers])}
     readers: dict[str, list[str]] = {}
+    names = set(layers)
     for name, layer in layers.items():
-        for before in _references(layer.get("inbound_nodes"), set(layers)):
+        for before in _references(layer.get("inbound_nodes"), names):
             readers.setdefault(before, []).append(name)
     return readers
 

@@ -126,27 +126,34 @@ class _Reserved:
 
 _reserved = _Reserved()
 
+_LARGE = 1 << 28
+"""Bytes, those of 67 megapixels, from which on what a thread has freed goes back to the system at once, before another
+thread takes as much. It takes some milliseconds."""
+
 
 @contextlib.contextmanager
-def reserved_memory(what: str, wanted: int) -> Generator[None]:
+def reserved_memory(what: str, wanted: int, most: float = float("inf")) -> Generator[None]:
     """Take memory for something large, in turn where there is not enough for all threads that ask at once.
 
     Args:
         what: What needs it, for the message.
         wanted: How much, in bytes.
+        most: What all threads may take together, in bytes, however much there is; one alone may take more.
 
     Raises:
         LimitExceeded: There is less, though no other thread has any reserved.
     """
     reserved = _reserved
     with reserved.changed:
-        while reserved.size and not _is_there(wanted + reserved.size):
+        while reserved.size and (wanted + reserved.size > most or not _is_there(wanted + reserved.size)):
             reserved.changed.wait()
         require_memory(what, wanted)
         reserved.size += wanted
     try:
         yield
     finally:
+        if wanted > _LARGE:
+            _return_freed()
         with reserved.changed:
             reserved.size -= wanted
             reserved.changed.notify_all()

@@ -28,6 +28,11 @@ _TOLD_LETTERS = 70
 _MOST_DIGITS = 19
 """Of an integer in JSON: those of a signed 64-bit number."""
 
+_MOST_LISTS = 1 << 19
+_MOST_VALUES = 1 << 22
+"""Lists and objects of a document, of at least 64 bytes each in memory, and commas between values, of 32. A report of
+4,000 measurements of two seconds each has half of either."""
+
 _LONGEST_TEXT = 1 << 14
 """Letters of a text: a reason or a recipe has some hundred, the names of a network's layers together a few thousand."""
 
@@ -84,10 +89,21 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
     """What JSON text says, where it holds finite numbers of a believable length alone, and every name once.
 
     Raises:
-        ValueError: It is no JSON, or holds ``NaN``, ``Infinity``, a number too large, or a name twice in one object.
+        ValueError: It is no JSON, or holds ``NaN``, ``Infinity``, a number too large, a name twice in one object,
+            or more than any document of ours.
         RecursionError: It nests too deeply.
     """
-    return json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_short, object_pairs_hook=_once)
+    if isinstance(text, bytes):
+        text = text.decode()  # once, since all of it is looked at first
+    for what, count, most in (
+        ("lists", text.count("[") + text.count("{"), _MOST_LISTS),
+        ("values", text.count(","), _MOST_VALUES),
+    ):
+        if count > most:
+            raise ValueError(f"{count:,} {what}, {most:,} are allowed")
+    return json.loads(
+        text, parse_constant=_finite, parse_float=_finite, parse_int=short_integer, object_pairs_hook=_once
+    )
 
 
 def _finite(word: str) -> float:
@@ -97,7 +113,12 @@ def _finite(word: str) -> float:
     return value
 
 
-def _short(word: str) -> int:
+def short_integer(word: str) -> int:
+    """An integer in JSON of a believable length: for ``json.loads``.
+
+    Raises:
+        ValueError: It has more digits than any that something is sized by.
+    """
     if len(word) > _MOST_DIGITS:
         raise ValueError(f"an integer of {len(word)} digits")
     return int(word)
@@ -183,6 +204,8 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
             raise ValueError(f"'{name}' is none of {inner}")
         return data
     if origin is tuple:
+        if inner == (float, ...) and set(map(type, require_kind(list, data))) == {float}:
+            return _floats(cast("list[float]", data), name)
         kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
         if len(require_kind(list, data)) != len(kinds):
             raise ValueError(f"{len(data)} values for '{name}', {len(kinds)} belong there")
@@ -195,6 +218,13 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
     if is_dataclass(kind):
         return build_record(cast("type[Any]", kind), data)
     return _plain(kind, data, name)
+
+
+def _floats(values: list[float], name: str) -> tuple[float, ...]:
+    """Many numbers, bounded as :func:`_plain` bounds one."""
+    for value in (min(values), max(values), min((abs(value) for value in values if value), default=1.0)):
+        _plain(float, value, name)
+    return tuple(values)
 
 
 def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - what JSON holds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fmedge.artifact import Artifact, read_artifact
 from fmedge.card import ModelCard
 from fmedge.choices import require_record
-from fmedge.errors import ArtifactError, UsageError
+from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.preprocessing import CAFFE, NONE, for_channels
 from fmedge.run_options import RunOptions
 from fmedge.submodel import (
@@ -33,6 +33,9 @@ from fmedge.weights import WeightsChoice, choose_keras_file, choose_weights
 
 if TYPE_CHECKING:
     from fmedge.keras_input import KerasInput
+
+MOST_OWN_PIXELS = 1 << 20
+"""Pixels that a Keras file may ask for by itself: no stock network has more than 600 x 600. Larger sizes are named."""
 
 DEFAULT_LAYER = "block1_conv1"
 
@@ -132,7 +135,7 @@ def request_artifact(
         from fmedge.keras_config import read_config
         from fmedge.keras_input import read_input
 
-        options, notes = settle_options(options, read_input(read_config(Path(keras))))
+        options, notes = settle_options(options, read_input(read_config(Path(keras))[0]))
         return ArtifactRequest(submodel, choice, models_folder(models), options, notes)
     submodel = SubModel(taps, chosen)
     if channel is not None:
@@ -187,6 +190,10 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     if height is None or width is None:
         takes = f"{height or 'any'} x {width or 'any'}"
         raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
+    if height * width > MOST_OWN_PIXELS:
+        raise LimitExceeded(
+            f"The Keras model takes {height:,} x {width:,} pixels. If that is meant, say so: --size {height}x{width}."
+        )
     return height, width
 
 

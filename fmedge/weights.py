@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fmedge.ahead import take
 from fmedge.card import WeightsFacts
-from fmedge.errors import UsageError, WeightsError
+from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.files import is_file
 from fmedge.progress import Progress, no_progress
 from fmedge.reading import digest
@@ -27,6 +27,9 @@ OFFICIAL_MD5 = "6d6bbae143d832006294945121d1f1fc"
 """URL and hash of the file as they stand in ``keras/src/applications/vgg16.py``."""
 OFFICIAL_BYTES = 58_889_256
 """Size of that file."""
+
+MAX_FILE_BYTES = (1 << 30) + (1 << 27)
+"""Largest file that is hashed and read: 1 GiB of weights, and what is written beside them."""
 
 UNTRAINED_SEED = 0
 
@@ -211,8 +214,10 @@ def _require_file(
     path: Path, what: str = "weights file", allowed: str = "a Keras .h5 file, imagenet, untrained"
 ) -> None:
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)
+        status = path.stat()
     except (OSError, ValueError) as error:
         raise WeightsError(f"No {what} '{path}'. Allowed: {allowed}.") from error
-    if not regular:
+    if not stat.S_ISREG(status.st_mode):
         raise WeightsError(f"'{path}' is not a regular file. Allowed: {allowed}.")
+    if status.st_size > MAX_FILE_BYTES:
+        raise LimitExceeded(f"'{path}' has {status.st_size:,} bytes. Allowed: {MAX_FILE_BYTES:,}.")

@@ -49,6 +49,26 @@ def test_threads_take_turns_where_there_is_not_enough_for_all(monkeypatch):
     assert memory._reserved.size == 0
 
 
+def test_threads_take_no_more_together_than_they_may(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda: None)
+    held, most, lock = [], [], threading.Lock()
+
+    def work(size):
+        with memory.reserved_memory("Work", size, 100 * MB):
+            with lock:
+                held.append(size)
+                most.append(sum(held))
+            time.sleep(0.01)
+            with lock:
+                held.remove(size)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [60 * MB, 30 * MB, 70 * MB, 130 * MB, 10 * MB] * 4))
+    assert len(most) == 20
+    assert most.count(130 * MB) == 4  # each had it for itself
+    assert sorted(most)[-5] <= 100 * MB
+
+
 def test_what_never_fits_is_refused_and_lets_go(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MB)
     refused = pytest.raises(LimitExceeded, match=r"Work needs about 1\.1 GB of memory, 104\.9 MB are free")

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fmedge.errors import WeightsError
+from fmedge.export.keras_bounds import BuildingBounds
 from fmedge.export.keras_import import Model, keras, reason_of
-from fmedge.keras_config import DAMAGE, read_config, refusing_damage
+from fmedge.floors import is_shortage, shortage
+from fmedge.keras_config import read_config, refusing_damage
 from fmedge.keras_input import Json
 from fmedge.quiet import quietly
 
@@ -31,16 +33,23 @@ def read_keras_model(path: Path) -> Model:
 
     Raises:
         WeightsError: It is damaged, holds no model, or holds something that would run code or open other files.
+        LimitExceeded: It is larger than allowed in some way, or its layers are larger than its weights.
     """
-    config = read_config(path)
+    config, weights_bytes = read_config(path)
     with refusing_damage(path):
         config.pop("compile_config", None)  # losses and metrics, which Keras does not look at here
         _require_harmless(path, config)
+    bounds = BuildingBounds(path, weights_bytes)
     try:
-        with quietly():
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (*DAMAGE, ImportError) as error:
+        with quietly(), bounds.held():
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # whatever Keras' layers raise on what a file asks of them
+        bounds.require_kept()  # Keras turns errors into others
+        if is_shortage(error):
+            raise shortage(error) from error
         raise WeightsError(f"Keras cannot load '{path}': {reason_of(error)} Save it again with model.save.") from error
+    bounds.require_kept()
+    return model
 
 
 def _require_harmless(path: Path, config: Json) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.card import WeightsFacts
-from fmedge.errors import UsageError, WeightsError
+from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.export.keras_calls import network_order
 from fmedge.export.keras_copy import in_float32
 from fmedge.export.keras_cut import Cut
@@ -19,12 +20,14 @@ from fmedge.export.keras_import import Model, is_graph, reason_of
 from fmedge.export.keras_reference import keras_outputs
 from fmedge.export.keras_taps import find_tap
 from fmedge.export.network import Images
-from fmedge.export.tf_graph import LayerScopes, TfComputation
+from fmedge.export.tf_graph import LayerScopes, TfComputation, peak_bytes
 from fmedge.export.tf_import import Tensor, tf
 from fmedge.keras_input import KerasInput
+from fmedge.memory import require_memory
 from fmedge.preprocessing import Preprocessing, for_channels
 from fmedge.quiet import quietly
 from fmedge.submodel import KERAS, SubModel
+from fmedge.vgg16 import INPUT_SIZE
 from fmedge.weights import WeightsChoice
 
 
@@ -64,6 +67,7 @@ class KerasNetwork:
 
         Raises:
             UsageError: There is no such layer, it has no spatial output, or not at this size.
+            LimitExceeded: Computing it would take too much memory.
         """
         cut = Cut(self.model, SubModel((layer,), source=KERAS))
 
@@ -72,8 +76,13 @@ class KerasNetwork:
 
         with quietly():
             channels = 1 if self.preprocessing.channel_order == "GREY" else 3
-            signature = tf.TensorSpec((None, *(size or (None, None)), channels), self.input_dtype)
-            traced = tf.function(compute, autograph=False).get_concrete_function(signature)
+            function = tf.function(compute, autograph=False)
+
+            def trace(size: tuple[int, int] | tuple[None, None]) -> Any:  # noqa: ANN401 - a concrete function
+                return function.get_concrete_function(tf.TensorSpec((None, *size, channels), self.input_dtype))
+
+            traced = trace(size or (None, None))
+            _require_room(layer, traced if size else trace(INPUT_SIZE), size or INPUT_SIZE)
         _, height, width, channels = traced.outputs[0].shape
         if size is not None and 0 in (height, width):
             raise UsageError(f"--size {size[0]}x{size[1]} is too small for {layer}. Give a larger one.")
@@ -101,6 +110,27 @@ class KerasNetwork:
         cut = Cut(self.model, submodel)
         reverse = self.preprocessing.channel_order == "BGR"
         return lambda pixels, scopes: cut.outputs(pixels, reverse_colours=reverse, scopes=scopes, constants=True)
+
+
+FREE_BYTES = 1 << 30
+BYTES_PER_PIXEL = 1 << 10
+"""What the values of a network may take for one image at once: so much, or so much for every pixel of it. U-Nets take
+the most: at full size the 64 channels that are kept, those that are read and those that are written, 256 bytes each."""
+
+
+def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a concrete function
+    """Check, before any value is computed, that a file asks for no more memory than networks of its size do.
+
+    Raises:
+        LimitExceeded: It does, or there is not so much.
+    """
+    wanted, most = peak_bytes(traced.graph), max(FREE_BYTES, BYTES_PER_PIXEL * size[0] * size[1])
+    if wanted > most:
+        raise LimitExceeded(
+            f"'{layer}' takes {wanted / 1e9:,.1f} GB for an image of {size[0]} x {size[1]}. "
+            f"Allowed: {most / 1e9:,.1f} GB. Cut earlier, or give a smaller --size."
+        )
+    require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
 
 
 _LUMA = (19595, 38470, 7471)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from math import prod
+from typing import Any, Protocol
 
 from fmedge.card import ModelCard
 from fmedge.export.network import Network
@@ -115,3 +116,36 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
         if traced.captured_inputs:  # tensors that a layer holds, but not as weights, as Normalization does its mean
             traced = freeze(traced)
         return Traced(traced, tuple(scopes.names), computation)
+
+
+_HELD = frozenset({"Placeholder", "Const", "ReadVariableOp", "Identity", "Reshape", "Squeeze", "ExpandDims"})
+"""Operations that take no memory of their own for what they give: weights, and the same values in another shape."""
+
+
+def peak_bytes(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
+    """Memory that the values of a traced function take at once, each from where it is made to its last use.
+
+    Args:
+        graph: Of a concrete function; what it leaves open (the number of images) counts as 1.
+
+    Returns:
+        Bytes; weights are left out, and what kernels take on the way.
+    """
+    operations = graph.get_operations()
+    number = {operation.name: index for index, operation in enumerate(operations)}
+    freed = [0] * (len(operations) + 1)
+    held = most = 0
+    for index, operation in enumerate(operations):
+        if operation.type not in _HELD:
+            size = sum(_bytes_of(tensor) for tensor in operation.outputs)
+            readers = [number[reader.name] for tensor in operation.outputs for reader in tensor.consumers()]
+            freed[max(readers, default=len(operations))] += size
+            held += size
+        most = max(most, held)
+        held -= freed[index]
+    return most
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    extents: list[int | None] | None = tensor.shape.as_list() if tensor.shape.rank is not None else None
+    return prod(extent or 1 for extent in extents or ()) * max(1, tensor.dtype.size)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
+from fmedge.artifact import MAX_CARD_BYTES
 from fmedge.card import MOST_EXTENT as MOST_EXTENT
 from fmedge.card import MOST_TENSOR_BYTES as MOST_TENSOR_BYTES
 from fmedge.errors import ArtifactError, LimitExceeded
@@ -31,6 +32,10 @@ MOST_VALUES = (1 << 31) - 1
 
 MOST_NAME = 1 << 10
 """Letters of a name: names that say a path through nested models have some 200."""
+
+
+MOST_ENTRIES = 1 << 10
+"""Entries of metadata beside the graph: converters write up to ten."""
 
 
 class Declared(NamedTuple):
@@ -102,6 +107,16 @@ def damaged(what: str) -> ArtifactError:
 def forbidden(what: str, allowed: str) -> ArtifactError:
     """The error of a file that is well formed and holds what is not run here."""
     return ArtifactError(f"holds {what}. Allowed: {allowed}.")
+
+
+def facts_text(data: bytes, start: int, end: int) -> str:
+    """The card's facts in ``data[start:end]``, which are no longer than a card may be.
+
+    Raises:
+        LimitExceeded: They are longer.
+    """
+    require_count("bytes of facts", end - start, MAX_CARD_BYTES)
+    return data[start:end].decode(errors="replace")
 
 
 def require_count(what: str, count: int, most: int) -> None:

@@ -11,6 +11,7 @@ from math import prod
 
 from fmedge.card import METADATA_KEY
 from fmedge.runtime.gate_bounds import (
+    MOST_ENTRIES,
     MOST_NODES,
     MOST_TENSORS,
     Declared,
@@ -18,6 +19,7 @@ from fmedge.runtime.gate_bounds import (
     Needs,
     Shape,
     damaged,
+    facts_text,
     forbidden,
     require_count,
     require_range,
@@ -111,11 +113,11 @@ def inspect_onnx(data: bytes) -> ModelFacts:
 
 def _facts(reader: Reader, model: Fields) -> str | None:
     found: list[str] = []
+    require_count("entries of metadata", len(model.get(14, ())) // 2, MOST_ENTRIES)
     for start, end in spans(model, 14):
         entry = reader.read(_ENTRY, start, end)
         if reader.text(entry, 1) == METADATA_KEY and 2 in entry:
-            first, last = entry[2]
-            found.append(reader.data[first:last].decode(errors="replace"))
+            found.append(facts_text(reader.data, *entry[2]))
     if len(found) > 1:
         raise damaged(f"two entries '{METADATA_KEY}'")
     return found[0] if found else None

@@ -14,7 +14,7 @@ from fmedge.card import METADATA_KEY
 from fmedge.runtime.flatbuffer import Table, root
 from fmedge.runtime.gate_bounds import (
     MOST_AXES,
-    MOST_EXTENT,
+    MOST_ENTRIES,
     MOST_NODES,
     MOST_TENSORS,
     Declared,
@@ -22,6 +22,7 @@ from fmedge.runtime.gate_bounds import (
     Needs,
     Shape,
     damaged,
+    facts_text,
     forbidden,
     require_range,
     require_shape,
@@ -309,13 +310,13 @@ def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) ->
 
 def _facts(data: bytes, model: Table, buffers: list[tuple[int, int]]) -> str | None:
     found: list[str] = []
-    for entry in model.tables(6, MOST_EXTENT):
+    for entry in model.tables(6, MOST_ENTRIES):
         buffer = entry.number(1, "I")
         if buffer >= len(buffers):
             raise damaged(f"there is no buffer {buffer}")
         if entry.text(0) == METADATA_KEY:
             start, length = buffers[buffer]
-            found.append(data[start : start + length].decode(errors="replace"))
+            found.append(facts_text(data, start, start + length))
     if len(found) > 1:
         raise damaged(f"two entries '{METADATA_KEY}'")
     return found[0] if found else None
