@@ -112,10 +112,64 @@ def by_constants(seed: int) -> bytes:
     return _model(nodes, constants)
 
 
+def long_running(seed: int) -> bytes:
+    """An ONNX model that computes for long: products of matrices one after the other, or values that are slow to get."""
+    dice = random.Random(seed)
+    side, operator = dice.choice((8, 16, 32)), dice.choice(("MatMul", "Pow", "Exp", "Erf"))
+    times = dice.randrange(2, 9_000)
+    constants = [("rows", [3072, 1]), ("across", [1, side]), ("half", np.float32(0.5))]
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["pixels", "rows"], ["column"]),
+        helper.make_node("Tile", ["column", "across"], ["v0"]),
+    ]
+    constants.append(("square", np.full((side, side), 1 / side, np.float32)))
+    for step in range(times):
+        reads = [f"v{step}", "square"] if operator == "MatMul" else [f"v{step}"]
+        if operator == "Pow":
+            reads.append("half")
+        nodes.append(helper.make_node(operator, reads, [f"v{step + 1}"]))
+    nodes.append(helper.make_node("ReduceMean", [f"v{times}"], ["mean"], keepdims=0))
+    nodes.append(helper.make_node("Add", ["pixels", "mean"], ["t"]))
+    return _model(nodes, constants)
+
+
+def no_numbers(seed: int) -> bytes:
+    """An ONNX model that gives NaN or infinity on a picture that is not grey all over."""
+    dice = random.Random(seed)
+    operator = dice.choice(("Sqrt", "Log", "Reciprocal", "Exp"))
+    nodes = [
+        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["mean", "grey"], ["off"]),
+        helper.make_node("Mul", ["off", "off"], ["far"]),
+        helper.make_node("Mul", ["far", "scale"], ["odd"]),
+        helper.make_node(operator, ["odd"], ["number"]),
+        helper.make_node("Add", ["pixels", "number"], ["t"]),
+    ]
+    scale = {"Exp": 1e9, "Reciprocal": 0.0}.get(operator, -1.0)
+    return _model(nodes, [("grey", np.float32(127.5)), ("scale", np.float32(scale))])
+
+
+def card_of(good: dict, kind: str) -> dict:
+    """The card of such a model: a good one's, with other facts."""
+    shape, layout = ([1, SIDE, SIDE, 3], {"onnx": "NCHW", "tflite": "NHWC"}[kind])
+    good = {key: value for key, value in good.items() if key not in ("functions", "predicted_db")}
+    return {
+        **good,
+        "submodel": {"taps": ["t"], "activation": "relu", "source": "keras"},
+        "options": {**good["options"], "format": kind, "size": [SIDE, SIDE], "batch": 1},
+        "weights": {"kind": "keras", "sha256": "0" * 64, "recipe": None},
+        "inputs": [{"name": "image", "dtype": "uint8", "shape": shape, "layout": "NHWC"}],
+        "outputs": [{"name": "t", "dtype": "float32", "shape": shape, "layout": layout}],
+        "parity": None,
+    }
+
+
 def _model(nodes, constants) -> bytes:
     values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants]
     inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, SHAPE)]
-    outputs = [helper.make_tensor_value_info("t", TensorProto.FLOAT, [1, None, None, None])]
+    outputs = [helper.make_tensor_value_info("t", TensorProto.FLOAT, SHAPE)]
     graph = helper.make_graph(nodes, "g", inputs, outputs, values)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model)
