@@ -57,7 +57,7 @@ STAYS = {
     "decoding beside the opening": (f"{RUN} PHOTO --output a.html --size 224", "fmedge.extraction", "load_photo"),
     "decoding": ("diff onnxruntime onnxruntime PHOTO --weights untrained", "fmedge.extraction", "load_photo"),
     "decoding in workers": (f"{RUN} PHOTOS --output pages", "fmedge.extraction", "load_photo"),
-    "loading the engine": (f"{RUN} PHOTO --output a.html", "fmedge.runtime.opening", "engine_version"),
+    "loading the engine": (f"{RUN} PHOTO --output a.html", "fmedge.runtime.opening", "_engine_for"),
     "running": (f"{RUN} PHOTO --output a.html", "fmedge.runtime.session", "Session.run"),
     "running in workers": (f"{RUN} PHOTOS --output pages", "fmedge.runtime.session", "Session.run"),
     "drawing": (f"{RUN} PHOTO --output a.html", "fmedge.page_files", "render_page"),

@@ -113,7 +113,7 @@ def by_constants(seed: int) -> bytes:
 
 
 def long_running(seed: int) -> bytes:
-    """An ONNX model that computes for long: products of matrices one after the other, or values that are slow to get."""
+    """An ONNX model that computes for long: products of matrices in a row, or values that are slow to get."""
     dice = random.Random(seed)
     side, operator = dice.choice((8, 16, 32)), dice.choice(("MatMul", "Pow", "Exp", "Erf"))
     times = dice.randrange(2, 9_000)
