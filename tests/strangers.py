@@ -117,7 +117,10 @@ def sequential(*layers, name="model"):
 def called(what, *before):
     """A layer of a functional model that reads others, each given as the name of a layer."""
     arguments = [
-        {"class_name": "__keras_tensor__", "config": {"shape": [None, 32, 32, 3], "keras_history": [name, 0, 0]}}
+        {
+            "class_name": "__keras_tensor__",
+            "config": {"shape": [None, 32, 32, 3], "dtype": "float32", "keras_history": [name, 0, 0]},
+        }
         for name in before
     ]
     nodes = [{"args": [part], "kwargs": {}} for part in arguments] if before else []
@@ -126,7 +129,12 @@ def called(what, *before):
 
 def functional(layers, first, last, name="model"):
     config = {"name": name, "layers": layers, "input_layers": [[first, 0, 0]], "output_layers": [[last, 0, 0]]}
-    return {"module": "keras", "class_name": "Functional", "config": config, "registered_name": None}
+    return {
+        "module": "keras.src.models.functional",
+        "class_name": "Functional",
+        "config": config,
+        "registered_name": None,
+    }
 
 
 GOOD = sequential(image_layer(), convolution("tap"))
@@ -289,10 +297,9 @@ def configured_text(rng, folder):
             place, place.rstrip("432]").rstrip("3") + number[rng.integers(8)] + "]" * place.endswith("]")
         )
     elif choice == 4:
-        inner = GOOD
-        for _ in range(int(rng.integers(10, 400))):
-            inner = sequential(image_layer(), inner)
-        text = json.dumps(inner)
+        before, after = json.dumps(sequential(image_layer(), "?")).split('"?"')
+        depth = int(rng.integers(10, 2000))
+        text = before * depth + good + after * depth
     else:
         text = json.dumps(layer("ReLU", "\U0001f600" * (size // 16)))
     return export_words(keras_file(folder, text=text), folder)
