@@ -41,19 +41,21 @@ timer.start()
 said = child.stdout.read().decode(errors="replace")
 _, status, usage = os.wait4(child.pid, 0)
 timer.cancel()
-print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - began, usage.ru_maxrss / 1024, said]))
+cpu = usage.ru_utime + usage.ru_stime
+print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - began, cpu, usage.ru_maxrss / 1024, said]))
 """
 
 SECONDS = 60
-SPACE = 12 << 30
+SPACE = 8 << 30
 """When a command is ended, and what it may map: much more than it should take, and less than the machine has."""
 
 
 class Outcome(NamedTuple):
-    """What became of a command: exit code, seconds, megabytes at the most, what it said, what it left behind."""
+    """What became of a command: exit code, seconds by the clock and of computing, megabytes, what it said and left."""
 
     code: int
     seconds: float
+    cpu: float
     megabytes: float
     said: str
     left: list[str]
@@ -77,9 +79,9 @@ def measured(words, folder: Path) -> Outcome:
     found = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, task], env=environment, capture_output=True, check=True, cwd=folder
     )
-    code, seconds, megabytes, said = json.loads(found.stdout)
+    code, seconds, cpu, megabytes, said = json.loads(found.stdout)
     left = [str(path) for path in place.rglob("*")] + [str(path) for path in folder.rglob("*.tmp")]
-    return Outcome(code, seconds, megabytes, said, left)
+    return Outcome(code, seconds, cpu, megabytes, said, left)
 
 
 def wrong(outcome: Outcome, least: float) -> str:
@@ -335,7 +337,7 @@ def odd_array(rng, group, name, shape):
     elif choice == 3:
         chunked(group, name, (size,), (int(rng.integers(1, 64)),))
     elif choice == 4:  # many names of one text
-        text = "x" * int(rng.integers(1 << 20, 8 << 20))
+        text = "x" * int(rng.integers(1, 1 << 15))
         group.attrs.create("weight_names", [text[:100]] * 50, dtype=h5py.string_dtype())
         group.create_dataset(name, (int(rng.integers(100, 5000)),), dtype=h5py.string_dtype())[:] = text
     elif choice == 5:
