@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fmedge import children, floors
-from fmedge.errors import LimitExceeded, WriteError
+from fmedge.errors import FmedgeError
 from fmedge.files import temporary_folder
 from fmedge.machine import Machine, this_machine
 from fmedge.processor import missing_features
@@ -127,25 +127,12 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
 def _try(row: Backend, device: str) -> DeviceState:
     """Run an engine on a device in a process of its own: what crashes there does not end this one."""
     try:
-        with temporary_folder() as place:  # which goes whatever becomes of the process
-            return _ask(row, device, {**os.environ, "PYTHONPATH": children.module_path(), "TMPDIR": str(place)})
-    except WriteError as error:
+        with temporary_folder() as place:  # not the process': what it leaves there goes, however it ends
+            ran, answer = _ask([*children.module_command("fmedge.doctor"), row.name, device], place)
+    except FmedgeError as error:
         return DeviceState(device, works=False, said=str(error))
-
-
-def _ask(row: Backend, device: str, environment: dict[str, str]) -> DeviceState:
-    try:
-        command = [*children.module_command("fmedge.doctor"), row.name, device]
-        ran = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-    except LimitExceeded as error:
-        return DeviceState(device, works=False, said=str(error))
-    with ran:
-        try:
-            answer, _ = ran.communicate(timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
-        finally:
-            ran.kill()
+    except subprocess.TimeoutExpired:
+        return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
     lines = [line for line in answer.splitlines() if line.startswith("{")]
     if lines:  # what happens while the engine is taken apart does not count
         return DeviceState(device, **json.loads(lines[-1]))
@@ -155,13 +142,25 @@ def _ask(row: Backend, device: str, environment: dict[str, str]) -> DeviceState:
     return DeviceState(device, works=False, said=f"the process {ended}")
 
 
+def _ask(command: list[str], place: Path) -> tuple[subprocess.Popen[str], str]:
+    """Run a command that keeps its temporary files in a folder; the process, which has ended, and what it said."""
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))
+    environment = {**os.environ, **temporary, "PYTHONPATH": children.module_path()}
+    with children.start(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        try:
+            return process, process.communicate(timeout=_SECONDS)[0]
+        finally:
+            process.kill()
+
+
 def probe(backend: str, device: str) -> dict[str, object]:
     """Export a small model and hold it against its reference on an engine and a device.
 
     Returns:
         ``works``, and in words what was seen, as in :class:`DeviceState`.
     """
-    from fmedge.errors import FmedgeError
     from fmedge.provision import export_submodel
     from fmedge.runtime import describe_placement, open_session
 

@@ -40,8 +40,9 @@ MAX_WEIGHTS_BYTES = 1 << 30
 _SMALL_BYTES = 1 << 20
 """Largest chunk that h5py chooses by itself; a small array may have one larger than itself."""
 
-_LEAST_CHUNK_BYTES = 1 << 12
-"""HDF5 keeps some hundred bytes for each chunk of an array that is read; h5py chooses 8 KiB at the least."""
+_LEAST_CHUNK_BYTES, _FEW_CHUNKS = 1 << 12, 64
+"""Size of chunks at the least, unless they are few. HDF5 keeps some hundred bytes for each while an array is read; h5py
+chooses 8 KiB or more."""
 
 _STORED_MORE = 1 << 10
 """Bytes that a chunk may take beyond its own size: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
@@ -173,7 +174,8 @@ def require_bounded(dataset: h5py.Dataset) -> None:
     size = prod(chunks) * dataset.dtype.itemsize
     count = prod(ceil(extent / step) for extent, step in zip(dataset.shape, chunks, strict=True))
     odd = len(set(filters)) < len(filters) or h5py.h5z.FILTER_SHUFFLE in filters[1:]
-    if odd or size > max(dataset.nbytes, _SMALL_BYTES) or count > 1 + 2 * dataset.nbytes // _LEAST_CHUNK_BYTES:
+    most = _FEW_CHUNKS + 2 * dataset.nbytes // _LEAST_CHUNK_BYTES
+    if odd or count > most or size > max(dataset.nbytes, _SMALL_BYTES):
         raise WeightsError(f"The array '{dataset.name}' in the weights file is stored in odd chunks. Save it plain.")
     if filters:
         _require_packed(dataset, size, filters)

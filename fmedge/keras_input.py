@@ -76,7 +76,7 @@ def read_input(config: Json) -> KerasInput | None:
         if not shapes or len(shapes) < len(inputs):
             return None
         return KerasInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None
 
 

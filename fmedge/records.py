@@ -204,8 +204,8 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
             raise ValueError(f"'{name}' is none of {inner}")
         return data
     if origin is tuple:
-        if inner == (float, ...) and set(map(type, require_kind(list, data))) == {float}:
-            return _floats(cast("list[float]", data), name)
+        if inner == (float, ...) and data and set(map(type, require_kind(list, data))) <= {float, int}:
+            return _floats(list(map(float, data)), name)
         kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
         if len(require_kind(list, data)) != len(kinds):
             raise ValueError(f"{len(data)} values for '{name}', {len(kinds)} belong there")

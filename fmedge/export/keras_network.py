@@ -76,9 +76,9 @@ class KerasNetwork:
 
         with quietly():
             channels = 1 if self.preprocessing.channel_order == "GREY" else 3
-            function = tf.function(compute, autograph=False)
 
             def trace(size: tuple[int, int] | tuple[None, None]) -> Any:  # noqa: ANN401 - a concrete function
+                function = tf.function(compute, autograph=False)  # which would take one trace for all sizes
                 return function.get_concrete_function(tf.TensorSpec((None, *size, channels), self.input_dtype))
 
             traced = trace(size or (None, None))

@@ -1,10 +1,11 @@
 """``fmedge diff`` and ``fmedge doctor``, as a user types them."""
 
 import json
+import sys
 
 import pytest
 
-from fmedge.doctor import DeviceState, EngineState, _problems
+from fmedge.doctor import DeviceState, EngineState, _problems, _try
 from fmedge.runtime import BACKENDS
 
 
@@ -80,3 +81,14 @@ def test_doctor_finds_what_does_not_work():
     absent = EngineState("onnxruntime", {}, "pip install 'fmedge[cpu]'", ())
     assert list(_problems((broken,))) == ["ncnn does not work on the CPU: ended by signal 11"]
     assert list(_problems((absent,))) == ["No engine is installed. Install one: pip install 'fmedge[cpu]'."]
+
+
+@pytest.mark.parametrize(("end", "said"), [("os.kill(os.getpid(), 9)", "signal 9"), ("os._exit(3)", "code 3")])
+def test_doctor_leaves_no_folder_of_a_process_that_crashed(end, said, tmp_path, monkeypatch):
+    program = f"import os, tempfile; open(tempfile.mkdtemp() + '/left', 'w').write('x'); {end}"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("fmedge.children.module_command", lambda module: [sys.executable, "-c", program])
+    state = _try(BACKENDS[0], "cpu")
+    assert not state.works
+    assert said in state.said
+    assert list(tmp_path.iterdir()) == []
