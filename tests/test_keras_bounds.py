@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 import zipfile
 import zlib
 
@@ -71,6 +72,22 @@ def another_packing(folder):
     return path
 
 
+def of_three(*names):
+    """A file of no more members than Keras writes, but others."""
+
+    def make(folder):
+        path = keras_file(folder)
+        with zipfile.ZipFile(path) as archive:
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+            warnings.simplefilter("ignore")  # zipfile's, of a name that stands twice
+            for name in names:
+                archive.writestr(name, contents.get(name, b"x"))
+        return path
+
+    return make
+
+
 def with_comment(folder):
     path = keras_file(folder)
     with zipfile.ZipFile(path, "a") as archive:
@@ -85,6 +102,8 @@ def nested(group):
 
 BEYOND = {
     "a file beside the model": (lambda folder: keras_file(folder, **{"assets/x": b""}), 4, "Allowed: metadata.json"),
+    "a file in place of another": (of_three("config.json", "model.weights.h5", "assets/x"), 4, "holds 'assets/x'"),
+    "a file twice": (of_three("config.json", "model.weights.h5", "config.json"), 4, "holds 'config.json'"),
     "many files": (lambda folder: keras_file(folder, **{f"{n}": b"" for n in range(9)}), 4, "holds 12 files"),
     "an odd packing": (another_packing, 4, "odd way"),
     "a comment": (with_comment, 4, "list of members"),
