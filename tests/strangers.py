@@ -4,6 +4,7 @@ Each kind makes a command line and the files that it names. What the command tak
 (``wait4``), from a process that is itself small.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -25,6 +26,9 @@ from conftest import ROOT
 from image_files import bitmap_runs, chunk, png, segment, with_scans, with_segments, zeros
 from measurements import measurement, report
 from PIL import Image
+
+sys.path.insert(0, str(ROOT / "tests" / "runtime"))
+import stranger_models
 
 from fmedge.export.tflite_schema import schema
 
@@ -659,6 +663,25 @@ def good_images(folder):
     return image_words(2, folder, folder / "a.png", folder / "a.png")
 
 
+def model_kind(kind, make):
+    """Models whose graph means harm, run with a card of their own on one of their engines."""
+
+    def made(rng, folder):
+        good, _ = good_model(kind)
+        seed = int(rng.integers(1 << 30))
+        content = make(seed, str(folder / "saved")) if kind == "tflite" else make(seed)
+        card = stranger_models.card_of(json.loads(good.with_name(good.name + ".json").read_text()), kind)
+        card["file_sha256"] = hashlib.sha256(content).hexdigest()
+        (folder / f"model.{kind}.json").write_text(json.dumps(card))
+        (folder / f"model.{kind}").write_bytes(content)
+        Image.new("RGB", (32, 32), (200, 100, 50)).save(folder / "picture.png")
+        engines = {"onnx": ("onnxruntime", "openvino"), "tflite": ("litert",)}[kind]
+        backend = engines[seed % len(engines)]
+        return ["run", folder / "picture.png", "--model", folder / f"model.{kind}", "--no-page", "--backend", backend]
+
+    return Kind(made, good_vgg16)
+
+
 class Kind(NamedTuple):
     """A row of the table: what makes a file and the command that reads it, and the same for a good file."""
 
@@ -674,6 +697,11 @@ KINDS = {
     "HDF5 of VGG16's weights": Kind(vgg16_arrays, good_vgg16),
     "metadata of ONNX files": Kind(onnx_metadata, good_vgg16),
     "TFLite files": Kind(tflite_metadata, good_vgg16),
+    "ONNX, sizes by pixels": model_kind("onnx", stranger_models.by_pixels),
+    "ONNX, huge by constants": model_kind("onnx", stranger_models.by_constants),
+    "ONNX, no end of work": model_kind("onnx", stranger_models.long_running),
+    "ONNX, NaN and infinity": model_kind("onnx", stranger_models.no_numbers),
+    "TFLite, sizes by pixels": model_kind("tflite", stranger_models.tflite_by_pixels),
     "reports": Kind(documents, a_good_report),
     "images at once": Kind(images, good_images),
 }
