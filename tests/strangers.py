@@ -143,6 +143,25 @@ def functional(layers, first, last, name="model"):
     }
 
 
+def doubled(depth, size=32):
+    """A model that calls another one twice, which calls another one twice…; made for images of a size, or any."""
+
+    def result(name, number):
+        config = {"shape": [None, 32, 32, 3], "dtype": "float32", "keras_history": [name, number, 0]}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    image = called(image_layer(size, size, 3))
+    model = functional([image, called(layer("ReLU", "r"), "image")], "image", "r", "m0")
+    for number in range(1, depth):
+        name = model["config"]["name"]
+        twice = {**model, "name": name, "inbound_nodes": [{"args": [result("image", 0)], "kwargs": {}}] * 2}
+        both = [{"args": [[result(name, 0), result(name, 1)]], "kwargs": {}}]
+        added = {**layer("Add", "add"), "name": "add", "inbound_nodes": both}
+        model = functional([image, twice, added], "image", "add", f"m{number}")
+    name = model["config"]["name"]
+    return functional([called(image_layer()), called(model, "image"), called(convolution("tap"), name)], "image", "tap")
+
+
 GOOD = sequential(image_layer(), convolution("tap"))
 
 
@@ -254,14 +273,7 @@ def configured_layers(rng, folder):
         many = int(rng.integers(2000, 60_000))
         config = sequential(image_layer(), *(layer("ReLU", f"r{index}") for index in range(many)), convolution("tap"))
     elif choice == 6:  # each model calls the one before it several times
-        model, times = sequential(image_layer(), layer("ReLU", "r"), name="m"), int(rng.integers(2, 5))
-        for depth in range(int(rng.integers(6, 20))):
-            model = sequential(
-                image_layer(), *[{**model, "config": {**model["config"], "name": f"m{t}"}} for t in range(times)]
-            ) | {"name": f"d{depth}"}
-            if len(json.dumps(model)) > 9_000_000:
-                break
-        config = sequential(image_layer(), model, convolution("tap"))
+        config = doubled(int(rng.integers(3, 60)), (32, None)[rng.integers(2)])
     elif choice == 7:  # one model with many calls of one layer, and a model that calls it
         calls = int(rng.integers(100, 3000))
         nodes = [

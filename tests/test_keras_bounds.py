@@ -14,6 +14,7 @@ from strangers import (
     called,
     chunked,
     convolution,
+    doubled,
     functional,
     hdf5,
     image_layer,
@@ -254,15 +255,76 @@ def test_calls_of_layers_are_counted(tmp_path, monkeypatch):
     assert len(built(tmp_path, calls_of(30)).layers) == 3
     with pytest.raises(LimitExceeded, match="more layers than the 40 allowed"):
         built(tmp_path, calls_of(50))
-    inner = sequential(image_layer(), *(layer("ReLU", f"r{index}") for index in range(15)), name="inner")
-    nodes = [
-        called(image_layer()),
-        called(inner, "image", "image", "image"),
-        called(convolution("tap"), "inner"),
-    ]
-    with pytest.raises(LimitExceeded, match="more layers than the 40 allowed"):
-        built(tmp_path, functional(nodes, "image", "tap"))
+    with pytest.raises(LimitExceeded, match="more layers than"):
+        built(tmp_path, doubled(60, None))
     assert (keras.Variable.__init__, keras.Operation.__call__) == (made, call)
+
+
+@pytest.mark.parametrize("size", [32, None])
+def test_models_that_call_models_twice(size, tmp_path):
+    """Each doubles the calls: ten are 2,047."""
+    pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.keras_calls import count_calls, places
+
+    model = built(tmp_path, doubled(9, size))
+    assert count_calls(model) == len(list(places(model))) == 1023
+    for depth in (12, 40):
+        with pytest.raises(LimitExceeded, match="more layers than the 3,000 allowed"):
+            built(tmp_path, doubled(depth, size))
+
+
+def test_long_sequential_models_are_built(tmp_path):
+    """Keras calls all layers again for each that it adds."""
+    pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    layers = [layer("ReLU", f"r{index}") for index in range(240)]
+    assert len(built(tmp_path, sequential(image_layer(), *layers[:120], convolution("tap"))).layers) == 121
+    with pytest.raises(LimitExceeded, match="218 in a sequential model"):
+        built(tmp_path, sequential(image_layer(), *layers, convolution("tap")))
+
+
+def test_unrolled_layers_are_bounded():
+    keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.keras_network import network_of_model
+
+    for steps in (16, 512):
+        image = keras.Input((32, steps // 2, 3))
+        steps_first = keras.layers.Reshape((steps, 48))(image)
+        lstm = keras.layers.LSTM(4, unroll=steps < 100, return_sequences=True, name="lstm")
+        tap = keras.layers.Reshape((4, steps // 4, 4), name="tap")(lstm(steps_first))
+        network = network_of_model(keras.Model(image, tap), "unit")
+        lstm.unroll = True
+        if steps == 16:
+            assert network.output_shape("tap", (32, 8)) == (4, 4, 4)
+        else:
+            with pytest.raises(LimitExceeded, match=r"'lstm' unrolls 512 steps\. Allowed: 256"):
+                network.output_shape("tap", (32, 256))
+
+
+def test_multiplications_of_a_traced_function():
+    tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.tf_graph import multiplications
+
+    @tf.function
+    def compute(pixels):
+        first = tf.nn.conv2d(pixels, tf.ones((3, 3, 3, 8)), 1, "SAME")  # 10 x 20 x 8 times 27
+        second = tf.nn.depthwise_conv2d(first, tf.ones((5, 5, 8, 1)), [1, 1, 1, 1], "SAME")  # 10 x 20 x 8 times 25
+        third = tf.nn.conv2d_transpose(second, tf.ones((2, 2, 4, 8)), (1, 20, 40, 4), 2)  # 10 x 20 x 8 times 16
+        return tf.reshape(third, (800, 4)) @ tf.ones((4, 7))  # 800 x 4 x 7
+
+    graph = compute.get_concrete_function(tf.TensorSpec((1, 10, 20, 3), tf.float32)).graph
+    assert multiplications(graph) == 1600 * (27 + 25 + 16) + 800 * 4 * 7
+
+
+def test_multiplications_are_bounded(tmp_path):
+    keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.keras_network import network_of_model
+
+    image = keras.Input((1024, 1024, 3))
+    wide = keras.layers.Conv2D(1, 600, padding="same", name="wide")(image)
+    network = network_of_model(keras.Model(image, wide), "unit")
+    assert network.output_shape("wide", (64, 64)) == (1, 64, 64)
+    with pytest.raises(LimitExceeded, match=r"1,132,462,080,000 multiplications"):
+        network.output_shape("wide", (1024, 1024))
 
 
 def test_what_layers_give_is_bounded(tmp_path):

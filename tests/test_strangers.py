@@ -1,9 +1,13 @@
 """Files from strangers that ask for more than they are: one line, an exit code, little memory, nothing left behind."""
 
+import os
 import shutil
+import subprocess
 import sys
+import time
 
 import pytest
+from conftest import ROOT
 from strangers import KINDS, case, measured, wrong
 
 pytestmark = [
@@ -42,3 +46,22 @@ def test_some_of_each_kind(kind, tmp_path, cases):
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_of_each_kind(kind, tmp_path, cases):
     gone_through(kind, range(FEW, FEW + MANY), tmp_path, cases)
+
+
+@pytest.mark.parametrize("seconds", [0.4, 1.2, 2.0, 3.0])
+def test_an_export_that_is_ended_leaves_no_folder(seconds, tmp_path):
+    """Wherever it is: while TensorFlow is imported, while Keras reads the file, or while it is converted."""
+    words = KINDS["members of .keras files"].good(tmp_path)
+    start = "from fmedge.cli.main import entry; entry()"
+    place = tmp_path / "tmp"
+    place.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place)}
+    with subprocess.Popen(
+        [sys.executable, "-c", start, *map(str, words)], env=environment, cwd=tmp_path, stderr=subprocess.PIPE
+    ) as process:
+        time.sleep(seconds)
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode in (143, 0)
+    assert list(place.iterdir()) == []
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".keras", ".onnx", ".json"}

@@ -21,6 +21,10 @@ from fmedge.export.keras_import import keras
 MOST_CALLS = 3_000
 """Calls of layers, those in nested models with every call of these: NASNetLarge, Keras' own largest, has 1,041."""
 
+MOST_REBUILDS = 24_000
+"""Calls of layers that Keras makes while it adds one to a sequential model: it calls all those before it again. So many
+are made for 218 layers; each takes a quarter of a millisecond."""
+
 SECONDS = 60.0
 """For all of them: NASNetLarge takes 8 s on a 2-core x86-64, boards several times that."""
 
@@ -30,6 +34,11 @@ _VARIABLE_BYTES = 4
 
 _turn = threading.Lock()
 """Only one file at a time is loaded under bounds: Keras has one class of variables."""
+
+
+def too_many_calls(path: Path) -> LimitExceeded:
+    """The error of a model that calls too many layers."""
+    return LimitExceeded(f"'{path}' calls more layers than the {MOST_CALLS:,} allowed, or 218 in a sequential model.")
 
 
 class BuildingBounds:
@@ -43,7 +52,7 @@ class BuildingBounds:
     def __init__(self, path: Path, weights_bytes: int) -> None:
         self._path = path
         self._left = _FREE_BYTES + 2 * weights_bytes  # where the file has them in float16
-        self._calls = 0
+        self._calls = self._rebuilds = self._within = 0
         self._broken: FmedgeError | None = None
 
     def require_kept(self) -> None:
@@ -60,7 +69,8 @@ class BuildingBounds:
     def held(self) -> Generator[None]:
         """Count, in this thread, what Keras makes during the block: variables before they are made, and calls."""
         mine, ends = threading.get_ident(), time.monotonic() + SECONDS
-        make, call = keras.Variable.__init__, keras.Operation.__call__
+        make, call, build = keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build
+        infer = keras.Function.compute_output_spec
 
         def made(variable: Any, initializer: Any, shape: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
             if threading.get_ident() == mine and shape is not None:
@@ -72,12 +82,26 @@ class BuildingBounds:
                 self._count_call(ends)
             return call(operation, *args, **kwargs)
 
+        def inferred(function: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - shapes: a model in another one
+            if threading.get_ident() == mine:
+                self._count_call(ends)
+            return infer(function, *args, **kwargs)
+
+        def rebuilt(model: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            self._within += 1
+            try:
+                return build(model, *args, **kwargs)
+            finally:
+                self._within -= 1
+
         with _turn:
-            keras.Variable.__init__, keras.Operation.__call__ = made, called
+            keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build = made, called, rebuilt
+            keras.Function.compute_output_spec = inferred
             try:
                 yield
             finally:
-                keras.Variable.__init__, keras.Operation.__call__ = make, call
+                keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build = make, call, build
+                keras.Function.compute_output_spec = infer
 
     def _count_variable(self, shape: Any) -> None:  # noqa: ANN401
         size = prod(extent for extent in shape if isinstance(extent, int)) * _VARIABLE_BYTES
@@ -90,9 +114,12 @@ class BuildingBounds:
             )
 
     def _count_call(self, ends: float) -> None:
-        self._calls += 1
-        if self._calls > MOST_CALLS:
-            self._break(LimitExceeded(f"'{self._path}' calls more layers than the {MOST_CALLS:,} allowed."))
+        if self._within:
+            self._rebuilds += 1
+        else:
+            self._calls += 1
+        if self._calls > MOST_CALLS or self._rebuilds > MOST_REBUILDS:
+            self._break(too_many_calls(self._path))
         if time.monotonic() > ends:
             self._break(LimitExceeded(f"'{self._path}' could not be built within {SECONDS:g} s."))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import UsageError
+from fmedge.errors import LimitExceeded, UsageError
 from fmedge.export.keras_calls import calls, maker
 from fmedge.export.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.keras_taps import Tap, find_tap, require_spatial
@@ -61,6 +61,7 @@ class Cut:
 
         Raises:
             UsageError: A tap has no spatial output, or a layer cannot work at this image size.
+            LimitExceeded: A recurrent layer is unrolled too often.
         """
         walk = _Walk(self.taps, pixels, reverse_colours, scopes, constants)
         try:
@@ -136,6 +137,7 @@ class _Walk:
 
     def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[Tap]) -> Tensor:
         self.layer = node.operation.name
+        _require_few_steps(node.operation, args)
         bare = [tap for tap in taps if tap.side == "bare"]
         with self._scopes.layer(node.operation.name):
             if not bare:
@@ -166,6 +168,23 @@ class _Walk:
             with self._scopes.layer("reverse_colours"):
                 self._reversed = tf.gather(value, [2, 1, 0], axis=3)
         return self._reversed
+
+
+MOST_STEPS = 256
+"""Steps of a recurrent layer that is unrolled: each is traced by itself, in some milliseconds."""
+
+
+def _require_few_steps(operation: Layer, args: _Arguments) -> None:
+    """Check how often a layer would be traced.
+
+    Raises:
+        LimitExceeded: More often than is allowed.
+    """
+    layers = (operation, getattr(operation, "layer", None), getattr(operation, "forward_layer", None))
+    if args and any(getattr(layer, "unroll", False) is True for layer in layers):
+        steps = args[0].shape[1]
+        if steps is not None and steps > MOST_STEPS:
+            raise LimitExceeded(f"'{operation.name}' unrolls {steps:,} steps. Allowed: {MOST_STEPS}. Cut before it.")
 
 
 _SCOPE_NAME = r"[A-Za-z0-9_.-]*"

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from fmedge.errors import WeightsError
-from fmedge.export.keras_bounds import BuildingBounds
-from fmedge.export.keras_import import Model, keras, reason_of
+from fmedge.export.keras_bounds import MOST_CALLS, BuildingBounds, too_many_calls
+from fmedge.export.keras_calls import count_calls
+from fmedge.export.keras_import import Model, is_graph, keras, reason_of
 from fmedge.floors import is_shortage, shortage
 from fmedge.keras_config import read_config, refusing_damage
 from fmedge.keras_input import Json
@@ -49,6 +50,8 @@ def read_keras_model(path: Path) -> Model:
             raise shortage(error) from error
         raise WeightsError(f"Keras cannot load '{path}': {reason_of(error)} Save it again with model.save.") from error
     bounds.require_kept()
+    if is_graph(model) and model.built and count_calls(model) > MOST_CALLS:
+        raise too_many_calls(path)
     return model
 
 

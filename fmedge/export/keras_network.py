@@ -20,7 +20,7 @@ from fmedge.export.keras_import import Model, is_graph, reason_of
 from fmedge.export.keras_reference import keras_outputs
 from fmedge.export.keras_taps import find_tap
 from fmedge.export.network import Images
-from fmedge.export.tf_graph import LayerScopes, TfComputation, peak_bytes
+from fmedge.export.tf_graph import LayerScopes, TfComputation, multiplications, peak_bytes
 from fmedge.export.tf_import import Tensor, tf
 from fmedge.keras_input import KerasInput
 from fmedge.memory import require_memory
@@ -118,8 +118,13 @@ BYTES_PER_PIXEL = 1 << 10
 the most: at full size the 64 channels that are kept, those that are read and those that are written, 256 bytes each."""
 
 
+FREE_PRODUCTS = 200_000_000_000
+PRODUCTS_PER_PIXEL = 500_000
+"""Likewise of products: VGG16 has 305,000 per pixel. A core of x86-64 computes some 50,000,000,000 in a second."""
+
+
 def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a concrete function
-    """Check, before any value is computed, that a file asks for no more memory than networks of its size do.
+    """Check, before any value is computed, that a file asks for no more memory and time than networks of its size do.
 
     Raises:
         LimitExceeded: It does, or there is not so much.
@@ -129,6 +134,12 @@ def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # no
         raise LimitExceeded(
             f"'{layer}' takes {wanted / 1e9:,.1f} GB for an image of {size[0]} x {size[1]}. "
             f"Allowed: {most / 1e9:,.1f} GB. Cut earlier, or give a smaller --size."
+        )
+    products, most = multiplications(traced.graph), max(FREE_PRODUCTS, PRODUCTS_PER_PIXEL * size[0] * size[1])
+    if products > most:
+        raise LimitExceeded(
+            f"'{layer}' takes {products:,} multiplications for an image of {size[0]} x {size[1]}. "
+            f"Allowed: {most:,}. Cut earlier, or give a smaller --size."
         )
     require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 from typing import Any, Protocol
 
 from fmedge.card import ModelCard
@@ -146,6 +146,27 @@ def peak_bytes(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
     return most
 
 
+def multiplications(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
+    """How many products the convolutions and matrix products of a traced function are, for one image."""
+    return sum(_products(operation) for operation in graph.get_operations())
+
+
+def _products(operation: Any) -> int:  # noqa: ANN401 - a tf.Operation
+    if operation.type in ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative"):
+        kernel = _extents(operation.inputs[1])
+        positions = operation.inputs[2] if operation.type == "Conv2DBackpropInput" else operation.outputs[0]
+        return prod(_extents(positions)) * prod(kernel[:2] if operation.type.startswith("Depthwise") else kernel[:3])
+    if operation.type in ("MatMul", "BatchMatMul", "BatchMatMulV2"):
+        left, right = (prod(_extents(tensor)) for tensor in operation.inputs[:2])
+        made = prod(_extents(operation.outputs[0]))
+        return isqrt(left * right * made)  # of (m, k) and (k, n): m k, k n and m n
+    return 0
+
+
+def _extents(tensor: Tensor) -> list[int]:
+    """Of a tensor's axes; 1 where they are open."""
+    return [] if tensor.shape.rank is None else [extent or 1 for extent in tensor.shape.as_list()]
+
+
 def _bytes_of(tensor: Tensor) -> int:
-    extents: list[int | None] | None = tensor.shape.as_list() if tensor.shape.rank is not None else None
-    return prod(extent or 1 for extent in extents or ()) * max(1, tensor.dtype.size)
+    return prod(_extents(tensor)) * max(1, tensor.dtype.size)
