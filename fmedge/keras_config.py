@@ -14,7 +14,7 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -202,31 +202,82 @@ def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
 
         if file.visititems_links(keep):
             raise LimitExceeded(f"'{path}' holds more than {MOST_LINKS:,} entries, or very long names. Save it anew.")
-        _require_attributes(path, file)
+        texts = _count_texts(path, file)
         for name, link in links.items():
             if not isinstance(link, h5py.HardLink):
                 raise WeightsError(f"'{path}' holds a link, '{name}', not data. Not followed.")
             member = file[name]
-            _require_attributes(path, member)
+            texts += _count_texts(path, member)
             if isinstance(member, h5py.Dataset):
                 require_inside(member)
                 total += member.nbytes
                 if total > MAX_WEIGHTS_BYTES:
                     raise LimitExceeded(f"'{path}' declares more than {MAX_WEIGHTS_BYTES:,} bytes of weights.")
                 require_bounded(member)
+        if texts and texts * _longest_text(stream) > _MOST_TEXT_BYTES:
+            raise WeightsError(f"'{path}' holds {texts:,} texts, long ones among them. Save it again with model.save.")
     stored = path.stat().st_size
     if total > _allowed(stored):
         raise LimitExceeded(f"'{path}' declares {total:,} bytes of weights in a file of {stored:,}. Save it anew.")
     return total
 
 
-def _require_attributes(path: Path, member: Any) -> None:  # noqa: ANN401 - a group, an array, a type
-    """Check what is written beside a group or array, some of which Keras reads: entries may share a long text."""
-    attributes = member.attrs
+def _count_texts(path: Path, member: Any) -> int:  # noqa: ANN401 - a group, an array, a type
+    """Check what is written beside a group or array, some of which Keras reads.
+
+    Returns:
+        How many texts of any length stand there in lists. Each may be the same long one: they are read one by one.
+    """
+    attributes, texts = member.attrs, 0
     if len(attributes) > _MOST_ATTRIBUTES:
         raise LimitExceeded(f"'{path}' holds {len(attributes):,} attributes at one place. Allowed: {_MOST_ATTRIBUTES}.")
     for name in attributes:
         found = attributes.get_id(name)
         count = prod(found.shape or ())
-        if count * found.dtype.itemsize > MAX_CONFIG_BYTES or (count > 1 and found.dtype.hasobject):
+        if count * found.dtype.itemsize > MAX_CONFIG_BYTES:
             raise WeightsError(f"'{path}' holds a list of long texts, '{name[:40]}'. Save it again with model.save.")
+        texts += count if count > 1 and found.dtype.hasobject else 0
+    return texts
+
+
+def _longest_text(stream: IO[bytes]) -> int:
+    """Bytes of the longest text that lists may hold: those of any length lie in HDF5's global heaps.
+
+    A heap begins with ``GCOL``, its version and size, and holds objects: number, references, size, content (HDF5 File
+    Format Specification 3.0, III.E).
+    """
+    longest, place, before = 0, 0, b""
+    stream.seek(0)
+    while chunk := stream.read(_CHUNK):
+        window = before + chunk
+        start = window.find(_HEAP)
+        while start >= 0:
+            found = place - len(before) + start
+            longest = max(longest, *_texts_of_heap(stream, found), 0)
+            start = window.find(_HEAP, start + 1)
+        place += len(chunk)
+        before = window[1 - len(_HEAP) :]
+        stream.seek(place)
+    return longest
+
+
+def _texts_of_heap(stream: IO[bytes], place: int) -> Iterator[int]:
+    stream.seek(place)
+    head = stream.read(16)
+    end = place + int.from_bytes(head[8:], "little")
+    place += len(head)
+    while place + 16 <= end:
+        stream.seek(place)
+        entry = stream.read(16)
+        size = int.from_bytes(entry[8:], "little")
+        if len(entry) < 16 or not entry[:2].strip(b"\0"):  # the rest is free
+            return
+        yield size
+        place += 16 + -(-size // 8) * 8
+
+
+_HEAP, _CHUNK = b"GCOL", 1 << 20
+
+_MOST_TEXT_BYTES = 1 << 30
+"""Bytes of texts in lists if each were as long as the longest. ResNet152 has 1,400 names in lists, and a
+configuration of 0.4 MB, which is a text in such a heap, too."""

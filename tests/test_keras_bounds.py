@@ -51,7 +51,8 @@ def with_more(put):
 
 
 def texts(group):
-    group.attrs.create("names", ["x"] * 50, dtype=h5py.string_dtype())
+    """Names, and a long one among them: each could be that one."""
+    group.attrs.create("names", ["x" * (1 << 20), *["x"] * 2000], dtype=h5py.string_dtype())
 
 
 def packed_twice(group):
@@ -147,7 +148,7 @@ BEYOND = {
         4,
         "no numbers",
     ),
-    "attributes of many texts": (with_more(texts), 4, "long texts"),
+    "attributes of many texts": (with_more(texts), 4, "2,001 texts, long ones among them"),
     "many attributes": (
         with_more(lambda file: [file.attrs.__setitem__(str(index), 1) for index in range(300)]),
         7,
