@@ -23,7 +23,7 @@ test-slow: .venv-test/installed
 # and all are checked faster. Deep layers are left to the maxima, bounds on memory to real machines: qemu keeps none.
 ARM_TESTS = --deselect tests/runtime/test_sessions.py::test_any_two_engines_agree \
 	tests/runtime/test_ncnn.py --deselect tests/runtime/test_ncnn.py::test_memory \
-	tests/runtime/test_trial.py::test_an_unknown_model_is_tried_once
+	tests/runtime/test_isolated.py::test_an_unknown_model_runs_elsewhere_and_gives_the_same
 CONTRACT = tests/runtime/test_sessions.py -m "not slow and not imagenet"
 test-arm64: export FMEDGE_TEST_MODELS = $(CURDIR)/.arm64/models
 test-arm64: .venv-test/installed .arm64/venv/installed

@@ -49,7 +49,7 @@ PHOTOS: dict[str, tuple[int, int, dict[str, Any]]] = {
 """Height, width and how they are written."""
 
 RARE = 4
-"""Rounds of which one holds the trial of an unknown model, which takes as long as all else of a round."""
+"""Rounds of which one runs an unknown model, in a process of its own, which takes as long as all else of a round."""
 
 CALIBRATION = 16
 """Pictures for int8, whose values do not matter here."""

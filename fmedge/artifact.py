@@ -24,7 +24,7 @@ MAX_MODEL_BYTES = 1 << 30
 """VGG16 without its top holds 59 MB of float32 weights; a user's own network may hold more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Artifact:
     """A model file that was read and found to match its card.
 

@@ -159,6 +159,11 @@ class ModelCard:
         deepest = self.outputs[-1]
         return deepest.shape[deepest.layout.index("C")] or 0
 
+    def image_shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, 3) of what is fed: one image, of VGG16's own size, where the model leaves that open."""
+        height, width = self.options.size or INPUT_SIZE
+        return self.options.batch or 1, height, width, 3
+
     def facts(self) -> ModelCard:
         """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
         return replace(self, parity=None, predicted_db={}, file_sha256=None)

@@ -72,7 +72,7 @@ _LEAST = min(floor.base for floor in FLOORS.values())
 COMMANDS: Mapping[str, int] = {
     **dict.fromkeys(("run", "diff", "bench", "tune", "verify"), _LEAST),
     **dict.fromkeys(("export", "doctor"), FLOORS[EXPORT].base),
-    **dict.fromkeys(("info", "compare", "report"), 160 * _MB),
+    **dict.fromkeys(("info", "compare", "report", "trust"), 160 * _MB),
 }
 """What a command needs whatever its options are. The last ones run no model: they took 120 MB, most of it NumPy's;
 commands that are not here are done with 48."""

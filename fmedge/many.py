@@ -21,6 +21,7 @@ from fmedge.memory import available_bytes, tap_bytes, vgg16_bytes
 from fmedge.run_options import RunOptions
 from fmedge.runtime import Session, open_session
 from fmedge.runtime.backends import MOST_THREADS, default_threads, usable_cpus
+from fmedge.runtime.gate import require_artifact
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -156,6 +157,7 @@ def run_many(
         UsageError: The engine or device does not exist, or the number of threads is none.
         FmedgeError: What ``finish`` raises, unless it concerns the one image (UsageError, LimitExceeded).
     """
+    require_artifact(artifact)  # before anything is as large as its card says
     run = replace(run or RunOptions(), spinning=False)  # idle threads would take the time of the other workers
     crew = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
     job = Extraction(artifact.card, resize, run)

@@ -26,6 +26,7 @@ from fmedge.render.plotly_js import load_script_early
 from fmedge.request import default_options, find_artifact, request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import load_engine_early
+from fmedge.runtime.gate import require_artifact
 from fmedge.submodel import Format, require_channel
 
 
@@ -157,6 +158,7 @@ def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", r
     """
     from fmedge.runtime import open_session
 
+    require_artifact(artifact)  # before anything is as large as its card says
     run = replace(run or RunOptions(), spinning=False, once=True)
     job = Extraction(artifact.card, resize, run)
     if is_thrifty():  # one after the other: an engine that finds the memory taken may end the process

@@ -251,8 +251,10 @@ def verify_artifact(
         WeightsError: The weights cannot be had.
     """
     from fmedge.export import check, read_calibration
+    from fmedge.runtime.gate import require_artifact
 
     artifact = open_model(path)
+    require_artifact(artifact)
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
     choice = choose_keras_file(keras) if keras else choose_weights(wish)

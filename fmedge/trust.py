@@ -1,15 +1,23 @@
-"""Which model files are known: those that this user's fmedge made itself, and those that were tried.
+"""Which models are known: those that this user's fmedge made itself, and those that the user took as their own.
 
-What is known are hashes. A name and a folder say nothing, and a card least of all: who sends a model sends its card.
-Each is an empty file named by the hash, so that nothing has to be parsed, locked or repaired.
+What is known are hashes, of a file and its card together. A name and a folder say nothing, and a card least of all: who
+sends a model sends its card. Each is an empty file named by the hash, so that nothing has to be parsed, locked or
+repaired.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmedge.errors import WriteError
+
+if TYPE_CHECKING:
+    from fmedge.card import ModelCard
 
 _made_here: set[str] = set()
 """Hashes of the models that this process made. Most of them, those that calibration goes through, are never written."""
@@ -28,26 +36,42 @@ def state_folder() -> Path:
     return Path(platformdirs.user_data_dir("fmedge", appauthor=False))
 
 
-def remember_made(sha256: str, *, lasting: bool = True) -> None:
-    """Remember a model that was just built.
+def remember(card: ModelCard, *, lasting: bool = True) -> None:
+    """Remember a model that was just built, or that the user takes as one of their own.
 
     Args:
-        sha256: Hash of the model file.
+        card: Its card, with the file's hash.
         lasting: For later processes too; where nothing can be written, for this one alone.
     """
-    _made_here.add(sha256)
+    name = _name(card)
+    _made_here.add(name)
     if lasting:
-        _mark("made", sha256)
+        _mark("made", name)
 
 
-def remember_tried(sha256: str, engine: str) -> None:
-    """Remember a model that an engine, named with its version, loaded and ran in a process of its own."""
-    _mark("tried", f"{sha256}.{engine}")
+def is_known(card: ModelCard) -> bool:
+    """Whether a model is one's own: with this very card, but for its parity, which says nothing of how it is run."""
+    name = _name(card)
+    return name in _made_here or _has_mark("made", name)
 
 
-def is_known(sha256: str, engine: str) -> bool:
-    """Whether a model may be given to an engine, named with its version, without another trial."""
-    return sha256 in _made_here or _has_mark("made", sha256) or _has_mark("tried", f"{sha256}.{engine}")
+def forget(card: ModelCard) -> None:
+    """Take a model as somebody else's again.
+
+    Raises:
+        WriteError: What was remembered cannot be removed.
+    """
+    name = _name(card)
+    _made_here.discard(name)
+    try:
+        (state_folder() / "made" / name).unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        raise WriteError(f"What is remembered in '{state_folder()}' cannot be removed ({error}).") from error
+
+
+def _name(card: ModelCard) -> str:
+    """What a model is remembered by: a hash of its file's hash and of the card's facts."""
+    return hashlib.sha256(f"{card.file_sha256}\n{card.facts_json()}".encode()).hexdigest()
 
 
 def _has_mark(kind: str, name: str) -> bool:

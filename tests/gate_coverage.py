@@ -23,14 +23,16 @@ from conftest import ROOT
 GATES = """
 artifact card h5_weights image records report trust tuned
 runtime/flatbuffer runtime/gate runtime/gate_bounds runtime/ncnn_gate
-runtime/onnx_constant runtime/onnx_gate runtime/onnx_operators runtime/onnx_rectifiers
-runtime/onnx_weights runtime/protobuf runtime/rectifiers runtime/tflite_gate runtime/tflite_operators runtime/trial
+runtime/isolated runtime/isolated_child runtime/onnx_constant runtime/onnx_gate runtime/onnx_operators
+runtime/onnx_rectifiers runtime/onnx_shapes runtime/shapes
+runtime/onnx_weights runtime/protobuf runtime/rectifiers runtime/tflite_gate runtime/tflite_operators
+runtime/tflite_shapes
 """
 
 TESTS = """
 tests/fuzz tests/runtime/test_gate.py tests/runtime/test_gate_odd.py tests/runtime/test_ncnn.py
 tests/runtime/test_ncnn_gate.py tests/runtime/test_onnx_weights.py tests/runtime/test_rectifiers.py
-tests/runtime/test_trial.py
+tests/runtime/test_isolated.py tests/runtime/test_shapes.py
 tests/test_artifact.py tests/test_h5_hostile.py tests/test_h5_weights.py tests/test_image.py
 tests/test_measurement.py tests/test_odd_images.py tests/test_trust.py tests/test_tuned.py
 """

@@ -1,19 +1,20 @@
 """Which models are known, and where that is remembered."""
 
-import hashlib
 import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
 
-from fmedge import trust
+from fmedge import export_submodel, trust
 from fmedge.provision import create_artifact
 from fmedge.request import request_artifact
+from fmedge.submodel import ExportOptions
 
-HASH = "ab" * 32
+OPTIONS = ExportOptions(size=(32, 32))
 
 
 @pytest.fixture(autouse=True)
@@ -23,49 +24,58 @@ def state(monkeypatch, tmp_path):
     return tmp_path / "state"
 
 
-def test_nothing_is_known_at_first(state):
-    assert not trust.is_known(HASH, "onnxruntime-1")
+@pytest.fixture(scope="module")
+def card(tmp_path_factory):
+    models = tmp_path_factory.mktemp("m")
+    return export_submodel("block1_conv1", weights="untrained", models=models, options=OPTIONS, verify=False).card
+
+
+def test_nothing_is_known_at_first(state, card):
+    assert not trust.is_known(card)
     assert not state.exists()
 
 
-def test_what_was_made_is_known_to_every_engine(monkeypatch):
-    trust.remember_made(HASH)
+def test_what_is_remembered_is_a_file_with_its_card(monkeypatch, state, card):
+    trust.remember(card)
     monkeypatch.setattr(trust, "_made_here", set())
-    assert trust.is_known(HASH, "onnxruntime-1")
-    assert trust.is_known(HASH, "litert-2")
-    assert not trust.is_known("cd" * 32, "litert-2")
-
-
-def test_what_was_tried_is_known_to_that_engine_alone():
-    trust.remember_tried(HASH, "onnxruntime-1.31.1")
-    assert trust.is_known(HASH, "onnxruntime-1.31.1")
-    assert not trust.is_known(HASH, "onnxruntime-1.32.0")
-    assert not trust.is_known(HASH, "litert-2.3.0")
-
-
-def test_what_does_not_last_is_known_to_this_process_alone(state):
-    trust.remember_made(HASH, lasting=False)
-    assert trust.is_known(HASH, "litert-2")
-    assert not state.exists()
-
-
-def test_an_export_is_remembered_by_its_hash_alone(state, tmp_path):
-    artifact = create_artifact(request_artifact("block1_conv1", weights="untrained", models=tmp_path), verify=False)
+    assert trust.is_known(card)
+    assert trust.is_known(replace(card, parity=None))
+    assert not trust.is_known(replace(card, file_sha256="cd" * 32))
+    assert not trust.is_known(replace(card, options=replace(card.options, size=(64, 64))))
     (marker,) = (state / "made").iterdir()
-    assert marker.name == hashlib.sha256(artifact.model).hexdigest() == artifact.card.file_sha256
+    assert len(marker.name) == 64
     assert marker.stat().st_size == 0
     if os.name == "posix":
         assert stat.S_IMODE(marker.parent.stat().st_mode) == 0o700
 
 
+def test_what_is_forgotten_is_not_known(state, card):
+    trust.forget(card)
+    trust.remember(card)
+    trust.forget(card)
+    assert not trust.is_known(card)
+    assert not list((state / "made").iterdir())
+
+
+def test_what_does_not_last_is_known_to_this_process_alone(state, card):
+    trust.remember(card, lasting=False)
+    assert trust.is_known(card)
+    assert not state.exists()
+
+
+def test_an_export_is_remembered(monkeypatch, tmp_path):
+    artifact = create_artifact(request_artifact("block1_conv1", weights="untrained", models=tmp_path), verify=False)
+    monkeypatch.setattr(trust, "_made_here", set())
+    assert trust.is_known(artifact.card)
+
+
 @pytest.mark.parametrize("place", ["/proc/nowhere", "file"])
-def test_where_nothing_can_be_written_nothing_fails(monkeypatch, tmp_path, place):
+def test_where_nothing_can_be_written_nothing_fails(monkeypatch, tmp_path, place, card):
     (tmp_path / "file").touch()
     monkeypatch.setenv("FMEDGE_STATE", place if place.startswith("/") else str(tmp_path / place))
-    trust.remember_tried(HASH, "litert-2")
-    assert not trust.is_known(HASH, "litert-2")
-    trust.remember_made(HASH)
-    assert trust.is_known(HASH, "litert-2")  # in this process
+    assert not trust.is_known(card)
+    trust.remember(card)
+    assert trust.is_known(card)  # in this process
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the folder is spelled out for Linux alone")

@@ -23,9 +23,9 @@ from fmedge.memory import peak_bytes
 from fmedge.parity import GATES, Parity, measure_parity
 from fmedge.quiet import own_process
 from fmedge.run_options import RunOptions
-from fmedge.runtime import Session, describe_placement, open_session
+from fmedge.runtime import Session, describe_placement
 from fmedge.runtime.backends import find_backend
-from fmedge.runtime.opening import engine_version
+from fmedge.runtime.opening import engine_version, open_bounded
 
 _INPUTS = 8
 _INPUT_BYTES = 64 << 20
@@ -60,7 +60,7 @@ class Bench:
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
-        session = self._session = open_session(artifact, options)
+        session = self._session = open_bounded(artifact, options, (batch, *size, 3))
         loaded = time.perf_counter_ns()
         self._images = _images(batch, (size[0], size[1]), None if image is None else Path(image))
         first = self._once()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fmedge import __version__
-from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, tune
+from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, trust, tune
 
 app = typer.Typer(
     name="fmedge",
@@ -24,6 +24,7 @@ app.command("bench")(bench.bench_command)
 app.command("compare")(compare.compare_command)
 app.command("tune")(tune.tune_command)
 app.command("report")(report.report_command)
+app.command("trust")(trust.trust_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("layers")(layers.layers_command)
 app.command("info")(info.info_command)

@@ -9,7 +9,7 @@ import typer
 
 from fmedge.cli import options
 from fmedge.cli.console import emit, print_json, print_table
-from fmedge.cli.ensure import ensure_artifact
+from fmedge.cli.ensure import ensure_artifact, tell_of_guard
 from fmedge.errors import ParityError, UsageError
 from fmedge.run_options import RunOptions
 from fmedge.submodel import ExportOptions, Precision
@@ -64,6 +64,7 @@ def diff_command(
             request = request_artifact(layer, activation, weights=weights, models=models, options=form)
             artifact = ensure_artifact(request, run, offline=offline)
         found.append(run_taps(artifact, image, run=run))
+        tell_of_guard(artifact)
     differences = compare_maps(*found)
     if output is not None:
         write_bytes(output, _page(found, differences))

@@ -1,4 +1,4 @@
-"""The artifact that a command needs, exported first where it is missing."""
+"""The artifact that a command needs, exported first where it is missing, and what is said of it."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool)
     say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
     check = RunOptions(run.backend, threads=run.threads)
     return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)
+
+
+def tell_of_guard(artifact: Artifact) -> None:
+    """Say that a model runs in a process of its own, and what would change that."""
+    from fmedge import trust
+
+    if not trust.is_known(artifact.card):
+        say(
+            f"{artifact.path.name} was not made here: it runs in a process of its own. "
+            f"If it is yours: fmedge trust {artifact.path}"
+        )

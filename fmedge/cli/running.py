@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from fmedge import ahead
 from fmedge.activations import require_both
 from fmedge.cli.console import say
-from fmedge.cli.ensure import ensure_artifact
+from fmedge.cli.ensure import ensure_artifact, tell_of_guard
 from fmedge.cli.words import parse_preprocessing, parse_size, run_options
 from fmedge.errors import UsageError
 from fmedge.files import digest, is_file
@@ -131,6 +131,7 @@ def run(
         for tap in card.submodel.taps:
             require_both(tap, card.function_of(tap), before=card.activation is Activation.NONE)
     draw(artifact, drawing)
+    tell_of_guard(artifact)
 
 
 def _adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool) -> Adopted | None:

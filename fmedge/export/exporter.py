@@ -244,7 +244,7 @@ def predict(
 
 
 def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b"", *, lasting: bool = True) -> Artifact:
-    """A model that was just built, remembered as ours: it is run without a trial.
+    """A model that was just built, remembered as ours: it runs in this process.
 
     Args:
         path: What it is called, written or not.
@@ -253,9 +253,9 @@ def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b""
         weights: Content of the second file, where the format has one.
         lasting: Whether later processes remember it, too.
     """
-    digest = files_sha256(model, weights)
-    trust.remember_made(digest, lasting=lasting)
-    return Artifact(path, replace(card, file_sha256=digest), model, weights)
+    complete = replace(card, file_sha256=files_sha256(model, weights))
+    trust.remember(complete, lasting=lasting)
+    return Artifact(path, complete, model, weights)
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:

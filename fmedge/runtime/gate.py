@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
+from weakref import ref
 
 from fmedge.artifact import MAX_MODEL_BYTES, Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.memory import require_memory
 from fmedge.runtime.gate_bounds import Declared, ModelFacts
 from fmedge.runtime.rectifiers import wrong_rectifiers
-from fmedge.submodel import Format
+from fmedge.submodel import VGG16, Format
+from fmedge.vgg16 import find_layer
 
 
 class Gate(NamedTuple):
@@ -61,16 +65,27 @@ def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFa
     try:
         return inspect(*contents[: gate.files])
     except (ArtifactError, LimitExceeded) as error:
-        raise type(error)(f"'{_short(path)}': {_one_line(str(error))}") from error
+        raise _named(path, error) from error
 
 
-def require_artifact(artifact: Artifact) -> None:
-    """Check a model, and that its inputs, its outputs and the ReLUs between them are its card's.
+def _named(path: Path, error: ArtifactError | LimitExceeded) -> ArtifactError | LimitExceeded:
+    """An error of a reader, with the file's name before it."""
+    return type(error)(f"'{_short(path)}': {_one_line(str(error))}")
+
+
+def require_artifact(artifact: Artifact) -> ModelFacts:
+    """Check a model, and that what stands in it, its inputs, its outputs and the ReLUs between them are its card's.
+
+    Returns:
+        What was read.
 
     Raises:
         ArtifactError: See :func:`inspect_model`; or they are others.
-        LimitExceeded: See :func:`inspect_model`.
+        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than there is.
     """
+    global _last
+    if _last is not None and _last[0]() is artifact:
+        return _last[1]
     card = artifact.card
     facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
     batch = card.options.batch
@@ -78,9 +93,51 @@ def require_artifact(artifact: Artifact) -> None:
         raise ArtifactError(
             f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
         )
-    wrong = wrong_rectifiers(card.submodel, facts.ways)
+    wrong = _other_facts(facts, card) or wrong_rectifiers(card.submodel, facts.ways)
     if wrong:
         raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
+    _require_run(artifact, facts)
+    _last = ref(artifact), facts
+    return facts
+
+
+_last: tuple[ref[Artifact], ModelFacts] | None = None
+"""The artifact that was let through last, and its facts: it is asked for when it is opened, and before."""
+
+
+def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
+    """What the card says otherwise than the file itself, in words; empty where nothing is."""
+    if facts.facts_json in (None, card.facts_json()):
+        return ""
+    inside, beside = (asdict(each.facts()) for each in (ModelCard.from_json(facts.facts_json or ""), card))
+    others = [name for name, value in inside.items() if value != beside[name]]
+    return f"other {', '.join(others)} inside than in its card" if others else ""
+
+
+def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
+    """Check that a run on the card's images takes no more than there is, and gives what the card says.
+
+    Raises:
+        ArtifactError: It gives something else.
+        LimitExceeded: It takes more.
+    """
+    card, image = artifact.card, artifact.card.image_shape()
+    try:
+        needs = facts.needs(image)
+    except (ArtifactError, LimitExceeded) as error:
+        raise _named(artifact.path, error) from error
+    require_memory(f"A run of '{_short(artifact.path)}'", needs.memory)
+    for spec in card.outputs:
+        found = needs.shapes[spec.name]
+        wanted: Sequence[int | None] = (image[0], *spec.shape[1:])
+        if card.submodel.source == VGG16:
+            extents = dict(zip("CHW", find_layer(spec.name).output_shape(*image[1:3]), strict=True), N=image[0])
+            wanted = [extents[axis] for axis in spec.layout]
+        if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
+            raise ArtifactError(
+                f"'{_short(artifact.path)}' gives {' x '.join(map(str, found))} for '{spec.name}', its card says "
+                f"{spec.describe()}. Export it again: fmedge export."
+            )
 
 
 def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec], batch: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ MOST_WINDOW = 1 << 10
 
 MOST_SCALE = 32
 """Largest enlargement by one operator: VGG16 shrinks its pictures by 32 in all, and a decoder undoes that."""
+
+MOST_VALUES = (1 << 31) - 1
+"""Values of a tensor that is computed: engines count them with signed 32-bit numbers."""
 
 MOST_NAME = 1 << 10
 """Letters of a name: names that say a path through nested models have some 200."""
@@ -53,6 +56,30 @@ class Declared(NamedTuple):
     one_image: bool = False
 
 
+Shape = tuple[int, ...]
+
+
+class Range(NamedTuple):
+    """Bounds of integers, both ends allowed."""
+
+    least: int
+    most: int
+
+
+class Needs(NamedTuple):
+    """What a run takes.
+
+    Attributes:
+        shapes: Of each output, in the model's layout.
+        memory: The most bytes of values that are needed at one time: what is read later, and what is computed.
+        products: Multiplications, additions and the like in all.
+    """
+
+    shapes: Mapping[str, Shape]
+    memory: int
+    products: int
+
+
 class ModelFacts(NamedTuple):
     """What a gate reads in a model file.
 
@@ -61,12 +88,15 @@ class ModelFacts(NamedTuple):
         outputs: What comes out.
         facts_json: The card's facts as fmedge's exporters put them into the file; None in other files.
         ways: Per output what happens on the way to it; those that hold constants are missing.
+        needs: What a run on images of a shape, (N, H, W, 3), takes. It raises what :func:`require_shape` does, and
+            ArtifactError where sizes do not fit each other or follow from pixels.
     """
 
     inputs: tuple[Declared, ...]
     outputs: tuple[Declared, ...]
     facts_json: str | None
     ways: Mapping[str, Way]
+    needs: Callable[[Shape], Needs]
 
 
 def damaged(what: str) -> ArtifactError:
@@ -110,6 +140,23 @@ def require_range(what: str, values: Iterable[int], least: int, most: int) -> No
             raise LimitExceeded(f"{what} is {value}. Allowed: {least} to {most:,}.")
 
 
+def require_extents(name: str, extents: Sequence[int]) -> int:
+    """Check the extents of a tensor.
+
+    Returns:
+        Number of its values.
+
+    Raises:
+        LimitExceeded: It has too many axes, or one is too long.
+    """
+    if len(extents) > MOST_AXES:
+        raise LimitExceeded(f"'{name}' has {len(extents)} axes. Allowed: {MOST_AXES}.")
+    for extent in extents:
+        if not 0 <= extent <= MOST_EXTENT:
+            raise LimitExceeded(f"'{name}' has an extent of {extent}. Allowed: 0 to {MOST_EXTENT:,}.")
+    return prod(extents)
+
+
 def require_shape(name: str, shape: Sequence[int | None], element_bits: int) -> int:
     """Check the extents of a tensor; an open one counts as 1.
 
@@ -119,13 +166,8 @@ def require_shape(name: str, shape: Sequence[int | None], element_bits: int) -> 
     Raises:
         LimitExceeded: It has too many axes, or is too large.
     """
-    if len(shape) > MOST_AXES:
-        raise LimitExceeded(f"'{name}' has {len(shape)} axes. Allowed: {MOST_AXES}.")
     extents = [extent for extent in shape if extent is not None]
-    for extent in extents:
-        if not 0 <= extent <= MOST_EXTENT:
-            raise LimitExceeded(f"'{name}' has an extent of {extent}. Allowed: 0 to {MOST_EXTENT:,}.")
-    size = (prod(extents) * element_bits + 7) // 8
+    size = (require_extents(name, extents) * element_bits + 7) // 8
     if size > MOST_TENSOR_BYTES:
         raise LimitExceeded(f"'{name}' is {size:,} bytes large. Allowed: {MOST_TENSOR_BYTES:,}.")
     return size

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from math import prod
 
 from fmedge.errors import ArtifactError
-from fmedge.runtime.gate_bounds import Declared, ModelFacts, damaged
+from fmedge.runtime.gate_bounds import MOST_VALUES, Declared, ModelFacts, Needs, damaged
+from fmedge.runtime.gate_bounds import Shape as Extents
 from fmedge.runtime.rectifiers import IMAGE, Way
 
 MOST_TEXT = 1 << 20
@@ -124,15 +127,32 @@ def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
         for name, (channels, height, width) in found.inputs.items()
     )
     outputs = tuple(Declared(name, "float32", shape, one_image=True) for name, shape in found.outputs.items())
-    return ModelFacts(inputs, outputs, found.facts_json, found.ways)
+    return ModelFacts(inputs, outputs, found.facts_json, found.ways, partial(_needs, model))
 
 
-def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
+def _needs(model: bytes, images: Extents) -> Needs:
+    """What a run on images takes; see :class:`ModelFacts`. ncnn computes them one by one."""
+    count, height, width, channels = images
+    try:
+        _, reader = _read(model, None, (channels, height, width))
+    except _DamagedError as error:
+        raise damaged(str(error)) from error
+    shapes = {name: (count, *(extent or 0 for extent in shape)) for name, shape in reader.loose.items()}
+    return Needs(shapes, reader.memory + sum(map(prod, shapes.values())) * 4, reader.products * count)
+
+
+def _read(model: bytes, weights: bytes | None, image: Shape | None = None) -> tuple[str | None, _Reader]:
+    """Go through a graph: with its weights, or once more with the shape of what is fed."""
     lines, facts = _lines(model)
-    reader = _Reader(weights)
+    reader = _Reader(weights, image)
     for line in lines[2:]:
         reader.layer(line)
     reader.finish(lines[1])
+    return facts, reader
+
+
+def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
+    facts, reader = _read(model, weights)
     return NcnnFacts(reader.inputs, reader.loose, facts, {name: reader.ways[name] for name in reader.loose})
 
 
@@ -163,12 +183,17 @@ class _Reader:
         inputs: Shapes of what has to be fed.
         loose: Shapes of the tensors that no layer has read so far.
         ways: Per tensor what happens on the way to it.
+        memory: The most bytes of tensors that are needed at one time, where the sizes are known.
+        products: Multiplications and the like, where the sizes are known.
     """
 
-    def __init__(self, weights: bytes) -> None:
+    def __init__(self, weights: bytes | None, image: Shape | None) -> None:
         self.inputs: dict[str, Shape] = {}
         self.loose: dict[str, Shape] = {}
         self.ways: dict[str, Way] = {}
+        self.memory = 0
+        self.products = 0
+        self._image = image
         self._weights = weights
         self._position = 0
         self._layers: set[str] = set()
@@ -195,7 +220,9 @@ class _Reader:
             _require(result not in self._tensors, f"the tensor '{result[:40]}' is made twice")
             self._tensors.add(result)
             self.loose[result] = shape
+            self.products += _values(shape)
             self.ways[result] = _way(words[0], values, self.ways[sources[0]]) if sources else IMAGE
+        self.memory = max(self.memory, 4 * sum(map(_values, (*self.loose.values(), *taken))))
         if not sources:
             _require(not self.inputs, "a second input")
             self.inputs[results[0]] = shape
@@ -205,8 +232,9 @@ class _Reader:
         stated = f"{len(self._layers)} {len(self._tensors)}"
         _require(counts == stated, f"'{counts[:20]}' layers and tensors are announced, {stated} are there")
         _require(bool(self.inputs) and not set(self.loose) & set(self.inputs), "no input that is read")
-        have, want = len(self._weights), self._position
-        _require(have == want, f"{have:,} bytes of weights, {want:,} are needed")
+        if self._weights is not None:
+            have, want = len(self._weights), self._position
+            _require(have == want, f"{have:,} bytes of weights, {want:,} are needed")
 
     def _take(self, source: str) -> Shape:
         shape = self.loose.pop(source, None)
@@ -218,7 +246,12 @@ class _Reader:
         """Shape of a layer's results; its weights are passed over."""
         if source is None:
             _require(len(values) in (0, 3), "an input with half a shape")
-            return _checked((3, values.get(1), values.get(0)))
+            stated: Shape = (3, values.get(1), values.get(0))
+            if self._image is not None and any(
+                own not in (None, fed) for own, fed in zip(stated, self._image, strict=True)
+            ):
+                raise _DamagedError("an image of another size")
+            return self._checked(self._image or stated)
         channels, height, width = source
         if kind == "Scale":
             _require(values[0] == channels, f"{values[0]} factors for {channels} channels")
@@ -228,21 +261,31 @@ class _Reader:
             _require(values[6] == count, f"a kernel of {values[6]:,} values, {count:,} are needed")
             self._kernel(count)
             self._skip(values[0] * 4)
-            return _checked((values[0], height, width))
+            self.products += _values((values[0], height, width)) * channels * 9
+            return self._checked((values[0], height, width))
         if kind == "Pooling":
-            return _checked((channels, height and height // 2, width and width // 2))
+            return self._checked((channels, height and height // 2, width and width // 2))
         return source
 
+    def _checked(self, shape: Shape) -> Shape:
+        _require(0 not in shape, "a tensor without pixels")
+        size, most = 4 * _values(shape), MOST_TENSOR_BYTES if self._image is None else 4 * MOST_VALUES
+        _require(size <= most, f"a tensor of {size:,} bytes, {most:,} are allowed")
+        return shape
+
     def _kernel(self, count: int) -> None:
+        if self._weights is None:
+            return
         size = _TAGS.get(self._weights[self._position : self._position + 4])
         if size is None:
             raise _DamagedError(f"weights of an unknown kind at byte {self._position:,}")
         self._skip(4 + (count * size + 3) // 4 * 4)
 
     def _skip(self, size: int) -> None:
-        self._position += size
-        have = len(self._weights)
-        _require(self._position <= have, f"{have:,} bytes of weights, at least {self._position:,} are needed")
+        if self._weights is not None:
+            self._position += size
+            have = len(self._weights)
+            _require(self._position <= have, f"{have:,} bytes of weights, at least {self._position:,} are needed")
 
 
 def _way(kind: str, values: Mapping[int, int], way: Way) -> Way:
@@ -268,9 +311,6 @@ def _parameters(kind: _Kind, words: list[str], name: str) -> dict[int, int]:
     return values
 
 
-def _checked(shape: Shape) -> Shape:
-    channels, height, width = shape
-    _require(0 not in shape, "a tensor without pixels")
-    size = channels * (height or 1) * (width or 1) * 4
-    _require(size <= MOST_TENSOR_BYTES, f"a tensor of {size:,} bytes, {MOST_TENSOR_BYTES:,} are allowed")
-    return shape
+def _values(shape: Shape) -> int:
+    """Number of values of a tensor; extents that are not known count as 1."""
+    return prod(extent or 1 for extent in shape)

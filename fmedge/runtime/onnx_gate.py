@@ -7,17 +7,17 @@ the deepest path is model, graph, node, attribute, tensor.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 from math import prod
 
 from fmedge.card import METADATA_KEY
-from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate_bounds import (
     MOST_ENTRIES,
     MOST_NODES,
     MOST_TENSORS,
     Declared,
     ModelFacts,
+    Needs,
+    Shape,
     damaged,
     facts_text,
     forbidden,
@@ -27,8 +27,10 @@ from fmedge.runtime.gate_bounds import (
 )
 from fmedge.runtime.onnx_operators import ATTRIBUTES, OPERATORS, OTHER, SIZES
 from fmedge.runtime.onnx_rectifiers import onnx_way
+from fmedge.runtime.onnx_shapes import DTYPES, RULES
 from fmedge.runtime.protobuf import FIXED32, FIXED64, SPAN, VARINT, Fields, Message, Reader, spans
 from fmedge.runtime.rectifiers import IMAGE, Way
+from fmedge.runtime.shapes import MOST_KNOWN, MOST_KNOWN_FLOATS, Step, Value, work_out
 
 MODEL = Message(
     "the model",
@@ -83,24 +85,9 @@ _TENSOR_TYPE = Message("a tensor's type", once={1: VARINT, 2: SPAN})
 _SHAPE = Message("a shape", once={}, many={1: SPAN})
 _EXTENT = Message("an extent", once={1: VARINT, 2: SPAN, 3: SPAN})
 
-DTYPES: Mapping[int, tuple[str, int, int]] = {
-    1: ("float32", 4, 4),
-    2: ("uint8", 1, 5),
-    3: ("int8", 1, 5),
-    4: ("uint16", 2, 5),
-    5: ("int16", 2, 5),
-    6: ("int32", 4, 5),
-    7: ("int64", 8, 7),
-    9: ("bool", 1, 5),
-    10: ("float16", 2, 5),
-    11: ("float64", 8, 10),
-    12: ("uint32", 4, 11),
-}
-"""Per ONNX type: NumPy's name, bytes per value, and the field that holds values that are not stored raw."""
-
 RAW = 9
-_LONGEST_WORKED = 64
-"""Values of a constant that says a size: two per axis at most; more are not read."""
+_MOST_OPTIONS = 64
+"""Numbers of an option: two per axis at most."""
 
 
 def inspect_onnx(data: bytes) -> ModelFacts:
@@ -121,7 +108,7 @@ def inspect_onnx(data: bytes) -> ModelFacts:
         reader.read(_OPSET, start, end)
     graph = _Graph(reader, reader.read(GRAPH, *model[7]))
     graph.check()
-    return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model), graph.ways)
+    return ModelFacts(graph.inputs, graph.outputs, _facts(reader, model), graph.ways, graph.needs)
 
 
 def _facts(reader: Reader, model: Fields) -> str | None:
@@ -148,7 +135,8 @@ class _Graph:
     def __init__(self, reader: Reader, graph: Fields) -> None:
         self._reader = reader
         self._graph = graph
-        self._constants: dict[str, list[float] | None] = {}
+        self._constants: dict[str, Value] = {}
+        self._steps: list[Step] = []
         self._lowest: set[str] = set()
         self._known: set[str] = set()
         self.ways: dict[str, Way] = {}
@@ -162,9 +150,9 @@ class _Graph:
         for number in (5, 11, 12, 13):
             require_count("tensors", len(graph.get(number, ())) // 2, MOST_TENSORS)
         for start, end in spans(graph, 5):
-            name, values = self._tensor(start, end)
+            name, value = self._tensor(start, end)
             self._define(name)
-            self._constants[name] = values
+            self._constants[name] = value
         self.inputs = tuple(spec for spec in self._declared(11) if spec.name not in self._constants)
         for spec in self.inputs:
             self._define(spec.name)
@@ -176,6 +164,12 @@ class _Graph:
         for spec in self.outputs:
             if spec.name not in self._known:
                 raise damaged(f"nothing computes the output '{spec.name}'")
+
+    def needs(self, images: Shape) -> Needs:
+        """What a run on images of that shape takes; see :class:`ModelFacts`."""
+        (image,) = self.inputs
+        outputs = [spec.name for spec in self.outputs]
+        return work_out(self._steps, self._constants, (image.name, Value(images, image.dtype)), outputs, RULES, SIZES)
 
     def _define(self, name: str) -> None:
         if not name or name in self._known:
@@ -208,51 +202,49 @@ class _Graph:
         if operator not in OPERATORS:
             raise forbidden(f"the operator '{operator}'", "those of convolutional networks, see docs/models.md")
         inputs = [reader.name(*span) for span in spans(node, 1)]
-        for position, name in enumerate(inputs):
+        for name in inputs:
             if name and name not in self._known:
                 raise damaged(f"{operator} reads '{name}', which nothing before it computes")
-            if (operator, position) in SIZES:
-                self._require_size(operator, position, name)
-        values = [self._attribute(operator, *span) for span in spans(node, 5)]
+        results = [reader.name(*span) for span in spans(node, 2)]
         way = onnx_way(operator, inputs, self.ways, self._constants, self._lowest)
-        for span in spans(node, 2):
-            name = reader.name(*span)
-            if name:
-                self._define(name)
-                if operator == "Constant":
-                    self._constants[name] = next((found for found in values if found is not None), None)
-                elif way is not None:
-                    self.ways[name] = way
-
-    def _require_size(self, operator: str, position: int, name: str) -> None:
-        """Check an input that says how large the output is."""
-        bounds = SIZES[operator, position]
-        if not name:
+        for name in filter(None, results):
+            self._define(name)
+            if way is not None:
+                self.ways[name] = way
+        if operator == "Constant":
+            self._constants[results[0]] = self._constant(node)
             return
-        values = self._constants.get(name)
-        if values is None:
-            raise forbidden(f"{operator} to a size that is computed", f"constants of at most {_LONGEST_WORKED} values")
-        for value in values:
-            if not bounds.least <= value <= bounds.most:
-                raise LimitExceeded(f"{operator} by {value:g}. Allowed: {bounds.least} to {bounds.most:,}.")
+        options = [self._option(operator, *span) for span in spans(node, 5)]
+        integers = {name: found for name, found, _ in options if found}
+        words = {name: word for name, _, word in options if word}
+        self._steps.append(Step(operator, inputs, results, integers, words))
 
-    def _attribute(self, operator: str, start: int, end: int) -> list[float] | None:
-        """Check an attribute; returns the values of a small tensor in it."""
+    def _constant(self, node: Fields) -> Value:
+        """The value of an operator that is a constant."""
+        (span,) = spans(node, 5) or [(0, 0)]
+        attribute = self._reader.read(_ATTRIBUTE, *span)
+        if 5 in attribute:
+            return self._tensor(*attribute[5])[1]
+        integers = attribute.get(3, []) + attribute.get(8, [])
+        if not integers:
+            raise forbidden("a Constant of another kind", "tensors and whole numbers")
+        return Value((len(integers),) if 8 in attribute else (), "int64", tuple(map(float, integers)))
+
+    def _option(self, operator: str, start: int, end: int) -> tuple[str, list[int], str]:
+        """Check an attribute; returns its name, its whole numbers and its word."""
         reader = self._reader
         attribute = reader.read(_ATTRIBUTE, start, end)
         name = reader.text(attribute, 1)
         integers = attribute.get(3, []) + attribute.get(8, [])
-        require_count(f"values in '{name}' of {operator}", len(attribute.get(8, [])), _LONGEST_WORKED)
-        if operator == "Constant":
-            return self._tensor(*attribute[5])[1] if 5 in attribute else [float(value) for value in integers]
+        require_count(f"values in '{name}' of {operator}", len(integers), _MOST_OPTIONS)
         bounds = ATTRIBUTES.get(name, OTHER)
         require_range(f"'{name}' of {operator}", integers, bounds.least, bounds.most)
         if 5 in attribute:
             self._tensor(*attribute[5])
-        return None
+        return name, integers, reader.text(attribute, 4)
 
-    def _tensor(self, start: int, end: int) -> tuple[str, list[float] | None]:
-        """Check that a constant is as long as it says; returns its name, and its values where they are few."""
+    def _tensor(self, start: int, end: int) -> tuple[str, Value]:
+        """Check that a constant is as long as it says; returns its name, and what is known of it."""
         reader = self._reader
         tensor = reader.read(TENSOR, start, end)
         name = reader.text(tensor, 8)
@@ -265,16 +257,19 @@ class _Graph:
         count = prod(shape)
         if dtype in _LOWEST and count <= _MOST_ZERO_POINTS and self._is_lowest(tensor, _LOWEST[dtype]):
             self._lowest.add(name)
-        if count > _LONGEST_WORKED or dtype not in _SMALL:
-            return name, None
+        return name, Value(tuple(shape), dtype, self._numbers(tensor, dtype, field, count))
+
+    def _numbers(self, tensor: Fields, dtype: str, field: int, count: int) -> tuple[float, ...] | None:
+        """Values of a small constant; None where there are many."""
+        data, letter = self._reader.data, _SMALL.get(dtype)
+        if letter is None or count > (MOST_KNOWN_FLOATS if letter == "f" else MOST_KNOWN):
+            return None
         if RAW in tensor:
-            return name, [
-                float(value) for value in struct.unpack_from(f"<{count}{_SMALL[dtype]}", reader.data, tensor[RAW][0])
-            ]
+            return struct.unpack_from(f"<{count}{letter}", data, tensor[RAW][0])
         stored = tensor.get(field, [])
         if field == 4:
-            return name, [struct.unpack_from("<f", reader.data, position)[0] for position in stored[::2]]
-        return name, [float(value) for value in stored]
+            return tuple(struct.unpack_from("<f", data, position)[0] for position in stored[::2])
+        return tuple(stored)
 
     def _is_lowest(self, tensor: Fields, lowest: int) -> bool:
         """Whether an 8-bit constant holds nothing but the lowest number of its type."""

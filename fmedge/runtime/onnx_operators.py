@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
-from fmedge.runtime.gate_bounds import MOST_EXTENT, MOST_SCALE, MOST_WINDOW
+from fmedge.runtime.gate_bounds import MOST_EXTENT, MOST_SCALE, MOST_WINDOW, Range
 
 _GROUPS: Mapping[str, str] = {
     "windows over a picture": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
@@ -30,13 +29,6 @@ sequences and optionals; recurrent layers, and everything of other domains.
 
 OPERATORS = frozenset(name for names in _GROUPS.values() for name in names.split())
 """Names of all that are run, of the default domain."""
-
-
-class Range(NamedTuple):
-    """Bounds of integers, both ends allowed."""
-
-    least: int
-    most: int
 
 
 ATTRIBUTES: Mapping[str, Range] = {

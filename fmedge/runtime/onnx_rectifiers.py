@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from fmedge.runtime.rectifiers import Way, joined
+from fmedge.runtime.shapes import Value
 
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))
 """Operators that a ReLU can follow as a part of a layer."""
@@ -37,7 +38,7 @@ _ZERO_POINTS: Mapping[str, int] = {"QuantizeLinear": 2, "QLinearConv": 7}
 _LARGEST = 3e38
 """A bound above this one bounds no float."""
 
-_Constants = Mapping[str, list[float] | None]
+_Constants = Mapping[str, Value]
 
 
 def onnx_way(
@@ -49,7 +50,7 @@ def onnx_way(
         operator: Its name.
         inputs: Names of what it reads; empty for what is left out.
         ways: The way to every value so far.
-        constants: Values of small constants.
+        constants: What stands in the file; values of small ones are known.
         lowest: Names of 8-bit constants that hold nothing but the lowest number of their type.
 
     Returns:
@@ -74,10 +75,11 @@ def onnx_way(
 
 def _rectifies(operator: str, inputs: Sequence[str], constants: _Constants) -> bool:
     """Whether an operator is a ReLU: by name, or as a bound of 0 below and none above."""
+    known = [constants[name].known if name in constants else None for name in inputs]
     if operator == "Clip":
-        _, least, most = (*inputs, "", "", "")[:3]
-        bound = (constants.get(most) or [0.0])[0] if most else _LARGEST
-        return constants.get(least) == [0.0] and bound >= _LARGEST
+        least, most = (*known[1:], None, None)[:2]
+        bounded = len(inputs) > 2 and bool(inputs[2])
+        return least == (0,) and (not bounded or (most is not None and most >= (_LARGEST,)))
     if operator == "Max":
-        return any(values and not any(values) for values in map(constants.get, inputs))
+        return any(values and not any(values) for values in known)
     return operator == "Relu"

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.runtime.onnx_gate import DTYPES, GRAPH, MODEL, RAW, TENSOR
+from fmedge.runtime.onnx_gate import GRAPH, MODEL, RAW, TENSOR
+from fmedge.runtime.onnx_shapes import DTYPES
 from fmedge.runtime.protobuf import SPAN, VARINT, Fields, Reader, spans
 
 _LEAST_BYTES = 1 << 16

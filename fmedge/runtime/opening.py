@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import cast
 
 from fmedge import trust
-from fmedge.artifact import Artifact, files_sha256
+from fmedge.artifact import Artifact
 from fmedge.card import ModelCard
 from fmedge.choices import require_record
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
@@ -29,7 +31,8 @@ from fmedge.runtime.backends import (
     usable_cpus,
 )
 from fmedge.runtime.gate import require_artifact
-from fmedge.runtime.session import Session, bound_to
+from fmedge.runtime.gate_bounds import Needs, Shape
+from fmedge.runtime.session import Engine, Session, bound_to
 from fmedge.submodel import VGG16, Format, Precision
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -82,7 +85,7 @@ def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
 
 
 def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
-    """Load a model into an engine. One that fmedge did not make on this machine is first tried in a process of its own.
+    """Load a model into an engine. One that this user's fmedge did not make runs in a process of its own.
 
     Args:
         artifact: From ``read_artifact``.
@@ -100,32 +103,73 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
     """
     require_record("options", options, RunOptions)
-    artifact.card.require_room()
-    return _open(artifact, options or RunOptions(), _require_known)
+    return _open(artifact, options or RunOptions(), _engine_for)
 
 
-def open_for_trial(artifact: Artifact, backend: str) -> Session:
-    """Load a model, of which nothing is known, on one thread of the CPU: for :mod:`fmedge.runtime.trial` alone."""
-    return _open(artifact, RunOptions(backend=backend, threads=1, spinning=False), lambda artifact, backend: None)
+def open_bounded(artifact: Artifact, options: RunOptions, images: Shape) -> Session:
+    """The same in a process of ours that runs nothing but this model, and need not be kept from it.
+
+    Where the model is not known, the process is bounded as one of its own would be for images of that shape.
+    """
+    return _open(artifact, options, partial(_bounded_engine, images))
 
 
-def _open(artifact: Artifact, options: RunOptions, prepare: Callable[[Artifact, Backend], None]) -> Session:
-    threads = _count_threads(options)
-    candidates = _candidates(options, artifact.card.format)
-    require_artifact(artifact)
+def open_engine(artifact: Artifact, options: RunOptions) -> Engine:
+    """Load a model that was let through before, on the engine and the device that are named."""
+    (backend, provider), *_ = _candidates(options, artifact.card.format)
+    with bound_to(options.cpus):
+        return _load_adapter(backend, provider).open_engine(artifact, provider, _count_threads(options), options)
+
+
+def load_adapter(options: RunOptions) -> None:
+    """Import the engine that is named.
+
+    Raises:
+        BackendUnavailable: It does not load.
+    """
+    _load_adapter(*_candidates(options, None)[0])
+
+
+_Needs = Callable[[Shape], Needs]
+_Opener = Callable[[Artifact, RunOptions, _Needs], Engine]
+"""Loads a model on the engine and device, and with the threads, that its options name."""
+
+
+def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
+    if trust.is_known(artifact.card):
+        return open_engine(artifact, options)
+    from fmedge.runtime.isolated import IsolatedEngine
+
+    return IsolatedEngine(artifact, options, needs)
+
+
+def _bounded_engine(images: Shape, artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
+    if not trust.is_known(artifact.card):
+        from fmedge.runtime.isolated import address_space, require_products
+        from fmedge.runtime.isolated_child import restrict
+
+        require_products(needs(images), images)
+        restrict(address_space(options, artifact.size, needs(images)))
+    return open_engine(artifact, options)
+
+
+def _open(artifact: Artifact, options: RunOptions, opened: _Opener) -> Session:
+    threads, card = _count_threads(options), artifact.card
+    candidates = _candidates(options, card.format)
+    needs = lru_cache(4)(require_artifact(artifact).needs)
+    card.require_room()
     for backend, provider in candidates:
         require_floor(backend.name, threads, *_sizes(artifact))
-        math = _arithmetic(artifact.card, backend, provider, options)
-        adapter = _load_adapter(backend, provider)
-        prepare(artifact, backend)
+        math = _arithmetic(card, backend, provider, options)
         try:
-            with bound_to(options.cpus):
-                engine = adapter.open_engine(artifact, provider, threads, options)
+            engine = opened(
+                artifact, replace(options, backend=backend.name, device=provider.device, threads=threads), needs
+            )
         except ProviderUnavailable:
             if len(candidates) == 1:
                 raise
             continue
-        return Session(engine, artifact.card, threads, math, options.cpus)
+        return Session(engine, card, threads, math, options.cpus, needs)
     tried: dict[str, list[str]] = {}
     for backend, provider in candidates:
         tried.setdefault(backend.name, []).append(provider.device)
@@ -137,25 +181,6 @@ def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: 
     """What a run computes in, for the record."""
     wide = backend.without_vnni == "wide" and int8_overflows(card, provider) is not False
     return WIDE if wide else options.math
-
-
-def _require_known(artifact: Artifact, backend: Backend) -> None:
-    """Try a model in a child process, once per model and version of the engine; ours were made here and are not tried.
-
-    The hash in the card is the one that ``read_artifact`` compared with the very bytes that the engine gets.
-
-    Raises:
-        ArtifactError: See :func:`fmedge.runtime.trial.try_model`.
-        LimitExceeded: Likewise.
-    """
-    digest = artifact.card.file_sha256 or files_sha256(artifact.model, artifact.weights)
-    version = engine_version(backend)
-    engine = f"{backend.name}-{''.join(letter if letter.isalnum() or letter in '.-' else '_' for letter in version)}"
-    if not trust.is_known(digest, engine):
-        from fmedge.runtime.trial import try_model
-
-        try_model(artifact, backend.name)
-        trust.remember_tried(digest, engine)
 
 
 def _sizes(artifact: Artifact) -> tuple[int, int]:

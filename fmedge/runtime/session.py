@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,8 +16,10 @@ import numpy.typing as npt
 from fmedge.artifact import Artifact
 from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.memory import require_memory
 from fmedge.runtime import forks
 from fmedge.runtime.engine_texts import Mend, in_our_words
+from fmedge.runtime.gate_bounds import Needs, Shape
 from fmedge.submodel import VGG16
 from fmedge.vgg16 import find_layer
 
@@ -86,8 +88,28 @@ class Session:
             an int8 model's on x86 without VNNI.
     """
 
-    def __init__(self, engine: Engine, card: ModelCard, threads: int, math: str, cpus: Sequence[int] | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        card: ModelCard,
+        threads: int,
+        math: str,
+        cpus: Sequence[int] | None,
+        needs: Callable[[Shape], Needs],
+    ) -> None:
+        """Take over a loaded model; see :func:`fmedge.runtime.open_session`.
+
+        Args:
+            engine: The model.
+            card: Its facts.
+            threads: CPU threads that compute.
+            math: As above.
+            cpus: Cores that they are bound to.
+            needs: What the gate found a run on images of a shape to take.
+        """
         self._engine: Engine | None = engine
+        self._needs = needs
+        self._roomy: Shape | None = None
         self._inherited = False
         self._turn = Lock()
         self._cpus = cpus
@@ -138,14 +160,33 @@ class Session:
                 raise UsageError("The session is closed. Open another: fmedge.open_session.")
             require_images(images, self.card.inputs[0])
             self._require_extents(images)
+            needs = self._needs(images.shape)
+            self._require_room(images.shape, needs)
             if out is not None:
                 self._require_out(out, images)
-            return self._run(self._engine, np.ascontiguousarray(images), out or {}, {} if steps is None else steps)
+            ready = np.ascontiguousarray(images)
+            return self._run(self._engine, ready, needs, out or {}, {} if steps is None else steps)
         finally:
             self._turn.release()
 
+    def _require_room(self, shape: Shape, needs: Needs) -> None:
+        """Check once per shape that a run gives something, and that there is memory for its values."""
+        if shape != self._roomy:
+            for name, extents in needs.shapes.items():
+                if 0 in extents:
+                    words = f"The model gives nothing for '{name}' ({' x '.join(map(str, extents))})"
+                    raise ArtifactError(f"{words}. Export it for larger images.")
+            count, height, width, _ = shape
+            require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", needs.memory)
+            self._roomy = shape
+
     def _run(
-        self, engine: Engine, images: Images, out: Mapping[str, FloatArray], steps: dict[str, float]
+        self,
+        engine: Engine,
+        images: Images,
+        needs: Needs,
+        out: Mapping[str, FloatArray],
+        steps: dict[str, float],
     ) -> dict[str, FloatArray]:
         fits = self.card.options.layout == "NCHW"
         try:
@@ -153,7 +194,7 @@ class Session:
             with bound_to(self._cpus):
                 found = engine.compute(images, out if fits else {})
             computed = time.perf_counter()
-            _require_values(found)
+            _require_shapes(found, needs)
             maps = {
                 spec.name: _hand_over(found[spec.name], out.get(spec.name), transpose=not fits, owned=engine.owned)
                 for spec in self.card.outputs
@@ -278,16 +319,19 @@ def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     return kind(f"{what}: {words}. {mend.value}")
 
 
-def _require_values(found: Mapping[str, FloatArray]) -> None:
-    """Check that every output holds something.
+def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
+    """Check that outputs are what the graph says.
 
     Raises:
-        ArtifactError: An operator took away all of it, as a slice to nothing does.
+        ArtifactError: One is not.
     """
     for name, maps in found.items():
-        if not maps.size:
-            shape = " x ".join(map(str, maps.shape))
-            raise ArtifactError(f"The model gives nothing for '{name}' ({shape}). Export it for larger images.")
+        if maps.dtype != np.float32 or maps.shape != needs.shapes[name]:
+            shape, wanted = (" x ".join(map(str, extents)) for extents in (maps.shape, needs.shapes[name]))
+            raise ArtifactError(
+                f"The model gives {maps.dtype} {shape} for '{name}', its graph says float32 {wanted}. "
+                "Export it again: fmedge export."
+            )
 
 
 def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:

@@ -6,11 +6,11 @@ Fields are numbered as in TFLite's schema, version 3. Nothing nests: one subgrap
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from fmedge.card import METADATA_KEY
-from fmedge.errors import LimitExceeded
 from fmedge.runtime.flatbuffer import Table, root
 from fmedge.runtime.gate_bounds import (
     MOST_AXES,
@@ -19,6 +19,8 @@ from fmedge.runtime.gate_bounds import (
     MOST_TENSORS,
     Declared,
     ModelFacts,
+    Needs,
+    Shape,
     damaged,
     facts_text,
     forbidden,
@@ -26,7 +28,9 @@ from fmedge.runtime.gate_bounds import (
     require_shape,
 )
 from fmedge.runtime.rectifiers import IMAGE, Way, joined
+from fmedge.runtime.shapes import MOST_KNOWN, Step, Value, work_out
 from fmedge.runtime.tflite_operators import CONVOLUTIONS, FUSED, FUSED_RELU, KEEPING, OPERATORS, OPTIONS, SIZES
+from fmedge.runtime.tflite_shapes import BYTES, INTEGERS, LISTS, RULES
 
 _DTYPES: Mapping[int, tuple[str, int]] = {
     0: ("float32", 32),
@@ -69,9 +73,9 @@ def inspect_tflite(data: bytes) -> ModelFacts:
     graph.check(graphs[0])
     inputs, outputs = (_signature(model, graphs[0], tensors, field) for field in (0, 1))
     ways = {spec.name: graph.ways[index] for spec, index in outputs if index in graph.ways}
-    return ModelFacts(
-        tuple(spec for spec, _ in inputs), tuple(spec for spec, _ in outputs), _facts(data, model, buffers), ways
-    )
+    fed, given = (tuple(spec for spec, _ in side) for side in (inputs, outputs))
+    needs = partial(graph.needs, *({_key(index): spec.name for spec, index in side} for side in (inputs, outputs)))
+    return ModelFacts(fed, given, _facts(data, model, buffers), ways, needs)
 
 
 class _Tensor(NamedTuple):
@@ -122,13 +126,13 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
         raise damaged(f"'{name}' holds {length:,} bytes where its shape says {size:,}")
     spec = Declared(name, dtype, tuple(None if extent == -1 else extent for extent in signature or shape))
     values = None
-    if dtype in _SMALL and 0 < length <= 8 * 2 * MOST_AXES:
+    if dtype in _SMALL and 0 < length <= MOST_KNOWN * bits // 8:
         values = struct.unpack_from(f"<{length * 8 // bits}{_SMALL[dtype]}", data, start)
     return _Tensor(spec, length > 0, values, zero is not None and zero == _LOWEST.get(dtype))
 
 
 _SMALL = {"int32": "i", "int64": "q"}
-"""Types that say sizes, and how the struct module calls them. Two values per axis at most are read."""
+"""Types that say sizes, and how the struct module calls them."""
 
 _LOWEST = {"uint8": 0, "int8": -128}
 """Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
@@ -173,6 +177,7 @@ class _Graph:
     def __init__(self, tensors: list[_Tensor], operators: list[str]) -> None:
         self._tensors = tensors
         self._operators = operators
+        self._steps: list[Step] = []
         self._known = {index for index, tensor in enumerate(tensors) if tensor.constant}
         self.ways: dict[int, Way] = {}
 
@@ -209,13 +214,14 @@ class _Graph:
         if table.vector(8, 4)[1] or any(table.numbers(7, "B", _MOST_PORTS)):
             raise forbidden(f"{operator} with a memory", "operators without one")
         sources = table.numbers(1, "i", _MOST_PORTS)
-        for position, index in enumerate(sources):
+        for index in sources:
             if index != -1:  # an input that was left out
                 self._read(operator, index)
-                self._check_size(operator, position, self._tensors[index])
         self._check_options(operator, table)
         way = self._way(operator, sources, table)
-        for index in table.numbers(2, "i", _MOST_PORTS):
+        results = table.numbers(2, "i", _MOST_PORTS)
+        self._steps.append(self._step(operator, sources, results, table.table(4)))
+        for index in results:
             self._define(index)
             if way is not None:
                 self.ways[index] = way.clamped() if self._tensors[index].unsigned else way
@@ -234,15 +240,35 @@ class _Graph:
         options = table.table(4) if operator in FUSED else None
         return way.relu() if options and options.number(FUSED[operator], "b") == FUSED_RELU else way
 
-    def _check_size(self, operator: str, position: int, tensor: _Tensor) -> None:
-        bounds = SIZES.get((operator, position))
-        if bounds is None:
-            return
-        if tensor.values is None:
-            raise forbidden(f"{operator} to a size that is computed", f"constants of at most {2 * MOST_AXES} values")
-        for value in tensor.values:
-            if not bounds.least <= value <= bounds.most:
-                raise LimitExceeded(f"{operator} by {value}. Allowed: {bounds.least} to {bounds.most:,}.")
+    def _step(self, operator: str, sources: Sequence[int], results: Sequence[int], options: Table | None) -> Step:
+        integers: dict[str, Sequence[int]] = {}
+        if options is not None:
+            for name, field in INTEGERS.get(operator, {}).items():
+                integers[name] = (options.number(field, "b" if name in BYTES else "i", _DEFAULTS.get(name, 0)),)
+            for name, field in LISTS.get(operator, {}).items():
+                integers[name] = options.numbers(field, "i", MOST_AXES)
+        dtypes = [self._tensors[index].spec.dtype for index in results if 0 <= index < len(self._tensors)]
+        reads = [_key(index) if index != -1 else None for index in sources]
+        return Step(operator, reads, [_key(index) for index in results], integers, dtypes=dtypes)
+
+    def needs(self, inputs: Mapping[str, str], outputs: Mapping[str, str], images: Shape) -> Needs:
+        """What a run on images of that shape takes; see :class:`ModelFacts`.
+
+        Args:
+            inputs: Names in the signature, by ours.
+            outputs: Likewise.
+            images: (N, H, W, 3).
+        """
+        (image,) = inputs
+        constants = {
+            _key(index): Value(
+                tuple(extent or 0 for extent in tensor.spec.shape or ()), tensor.spec.dtype, tensor.values
+            )
+            for index, tensor in enumerate(self._tensors)
+            if tensor.constant or 0 in (tensor.spec.shape or ())
+        }
+        found = work_out(self._steps, constants, (image, Value(images)), list(outputs), RULES, SIZES)
+        return found._replace(shapes={name: found.shapes[key] for key, name in outputs.items()})
 
     def _check_options(self, operator: str, table: Table) -> None:
         needed, options = OPTIONS.get(operator), table.table(4)
@@ -253,6 +279,15 @@ class _Graph:
         for field, bounds in needed.bounds.items():
             value = options.number(field, "i", needed.default.get(field, 0))
             require_range(f"an option of {operator}", [value], bounds.least, bounds.most)
+
+
+def _key(index: int) -> str:
+    """What a tensor is called while sizes are worked out: names in the file need not differ."""
+    return f"tensor {index}"
+
+
+_DEFAULTS: Mapping[str, int] = {"apart across": 1, "apart down": 1}
+"""What options count as that are missing, where that is not 0."""
 
 
 def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) -> list[tuple[Declared, int]]:

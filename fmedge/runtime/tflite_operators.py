@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fmedge.runtime.gate_bounds import MOST_SCALE, MOST_WINDOW
-from fmedge.runtime.onnx_operators import Range
+from fmedge.runtime.gate_bounds import MOST_SCALE, MOST_WINDOW, Range
 
 _GROUPS: Mapping[str, dict[str, int]] = {
     "windows over a picture": {

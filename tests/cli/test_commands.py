@@ -130,7 +130,7 @@ def models_is_a_file(folder):
         (2, ["run", "PICTURE", "--lyer", "block1_conv1"], "--l"),
         (2, ["run", "PICTURE", "--activation", "tanh"], "tanh"),
         (2, ["run", "PICTURE", "--threads", "0"], "at least 1"),
-        (2, ["run", "PICTURE", "--precision", "int8"], "--calibration DIR"),
+        (2, ["run", "PICTURE", "--precision", "int8", "--size", "31"], "--calibration DIR"),
         (2, ["run", "PICTURE", "--layer", "block1_conv1,block1_conv2"], "a run takes one model"),
         (2, ["run", "PICTURE", "--threads", "99999"], "at most"),
         (2, ["run", "PICTURE", "--size", "0"], "Allowed: 1 or more"),

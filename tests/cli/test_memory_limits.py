@@ -85,7 +85,8 @@ def page_of(limited, picture, tmp_path):
         assert list(tmp_path.glob("*")) == ([page] if process.returncode == 0 else [])
         if process.returncode == 0:
             assert process.stdout == f"{page}\n"
-            note, line = process.stderr.splitlines()
+            note, line, *guard = process.stderr.splitlines()
+            assert all("fmedge trust" in words for words in guard)
             assert note.startswith("Note: untrained weights.")
             assert re.match(r"block\d_conv\d: \d+ x ", line)
             content = page.read_bytes()

@@ -288,7 +288,7 @@ def onnx_model(tmp_path_factory):
 
 
 def opened(name, artifact):
-    """An engine opens those bytes: what stands before it, the gate and the trial, is left out."""
+    """An engine opens those bytes: the gate, which stands before it, is left out."""
     backend = next(row for row in BACKENDS if row.name == name)
     if not backend.installed:
         pytest.skip(f"{name} is not installed")

@@ -16,6 +16,7 @@ from fmedge.cli import main
 from fmedge.errors import FmedgeError, UsageError
 from fmedge.run_options import RunOptions
 from fmedge.runtime import open_session
+from fmedge.runtime.gate_bounds import Needs
 from fmedge.runtime.session import Session
 from fmedge.submodel import KERAS, ExportOptions, Format, SubModel
 
@@ -127,7 +128,7 @@ class Nothing:
 )
 def test_no_engines_nothing_passes_a_session(block1, tmp_path, kind, shape):
     artifact = stranger(tmp_path / f"m{kind.suffixes[0]}", b"", block1.card, kind)
-    session = Session(Nothing(shape), artifact.card, 1, "fp32", None)
+    session = Session(Nothing(shape), artifact.card, 1, "fp32", None, lambda _: Needs({"t": shape}, 0, 0))
     with pytest.raises(FmedgeError, match="gives nothing for 't'"):
         session.run(IMAGES)
 

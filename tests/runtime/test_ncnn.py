@@ -17,7 +17,7 @@ from fmedge.errors import ArtifactError, ProviderUnavailable
 from fmedge.export import ncnn_direct
 from fmedge.parity import GATES, measure_parity
 from fmedge.run_options import RunOptions
-from fmedge.runtime import open_session
+from fmedge.runtime import gate, open_session
 from fmedge.submodel import Format
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
@@ -216,7 +216,8 @@ def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatc
 
 def test_weights_are_never_read_beyond_their_end(ncnn, small, monkeypatch):
     """Even without the gate."""
-    monkeypatch.setattr("fmedge.runtime.opening.require_artifact", lambda _: None)
+    facts = gate.require_artifact(small)
+    monkeypatch.setattr("fmedge.runtime.opening.require_artifact", lambda _: facts)
     for length in (0, 2, 25, 100, len(small.weights) - 1):
         with pytest.raises(ArtifactError, match="ncnn cannot load"):
             open_session(replace(small, weights=small.weights[:length]))
@@ -303,7 +304,7 @@ def test_memory_runs_out_in_one_line(ncnn, megabytes, loads):
     command = [sys.executable, "-c", script, str(megabytes)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
     lines = run.stdout.splitlines()
-    assert lines[0].startswith("Not enough memory to run the model.")
+    assert lines[0].startswith("A run on 1 x 1,200 x 1,200 pixels needs about")
     assert len(lines) == (1 if loads else 2)
     assert loads or "needs about 38.5 MB of memory" in lines[1]  # asked before the engine is
     assert run.stderr == ""

@@ -1,0 +1,289 @@
+"""A model that was not made here runs in a process of its own, every time: what it does can only end that process.
+
+The gate keeps out what is known to be dangerous, and works out what a run takes; what an engine makes of the rest
+happens in a child that gets the model's bytes, not its path, no secrets of the environment, and as much memory and
+time as that run takes on a slow machine. What comes back is checked here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import partial
+from math import prod
+from threading import Timer
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from fmedge import children, errors, floors
+from fmedge.artifact import Artifact
+from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
+from fmedge.run_options import RunOptions
+from fmedge.runtime.gate_bounds import Needs, Shape
+from fmedge.runtime.session import FloatArray, Images, Placement
+
+CHILD = "fmedge.runtime.isolated_child"
+"""The module that runs there."""
+
+_SLACK_BYTES = 1 << 30
+"""Address space beyond the engine's floor and the values of a run: allocators reserve more than they hold."""
+
+_ARRAYS = 3
+"""Copies of a run's values: an engine holds some in a second order, and hands over others."""
+
+_IMPORT_S = 60.0
+"""Loading Python and an engine, which the model has no part in: 0.3 s on a 2-core x86-64, 50 s emulated."""
+
+_LOAD_S, _BYTES_PER_S = 8.0, 10_000_000
+"""Loading the model, and for its size. VGG16 at full depth takes OpenVINO, the slowest, 0.6 s for 59 MB."""
+
+_DEVICE_TIMES = 30
+"""How much longer a device may take to load a model: TensorRT tries out kernels for minutes."""
+
+_RUN_S, _PRODUCTS_PER_S = 4.0, 500_000_000
+"""A run, and for what it computes: a quarter of what one core of a Raspberry Pi 3 does."""
+
+MOST_PRODUCTS_PER_PIXEL = 4 * 15_500_000_000 // (224 * 224)
+"""Multiplications and the like per pixel of the image: four times those of VGG16 at full depth. Of networks in use
+EfficientNet-B7 needs 100,000 and U-Net 700,000."""
+
+_LONGEST_LINE = 1 << 20
+"""Bytes of a line that the child writes: what its engine says of where operators were put."""
+
+_LONGEST_MESSAGE = 1000
+
+_INHERITED = (
+    *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL"),
+    *("MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "OCL_ICD_VENDORS"),
+)
+"""Variables that the child gets: what programs and drivers need to start at all."""
+
+
+class IsolatedEngine:
+    """A model in an engine in another process; see :class:`fmedge.runtime.session.Engine`."""
+
+    owned = True
+    errors: tuple[type[Exception], ...] = ()
+
+    def __init__(self, artifact: Artifact, options: RunOptions, needs: Callable[[Shape], Needs]) -> None:
+        """Load the model there.
+
+        Args:
+            artifact: The model, let through by the gate.
+            options: How it shall run: on the engine that is named there, and with so many threads.
+            needs: What a run on images of a shape takes.
+
+        Raises:
+            ArtifactError: The engine refuses it.
+            LimitExceeded: It crashed the child, or takes too much memory or time.
+            ProviderUnavailable: The device is not there, or does not take the model as a whole.
+        """
+        self._model, self._card = artifact.path.name, artifact.card
+        self._needs = needs
+        self._room = partial(address_space, options, artifact.size)
+        self.name = str(options.backend)
+        self._process = _start(self._model)
+        head = {
+            "bytes": self._room(needs(artifact.card.image_shape())),
+            "sizes": [len(artifact.model), len(artifact.weights)],
+            "path": self._model,
+            "card": artifact.card.to_json(),
+            "options": asdict(options),
+        }
+        try:
+            self._ask(_IMPORT_S, json.dumps(head).encode() + b"\n", what="start")
+            seconds = (_LOAD_S + artifact.size / _BYTES_PER_S) * (1 if options.device == "cpu" else _DEVICE_TIMES)
+            order = json.dumps({"seconds": seconds}).encode() + b"\n"
+            facts = self._ask(seconds, order, artifact.model, artifact.weights, what="load")
+            self.active_provider, self.placement = self._about(facts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _about(self, facts: dict[str, Any]) -> tuple[str, Placement]:
+        """What computes, and where the engine put the model's nodes."""
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            placement = {str(name): _counts(nodes) for name, nodes in facts["placement"].items()}
+            return str(facts["active_provider"]), placement
+        raise ArtifactError(f"The process that loads '{self._model}' says nothing of itself.")
+
+    def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        needs = self._needs(images.shape)
+        require_products(needs, images.shape)
+        if self._process.poll() is not None:
+            raise LimitExceeded(f"'{self._model}' has ended its process before. Open another session.")
+        seconds = _RUN_S + needs.products / _PRODUCTS_PER_S
+        facts = {
+            "seconds": seconds,
+            "bytes": self._room(needs),
+            "size": images.nbytes,
+            "dtype": str(images.dtype),
+            "shape": images.shape,
+        }
+        try:
+            answer = self._ask(seconds, json.dumps(facts).encode() + b"\n", images, what="run")
+            self._require_maps(answer.get("maps"), needs)
+            return {spec.name: self._receive(spec.name, needs.shapes[spec.name], out) for spec in self._card.outputs}
+        except BaseException:
+            self._end()  # what it still says would be taken for the next answer
+            raise
+
+    def close(self) -> None:
+        """See :meth:`fmedge.runtime.session.Engine.close`."""
+        self._end()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+
+    def _end(self) -> int:
+        """End the child where it has not ended; its exit status."""
+        self._process.kill()
+        return self._process.wait()
+
+    def _ask(self, seconds: float, *words: bytes | Images, what: str) -> dict[str, Any]:
+        """Send an order and wait for its answer.
+
+        Raises:
+            FmedgeError: What the child reports, or what its end means.
+        """
+        source, answers = cast("BinaryIO", self._process.stdin), cast("BinaryIO", self._process.stdout)
+        with self._within(seconds, what):
+            with suppress(OSError):  # it is gone: why is said below
+                for word in words:
+                    source.write(word if isinstance(word, bytes) else word.data.cast("B"))
+                source.flush()
+            line = answers.readline(_LONGEST_LINE)
+        return self._judged(line)
+
+    def _require_maps(self, found: object, needs: Needs) -> None:
+        """Check that the outputs are as large as was worked out."""
+        wanted = {spec.name: ["float32", *needs.shapes[spec.name]] for spec in self._card.outputs}
+        if found != wanted:
+            raise ArtifactError(
+                f"'{self._model}' computes other shapes than its graph says. Export it again: fmedge export."
+            )
+
+    def _receive(self, name: str, shape: Shape, out: Mapping[str, FloatArray]) -> FloatArray:
+        """An output, as large as was worked out before."""
+        maps = out.get(name)
+        if maps is None or maps.shape != shape:
+            maps = np.empty(shape, np.float32)
+        stream = cast("BinaryIO", self._process.stdout)
+        with self._within(_RUN_S + maps.nbytes / _BYTES_PER_S, "hand over its maps"):
+            view, done = maps.data.cast("B"), 0
+            while done < len(view):
+                count = cast("Any", stream).readinto(view[done:])
+                if not count:
+                    break
+                done += count
+        if done < maps.nbytes:
+            raise self._ended()
+        with np.errstate(all="ignore"):
+            finite = np.isfinite(maps.sum()) or np.isfinite(maps).all()  # the sum of large values may be infinite
+        if not finite:
+            raise ArtifactError(
+                f"'{self._model}' computes NaN or infinity for '{name}'. Export it again: fmedge export."
+            )
+        return maps
+
+    @contextmanager
+    def _within(self, seconds: float, what: str) -> Generator[None]:
+        """End the child after so long."""
+        late = Timer(seconds, self._process.kill)
+        late.daemon = True
+        try:
+            late.start()
+        except RuntimeError as error:
+            raise floors.no_threads() from error
+        try:
+            yield
+        finally:
+            timely = late.is_alive()
+            late.cancel()
+        if not timely:
+            raise LimitExceeded(f"'{self._model}' did not {what} within {seconds:.0f} s. Allowed: models that do.")
+
+    def _judged(self, line: bytes) -> dict[str, Any]:
+        answer: object = None
+        with suppress(ValueError, RecursionError):
+            answer = json.loads(line)
+        if not isinstance(answer, dict):
+            raise self._ended()
+        found = cast("dict[str, Any]", answer)
+        if "error" in found:
+            kind = getattr(errors, str(found["error"]), ArtifactError)
+            known = isinstance(kind, type) and issubclass(kind, FmedgeError)
+            raise (kind if known else ArtifactError)(str(found.get("message"))[:_LONGEST_MESSAGE])
+        return found
+
+    def _ended(self) -> FmedgeError:
+        """What it means that the child is gone, or says what it should not."""
+        code = self._end()
+        if code < 0 and code != -signal.SIGKILL:
+            return LimitExceeded(
+                f"'{self._model}' ended the engine by signal {-code} in a process of its own. "
+                "Export it again: fmedge export."
+            )
+        return LimitExceeded(
+            f"'{self._model}' ended the process that it ran in, for lack of memory as like as not. "
+            "Export it for fewer or smaller images."
+        )
+
+
+def _counts(nodes: dict[object, object]) -> dict[str, int]:
+    return {str(operator): int(str(count)) for operator, count in nodes.items()}
+
+
+def require_products(needs: Needs, images: Shape) -> None:
+    """Check that a run computes no more than networks do.
+
+    Raises:
+        LimitExceeded: It does.
+    """
+    most = MOST_PRODUCTS_PER_PIXEL * prod(images[:3])
+    if needs.products > most:
+        raise LimitExceeded(
+            f"A run computes {needs.products / 1e9:,.0f} thousand million products. "
+            f"Allowed for these images: {most / 1e9:,.0f}."
+        )
+
+
+def address_space(options: RunOptions, model_bytes: int, needs: Needs) -> int | None:
+    """Bytes of address space for an engine, a model and a run; None on devices, whose drivers reserve a lot."""
+    if options.device != "cpu":
+        return None
+    floor = floors.FLOORS[str(options.backend)].total(options.threads or 1, 2 * model_bytes)
+    return floor + _ARRAYS * needs.memory + _SLACK_BYTES
+
+
+def _start(name: str) -> subprocess.Popen[bytes]:
+    try:
+        return children.start(
+            children.module_command(CHILD),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=os.path.abspath(os.sep),  # noqa: PTH100 - a drive's root on Windows
+            env=_environment(),
+        )
+    except LimitExceeded as error:
+        raise LimitExceeded(f"'{name}' cannot be run. {error}") from error
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the modules that this process finds, and knows little else."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {
+        **inherited,
+        "PYTHONPATH": children.module_path(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's takes 40 MB of address space per core, for nothing here
+    }

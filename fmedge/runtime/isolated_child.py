@@ -1,0 +1,167 @@
+"""The process in which a model of somebody else's runs; :mod:`fmedge.runtime.isolated` starts it and asks.
+
+It loads one engine and one model, and computes until nobody asks any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge import floors
+from fmedge.artifact import Artifact
+from fmedge.card import ModelCard
+from fmedge.errors import FmedgeError
+from fmedge.quiet import own_process
+from fmedge.run_options import RunOptions
+
+if TYPE_CHECKING:
+    from fmedge.runtime.session import Engine, FloatArray, Images
+
+
+def restrict(address_space: int | None) -> None:
+    """Bound what this process may take, until the next call; None leaves the address space as it is."""
+    with contextlib.suppress(ImportError):  # Windows
+        import resource
+
+        def bound(kind: int, wanted: int) -> None:
+            most = resource.getrlimit(kind)[1]
+            with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
+                resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+        if address_space is not None:
+            bound(resource.RLIMIT_AS, address_space)
+        bound(resource.RLIMIT_CORE, 0)
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Generator[None]:
+    """End this process after so long, in case nobody is there any more who would."""
+    timer = getattr(signal, "setitimer", None)
+    if timer is not None:
+        timer(signal.ITIMER_REAL, seconds + 1)
+    yield
+    if timer is not None:
+        timer(signal.ITIMER_REAL, 0)
+
+
+class _Line:
+    """The line to the process that asks."""
+
+    def __init__(self, source: BinaryIO, answers: BinaryIO) -> None:
+        self._source, self._answers = source, answers
+
+    def order(self) -> dict[str, Any] | None:
+        """The next order; None when nobody asks any more."""
+        line = self._source.readline()
+        return json.loads(line) if line else None
+
+    def read(self, size: int) -> bytes:
+        """Bytes that follow an order."""
+        return self._source.read(size)
+
+    def answer(self, **facts: object) -> None:
+        """Answer an order."""
+        self._answers.write(json.dumps(facts).encode() + b"\n")
+        self._answers.flush()
+
+    def send(self, values: npt.NDArray[np.float32]) -> None:
+        """Send values that follow an answer."""
+        self._answers.write(np.ascontiguousarray(values).data.cast("B"))
+        self._answers.flush()
+
+
+def _serve(line: _Line) -> None:
+    """Load what the first two orders say, and run it as often as asked."""
+    from fmedge.runtime.opening import load_adapter, open_engine
+    from fmedge.runtime.session import bind_process
+
+    head = line.order()
+    if head is None:  # who started us was interrupted
+        return
+    options = RunOptions()
+    with _reported(line, head):
+        options = RunOptions(**head["options"])
+        restrict(head["bytes"])
+        floors.begin()
+        if options.cpus is not None:
+            bind_process(options.cpus)
+        load_adapter(options)
+        line.answer()
+    with _reported(line, head), _at_most(float((line.order() or {})["seconds"])):
+        model, weights = (line.read(size) for size in head["sizes"])
+        artifact = Artifact(Path(head["path"]), ModelCard.from_json(head["card"]), model, weights)
+        engine = open_engine(artifact, options)
+        line.answer(active_provider=engine.active_provider, placement=engine.placement)
+        taps = [spec.name for spec in artifact.card.outputs]
+    while order := line.order():
+        with _reported(line, head), _at_most(order["seconds"]):
+            restrict(order["bytes"])
+            images = np.frombuffer(line.read(order["size"]), order["dtype"]).reshape(order["shape"])
+            maps = _computed(engine, cast("Images", images))
+            line.answer(maps={tap: [str(maps[tap].dtype), *maps[tap].shape] for tap in taps})
+            for tap in taps:
+                line.send(maps[tap])
+            del maps  # LiteRT's are views of its own memory, which it may not have out of hand when it runs
+
+
+def _computed(engine: Engine, images: Images) -> Mapping[str, FloatArray]:
+    from fmedge.runtime.session import failure
+
+    try:
+        return engine.compute(images, {})
+    except engine.errors as error:
+        raise failure(error, f"{engine.name} failed to run the model") from error
+
+
+@contextlib.contextmanager
+def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
+    """Answer with an error, and end: what follows an order is then out of step."""
+    try:
+        yield
+    except FmedgeError as error:
+        line.answer(error=type(error).__name__, message=str(error))
+    except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
+        if floors.is_out_of_files(error):
+            line.answer(error="LimitExceeded", message=str(floors.shortage(error)))
+        elif floors.is_shortage(error) or "alloc" in str(error).lower():
+            line.answer(error="LimitExceeded", message=_too_large(head))
+        else:
+            line.answer(error="ArtifactError", message=_refused(head, error))
+    else:
+        return
+    os._exit(0)
+
+
+def _too_large(head: Mapping[str, Any]) -> str:
+    limit = floors.address_limit()
+    allowed = "there is" if limit is None else f"{limit / 1e9:.1f} GB"
+    return f"'{head['path']}' needs more memory than {allowed}. Export it for fewer or smaller images."
+
+
+def _refused(head: Mapping[str, Any], error: Exception) -> str:
+    engine = head["options"]["backend"]
+    return f"'{head['path']}' is not run by {engine} ({type(error).__name__}). Export it again: fmedge export."
+
+
+def main() -> None:
+    """Serve the process that started this one, on stdin and stdout."""
+    line = _Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print
+    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+        _serve(line)
+    os._exit(0)  # an engine that crashes while it is taken apart has run all the same
+
+
+if __name__ == "__main__":
+    with own_process():
+        main()
