@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import mmap
 import struct
 import zipfile
 import zlib
@@ -51,6 +52,14 @@ MOST_LINKS = 1 << 16
 
 _LONGEST_NAME = 1 << 10
 """Letters of the path of an entry, as in a model file."""
+
+_MOST_TEXTS, _SHORT_BYTES = 1 << 12, 1 << 16
+_MOST_TEXT_BYTES = 1 << 26
+"""Texts in a list (as many fit into the 64 KiB of an attribute), how large a collection of short ones is, and the bytes
+of all long ones: model and training configuration are two."""
+
+_COLLECTION = b"GCOL\1\0\0\0"
+"""How a collection of texts begins; its size follows."""
 
 _MOST_ATTRIBUTES = 256
 """Of one group or array: Keras writes up to four, and splits lists of names into parts of 64 KiB."""
@@ -202,82 +211,68 @@ def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
 
         if file.visititems_links(keep):
             raise LimitExceeded(f"'{path}' holds more than {MOST_LINKS:,} entries, or very long names. Save it anew.")
-        texts = _count_texts(path, file)
+        lists = _require_attributes(path, file)
         for name, link in links.items():
             if not isinstance(link, h5py.HardLink):
                 raise WeightsError(f"'{path}' holds a link, '{name}', not data. Not followed.")
             member = file[name]
-            texts += _count_texts(path, member)
+            lists += _require_attributes(path, member)
             if isinstance(member, h5py.Dataset):
                 require_inside(member)
                 total += member.nbytes
                 if total > MAX_WEIGHTS_BYTES:
                     raise LimitExceeded(f"'{path}' declares more than {MAX_WEIGHTS_BYTES:,} bytes of weights.")
                 require_bounded(member)
-        if texts and texts * _longest_text(stream) > _MOST_TEXT_BYTES:
-            raise WeightsError(f"'{path}' holds {texts:,} texts, long ones among them. Save it again with model.save.")
+        odd = file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8)
+    if lists and (odd or _long_texts(stream) > _MOST_TEXT_BYTES):
+        raise WeightsError(f"'{path}' holds lists of long texts. Save it again with model.save.")
     stored = path.stat().st_size
     if total > _allowed(stored):
         raise LimitExceeded(f"'{path}' declares {total:,} bytes of weights in a file of {stored:,}. Save it anew.")
     return total
 
 
-def _count_texts(path: Path, member: Any) -> int:  # noqa: ANN401 - a group, an array, a type
+def _require_attributes(path: Path, member: Any) -> int:  # noqa: ANN401 - a group, an array, a type
     """Check what is written beside a group or array, some of which Keras reads.
 
     Returns:
-        How many texts of any length stand there in lists. Each may be the same long one: they are read one by one.
+        How many lists of texts there are.
     """
-    attributes, texts = member.attrs, 0
+    lists = 0
+    attributes = member.attrs
     if len(attributes) > _MOST_ATTRIBUTES:
         raise LimitExceeded(f"'{path}' holds {len(attributes):,} attributes at one place. Allowed: {_MOST_ATTRIBUTES}.")
     for name in attributes:
         found = attributes.get_id(name)
-        count = prod(found.shape or ())
-        if count * found.dtype.itemsize > MAX_CONFIG_BYTES:
-            raise WeightsError(f"'{path}' holds a list of long texts, '{name[:40]}'. Save it again with model.save.")
-        texts += count if count > 1 and found.dtype.hasobject else 0
-    return texts
+        count, texts = prod(found.shape or ()), found.dtype.hasobject
+        if count * found.dtype.itemsize > MAX_CONFIG_BYTES or (texts and count > _MOST_TEXTS):
+            raise LimitExceeded(f"'{path}' holds {count:,} values in '{name[:40]}'. Save it again with model.save.")
+        lists += texts and count > 1
+    return lists
 
 
-def _longest_text(stream: IO[bytes]) -> int:
-    """Bytes of the longest text that lists may hold: those of any length lie in HDF5's global heaps.
+def _long_texts(stream: IO[bytes]) -> int:
+    """Bytes of all long texts that a file's lists would be once they are read: many entries may be the same text.
 
-    A heap begins with ``GCOL``, its version and size, and holds objects: number, references, size, content (HDF5 File
-    Format Specification 3.0, III.E).
+    A text lies in a collection; an entry is its length, the place of the collection and a number (HDF5 File Format
+    Specification 3.0, III.E and VIII). Entries in small collections are short, and no list has many.
     """
-    longest, place, before = 0, 0, b""
-    stream.seek(0)
-    while chunk := stream.read(_CHUNK):
-        window = before + chunk
-        start = window.find(_HEAP)
-        while start >= 0:
-            found = place - len(before) + start
-            longest = max(longest, *_texts_of_heap(stream, found), 0)
-            start = window.find(_HEAP, start + 1)
-        place += len(chunk)
-        before = window[1 - len(_HEAP) :]
-        stream.seek(place)
-    return longest
-
-
-def _texts_of_heap(stream: IO[bytes], place: int) -> Iterator[int]:
-    stream.seek(place)
-    head = stream.read(16)
-    end = place + int.from_bytes(head[8:], "little")
-    place += len(head)
-    while place + 16 <= end:
-        stream.seek(place)
-        entry = stream.read(16)
-        size = int.from_bytes(entry[8:], "little")
-        if len(entry) < 16 or not entry[:2].strip(b"\0"):  # the rest is free
-            return
-        yield size
-        place += 16 + -(-size // 8) * 8
-
-
-_HEAP, _CHUNK = b"GCOL", 1 << 20
-
-_MOST_TEXT_BYTES = 1 << 30
-"""Bytes of texts in lists if each were as long as the longest. ResNet152 has 1,400 names in lists, and a
-configuration of 0.4 MB, which is a text in such a heap, too."""
+    with contextlib.ExitStack() as ending:
+        if isinstance(stream, io.BytesIO):
+            data: bytes | mmap.mmap = stream.getvalue()
+        else:
+            data = ending.enter_context(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        total = 0
+        collection = data.find(_COLLECTION)
+        while collection >= 0:
+            size = int.from_bytes(data[collection + 8 : collection + 16], "little")
+            if size > _SHORT_BYTES:
+                place = struct.pack("<Q", collection)
+                entry = data.find(place)
+                while entry >= 0 and total <= _MOST_TEXT_BYTES:
+                    total += min(int.from_bytes(data[max(0, entry - 4) : entry], "little"), size)
+                    entry = data.find(place, entry + 8)
+            if total > _MOST_TEXT_BYTES:
+                break
+            collection = data.find(_COLLECTION, collection + len(_COLLECTION))
+    return total

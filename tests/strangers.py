@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -345,7 +346,8 @@ def odd_array(rng, group, name, shape):
     choice = rng.integers(7)
     size = large(rng, 20, 32)
     if choice == 0:  # chunks far larger than the array
-        chunked(group, name, shape, (size // 16, *shape[1:]), zlib.compress(bytes(64)))
+        rows = min(size // 16, (1 << 30) // prod(shape[1:]) - 1)  # HDF5 takes chunks of up to 4 GB
+        chunked(group, name, shape, (rows, *shape[1:]), zlib.compress(bytes(64)))
     elif choice == 1:  # a chunk that unpacks to more than its size
         chunked(group, name, shape, shape, zlib.compress(bytes(min(size, 400 << 20)), 9), shuffle=bool(rng.integers(2)))
     elif choice == 2:  # an array that is not there
@@ -632,7 +634,7 @@ def large_image(rng):
     if choice == 2:
         return png(side, side, zeros(side, side, 2), depth=16, colour=0)
     if choice == 3:
-        return saved(rng, "JPEG", side // 2, progressive=True, subsampling=0)
+        return saved(rng, "JPEG", side, progressive=True, subsampling=0)
     if choice == 4:
         return with_scans(saved(rng, "JPEG", side // 4, progressive=True), int(rng.integers(10, 500)))
     if choice == 5:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import warnings
 import zipfile
 import zlib
@@ -50,9 +51,27 @@ def with_more(put):
     return lambda folder: keras_file(folder, weights=hdf5(lambda file: (kernel_weights(file), put(file))))
 
 
-def texts(group):
-    """Names, and a long one among them: each could be that one."""
-    group.attrs.create("names", ["x" * (1 << 20), *["x"] * 2000], dtype=h5py.string_dtype())
+def shared_text(count, length):
+    """A list of names that all are one long text: HDF5 writes it once, and the file is changed for the others."""
+
+    def make(folder):
+        def fill(file):
+            kernel_weights(file)
+            file.attrs.create("layer_names", ["x" * length, *["y"] * (count - 1)], dtype=h5py.string_dtype())
+
+        weights = hdf5(fill)
+        collections = [at for at in range(0, len(weights), 8) if weights[at : at + 4] == b"GCOL"]
+        entries = [
+            at
+            for at in range(len(weights) - 16 * count)
+            if weights[at : at + 4] == struct.pack("<I", length)
+            and struct.unpack_from("<Q", weights, at + 4)[0] in collections
+        ]
+        weights = bytearray(weights)
+        weights[entries[0] : entries[0] + 16 * count] = weights[entries[0] : entries[0] + 16] * count
+        return keras_file(folder, weights=bytes(weights))
+
+    return make
 
 
 def packed_twice(group):
@@ -148,7 +167,7 @@ BEYOND = {
         4,
         "no numbers",
     ),
-    "attributes of many texts": (with_more(texts), 4, "2,001 texts, long ones among them"),
+    "a long text of many names": (shared_text(900, 100_000), 4, "lists of long texts"),
     "many attributes": (
         with_more(lambda file: [file.attrs.__setitem__(str(index), 1) for index in range(300)]),
         7,
@@ -188,6 +207,10 @@ WITHIN = {
         lambda group: group.create_dataset("0", data=np.ones(SHAPE, "f4"), maxshape=(None,) * 4, chunks=(64, 3, 3, 4))
     ),
     "one text": with_more(lambda file: file.attrs.__setitem__("keras_version", "3.8.0")),
+    "names of any length": with_more(
+        lambda file: file.attrs.create("layer_names", ["n" * index for index in range(900)], dtype=h5py.string_dtype())
+    ),
+    "a text of some names": shared_text(100, 100_000),
     "names of one length": with_more(lambda file: file.attrs.__setitem__("names", np.array([b"a" * 60] * 900))),
 }
 
