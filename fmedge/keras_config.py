@@ -15,7 +15,7 @@ import mmap
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any
