@@ -32,7 +32,12 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
     with own_process():
         try:
             with interrupts.signals() as came, patient_output() as output:
-                code = _run(arguments, alone=alone)
+                try:
+                    code = _run(arguments, alone=alone)
+                except SystemExit:
+                    if not came:
+                        raise
+                    code = interrupts.TERMINATED
                 if output.lost is not None and not code:
                     say(f"Error: {output.lost}")
                     code = output.lost.exit_code

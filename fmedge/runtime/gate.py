@@ -93,7 +93,7 @@ def require_artifact(artifact: Artifact) -> ModelFacts:
         raise ArtifactError(
             f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
         )
-    wrong = _other_facts(facts, card) or wrong_rectifiers(card.submodel, facts.ways)
+    wrong = wrong_rectifiers(card.submodel, facts.ways) or _other_facts(facts, card)
     if wrong:
         raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
     _require_run(artifact, facts)
