@@ -2,7 +2,7 @@
 
 An engine that is used or freed there may wait for threads that do not exist: ncnn when it runs, OpenVINO when a model
 is freed, if only by the end of the process (seen with ncnn 20261020 and OpenVINO 2026.4 on Linux). So what was
-inherited is never used and never freed. A model that the child loads itself works in every engine.
+inherited is never used and never freed. A model that the child loads itself works, in OpenVINO in a process of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,23 @@ class Inheritable(Protocol):
 
 
 _live: WeakSet[Inheritable] = WeakSet()
+_loaded: set[str] = set()
+_inherited: set[str] = set()
+"""Names of the engines that this process has loaded, and of those among them that were loaded before it was forked."""
+
+_NEVER_AGAIN = frozenset(("openvino",))
+"""Engines that may hang in a forked process even in a model of its own: their threads held locks that nobody gives back
+there (OpenVINO 2026.4, 1 of 4 times)."""
+
+
+def loaded(engine: str) -> None:
+    """Be told that an engine was loaded."""
+    _loaded.add(engine)
+
+
+def is_stuck(engine: str) -> bool:
+    """Whether an engine was loaded before this process was forked, and may hang in it."""
+    return engine in _inherited & _NEVER_AGAIN
 
 
 def watch(holder: Inheritable) -> None:
@@ -42,6 +59,7 @@ def keep_for_good(thing: object) -> None:
 
 
 def _leave_all() -> None:
+    _inherited.update(_loaded)
     for holder in list(_live):
         keep_for_good(holder.leave())
     _live.clear()

@@ -17,6 +17,7 @@ from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, c
 from fmedge.floors import is_shortage, require_floor, shortage
 from fmedge.memory import vgg16_bytes
 from fmedge.run_options import RunOptions
+from fmedge.runtime import forks
 from fmedge.runtime.backends import (
     BACKENDS,
     MOST_THREADS,
@@ -136,7 +137,7 @@ _Opener = Callable[[Artifact, RunOptions, _Needs], Engine]
 
 
 def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
-    if trust.is_known(artifact.card):
+    if trust.is_known(artifact.card) and not forks.is_stuck(str(options.backend)):
         return open_engine(artifact, options)
     from fmedge.runtime.isolated import IsolatedEngine
 
@@ -204,6 +205,7 @@ def _count_threads(options: RunOptions) -> int:
 
 def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
     require_floor(backend.name)
+    forks.loaded(backend.name)
     try:
         return cast("Adapter", importlib.import_module(backend.module))
     except (ImportError, OSError) as error:  # libraries that are loaded by hand
