@@ -180,9 +180,12 @@ def test_memory_of_the_child_is_bounded(onnx_fp32, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("bound", "what"), [("_LOAD_S", "load"), ("_RUN_S", "run")])
-def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, what):
-    monkeypatch.setattr(isolated, bound, -1e6)
+@pytest.mark.parametrize(
+    ("bound", "rate", "what"), [("_LOAD_S", "_BYTES_PER_S", "load"), ("_RUN_S", "_PRODUCTS_PER_S", "run")]
+)
+def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, rate, what):
+    monkeypatch.setattr(isolated, bound, 0.0)
+    monkeypatch.setattr(isolated, rate, 1e18)
     with pytest.raises(LimitExceeded, match=rf"did not {what} within"), open_session(onnx_fp32) as session:
         session.run(IMAGE)
 
