@@ -180,12 +180,18 @@ def test_memory_of_the_child_is_bounded(onnx_fp32, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+LOADED = """print('{}', flush=True); print('{"active_provider": "a", "placement": {}}', flush=True)"""
+"""What a child says that has loaded its model."""
+
+
 @pytest.mark.parametrize(
-    ("bound", "rate", "what"), [("_LOAD_S", "_BYTES_PER_S", "load"), ("_RUN_S", "_PRODUCTS_PER_S", "run")]
+    ("bound", "what", "says"), [("_LOAD_S", "load", "print('{}', flush=True)"), ("_RUN_S", "run", LOADED)]
 )
-def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, rate, what):
-    monkeypatch.setattr(isolated, bound, 0.0)
-    monkeypatch.setattr(isolated, rate, 1e18)
+def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, what, says):
+    """One that says no more."""
+    command = [sys.executable, "-c", f"import sys, time; sys.stdin.readline(); {says}; time.sleep(60)"]
+    monkeypatch.setattr("fmedge.children.module_command", lambda _: command)
+    monkeypatch.setattr(isolated, bound, 0.2)
     with pytest.raises(LimitExceeded, match=rf"did not {what} within"), open_session(onnx_fp32) as session:
         session.run(IMAGE)
 
