@@ -188,8 +188,9 @@ LOADED = """print('{}', flush=True); print('{"active_provider": "a", "placement"
     ("bound", "what", "says"), [("_LOAD_S", "load", "print('{}', flush=True)"), ("_RUN_S", "run", LOADED)]
 )
 def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, what, says):
-    """One that says no more."""
-    command = [sys.executable, "-c", f"import sys, time; sys.stdin.readline(); {says}; time.sleep(60)"]
+    """One that hears all, and says no more."""
+    hears = "import sys, threading, time; threading.Thread(target=sys.stdin.buffer.read, daemon=True).start()"
+    command = [sys.executable, "-c", f"{hears}; {says}; time.sleep(60)"]
     monkeypatch.setattr("fmedge.children.module_command", lambda _: command)
     monkeypatch.setattr(isolated, bound, 0.2)
     with pytest.raises(LimitExceeded, match=rf"did not {what} within"), open_session(onnx_fp32) as session:
