@@ -86,7 +86,7 @@ FAULTS = (
     Fault("every activation is called ReLU", "export/keras_taps.py", "return f\"{word}({shown})\" if shown else word", 'return "relu"', "export/test_keras_labels.py"),
     Fault("pictures cut off what is below zero", "render/sheet.py", "rectified = len(views) > 1", "rectified = True", "render/test_page.py"),
     Fault("sums of the calibration saturate", "export/int8_plan.py", "convolve(codes, conv.kernel, conv.bias)", "convolve(codes, conv.kernel, conv.bias).clip(-(2**15), 2**15)", "export/test_int8_gate.py"),
-    Fault("predictions are not required", "export/exporter.py", "predicted.get(name)", "None", "export/test_int8_gate.py"),
+    Fault("predictions are not required", "export/judging.py", "predicted.get(name)", "None", "export/test_int8_gate.py"),
     Fault("OpenVINO adds in 16 bits", "runtime/openvino_backend.py", "properties |= _IN_FLOAT", "pass", "runtime/test_without_vnni.py"),
     Fault("ONNX Runtime adds in 16 bits", "runtime/onnxruntime_backend.py", "int8_overflows(artifact.card, provider) is not False", "False", "runtime/test_without_vnni.py"),
     Fault("VNNI is taken for granted", "processor.py", "not features & _VNNI", "False", "runtime/test_without_vnni.py"),

@@ -66,7 +66,7 @@ def bench_command(
     from fmedge.bench import cases, coordinator, forms
     from fmedge.files import require_writable, write_bytes
     from fmedge.image import require_image_file
-    from fmedge.runtime.session import bind_process
+    from fmedge.runtime.cores import bind_process
 
     if cpus is not None:
         bind_process(options.parse_cpus(cpus))

@@ -51,7 +51,7 @@ def tune_command(
     from fmedge.files import create_folder, require_writable, write_bytes
     from fmedge.image_list import expand_images
     from fmedge.request import models_folder, request_artifact, tuned_path
-    from fmedge.runtime.session import bind_process
+    from fmedge.runtime.cores import bind_process
     from fmedge.submodel import ExportOptions
 
     if cpus is not None:

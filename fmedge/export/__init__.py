@@ -1,7 +1,8 @@
 """From weights to an artifact: build, check, write."""
 
 from fmedge.export.calibration import Calibration, read_calibration
-from fmedge.export.exporter import EXPORTERS, Built, build_artifact, check, find_exporter, require_options
+from fmedge.export.exporter import EXPORTERS, Built, build_artifact, find_exporter, require_options
+from fmedge.export.judging import check
 from fmedge.export.network import Network, StockNetwork
 
 __all__ = [

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import gc
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from fmedge import __version__, trust
 from fmedge.artifact import Artifact, files_sha256, write_artifact
 from fmedge.card import ModelCard, TensorSpec
-from fmedge.errors import ArtifactError, BackendUnavailable, ParityError, UsageError
+from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
 from fmedge.export.calibration import Calibration
-from fmedge.export.network import Images, Network
+from fmedge.export.judging import Runner, Simulation, check, predict_on_parity_image
+from fmedge.export.network import Network
 from fmedge.floors import is_shortage, shortage
-from fmedge.image import parity_image, secret_image
 from fmedge.install import install_command
-from fmedge.parity import GATES, Parity, gate_for, measure_parity
 from fmedge.preprocessing import CAFFE
 from fmedge.submodel import (
     KERAS,
@@ -33,13 +28,6 @@ from fmedge.submodel import (
     own_converter,
 )
 from fmedge.vgg16 import VGG16_LAYERS, find_layer
-
-Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
-"""Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
-no engine."""
-
-Simulation = Callable[[Images], Mapping[str, npt.NDArray[np.floating]]]
-"""Computes what a model stands for, (N, C, H, W) per tap, by something that shares nothing with the engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +80,6 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.TFLITE, Converter.TENSORFLOW, tuple(Precision), (VGG16, KERAS), "fmedge.export.tflite", "export"),
 )
 """Every way to write a model file."""
-
-LARGEST_HALF = float(np.finfo(np.float16).max)
-"""65,504: what is larger becomes infinite in float16."""
-
-_OPEN_SIZE = (160, 224)
-"""Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
 
 
 def find_exporter(source: str, options: ExportOptions) -> Exporter:
@@ -198,7 +180,7 @@ def build_artifact(
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
         gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
-    card = replace(built.card, predicted_db=_predict_on_parity_image(built, network))
+    card = replace(built.card, predicted_db=predict_on_parity_image(built.card, built.simulations, network))
     artifact = own_artifact(path, card, built.model, built.weights)
     card = artifact.card
     if runner is not None:
@@ -212,35 +194,6 @@ def build_artifact(
         parity.require(path.name)
         card = replace(card, parity=parity)
     return write_artifact(path, built.model, card, built.weights)
-
-
-def _predict_on_parity_image(built: Built, network: Network) -> dict[str, float]:
-    if not built.simulations:
-        return {}
-    images = _parity_images(built.card, parity_image)
-    return predict(built.simulations, images, network.reference(built.card.submodel, images))
-
-
-def predict(
-    simulations: Sequence[Simulation], images: Images, expected: Mapping[str, npt.NDArray[np.floating]]
-) -> dict[str, float]:
-    """The signal-to-noise ratio per tap, in dB, that a model has to reach, but for the engine's own rounding.
-
-    Args:
-        simulations: What it has to compute; the best of them counts. Without any, nothing is predicted.
-        images: What they run on; of several the worst counts.
-        expected: Per tap what the network gives for them.
-    """
-    if not simulations:
-        return {}
-    every = [simulate(images) for simulate in simulations]
-    gate = GATES["fp32"]  # more than its bound is asked of nobody
-
-    def reach(name: str, index: int) -> float:
-        best = max(measure_parity(found[name][index], expected[name][index], gate).snr_db for found in every)
-        return round(min(best, gate.min_snr_db), 2)
-
-    return {name: min(reach(name, index) for index in range(len(images))) for name in expected}
 
 
 def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b"", *, lasting: bool = True) -> Artifact:
@@ -280,75 +233,3 @@ def _output(name: str, network: Network, options: ExportOptions) -> TensorSpec:
     if options.layout == "NCHW":
         return TensorSpec(name, "float32", (options.batch, channels, height, width), "NCHW")
     return TensorSpec(name, "float32", (options.batch, height, width, channels), "NHWC")
-
-
-def check(
-    artifact: Artifact,
-    network: Network,
-    runner: Runner,
-    calibration: Calibration | None = None,
-    simulations: Sequence[Simulation] = (),
-    *,
-    secretly: bool = False,
-) -> Parity:
-    """Run a model and hold it against the reference.
-
-    Args:
-        artifact: The model.
-        network: What it was cut from.
-        runner: Runs it.
-        calibration: Photos to run it on; None, or a model of open size, takes the parity image. A card with predictions
-            is held to them on the parity image in any case.
-        simulations: What the model has to compute.
-        secretly: Whether it is also run on an image drawn for this check alone, which no model can be made to fit.
-
-    Returns:
-        The agreement at the tap and image that agree least, with that tap's gate; of several sets of images the first
-        counts unless another one fails.
-
-    Raises:
-        ParityError: With fp16: a layer's values are too large for it.
-    """
-    card = artifact.card
-    sets: list[Images] = []
-    if calibration is not None:
-        sets.append(calibration.some(card.options.batch or 1, card.options.size or _OPEN_SIZE))
-    if calibration is None or card.predicted_db:
-        sets.append(_parity_images(card, parity_image))
-    known = len(sets)
-    if secretly:
-        sets.append(_parity_images(card, secret_image))
-    sets = [images.astype(card.options.input_dtype) for images in sets]
-    if card.precision is Precision.FP16:
-        _require_half_range(network.largest_values(card.submodel, sets[0]))
-    worst: list[Parity] = []
-    for number, (images, found) in enumerate(zip(sets, runner(artifact, sets), strict=True)):
-        expected = network.reference(card.submodel, images)
-        secret = number == known
-        on_noise = secret or (bool(card.predicted_db) and number == known - 1)
-        predicted = card.predicted_db if on_noise else predict(simulations, images, expected)
-        if secret:  # nobody knows what int8 gives for it
-            predicted = dict.fromkeys(card.submodel.taps, 0.0) if card.precision is Precision.INT8 else {}
-        gates = {
-            name: gate_for(card.precision, name, predicted.get(name), on_noise=on_noise) for name in card.submodel.taps
-        }
-        parities = (
-            measure_parity(found[name][index], expected[name][index], gate)
-            for name, gate in gates.items()
-            for index in range(len(images))
-        )
-        worst.append(min(parities, key=lambda parity: (parity.passed, parity.snr_db - parity.gate.min_snr_db)))
-    return next((parity for parity in worst if not parity.passed), worst[0])
-
-
-def _require_half_range(values: Mapping[str, float]) -> None:
-    layer = max(values, key=values.__getitem__)
-    if values[layer] > LARGEST_HALF:
-        raise ParityError(
-            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
-        )
-
-
-def _parity_images(card: ModelCard, draw: Callable[[int, int], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    image = draw(*(card.options.size or _OPEN_SIZE))
-    return np.stack([np.roll(image, 31 * index, axis=1) for index in range(card.options.batch or 1)])

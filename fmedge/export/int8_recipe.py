@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from fmedge.card import ModelCard
 from fmedge.export.calibration import Calibration
-from fmedge.export.exporter import Simulation
 from fmedge.export.int8_plan import EIGHT_BIT, SEVEN_BIT, QuantizedConv, plan_layers
 from fmedge.export.int8_simulation import rounded_to_nearest, simulate
+from fmedge.export.judging import Simulation
 from fmedge.export.network import StockNetwork
 from fmedge.vgg16 import layers_through
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from fmedge.card import METADATA_KEY, ModelCard
 from fmedge.errors import ParityError
 from fmedge.export.calibration import Calibration
-from fmedge.export.exporter import LARGEST_HALF, Built
+from fmedge.export.exporter import Built
+from fmedge.export.judging import LARGEST_HALF
 from fmedge.export.network import StockNetwork
 from fmedge.submodel import Activation, Precision
 from fmedge.vgg16 import KERNEL_SIZE, LayerSpec, layers_through

@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ParityError, UsageError
-from fmedge.export.exporter import LARGEST_HALF
+from fmedge.export.judging import LARGEST_HALF
 
 RECIPE = {
     "weights": "float16",

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from fmedge.card import ModelCard
 from fmedge.errors import ParityError, UsageError
 from fmedge.export.calibration import Calibration
-from fmedge.export.exporter import LARGEST_HALF, Built
+from fmedge.export.exporter import Built
+from fmedge.export.judging import LARGEST_HALF
 from fmedge.export.tf_graph import TfNetwork, Traced, trace
 from fmedge.export.tf_import import ConverterError, tf
 from fmedge.export.tflite_file import finish

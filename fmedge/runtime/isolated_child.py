@@ -82,8 +82,8 @@ class _Line:
 
 def _serve(line: _Line) -> None:
     """Load what the first two orders say, and run it as often as asked."""
+    from fmedge.runtime.cores import bind_process
     from fmedge.runtime.opening import load_adapter, open_engine
-    from fmedge.runtime.session import bind_process
 
     head = line.order()
     if head is None:  # who started us was interrupted

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import floor, prod
 
-from fmedge.runtime.gate_bounds import forbidden
-from fmedge.runtime.shapes import (
+from fmedge.runtime.extents import axis_of, broadcast, product_of_matrices, reduced, reshaped, same, sliced, slid
+from fmedge.runtime.gate_bounds import Shape, forbidden
+from fmedge.runtime.shape_rules import (
     ARITHMETIC,
-    Call,
-    Rule,
-    Shape,
-    Value,
-    Work,
-    axis_of,
-    broadcast,
-    computed,
-    folded,
+    concatenated,
     gathered,
-    joined_along,
-    product_of_matrices,
-    reduced,
-    reshaped,
-    same,
-    sliced,
-    slid,
     split_along,
+    stretched,
     taken,
+    tiled,
+    unchanged,
 )
+from fmedge.runtime.shapes import Call, Rule, Value, Work, computed
 
 DTYPES: Mapping[int, tuple[str, int, int]] = {
     1: ("float32", 4, 4),
@@ -47,11 +37,6 @@ DTYPES: Mapping[int, tuple[str, int, int]] = {
 _WHOLE = frozenset(name for name, _, _ in DTYPES.values() if "int" in name)
 
 
-def _unchanged(call: Call) -> Value:
-    value = call.value(0)
-    return Value(value.shape, value.dtype)
-
-
 def _identity(call: Call) -> Value:
     return call.value(0)
 
@@ -68,21 +53,6 @@ def _with_zero_point(position: int, left_out: str) -> Rule:
 
 def _dequantized(call: Call) -> Value:
     return Value(call.value(0).shape, call.value(1).dtype)
-
-
-def _stretched(operator: Callable[..., float] | None = None, dtype: str = "") -> Rule:
-    """Value by value, smaller ones stretched; what is known is computed."""
-
-    def rule(call: Call) -> Value:
-        values = [call.value(position) for position in range(len(call.values))]
-        shape = broadcast([value.shape for value in values])
-        known = None if operator is None else folded(operator, values, shape)
-        kind = dtype or values[0].dtype
-        if known is not None and kind in _WHOLE:
-            known = tuple(int(number) for number in known)
-        return Value(shape, kind, known)
-
-    return rule
 
 
 def _chosen(call: Call) -> Value:
@@ -259,11 +229,6 @@ def _unsqueezed(call: Call) -> Value:
     return Value(tuple(1 if axis in new else next(old) for axis in range(total)), value.dtype, value.known)
 
 
-def _concatenated(call: Call) -> Value:
-    values = [call.value(position) for position in range(len(call.values))]
-    return joined_along(values, call.option("axis", 0))
-
-
 def _split(call: Call) -> Work:
     value, axis = call.value(0), call.option("axis", 0)
     stated = call.step.integers.get("split")
@@ -355,13 +320,6 @@ def _resized(call: Call) -> Value:
     return Value(tuple(extents), value.dtype)
 
 
-def _tiled(call: Call) -> Value:
-    value, times = call.value(0), call.numbers(1)
-    if times is None:
-        raise ValueError("no number")
-    return Value(tuple(extent * many for extent, many in zip(value.shape, times, strict=True)), value.dtype)
-
-
 _SAME = (
     "Relu LeakyRelu PRelu ThresholdedRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign Softmax "
     "LogSoftmax Gelu Mish Clip Not Abs Sign Sqrt Exp Log Reciprocal Erf Neg Floor Ceil Round LRN BatchNormalization "
@@ -372,10 +330,10 @@ _COMPARED = "And Or Less LessOrEqual Greater GreaterOrEqual Equal"
 _SUMMED = "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ReduceSumSquare"
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_SAME.split(), _unchanged),
-    **dict.fromkeys(_COMPARED.split(), _stretched(dtype="bool")),
-    **dict.fromkeys(("Pow", "Sum", "Mean"), _stretched()),
-    **{name.title(): _stretched(operator) for name, operator in ARITHMETIC.items()},
+    **dict.fromkeys(_SAME.split(), unchanged),
+    **dict.fromkeys(_COMPARED.split(), stretched(dtype="bool")),
+    **dict.fromkeys(("Pow", "Sum", "Mean"), stretched()),
+    **{name.title(): stretched(operator) for name, operator in ARITHMETIC.items()},
     **dict.fromkeys(_SUMMED.split(), _summed),
     "Identity": _identity,
     "Cast": _cast,
@@ -397,7 +355,7 @@ RULES: Mapping[str, Rule] = {
     "Flatten": _flattened,
     "Squeeze": _squeezed,
     "Unsqueeze": _unsqueezed,
-    "Concat": _concatenated,
+    "Concat": concatenated,
     "Split": _split,
     "Slice": _sliced,
     "Gather": _gathered,
@@ -406,6 +364,6 @@ RULES: Mapping[str, Rule] = {
     "Shape": _shape,
     "Pad": _padded,
     "Resize": _resized,
-    "Tile": _tiled,
+    "Tile": tiled,
 }
 """Per operator that is run what it makes of sizes; constants are no operators here."""

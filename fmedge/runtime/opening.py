@@ -31,9 +31,10 @@ from fmedge.runtime.backends import (
     providers_for,
     usable_cpus,
 )
+from fmedge.runtime.cores import bound_to
 from fmedge.runtime.gate import require_artifact
 from fmedge.runtime.gate_bounds import Needs, Shape
-from fmedge.runtime.session import Engine, Session, bound_to
+from fmedge.runtime.session import Engine, Session
 from fmedge.submodel import VGG16, Format, Precision
 from fmedge.vgg16 import INPUT_SIZE
 
@@ -101,7 +102,7 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         BackendUnavailable: The engine is not installed.
         ProviderUnavailable: The device cannot be used here, or does not take the model as a whole.
         ArtifactError: The gate or the engine refuses the model.
-        LimitExceeded: It is larger than allowed, crashed the process in which it was tried, or memory ran out.
+        LimitExceeded: It is larger than allowed, crashed the process that it runs in, or memory ran out.
     """
     require_record("options", options, RunOptions)
     return _open(artifact, options or RunOptions(), _engine_for)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
@@ -18,6 +16,7 @@ from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.memory import require_memory
 from fmedge.runtime import forks
+from fmedge.runtime.cores import bound_to
 from fmedge.runtime.engine_texts import Mend, in_our_words
 from fmedge.runtime.gate_bounds import Needs, Shape
 from fmedge.submodel import VGG16
@@ -272,44 +271,6 @@ def describe_placement(placement: Placement, provider: str) -> str:
 
 def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:
     return {operator: count for operator, count in nodes.items() if "conv" in operator.lower().replace("convert", "")}
-
-
-@contextlib.contextmanager
-def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
-    """Bind the calling thread, and the threads that it starts meanwhile, to those cores; None leaves them as they are.
-
-    Raises:
-        UsageError: There is no such core, or the system cannot bind threads (it can on Linux).
-    """
-    if cpus is None:
-        yield
-        return
-    before = _require_cpus(cpus)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def bind_process(cpus: Sequence[int]) -> None:
-    """Bind a process of ours that has one thread as yet, and the processes that it starts, to those cores for good.
-
-    Raises:
-        UsageError: As in :func:`bound_to`.
-    """
-    _require_cpus(cpus)
-    os.sched_setaffinity(0, cpus)
-
-
-def _require_cpus(cpus: Sequence[int]) -> set[int]:
-    """Check that there are such cores; returns those that may be used now."""
-    if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("Threads cannot be bound to cores on this system. Leave --cpus out.")
-    allowed = os.sched_getaffinity(0)
-    if not cpus or not set(cpus) <= allowed:
-        raise UsageError(f"--cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(allowed)))}.")
-    return allowed
 
 
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:

@@ -6,32 +6,23 @@ that the file declares for an operator's results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
-from fmedge.runtime.gate_bounds import forbidden
-from fmedge.runtime.shapes import (
+from fmedge.runtime.extents import axis_of, broadcast, product_of_matrices, reduced, reshaped, same, sliced, slid
+from fmedge.runtime.gate_bounds import Shape, forbidden
+from fmedge.runtime.shape_rules import (
     ARITHMETIC,
-    Call,
-    Rule,
-    Shape,
-    Value,
-    Work,
-    axis_of,
-    broadcast,
-    computed,
-    folded,
+    concatenated,
     gathered,
     joined_along,
-    product_of_matrices,
-    reduced,
-    reshaped,
-    same,
-    sliced,
-    slid,
     split_along,
+    stretched,
     taken,
+    tiled,
+    unchanged,
 )
+from fmedge.runtime.shapes import Call, Rule, Value, Work, computed
 
 INTEGERS: Mapping[str, Mapping[str, int]] = {
     "CONV_2D": {"padding": 0, "across": 1, "down": 2, "apart across": 4, "apart down": 5},
@@ -59,21 +50,6 @@ BYTES = frozenset(("padding", "keep", "left", "right", "offset"))
 """Options that take one byte; the others are 32-bit numbers."""
 
 _SAME_PADDING = 0
-
-
-def _unchanged(call: Call) -> Value:
-    return call.value(0)._replace(known=None)
-
-
-def _stretched(operator: Callable[..., float] | None = None) -> Rule:
-    """Value by value, smaller ones stretched; what is known is computed."""
-
-    def rule(call: Call) -> Value:
-        values = [call.value(position) for position in range(len(call.values))]
-        shape = broadcast([value.shape for value in values])
-        return Value(shape, known=None if operator is None else folded(operator, values, shape))
-
-    return rule
 
 
 def _cast(call: Call) -> Value:
@@ -160,11 +136,6 @@ def _summed(call: Call) -> Work:
     if call.step.operator == "REDUCE_PROD" and value.known is not None and len(value.shape) == 1 and axes:
         known = (float(prod(int(number) for number in value.known)),)
     return Work([Value(reduced(value.shape, axes, keep=bool(call.option("keep", 0))), known=known)], value.size)
-
-
-def _concatenated(call: Call) -> Value:
-    values = [call.value(position) for position in range(len(call.values))]
-    return joined_along(values, call.option("axis", 0))
 
 
 def _reshaped(call: Call) -> Value:
@@ -337,13 +308,6 @@ def _resized(call: Call) -> Value:
     return Value((count, height, width, channels))
 
 
-def _tiled(call: Call) -> Value:
-    value, times = call.value(0), call.numbers(1)
-    if times is None:
-        raise ValueError("no number")
-    return Value(tuple(extent * many for extent, many in zip(value.shape, times, strict=True)))
-
-
 _NAMES: Mapping[str, str] = {"max": "MAXIMUM", "min": "MINIMUM"}
 
 _STRETCHED = "LESS GREATER GREATER_EQUAL LESS_EQUAL EQUAL NOT_EQUAL POW LOGICAL_OR LOGICAL_AND SQUARED_DIFFERENCE ADD_N"
@@ -354,9 +318,9 @@ _UNCHANGED = (
 )
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_STRETCHED.split(), _stretched()),
-    **{_NAMES.get(name, name.upper()): _stretched(operator) for name, operator in ARITHMETIC.items()},
-    **dict.fromkeys(_UNCHANGED.split(), _unchanged),
+    **dict.fromkeys(_STRETCHED.split(), stretched()),
+    **{_NAMES.get(name, name.upper()): stretched(operator) for name, operator in ARITHMETIC.items()},
+    **dict.fromkeys(_UNCHANGED.split(), unchanged),
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN"), _summed),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pooled),
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _padded),
@@ -368,7 +332,7 @@ RULES: Mapping[str, Rule] = {
     "TRANSPOSE_CONV": _transposed_convolution,
     "FULLY_CONNECTED": _connected,
     "BATCH_MATMUL": _matrices,
-    "CONCATENATION": _concatenated,
+    "CONCATENATION": concatenated,
     "RESHAPE": _reshaped,
     "SPACE_TO_DEPTH": _to_depth,
     "DEPTH_TO_SPACE": _to_space,
@@ -385,6 +349,6 @@ RULES: Mapping[str, Rule] = {
     "PACK": _packed,
     "UNPACK": _unpacked,
     "SHAPE": _shape,
-    "TILE": _tiled,
+    "TILE": tiled,
 }
 """Per operator that is run what it makes of sizes."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from conftest import ROOT
 
-from fmedge.export.exporter import check, describe, find_exporter, own_artifact
+from fmedge.export.exporter import describe, find_exporter, own_artifact
+from fmedge.export.judging import check
 from fmedge.provision import run_batches
 from fmedge.submodel import Activation, ExportOptions, SubModel
 from fmedge.vgg16 import VGG16_LAYERS

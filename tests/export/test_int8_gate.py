@@ -12,8 +12,9 @@ from conftest import ROOT
 
 from fmedge.errors import ParityError
 from fmedge.export import int8_plan, int8_recipe, int8_simulation, read_calibration
-from fmedge.export.exporter import EXPORTERS, build_artifact, check, describe, predict
+from fmedge.export.exporter import EXPORTERS, build_artifact, describe
 from fmedge.export.int8_recipe import make_plan, simulations
+from fmedge.export.judging import check, predict
 from fmedge.image import parity_image
 from fmedge.parity import GATES, PREDICTION_MARGIN_DB, gate_for, measure_parity
 from fmedge.provision import run_batches, verify_artifact

@@ -1,0 +1,133 @@
+"""Holding a model against what the network computes: agreement, what it has to reach, and on which images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.artifact import Artifact
+from fmedge.card import ModelCard
+from fmedge.errors import ParityError
+from fmedge.export.calibration import Calibration
+from fmedge.export.network import Images, Network
+from fmedge.image import parity_image, secret_image
+from fmedge.parity import GATES, Parity, gate_for, measure_parity
+from fmedge.submodel import Precision
+
+Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
+"""Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
+no engine."""
+
+Simulation = Callable[[Images], Mapping[str, npt.NDArray[np.floating]]]
+"""Computes what a model stands for, (N, C, H, W) per tap, by something that shares nothing with the engines."""
+
+
+LARGEST_HALF = float(np.finfo(np.float16).max)
+"""65,504: what is larger becomes infinite in float16."""
+
+_OPEN_SIZE = (160, 224)
+"""Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
+
+
+def predict(
+    simulations: Sequence[Simulation], images: Images, expected: Mapping[str, npt.NDArray[np.floating]]
+) -> dict[str, float]:
+    """The signal-to-noise ratio per tap, in dB, that a model has to reach, but for the engine's own rounding.
+
+    Args:
+        simulations: What it has to compute; the best of them counts. Without any, nothing is predicted.
+        images: What they run on; of several the worst counts.
+        expected: Per tap what the network gives for them.
+    """
+    if not simulations:
+        return {}
+    every = [simulate(images) for simulate in simulations]
+    gate = GATES["fp32"]  # more than its bound is asked of nobody
+
+    def reach(name: str, index: int) -> float:
+        best = max(measure_parity(found[name][index], expected[name][index], gate).snr_db for found in every)
+        return round(min(best, gate.min_snr_db), 2)
+
+    return {name: min(reach(name, index) for index in range(len(images))) for name in expected}
+
+
+def predict_on_parity_image(card: ModelCard, simulations: Sequence[Simulation], network: Network) -> dict[str, float]:
+    """What :func:`predict` gives for the parity image."""
+    if not simulations:
+        return {}
+    images = _parity_images(card, parity_image)
+    return predict(simulations, images, network.reference(card.submodel, images))
+
+
+def check(
+    artifact: Artifact,
+    network: Network,
+    runner: Runner,
+    calibration: Calibration | None = None,
+    simulations: Sequence[Simulation] = (),
+    *,
+    secretly: bool = False,
+) -> Parity:
+    """Run a model and hold it against the reference.
+
+    Args:
+        artifact: The model.
+        network: What it was cut from.
+        runner: Runs it.
+        calibration: Photos to run it on; None, or a model of open size, takes the parity image. A card with predictions
+            is held to them on the parity image in any case.
+        simulations: What the model has to compute.
+        secretly: Whether it is also run on an image drawn for this check alone, which no model can be made to fit.
+
+    Returns:
+        The agreement at the tap and image that agree least, with that tap's gate; of several sets of images the first
+        counts unless another one fails.
+
+    Raises:
+        ParityError: With fp16: a layer's values are too large for it.
+    """
+    card = artifact.card
+    sets: list[Images] = []
+    if calibration is not None:
+        sets.append(calibration.some(card.options.batch or 1, card.options.size or _OPEN_SIZE))
+    if calibration is None or card.predicted_db:
+        sets.append(_parity_images(card, parity_image))
+    known = len(sets)
+    if secretly:
+        sets.append(_parity_images(card, secret_image))
+    sets = [images.astype(card.options.input_dtype) for images in sets]
+    if card.precision is Precision.FP16:
+        _require_half_range(network.largest_values(card.submodel, sets[0]))
+    worst: list[Parity] = []
+    for number, (images, found) in enumerate(zip(sets, runner(artifact, sets), strict=True)):
+        expected = network.reference(card.submodel, images)
+        secret = number == known
+        on_noise = secret or (bool(card.predicted_db) and number == known - 1)
+        predicted = card.predicted_db if on_noise else predict(simulations, images, expected)
+        if secret:  # nobody knows what int8 gives for it
+            predicted = dict.fromkeys(card.submodel.taps, 0.0) if card.precision is Precision.INT8 else {}
+        gates = {
+            name: gate_for(card.precision, name, predicted.get(name), on_noise=on_noise) for name in card.submodel.taps
+        }
+        parities = (
+            measure_parity(found[name][index], expected[name][index], gate)
+            for name, gate in gates.items()
+            for index in range(len(images))
+        )
+        worst.append(min(parities, key=lambda parity: (parity.passed, parity.snr_db - parity.gate.min_snr_db)))
+    return next((parity for parity in worst if not parity.passed), worst[0])
+
+
+def _require_half_range(values: Mapping[str, float]) -> None:
+    layer = max(values, key=values.__getitem__)
+    if values[layer] > LARGEST_HALF:
+        raise ParityError(
+            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
+        )
+
+
+def _parity_images(card: ModelCard, draw: Callable[[int, int], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    image = draw(*(card.options.size or _OPEN_SIZE))
+    return np.stack([np.roll(image, 31 * index, axis=1) for index in range(card.options.batch or 1)])
