@@ -187,12 +187,16 @@ def describe_model(path: Path) -> tuple[ModelCard, bool]:
         path: The file; where there is no card beside it, the facts inside it are read.
 
     Returns:
-        The card, and whether there is one beside the file, which was then found to match the file's hash.
+        The card, and whether there is one beside the file, which was then found to match the file's hash and facts.
 
     Raises:
         ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
     """
-    card = open_model(path).card
+    from fmedge.runtime.gate import require_own_card
+
+    artifact = open_model(path)
+    require_own_card(artifact)
+    card = artifact.card
     return (card, True) if is_file(card_path(path)) else (card.facts(), False)
 
 

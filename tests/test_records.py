@@ -17,7 +17,7 @@ from fmedge.card import ModelCard
 from fmedge.cli import main
 from fmedge.cli.compare import _data, _row
 from fmedge.errors import FmedgeError, LimitExceeded
-from fmedge.export import exporter
+from fmedge.export import judging
 from fmedge.measurement import Process
 from fmedge.parity import GATES, Parity
 from fmedge.records import build, parse
@@ -259,7 +259,7 @@ def test_sizes_of_a_card_are_bounded(block1, size, batch, channels, fits):
 @pytest.mark.parametrize("command", ["run", "verify"])
 def test_memory_is_asked_before_it_is_taken(block1, picture, capfd, monkeypatch, command):
     monkeypatch.setattr(memory, "available_bytes", lambda: 30_000_000)
-    for module in (extraction, exporter):
+    for module in (extraction, judging):
         monkeypatch.setattr(module, "np", None)  # whoever made an array of that size would fail
     words = {"run": ["run", str(picture), "--model"], "verify": ["verify"]}[command]
     assert main([*words, str(block1.path)]) == 7

@@ -74,6 +74,29 @@ def _named(path: Path, error: ArtifactError | LimitExceeded) -> ArtifactError | 
 
 
 def require_artifact(artifact: Artifact) -> ModelFacts:
+    """Check a model before it is run.
+
+    Returns:
+        What was read.
+
+    Raises:
+        ArtifactError: See :func:`require_own_card`; or a run gives something else than the card says.
+        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than there is.
+    """
+    global _last
+    if _last is not None and _last[0]() is artifact:
+        return _last[1]
+    facts = require_own_card(artifact)
+    _require_run(artifact, facts)
+    _last = ref(artifact), facts
+    return facts
+
+
+_last: tuple[ref[Artifact], ModelFacts] | None = None
+"""The artifact that was let through last, and its facts: it is asked for when it is opened, and before."""
+
+
+def require_own_card(artifact: Artifact) -> ModelFacts:
     """Check a model, and that what stands in it, its inputs, its outputs and the ReLUs between them are its card's.
 
     Returns:
@@ -81,11 +104,8 @@ def require_artifact(artifact: Artifact) -> ModelFacts:
 
     Raises:
         ArtifactError: See :func:`inspect_model`; or they are others.
-        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than there is.
+        LimitExceeded: See :func:`inspect_model`.
     """
-    global _last
-    if _last is not None and _last[0]() is artifact:
-        return _last[1]
     card = artifact.card
     facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
     batch = card.options.batch
@@ -96,13 +116,7 @@ def require_artifact(artifact: Artifact) -> ModelFacts:
     wrong = wrong_rectifiers(card.submodel, facts.ways) or _other_facts(facts, card)
     if wrong:
         raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
-    _require_run(artifact, facts)
-    _last = ref(artifact), facts
     return facts
-
-
-_last: tuple[ref[Artifact], ModelFacts] | None = None
-"""The artifact that was let through last, and its facts: it is asked for when it is opened, and before."""
 
 
 def _other_facts(facts: ModelFacts, card: ModelCard) -> str:

@@ -30,7 +30,7 @@ from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, BackendUnavailable, LimitExceeded
 from fmedge.export import onnx_direct
 from fmedge.image import parity_image
-from fmedge.provision import create_artifact, open_model, run_batches, verify_artifact
+from fmedge.provision import create_artifact, describe_model, open_model, run_batches, verify_artifact
 from fmedge.request import request_artifact
 from fmedge.run_options import RunOptions
 from fmedge.runtime import isolated, open_session
@@ -135,7 +135,7 @@ def test_a_changed_byte_or_card_makes_it_unknown(onnx_fp32, tmp_path):
     ]
 
 
-def test_a_card_that_says_otherwise_than_the_file_is_refused(artifact):
+def test_a_card_that_says_otherwise_than_the_file_is_refused(artifact, tmp_path):
     """Even one that is known: untrained weights shown as ImageNet's, another tool, another size."""
     card = artifact.card
     trained = replace(card, weights=WeightsFacts("imagenet", "0" * 64))
@@ -147,6 +147,9 @@ def test_a_card_that_says_otherwise_than_the_file_is_refused(artifact):
         trust.remember(other, lasting=False)
         with pytest.raises(ArtifactError, match=word):
             open_session(replace(artifact, card=other))
+        written = write_artifact(tmp_path / artifact.path.name, artifact.model, other, artifact.weights)
+        with pytest.raises(ArtifactError, match=word):
+            describe_model(written.path)
 
 
 def outer_product(model):
