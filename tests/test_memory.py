@@ -29,41 +29,36 @@ def test_without_a_limit_the_machine_counts(monkeypatch):
     assert memory.total_bytes() == memory._meminfo("MemTotal")
 
 
-def test_threads_take_turns_where_there_is_not_enough_for_all(monkeypatch):
-    left, held, most, lock = 100 * MB, [], [], threading.Lock()
-    monkeypatch.setattr(memory, "available_bytes", lambda: left - sum(held))
+def taken_together(sizes, held, *most):
+    """Sums of what threads hold while each reserves its size for a moment."""
+    sums, lock = [], threading.Lock()
 
     def work(size):
-        with memory.reserved_memory("Work", size):
+        with memory.reserved_memory("Work", size, *most):
             with lock:
                 held.append(size)
-                most.append(sum(held))
+                sums.append(sum(held))
             time.sleep(0.01)
             with lock:
                 held.remove(size)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, [60 * MB, 30 * MB, 70 * MB, 90 * MB, 10 * MB, 20 * MB, 100 * MB, 50 * MB] * 3))
-    assert max(most) <= left
-    assert len(most) == 24
+        list(pool.map(work, sizes))
+    return sums
+
+
+def test_threads_take_turns_where_there_is_not_enough_for_all(monkeypatch):
+    left, held = 100 * MB, []
+    monkeypatch.setattr(memory, "available_bytes", lambda: left - sum(held))
+    sums = taken_together([60 * MB, 30 * MB, 70 * MB, 90 * MB, 10 * MB, 20 * MB, 100 * MB, 50 * MB] * 3, held)
+    assert max(sums) <= left
+    assert len(sums) == 24
     assert memory._reserved.size == 0
 
 
 def test_threads_take_no_more_together_than_they_may(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
-    held, most, lock = [], [], threading.Lock()
-
-    def work(size):
-        with memory.reserved_memory("Work", size, 100 * MB):
-            with lock:
-                held.append(size)
-                most.append(sum(held))
-            time.sleep(0.01)
-            with lock:
-                held.remove(size)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, [60 * MB, 30 * MB, 70 * MB, 130 * MB, 10 * MB] * 4))
+    most = taken_together([60 * MB, 30 * MB, 70 * MB, 130 * MB, 10 * MB] * 4, [], 100 * MB)
     assert len(most) == 20
     assert most.count(130 * MB) == 4  # each had it for itself
     assert sorted(most)[-5] <= 100 * MB
