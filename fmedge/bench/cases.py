@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -23,7 +24,7 @@ from fmedge.errors import (
 from fmedge.measurement import Configuration, Scenario
 from fmedge.progress import Progress, no_progress
 from fmedge.provision import create_artifact, require_place, require_request
-from fmedge.report import Missing
+from fmedge.report import MOST_MEASUREMENTS, Missing
 from fmedge.request import ArtifactRequest, find_artifact, request_artifact
 from fmedge.run_options import Math, RunOptions
 from fmedge.runtime import BACKENDS, Backend, choose_backend
@@ -109,8 +110,8 @@ class Wishes:
     def __post_init__(self) -> None:
         find_activation(self.activation)
         one_of("scenario", self.scenario, get_args(Scenario))
-        for math in self.maths:
-            one_of("math", math, get_args(Math))
+        for each in self.maths:
+            one_of("math", each, get_args(Math))
         object.__setattr__(self, "precisions", tuple(one_of("precision", each, Precision) for each in self.precisions))
         require_whole("batch", self.batch)
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
@@ -152,6 +153,7 @@ def prepare_cases(
 
     Raises:
         UsageError: A layer, an engine or the like does not exist.
+        LimitExceeded: More configurations than a report may hold.
         BackendUnavailable: An engine that was named, or any, is not installed.
         WeightsError: The weights cannot be had.
         WriteError: An artifact cannot be written.
@@ -159,8 +161,12 @@ def prepare_cases(
     made: dict[Path, Artifact | FmedgeError] = {}
     cases: list[Case] = []
     missing: list[Missing] = []
-    rows = _backends(wishes)
-    for layer, row, (variant, options) in product(wishes.layers, rows, _forms(wishes)):
+    rows, forms = _backends(wishes), [*_forms(wishes)]
+    threads_tried = wishes.threads or (default_threads(),)
+    combined = math.prod(map(len, (wishes.layers, rows, forms, wishes.maths, threads_tried)))
+    if combined > MOST_MEASUREMENTS:
+        raise LimitExceeded(f"{combined:,} configurations are asked for. Allowed: {MOST_MEASUREMENTS:,}. Name fewer.")
+    for layer, row, (variant, options) in product(wishes.layers, rows, forms):
         if variant and row.formats[0] not in VARIANTS[variant].formats:
             continue
         request = request_artifact(
@@ -170,10 +176,10 @@ def prepare_cases(
             models=wishes.models,
             options=replace(options, format=row.formats[0]),
         )
-        for math, threads in product(wishes.maths, wishes.threads or (default_threads(),)):
-            configuration = _configuration(wishes, request, row, math, threads, variant)
-            if math not in row.maths:
-                missing.append(Missing(configuration, f"{row.name} has no --math {math}"))
+        for arithmetic, threads in product(wishes.maths, threads_tried):
+            configuration = _configuration(wishes, request, row, arithmetic, threads, variant)
+            if arithmetic not in row.maths:
+                missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
                 continue
             if request.path not in made:
                 made[request.path] = _artifact(request, row, wishes, progress, warn)

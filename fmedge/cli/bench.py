@@ -66,6 +66,7 @@ def bench_command(
     from fmedge.bench import cases, coordinator, forms
     from fmedge.files import require_writable, write_bytes
     from fmedge.image import require_image_file
+    from fmedge.report import MAX_REPORT_BYTES
     from fmedge.runtime.cores import bind_process
 
     if cpus is not None:
@@ -106,7 +107,10 @@ def bench_command(
     if report.interrupted:
         obeyed()
     for path in output or ():
-        write_bytes(path, forms.FORMS[path.suffix.lower()](report).encode())
+        content = forms.FORMS[path.suffix.lower()](report).encode()
+        write_bytes(path, content)
+        if path.suffix.lower() == ".json" and len(content) > MAX_REPORT_BYTES:
+            say(f"'{path}' holds {len(content):,} bytes; fmedge report reads {MAX_REPORT_BYTES:,}. Measure fewer runs.")
     if as_json:
         print_json(report.to_dict())
     else:

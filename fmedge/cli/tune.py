@@ -49,6 +49,7 @@ def tune_command(
     from fmedge.bench.cases import Wishes
     from fmedge.bench.coordinator import Protocol
     from fmedge.files import create_folder, require_writable, write_bytes
+    from fmedge.image import require_image_file
     from fmedge.image_list import expand_images
     from fmedge.request import models_folder, request_artifact, tuned_path
     from fmedge.runtime.cores import bind_process
@@ -61,7 +62,10 @@ def tune_command(
         forms.require_form(path)
         require_writable(*(_per_layer(path, name, several=len(names) > 1) for name in names))
     judges = photos or calibration
-    goal = tune.Goal(objective, min_snr, tuple(expand_images([judges])) if judges else ())
+    judging = expand_images([judges]) if judges else []
+    for path in judging:
+        require_image_file(path)
+    goal = tune.Goal(objective, min_snr, tuple(judging))
     pixels = options.parse_fixed_size(size)
     form = ExportOptions(size=pixels)
     paths = {

@@ -12,6 +12,8 @@ from measurements import measurement, report
 
 from fmedge.measurement import Process
 
+FIVE = "block1_conv1,block1_conv2,block1_pool,block2_conv1,block2_conv2"
+
 
 @pytest.fixture
 def small(untrained_models):
@@ -60,6 +62,7 @@ def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
         (["--size", "dynamic"], 2, "a run has one size"),
         (["--image", "nothing.jpg"], 3, "No image"),
         (["--precision", "int8", "--activation", "none"], 2, "Nothing can be measured"),
+        (["--threads", ",".join(map(str, range(1, 1_001))), "--layer", FIVE], 7, "are asked for. Allowed: 4,096"),
     ],
 )
 def test_bench_says_what_is_wrong(fmedge, small, words, code, message):

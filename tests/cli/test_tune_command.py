@@ -37,6 +37,7 @@ def test_run_takes_the_choice_and_says_so(fmedge, tuned, picture, untrained_mode
         (("tune", "--min-snr", "120"), 2, "less than or equal to 100"),
         (("tune", "--backend", "abacus", "--weights", "untrained"), 2, "Unknown backend"),
         (("tune", "--photos", "nowhere/*.jpg"), 3, "nowhere"),
+        (("tune", "--photos", "nowhere.jpg"), 3, "No image 'nowhere.jpg'"),
         (("tune", "--output", "report.doc"), 2, "Allowed: a name that ends in"),
     ],
 )
