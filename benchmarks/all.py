@@ -25,7 +25,7 @@ from page import render
 from tables import readme_table
 
 from fmedge import __version__
-from fmedge.machine import this_machine
+from fmedge.system.machine import this_machine
 
 HERE = Path(__file__).parent
 THREE = "block1_conv1,block3_conv3,block5_conv3"

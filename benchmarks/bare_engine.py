@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from turns import Call, TimedCall
 
-from fmedge.bench.channel import serve
+from fmedge.bench.worker_pipe import serve
 
 
 def onnxruntime_call(path: str, tap: str, threads: int) -> Call:

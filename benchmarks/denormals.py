@@ -27,10 +27,10 @@ from turns import take_turns, workers_at_hand
 
 from fmedge.export import StockNetwork
 from fmedge.export.exporter import build_artifact
+from fmedge.model.submodel import ExportOptions, SubModel
+from fmedge.model.vgg16 import layers_through
+from fmedge.model.weights import UNTRAINED, Weights, load_weights
 from fmedge.runtime.backends import BACKENDS, find_backend, usable_cpus
-from fmedge.submodel import ExportOptions, SubModel
-from fmedge.vgg16 import layers_through
-from fmedge.weights import UNTRAINED, Weights, load_weights
 
 Row = dict[str, Any]
 

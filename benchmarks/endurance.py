@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from flatness import resident_bytes, slope_per_run
 
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions
 from fmedge.runtime import BACKENDS, open_session
-from fmedge.submodel import ExportOptions
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 LAYER = "block1_conv2"
 SIZE = (64, 64)

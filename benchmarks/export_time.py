@@ -16,8 +16,8 @@ from pathlib import Path
 from programs import Program, median_run, run_in_turns, times_as_fast
 from weights_file import write_weights
 
-from fmedge.request import request_artifact
-from fmedge.submodel import ExportOptions
+from fmedge.model.submodel import ExportOptions
+from fmedge.workflow.request import request_artifact
 
 PROGRAM = "Keras + tf2onnx"
 

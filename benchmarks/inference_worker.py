@@ -14,8 +14,8 @@ import numpy as np
 from peers import find_peer
 from turns import TimedCall
 
-from fmedge.bench.channel import serve
-from fmedge.memory import peak_bytes
+from fmedge.bench.worker_pipe import serve
+from fmedge.system.memory import peak_bytes
 
 
 class Inference:

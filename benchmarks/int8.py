@@ -23,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge.artifact import Artifact, read_artifact, write_artifact
-from fmedge.image import load_photo
-from fmedge.provision import export_submodel, run_batches
-from fmedge.run_options import RunOptions
+from fmedge.data.images import load_photo
+from fmedge.model.artifact import Artifact, read_artifact, write_artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Converter, ExportOptions, Format, Precision
 from fmedge.runtime import BACKENDS, open_session
-from fmedge.submodel import Converter, ExportOptions, Format, Precision
+from fmedge.workflow.artifacts import export_submodel, run_batches
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}

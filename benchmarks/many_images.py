@@ -25,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from fmedge.artifact import Artifact
-from fmedge.image import load_photo
-from fmedge.image_list import expand_images
-from fmedge.many import run_many
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.data.image_list import expand_images
+from fmedge.data.images import load_photo
+from fmedge.model.artifact import Artifact
+from fmedge.model.run_options import RunOptions
 from fmedge.runtime import open_session
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.batch import run_many
+from fmedge.workflow.request import find_artifact, request_artifact
 
 
 def main() -> None:

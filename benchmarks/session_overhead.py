@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions
 from fmedge.runtime import BACKENDS, open_session
-from fmedge.submodel import ExportOptions
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 Call = Callable[[np.ndarray], np.ndarray]
 

@@ -30,8 +30,8 @@ import numpy as np
 from flatness import Drift, drift_of, joined, slope_per_run
 from turns import workers_at_hand
 
-from fmedge.bench import limits
-from fmedge.bench.channel import Worker, WorkerFailed
+from fmedge.bench import roofline
+from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.runtime import BACKENDS
 from fmedge.runtime.backends import usable_cpus
 
@@ -120,7 +120,7 @@ def soak(chosen: argparse.Namespace, found: dict[str, Found]) -> None:
                 found[backend], workers[backend] = Found(), start()
                 workers[backend].ask(LONGEST_S, do="open", folder=folder, backend=backend, models=models, seed=seed)
         threads = usable_cpus()
-        yardstick = Worker("fmedge.bench.limits", limits.environment(threads))
+        yardstick = Worker("fmedge.bench.roofline", roofline.environment(threads))
         try:
             until = time.monotonic() + chosen.seconds
             while time.monotonic() < until and workers:

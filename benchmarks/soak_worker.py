@@ -21,14 +21,14 @@ from flatness import descriptors, resident_bytes, threads
 from PIL import Image
 
 import fmedge
-from fmedge.artifact import Artifact
-from fmedge.bench.channel import serve
-from fmedge.image import load_photo
-from fmedge.pipeline import make_page
-from fmedge.provision import create_artifact, open_model
-from fmedge.request import request_artifact
+from fmedge.bench.worker_pipe import serve
+from fmedge.data.images import load_photo
+from fmedge.model.artifact import Artifact
+from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import find_backend
-from fmedge.submodel import Precision
+from fmedge.workflow.artifacts import create_artifact, open_model
+from fmedge.workflow.pipeline import make_page
+from fmedge.workflow.request import request_artifact
 
 MODELS = (
     ("block1_conv1", "relu", "fp32"),

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from turns import take_turns
 
-from fmedge.bench.cases import Wishes, prepare_cases
-from fmedge.bench.channel import Worker
 from fmedge.bench.compare import Bound, compare_metric
-from fmedge.bench.coordinator import Protocol, measure
-from fmedge.measurement import Measurement, Process
+from fmedge.bench.matrix import Wishes, prepare_cases
+from fmedge.bench.scheduler import Protocol, measure
+from fmedge.bench.worker_pipe import Worker
+from fmedge.data.measurement import Measurement, Process
 from fmedge.runtime.backends import usable_cpus
 
 CONFIGURATIONS = (

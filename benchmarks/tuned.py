@@ -18,13 +18,13 @@ from pathlib import Path
 
 from bare_engine import CALLS
 
-from fmedge.bench.cases import Case, Wishes, prepare_cases
-from fmedge.bench.channel import Worker
-from fmedge.bench.coordinator import Protocol, load_order
+from fmedge.bench.matrix import Case, Wishes, prepare_cases
+from fmedge.bench.scheduler import Protocol, load_order
 from fmedge.bench.tune import Goal, tune
+from fmedge.bench.worker_pipe import Worker
+from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import usable_cpus
-from fmedge.submodel import Precision
-from fmedge.tuned import Candidate
+from fmedge.workflow.tuned_choice import Candidate
 
 TURNS = 30
 PROCESSES = 3

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fmedge.bench.channel import Worker
+from fmedge.bench.worker_pipe import Worker
 
 Call = Callable[[np.ndarray], np.ndarray]
 

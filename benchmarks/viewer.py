@@ -74,7 +74,7 @@ def main() -> None:
 def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, float]]:
     """Per layer its page, before and after ReLU where it has both, and the seconds that making and writing it took."""
     import fmedge
-    from fmedge.vgg16 import VGG16_LAYERS
+    from fmedge.model.vgg16 import VGG16_LAYERS
 
     image = chosen.image
     if image is None:

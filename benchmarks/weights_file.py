@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 
-from fmedge.vgg16 import LAYER_NAMES
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.vgg16 import LAYER_NAMES
+from fmedge.model.weights import UNTRAINED, load_weights
 
 
 def write_weights(path: Path) -> None:

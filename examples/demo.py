@@ -10,8 +10,8 @@ from draw_picture import draw
 
 from fmedge.cli import main as fmedge
 from fmedge.errors import FmedgeError, WeightsError
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 
 def main() -> int:

@@ -14,46 +14,46 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 the user's caches. Whoever sets the variable decides."""
 
 if TYPE_CHECKING:
-    from fmedge.artifact import Artifact as Artifact
-    from fmedge.artifact import read_artifact as read_artifact
-    from fmedge.card import ModelCard as ModelCard
+    from fmedge.data.feature_maps import FeatureMaps as FeatureMaps
+    from fmedge.data.page_options import PageOptions as PageOptions
     from fmedge.errors import FmedgeError as FmedgeError
-    from fmedge.feature_maps import FeatureMaps as FeatureMaps
-    from fmedge.page_options import PageOptions as PageOptions
-    from fmedge.pipeline import extract as extract
-    from fmedge.pipeline import extract_many as extract_many
-    from fmedge.preprocessing import Preprocessing as Preprocessing
-    from fmedge.provision import export_submodel as export_submodel
+    from fmedge.model.artifact import Artifact as Artifact
+    from fmedge.model.artifact import read_artifact as read_artifact
+    from fmedge.model.card import ModelCard as ModelCard
+    from fmedge.model.preprocessing import Preprocessing as Preprocessing
+    from fmedge.model.run_options import RunOptions as RunOptions
+    from fmedge.model.submodel import ExportOptions as ExportOptions
+    from fmedge.model.submodel import SubModel as SubModel
+    from fmedge.model.vgg16 import VGG16_LAYERS as VGG16_LAYERS
     from fmedge.render import render_page as render_page
     from fmedge.render.figures import figure as figure
     from fmedge.render.sheet import render_sheet as render_sheet
-    from fmedge.run_options import RunOptions as RunOptions
     from fmedge.runtime import Session as Session
     from fmedge.runtime import open_session as open_session
-    from fmedge.submodel import ExportOptions as ExportOptions
-    from fmedge.submodel import SubModel as SubModel
-    from fmedge.vgg16 import VGG16_LAYERS as VGG16_LAYERS
+    from fmedge.workflow.artifacts import export_submodel as export_submodel
+    from fmedge.workflow.pipeline import extract as extract
+    from fmedge.workflow.pipeline import extract_many as extract_many
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Artifact": "fmedge.artifact",
-    "ExportOptions": "fmedge.submodel",
-    "FeatureMaps": "fmedge.feature_maps",
+    "Artifact": "fmedge.model.artifact",
+    "ExportOptions": "fmedge.model.submodel",
+    "FeatureMaps": "fmedge.data.feature_maps",
     "FmedgeError": "fmedge.errors",
-    "ModelCard": "fmedge.card",
-    "PageOptions": "fmedge.page_options",
-    "Preprocessing": "fmedge.preprocessing",
-    "RunOptions": "fmedge.run_options",
+    "ModelCard": "fmedge.model.card",
+    "PageOptions": "fmedge.data.page_options",
+    "Preprocessing": "fmedge.model.preprocessing",
+    "RunOptions": "fmedge.model.run_options",
     "Session": "fmedge.runtime",
-    "SubModel": "fmedge.submodel",
-    "VGG16_LAYERS": "fmedge.vgg16",
-    "export_submodel": "fmedge.provision",
-    "extract": "fmedge.pipeline",
-    "extract_many": "fmedge.pipeline",
+    "SubModel": "fmedge.model.submodel",
+    "VGG16_LAYERS": "fmedge.model.vgg16",
+    "export_submodel": "fmedge.workflow.artifacts",
+    "extract": "fmedge.workflow.pipeline",
+    "extract_many": "fmedge.workflow.pipeline",
     "figure": "fmedge.render.figures",
     "open_session": "fmedge.runtime",
-    "read_artifact": "fmedge.artifact",
+    "read_artifact": "fmedge.model.artifact",
     "render_page": "fmedge.render",
     "render_sheet": "fmedge.render.sheet",
 }

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmedge.processor import missing_features
-from fmedge.submodel import SubModel
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.submodel import SubModel
+from fmedge.model.weights import UNTRAINED, load_weights
+from fmedge.system.processor import missing_features
 
 ROOT = Path(__file__).parent.parent
 TEST_DATA = Path(os.environ.get("FMEDGE_TEST_DATA") or ROOT.parent / "shared")
@@ -122,8 +122,8 @@ def untrained_network(untrained_weights):
 @pytest.fixture
 def block1(untrained_models):
     """The artifact of block1_conv1 with untrained weights."""
-    from fmedge.provision import create_artifact
-    from fmedge.request import find_artifact, request_artifact
+    from fmedge.workflow.artifacts import create_artifact
+    from fmedge.workflow.request import find_artifact, request_artifact
 
     request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
     return find_artifact(request) or create_artifact(request)

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 import fmedge
-from fmedge.provision import verify_artifact
-from fmedge.submodel import Format
+from fmedge.model.submodel import Format
+from fmedge.workflow.artifacts import verify_artifact
 
 
 def photograph():

@@ -1,8 +1,8 @@
 """Measurements for tests that need no engine."""
 
-from fmedge.machine import Clocks, Machine
-from fmedge.measurement import Configuration, Measurement, Process
-from fmedge.report import Limit, Report
+from fmedge.data.bench_report import Limit, Report
+from fmedge.data.measurement import Configuration, Measurement, Process
+from fmedge.system.machine import Clocks, Machine
 
 MACHINE = Machine("Linux 6", "x86_64", "Some CPU", 1 << 33, "3.12.1", ("avx2",), 2, (0, 1), 1 << 34)
 

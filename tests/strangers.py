@@ -31,7 +31,7 @@ from PIL import Image
 sys.path.insert(0, str(ROOT / "tests" / "runtime"))
 import stranger_models
 
-from fmedge.export.tflite_schema import schema
+from fmedge.export.tflite.schema import schema
 
 LAUNCHER = """
 import json, os, resource, subprocess, sys, threading, time

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fmedge import ahead
 from fmedge.cli.main import main
+from fmedge.system import prefetch
 
 
 def test_what_was_begun_is_taken_once():
@@ -13,8 +13,8 @@ def test_what_was_begun_is_taken_once():
         calls.append(word)
         return word.upper()
 
-    ahead.begin(work, "a")
-    assert [ahead.take(work, "a"), ahead.take(work, "a"), ahead.take(work, "b")] == ["A", "A", "B"]
+    prefetch.begin(work, "a")
+    assert [prefetch.take(work, "a"), prefetch.take(work, "a"), prefetch.take(work, "b")] == ["A", "A", "B"]
     assert calls == ["a", "a", "b"]
 
 
@@ -22,9 +22,9 @@ def test_an_error_comes_where_the_result_is_asked_for():
     def fail():
         raise ValueError("no")
 
-    ahead.begin(fail)
+    prefetch.begin(fail)
     with pytest.raises(ValueError, match="no"):
-        ahead.take(fail)
+        prefetch.take(fail)
 
 
 def test_a_run_does_not_get_what_an_earlier_one_left(block1, picture, tmp_path, monkeypatch, capsys):
@@ -32,7 +32,7 @@ def test_a_run_does_not_get_what_an_earlier_one_left(block1, picture, tmp_path, 
     (tmp_path / "photos").mkdir()
     words = ["--weights", "untrained", "--models", str(block1.path.parent), "--untuned"]
     assert main(["run", "photos/a.png", *words]) == 3  # no such photo: its decoding was begun, and left
-    assert all(begun.exception(timeout=60) for begun in ahead._begun.values())
+    assert all(begun.exception(timeout=60) for begun in prefetch._begun.values())
     for name in ("a.png", "b.png"):
         (tmp_path / "photos" / name).write_bytes(picture.read_bytes())
     assert main(["run", "photos", *words]) == 0, capsys.readouterr().err

@@ -6,15 +6,15 @@ import pytest
 from measurements import measurement, report
 from strangers import field, shared_vectors
 
-from fmedge import records
-from fmedge.artifact import MAX_CARD_BYTES
-from fmedge.card import METADATA_KEY
+from fmedge.data.bench_report import MOST_MEASUREMENTS, read_report
 from fmedge.errors import LimitExceeded, UsageError
-from fmedge.report import MOST_MEASUREMENTS, read_report
-from fmedge.runtime import flatbuffer
-from fmedge.runtime.gate_bounds import MOST_ENTRIES
-from fmedge.runtime.onnx_gate import inspect_onnx
-from fmedge.runtime.tflite_gate import inspect_tflite
+from fmedge.model.artifact import MAX_CARD_BYTES
+from fmedge.model.card import METADATA_KEY
+from fmedge.runtime.gate import flatbuffer
+from fmedge.runtime.gate.bounds import MOST_ENTRIES
+from fmedge.runtime.gate.onnx_reader import inspect_onnx
+from fmedge.runtime.gate.tflite_reader import inspect_tflite
+from fmedge.system import serde
 
 EMPTY_GRAPH = b"\x08\x07" + field(8, b"") + field(7, b"")
 
@@ -68,13 +68,13 @@ def test_lists_that_tables_share_are_counted_each_time():
             each.numbers(1, "i", 1024)
 
 
-@pytest.mark.parametrize(("what", "count"), [("lists", records._MOST_LISTS), ("values", records._MOST_VALUES)])
+@pytest.mark.parametrize(("what", "count"), [("lists", serde._MOST_LISTS), ("values", serde._MOST_VALUES)])
 def test_documents_are_counted_before_they_are_read(what, count):
     unit, last = ("[],", "[]") if what == "lists" else ("0,", "0")
     within = f"[{unit * (count - 2)}{last}]"
-    assert len(records.parse(within)) == count - 1
+    assert len(serde.parse(within)) == count - 1
     with pytest.raises(ValueError, match=f"{what}, {count:,} are allowed"):
-        records.parse(f"[{unit * (count + 1)}{last}]")
+        serde.parse(f"[{unit * (count + 1)}{last}]")
 
 
 def test_a_report_of_more_measurements_than_there_are(tmp_path):

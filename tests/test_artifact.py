@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fmedge.artifact import card_path, read_artifact, write_artifact
-from fmedge.card import ModelCard
 from fmedge.errors import ArtifactError
-from fmedge.submodel import ExportOptions
+from fmedge.model.artifact import card_path, read_artifact, write_artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.submodel import ExportOptions
 
 
 def test_card_survives_json(block1):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fmedge.cgroup import GroupLimits, group_limits
+from fmedge.system.cgroup import GroupLimits, group_limits
 
 MB = 1 << 20
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"

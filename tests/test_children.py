@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from fmedge import children, export_submodel, floors
-from fmedge.bench.channel import Worker, WorkerFailed
+from fmedge import export_submodel
+from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.errors import LimitExceeded
+from fmedge.model.submodel import ExportOptions
 from fmedge.runtime import open_session
-from fmedge.submodel import ExportOptions
+from fmedge.system import address_space, children
 
 
 @pytest.mark.parametrize("given", ["/usr/sbin/uwsgi", "", None, "/nowhere/python3"])
@@ -62,15 +63,15 @@ def test_the_true_reason_why_no_process_starts(number, words, monkeypatch, artif
 
 
 def test_a_thread_that_does_not_start_is_no_lack_of_memory(monkeypatch):
-    monkeypatch.setattr(floors, "address_limit", lambda: None)
+    monkeypatch.setattr(address_space, "address_limit", lambda: None)
     try:
         try:
             raise RuntimeError("can't start new thread")
         except RuntimeError as error:
             raise ValueError from error
     except ValueError as error:
-        assert "too few processes are allowed" in str(floors.shortage(error))
-    assert "Not enough memory" in str(floors.shortage(MemoryError()))
+        assert "too few processes are allowed" in str(address_space.shortage(error))
+    assert "Not enough memory" in str(address_space.shortage(MemoryError()))
 
 
 _UID = 61234

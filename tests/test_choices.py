@@ -23,11 +23,11 @@ from fmedge import (
     render_page,
     render_sheet,
 )
-from fmedge.bench.cases import Wishes
+from fmedge.bench.matrix import Wishes
+from fmedge.data.images import load_photo
 from fmedge.errors import UsageError, WeightsError
-from fmedge.image import load_photo
-from fmedge.request import request_artifact
-from fmedge.submodel import Activation, Converter, Format, Precision, artifact_name
+from fmedge.model.submodel import Activation, Converter, Format, Precision, artifact_name
+from fmedge.workflow.request import request_artifact
 
 sys.path.insert(0, str(ROOT / "tests" / "render"))
 from page_samples import make_maps, random_maps

@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 from render.page_samples import Elements, decode, encoded_in
 
-from fmedge import pipeline
+from fmedge.data.page_options import PageOptions
 from fmedge.export.exporter import EXPORTERS
-from fmedge.page_options import PageOptions
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Precision
+from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime import BACKENDS
-from fmedge.submodel import ExportOptions, Precision
-from fmedge.weights import choose_weights, load_weights
+from fmedge.workflow import pipeline
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 CASES = [
     pytest.param(

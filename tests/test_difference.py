@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmedge.difference import Side, compare_maps, parse_side, worst
 from fmedge.errors import UsageError
-from fmedge.pipeline import run_taps
-from fmedge.submodel import Activation, SubModel
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.workflow.difference import Side, compare_maps, parse_side, worst
+from fmedge.workflow.pipeline import run_taps
 
 
 @pytest.fixture

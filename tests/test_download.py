@@ -10,10 +10,10 @@ import threading
 import pytest
 from conftest import ROOT
 
-from fmedge import download as module
-from fmedge.download import download
 from fmedge.errors import WeightsError, WriteError
-from fmedge.progress import no_progress
+from fmedge.model import download as module
+from fmedge.model.download import download
+from fmedge.system.progress import no_progress
 
 CONTENT = bytes(range(256)) * 4096
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -259,7 +259,7 @@ def test_two_at_once_do_not_mix(server, tmp_path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from fmedge.download import download
+from fmedge.model.download import download
 from fmedge.errors import WriteError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))

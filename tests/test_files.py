@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from fmedge.errors import ArtifactError, UsageError, WeightsError, WriteError
-from fmedge.files import replacing, require_folder, require_output, require_writable, write_bytes
-from fmedge.reading import digest, file_holds, read_bytes
+from fmedge.system.files import replacing, require_folder, require_output, require_writable, write_bytes
+from fmedge.system.reading import digest, file_holds, read_bytes
 
 
 def test_content_replaces_what_was_there(tmp_path):

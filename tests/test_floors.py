@@ -7,9 +7,9 @@ import sys
 import pytest
 from conftest import ROOT
 
-from fmedge import floors
 from fmedge.errors import LimitExceeded
 from fmedge.runtime import BACKENDS
+from fmedge.system import address_space
 
 MB = 1 << 20
 
@@ -31,37 +31,39 @@ def chained(error, cause):
     ],
 )
 def test_memory_that_ran_out(error):
-    assert floors.is_shortage(error)
+    assert address_space.is_shortage(error)
 
 
 @pytest.mark.parametrize("error", [ValueError("it is damaged"), OSError(2, "No such file"), ImportError("no numpy")])
 def test_other_errors(error):
-    assert not floors.is_shortage(error)
+    assert not address_space.is_shortage(error)
 
 
 def test_every_engine_has_a_floor():
-    assert {backend.name for backend in BACKENDS} | {floors.EXPORT, floors.TENSORFLOW} == set(floors.FLOORS)
+    assert {backend.name for backend in BACKENDS} | {address_space.EXPORT, address_space.TENSORFLOW} == set(
+        address_space.FLOORS
+    )
 
 
 def test_a_floor_grows_with_threads_and_model():
-    for floor in floors.FLOORS.values():
+    for floor in address_space.FLOORS.values():
         assert floor.total() == floor.base
         assert floor.total(64, 0) >= floor.total(2, 0)
         assert floor.total(1, 59 * MB) > floor.base
 
 
-@pytest.mark.parametrize("name", floors.FLOORS)
+@pytest.mark.parametrize("name", address_space.FLOORS)
 def test_the_message_fits_on_a_line(monkeypatch, name):
-    monkeypatch.setattr(floors, "address_limit", lambda: 24 * MB)
+    monkeypatch.setattr(address_space, "address_limit", lambda: 24 * MB)
     with pytest.raises(LimitExceeded, match=r"ulimit -v \d+") as caught:
-        floors.require_floor(name, 64, 500 * MB, 10_000 * MB)
+        address_space.require_floor(name, 64, 500 * MB, 10_000 * MB)
     assert "…" not in str(caught.value)
-    assert "…" not in str(floors.shortage())
+    assert "…" not in str(address_space.shortage())
 
 
 def test_without_a_limit_nothing_is_asked(monkeypatch):
-    monkeypatch.setattr(floors, "address_limit", lambda: None)
-    floors.require_floor("openvino", 64, 1 << 40)
+    monkeypatch.setattr(address_space, "address_limit", lambda: None)
+    address_space.require_floor("openvino", 64, 1 << 40)
 
 
 THRIFT = """

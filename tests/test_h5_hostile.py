@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.weights import UNTRAINED, load_weights
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 SHAPE = (3, 3, 64, 64)

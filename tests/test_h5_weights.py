@@ -9,8 +9,8 @@ import pytest
 from conftest import TEST_DATA
 
 from fmedge.errors import WeightsError
-from fmedge.h5_weights import read_h5
-from fmedge.vgg16 import layers_through
+from fmedge.model.h5_weights import read_h5
+from fmedge.model.vgg16 import layers_through
 
 LAYERS = layers_through("block1_pool")
 

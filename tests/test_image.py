@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from fmedge.data.images import load_photo
 from fmedge.errors import ImageError, LimitExceeded, UsageError
-from fmedge.image import load_photo
 
 SIZE = (8, 8)
 

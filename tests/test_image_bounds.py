@@ -23,10 +23,7 @@ from image_files import (
 from PIL import Image
 from test_odd_images import decoded, posix
 
-from fmedge import memory
-from fmedge.errors import LimitExceeded
-from fmedge.image import load_photo
-from fmedge.image_bounds import (
+from fmedge.data.image_bounds import (
     MAX_PIXELS,
     MOST_DATA_CHUNKS,
     MOST_EXIF_BYTES,
@@ -36,6 +33,9 @@ from fmedge.image_bounds import (
     count_scans,
     decoding_bytes,
 )
+from fmedge.data.images import load_photo
+from fmedge.errors import LimitExceeded
+from fmedge.system import memory
 
 RNG = np.random.default_rng(18)
 SIDE = 9459
@@ -248,7 +248,7 @@ def test_scans_are_counted(tmp_path, content, scans):
 def test_scans_are_counted_across_windows(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(saved(picture(200, 300), progressive=True, quality=95))
     for window in (2, 3, 7, 64):
-        monkeypatch.setattr("fmedge.image_bounds._WINDOW_BYTES", window)
+        monkeypatch.setattr("fmedge.data.image_bounds._WINDOW_BYTES", window)
         with (tmp_path / "a").open("rb") as file:
             assert count_scans(file, tmp_path / "a") == 10
 

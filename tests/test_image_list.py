@@ -4,10 +4,10 @@ import glob
 
 import pytest
 
+from fmedge.data.image_list import expand_images, is_several
 from fmedge.errors import ImageError, UsageError
-from fmedge.image_list import expand_images, is_several
-from fmedge.output_names import name_outputs, page_name
-from fmedge.submodel import Activation, SubModel
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.workflow.output_paths import name_outputs, page_name
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_no_image_is_written_over(tmp_path):
 
 
 def test_page_name_of_every_layer(tmp_path):
-    from fmedge.submodel import every_tap
+    from fmedge.model.submodel import every_tap
 
     for activation in Activation:
         assert SubModel(every_tap(activation), activation).label == "all"

@@ -18,31 +18,31 @@ HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5p
 LIGHT = {
     "fmedge",
     "fmedge.errors",
-    "fmedge.vgg16",
-    "fmedge.submodel",
-    "fmedge.preprocessing",
-    "fmedge.keras_input",
-    "fmedge.files",
-    "fmedge.floors",
-    "fmedge.ahead",
-    "fmedge.image_list",
-    "fmedge.output_names",
-    "fmedge.page_options",
-    "fmedge.download",
-    "fmedge.quiet",
-    "fmedge.progress",
-    "fmedge.install",
-    "fmedge.trust",
-    "fmedge.run_options",
+    "fmedge.model.vgg16",
+    "fmedge.model.submodel",
+    "fmedge.model.preprocessing",
+    "fmedge.model.keras_input",
+    "fmedge.system.files",
+    "fmedge.system.address_space",
+    "fmedge.system.prefetch",
+    "fmedge.data.image_list",
+    "fmedge.workflow.output_paths",
+    "fmedge.data.page_options",
+    "fmedge.model.download",
+    "fmedge.system.stderr",
+    "fmedge.system.progress",
+    "fmedge.system.install",
+    "fmedge.model.known_models",
+    "fmedge.model.run_options",
 }
 """Modules that import nothing but the standard library."""
 
 
 TENSORFLOW = (
     "fmedge.export.keras_",
-    "fmedge.export.onnx_tf2onnx",
+    "fmedge.export.onnx.tf2onnx_route",
     "fmedge.export.tf_",
-    "fmedge.export.tflite",
+    "fmedge.export.tflite.converter",
 )
 """Modules that are imported only where an export goes through TensorFlow."""
 
@@ -55,17 +55,17 @@ def allowed(module):
     if module.startswith(TENSORFLOW):
         return HEAVY
     extra = {
-        "fmedge.export.onnx_direct": {"onnx"},
-        "fmedge.export.onnx_int8": {"onnx"},
-        "fmedge.export.onnx_file": {"onnx"},
-        "fmedge.export.onnx_float16": {"onnx"},
-        "fmedge.export.passes": {"onnx"},
-        "fmedge.runtime.litert_backend": {"ai_edge_litert"},
-        "fmedge.runtime.openvino_backend": {"openvino"},
-        "fmedge.runtime.ncnn_backend": {"ncnn"},
-        "fmedge.h5_weights": {"h5py"},
-        "fmedge.keras_config": {"h5py"},
-        "fmedge.runtime.onnxruntime_backend": {"onnxruntime"},
+        "fmedge.export.onnx.direct": {"onnx"},
+        "fmedge.export.onnx.int8": {"onnx"},
+        "fmedge.export.onnx.file": {"onnx"},
+        "fmedge.export.onnx.float16": {"onnx"},
+        "fmedge.export.onnx.passes": {"onnx"},
+        "fmedge.runtime.engines.litert_engine": {"ai_edge_litert"},
+        "fmedge.runtime.engines.openvino_engine": {"openvino"},
+        "fmedge.runtime.engines.ncnn_engine": {"ncnn"},
+        "fmedge.model.h5_weights": {"h5py"},
+        "fmedge.model.keras_config": {"h5py"},
+        "fmedge.runtime.engines.onnxruntime_engine": {"onnxruntime"},
     }
     room = module if module in extra else module.rpartition(".")[0]
     return {"numpy", "PIL"} | extra.get(room, set())
@@ -98,23 +98,66 @@ def test_heavy_packages_come_only_where_they_are_used(loaded):
 
 def test_arrows(loaded):
     forbidden = {
-        "fmedge.runtime": ("fmedge.export", "fmedge.render", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
-        "fmedge.export": ("fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
+        "fmedge.runtime": (
+            "fmedge.export",
+            "fmedge.render",
+            "fmedge.workflow.artifacts",
+            "fmedge.workflow.pipeline",
+            "fmedge.cli",
+        ),
+        "fmedge.export": (
+            "fmedge.runtime",
+            "fmedge.render",
+            "fmedge.workflow.artifacts",
+            "fmedge.workflow.pipeline",
+            "fmedge.cli",
+        ),
         "fmedge.render": (
-            *("fmedge.export", "fmedge.runtime", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
+            *("fmedge.export", "fmedge.runtime", "fmedge.workflow.artifacts", "fmedge.workflow.pipeline", "fmedge.cli"),
             "fmedge.bench",
         ),
-        "fmedge.request": (
-            *("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline", "fmedge.cli"),
+        "fmedge.workflow.request": (
+            *(
+                "fmedge.export",
+                "fmedge.runtime",
+                "fmedge.render",
+                "fmedge.workflow.artifacts",
+                "fmedge.workflow.pipeline",
+                "fmedge.cli",
+            ),
         ),
-        "fmedge.provision": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.pipeline", "fmedge.cli"),
-        "fmedge.pipeline": ("fmedge.export", "fmedge.cli", "fmedge.bench"),
+        "fmedge.workflow.artifacts": (
+            "fmedge.export",
+            "fmedge.runtime",
+            "fmedge.render",
+            "fmedge.workflow.pipeline",
+            "fmedge.cli",
+        ),
+        "fmedge.workflow.pipeline": ("fmedge.export", "fmedge.cli", "fmedge.bench"),
         "fmedge.bench": ("fmedge.export", "fmedge.cli"),
-        "fmedge.measurement": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.bench"),
-        "fmedge.report": ("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.bench"),
+        "fmedge.data.measurement": (
+            "fmedge.export",
+            "fmedge.runtime",
+            "fmedge.render",
+            "fmedge.workflow.artifacts",
+            "fmedge.bench",
+        ),
+        "fmedge.data.bench_report": (
+            "fmedge.export",
+            "fmedge.runtime",
+            "fmedge.render",
+            "fmedge.workflow.artifacts",
+            "fmedge.bench",
+        ),
         "fmedge.cli": (
-            *("fmedge.export", "fmedge.runtime", "fmedge.render", "fmedge.provision", "fmedge.pipeline"),
-            *("fmedge.bench.", "fmedge.measurement", "fmedge.report"),
+            *(
+                "fmedge.export",
+                "fmedge.runtime",
+                "fmedge.render",
+                "fmedge.workflow.artifacts",
+                "fmedge.workflow.pipeline",
+            ),
+            *("fmedge.bench.", "fmedge.data.measurement", "fmedge.data.bench_report"),
         ),
     }
     for room, others in forbidden.items():

@@ -11,11 +11,11 @@ import pytest
 import typer.main
 from conftest import ROOT
 
-from fmedge import install
 from fmedge.cli.app import app
 from fmedge.errors import BackendUnavailable
-from fmedge.install import in_place, install_command
 from fmedge.runtime.backends import BACKENDS, find_backend
+from fmedge.system import install
+from fmedge.system.install import in_place, install_command
 
 
 class Distribution:

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from fmedge import pipeline
-from fmedge.image import load_photo
-from fmedge.parity import GATES, measure_parity
-from fmedge.provision import create_artifact
-from fmedge.request import request_artifact
+from fmedge.data.images import load_photo
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.vgg16 import VGG16_LAYERS, layers_through
+from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime import open_session
-from fmedge.vgg16 import VGG16_LAYERS, layers_through
-from fmedge.weights import choose_weights, load_weights
+from fmedge.workflow import pipeline
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import request_artifact
 
 pytestmark = pytest.mark.keras
 keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")

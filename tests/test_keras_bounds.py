@@ -26,10 +26,10 @@ from strangers import (
 )
 
 from fmedge.errors import FmedgeError, LimitExceeded, UsageError
-from fmedge.keras_config import MAX_CONFIG_BYTES, MOST_LINKS, MOST_PARTS, UNPACKED_FREELY, read_config
-from fmedge.keras_input import KerasInput
-from fmedge.request import MOST_OWN_PIXELS, settle_options
-from fmedge.submodel import ExportOptions
+from fmedge.model.keras_config import MAX_CONFIG_BYTES, MOST_LINKS, MOST_PARTS, UNPACKED_FREELY, read_config
+from fmedge.model.keras_input import KerasInput
+from fmedge.model.submodel import ExportOptions
+from fmedge.workflow.request import MOST_OWN_PIXELS, settle_options
 
 SHAPE = (3, 3, 3, 4)
 BYTES = 4 * 3 * 3 * 3 * 4
@@ -235,7 +235,7 @@ def test_a_file_does_not_ask_for_any_size(side):
 
 
 def test_large_files_are_not_hashed(tmp_path):
-    from fmedge.weights import MAX_FILE_BYTES, choose_keras_file, choose_weights
+    from fmedge.model.weights import MAX_FILE_BYTES, choose_keras_file, choose_weights
 
     for name, choose in (("m.keras", choose_keras_file), ("w.h5", lambda path: choose_weights(str(path)))):
         with (tmp_path / name).open("wb") as stream:
@@ -245,7 +245,7 @@ def test_large_files_are_not_hashed(tmp_path):
 
 
 def built(folder, config, weights=None):
-    from fmedge.export.keras_file import read_keras_model
+    from fmedge.export.tensorflow.keras_file import read_keras_model
 
     return read_keras_model(keras_file(folder, config, weights))
 
@@ -272,7 +272,7 @@ def test_layers_are_no_larger_than_their_weights(tmp_path):
 
 def test_calls_of_layers_are_counted(tmp_path, monkeypatch):
     keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export import keras_bounds
+    from fmedge.export.tensorflow import keras_bounds
 
     monkeypatch.setattr(keras_bounds, "MOST_CALLS", 40)
     made, call = keras.Variable.__init__, keras.Operation.__call__
@@ -288,7 +288,7 @@ def test_calls_of_layers_are_counted(tmp_path, monkeypatch):
 def test_models_that_call_models_twice(size, tmp_path):
     """Each doubles the calls: ten are 2,047."""
     pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.keras_calls import count_calls, places
+    from fmedge.export.tensorflow.keras_calls import count_calls, places
 
     model = built(tmp_path, doubled(9, size))
     assert count_calls(model) == len(list(places(model))) == 1023
@@ -308,7 +308,7 @@ def test_long_sequential_models_are_built(tmp_path):
 
 def test_unrolled_layers_are_bounded():
     keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.keras_network import network_of_model
+    from fmedge.export.tensorflow.keras_network import network_of_model
 
     for steps in (16, 512):
         image = keras.Input((32, steps // 2, 3))
@@ -326,7 +326,7 @@ def test_unrolled_layers_are_bounded():
 
 def test_multiplications_of_a_traced_function():
     tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.tf_graph import multiplications
+    from fmedge.export.tensorflow.trace import multiplications
 
     @tf.function
     def compute(pixels):
@@ -341,7 +341,7 @@ def test_multiplications_of_a_traced_function():
 
 def test_multiplications_are_bounded(tmp_path):
     keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.keras_network import network_of_model
+    from fmedge.export.tensorflow.keras_network import network_of_model
 
     image = keras.Input((1024, 1024, 3))
     wide = keras.layers.Conv2D(1, 600, padding="same", name="wide")(image)
@@ -353,8 +353,8 @@ def test_multiplications_are_bounded(tmp_path):
 
 def test_what_layers_give_is_bounded(tmp_path):
     pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.keras_network import load_keras_network
-    from fmedge.weights import choose_keras_file
+    from fmedge.export.tensorflow.keras_network import load_keras_network
+    from fmedge.model.weights import choose_keras_file
 
     def shape(times, size):
         path = keras_file(
@@ -371,7 +371,7 @@ def test_what_layers_give_is_bounded(tmp_path):
 
 def test_memory_of_a_traced_function():
     tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
-    from fmedge.export.tf_graph import peak_bytes
+    from fmedge.export.tensorflow.trace import peak_bytes
 
     @tf.function
     def compute(pixels):
@@ -395,7 +395,7 @@ def test_a_wrong_type_is_no_bug_of_ours(tmp_path):
         "7",
     ):
         path = keras_file(tmp_path, text=text)
-        from fmedge.export.keras_file import read_keras_model
+        from fmedge.export.tensorflow.keras_file import read_keras_model
 
         with pytest.raises((FmedgeError, UsageError)) as caught:
             read_keras_model(path)

@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.keras_input import KerasInput, read_input
-from fmedge.request import settle_options
-from fmedge.submodel import OWN_SIZE, ExportOptions
+from fmedge.model.keras_input import KerasInput, read_input
+from fmedge.model.submodel import OWN_SIZE, ExportOptions
+from fmedge.workflow.request import settle_options
 
 
 def layer(kind, name, module="keras.layers", inbound=(), **config):

@@ -16,14 +16,14 @@ from PIL import Image
 
 import fmedge
 from fmedge.errors import ImageError, UsageError, WriteError
-from fmedge.many import MOST_WORKERS, run_many, share_out
-from fmedge.parity import GATES, measure_parity
-from fmedge.pipeline import run_artifact
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS, find_backend
-from fmedge.submodel import ExportOptions
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.batch import MOST_WORKERS, run_many, share_out
+from fmedge.workflow.pipeline import run_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +153,8 @@ INTERRUPTED_TWICE = """
 import signal, sys, time
 from contextlib import closing
 from pathlib import Path
-from fmedge.artifact import read_artifact
-from fmedge.many import run_many
+from fmedge.model.artifact import read_artifact
+from fmedge.workflow.batch import run_many
 
 begun, ended, came = [], [], []
 

@@ -6,12 +6,12 @@ import json
 import pytest
 from measurements import measurement, report
 
-from fmedge import machine, processor
+from fmedge.data.bench_report import Missing, read_report
+from fmedge.data.measurement import Process
 from fmedge.errors import UsageError
-from fmedge.machine import read_clocks, this_machine
-from fmedge.measurement import Process
-from fmedge.records import build
-from fmedge.report import Missing, read_report
+from fmedge.system import machine, processor
+from fmedge.system.machine import read_clocks, this_machine
+from fmedge.system.serde import build
 
 
 def test_statistics():

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from fmedge import memory
-from fmedge.cgroup import GroupLimits
+from fmedge.data.images import load_photo
 from fmedge.errors import LimitExceeded
-from fmedge.image import load_photo
+from fmedge.system import memory
+from fmedge.system.cgroup import GroupLimits
 
 MB = 1 << 20
 

@@ -17,8 +17,8 @@ from conftest import ROOT, TEST_DATA, bare
 from image_files import bitmap, chunk, jpeg, png, webp, zeros
 from PIL import Image
 
-from fmedge.image import load_photo
-from fmedge.image_bounds import MAX_PIXELS, MOST_PIXELS
+from fmedge.data.image_bounds import MAX_PIXELS, MOST_PIXELS
+from fmedge.data.images import load_photo
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 ODD = TEST_DATA / "odd_images"
@@ -29,7 +29,7 @@ import json, pathlib, resource, signal, sys, warnings
 warnings.simplefilter("ignore")  # as in a command
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 from fmedge.errors import FmedgeError
-from fmedge.image import load_photo
+from fmedge.data.images import load_photo
 outcomes = {}
 for name in json.loads(sys.argv[1]):
     signal.alarm(5)  # unhandled: it ends the process
@@ -219,7 +219,7 @@ def test_max_pixels(fmedge, tmp_path, models):
 def test_max_pixels_from_python(block1, tmp_path):
     import fmedge
     from fmedge.errors import LimitExceeded
-    from fmedge.pipeline import run_artifact
+    from fmedge.workflow.pipeline import run_artifact
 
     Image.new("RGB", (30, 20), (9, 9, 9)).save(tmp_path / "a.png")
     with pytest.raises(LimitExceeded, match="at most 599 pixels"):

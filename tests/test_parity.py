@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmedge.errors import ParityError
-from fmedge.parity import GATES, Gate, Parity, measure_parity
+from fmedge.model.parity import GATES, Gate, Parity, measure_parity
 
 GATE = Gate(1e-3, 40.0, "for this test")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import fmedge
-from fmedge import pipeline
 from fmedge.errors import UsageError
-from fmedge.output_names import page_name
-from fmedge.page_files import first_kernels
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, models_folder, request_artifact
-from fmedge.submodel import Activation, SubModel
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.workflow import pipeline
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.output_paths import page_name
+from fmedge.workflow.outputs import first_kernels
+from fmedge.workflow.request import find_artifact, models_folder, request_artifact
 
 
 def test_what_is_missing_is_exported_once(picture, tmp_path):

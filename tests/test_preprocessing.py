@@ -5,14 +5,14 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from fmedge.card import ModelCard
-from fmedge.cli.words import parse_preprocessing
+from fmedge.cli.parsing import parse_preprocessing
 from fmedge.errors import ArtifactError, UsageError
 from fmedge.export import StockNetwork
 from fmedge.export.exporter import describe
-from fmedge.preprocessing import PREPROCESSINGS, Preprocessing, for_channels
-from fmedge.submodel import ExportOptions, SubModel, artifact_name
-from fmedge.weights import UNTRAINED
+from fmedge.model.card import ModelCard
+from fmedge.model.preprocessing import PREPROCESSINGS, Preprocessing, for_channels
+from fmedge.model.submodel import ExportOptions, SubModel, artifact_name
+from fmedge.model.weights import UNTRAINED
 
 
 def test_words_and_synonym():

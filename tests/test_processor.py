@@ -5,10 +5,17 @@ import sys
 
 import pytest
 
-from fmedge import processor
 from fmedge.cli.main import main
 from fmedge.errors import BackendUnavailable, ProviderUnavailable
-from fmedge.processor import NEEDS, X86_64_V2, missing_features, processor_features, require_processor, sums_saturate
+from fmedge.system import processor
+from fmedge.system.processor import (
+    NEEDS,
+    X86_64_V2,
+    missing_features,
+    processor_features,
+    require_processor,
+    sums_saturate,
+)
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ LITERTS_GPU = {
 @pytest.mark.parametrize(("architecture", "features", "lacking"), LITERTS_GPU.values(), ids=LITERTS_GPU)
 def test_literts_gpu(architecture, features, lacking, block1, monkeypatch):
     """Opening its libraries would end the process by a signal."""
-    backend = pytest.importorskip("fmedge.runtime.litert_backend", reason="needs LiteRT", exc_type=ImportError)
+    backend = pytest.importorskip("fmedge.runtime.engines.litert_engine", reason="needs LiteRT", exc_type=ImportError)
     monkeypatch.setattr(processor, "processor_features", lambda: features)
     monkeypatch.setattr(platform, "machine", lambda: architecture)
     assert missing_features("LiteRT's GPU") == ((lacking.lower(),) if lacking else ())

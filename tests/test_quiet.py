@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fmedge.errors import UsageError
-from fmedge.quiet import own_process, quietly, talk
+from fmedge.system.stderr import own_process, quietly, talk
 
 
 def chatter():

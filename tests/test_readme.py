@@ -8,8 +8,8 @@ import sys
 import pytest
 from conftest import ROOT
 
-from fmedge import weights
 from fmedge.cli import main
+from fmedge.model import weights
 
 sys.path += [str(ROOT / "examples"), str(ROOT / "benchmarks")]
 README = (ROOT / "README.md").read_text()

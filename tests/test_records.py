@@ -9,20 +9,21 @@ from functools import partial
 import pytest
 from measurements import MACHINE, measurement, report
 
-from fmedge import extraction, memory
-from fmedge.artifact import card_path, write_artifact
 from fmedge.bench.compare import compare_reports
-from fmedge.bench.forms import FORMS
-from fmedge.card import ModelCard
+from fmedge.bench.report_formats import FORMS
 from fmedge.cli import main
 from fmedge.cli.compare import _data, _row
+from fmedge.data.bench_report import Missing, read_report
+from fmedge.data.measurement import Process
 from fmedge.errors import FmedgeError, LimitExceeded
 from fmedge.export import judging
-from fmedge.measurement import Process
-from fmedge.parity import GATES, Parity
-from fmedge.records import build, parse
-from fmedge.report import Missing, read_report
-from fmedge.tuned import Candidate, Dropped, Tuned, read_tuned
+from fmedge.model.artifact import card_path, write_artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.parity import GATES, Parity
+from fmedge.system import memory
+from fmedge.system.serde import build, parse
+from fmedge.workflow import extraction
+from fmedge.workflow.tuned_choice import Candidate, Dropped, Tuned, read_tuned
 
 ODD = (
     *(10**30, -(10**30), 1 << 62, -1, 0, 0.5, 1e308, 5e-324, -0.0, True, False, None),

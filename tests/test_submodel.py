@@ -3,7 +3,7 @@
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.submodel import Activation, ExportOptions, Format, Precision, SubModel, artifact_name, find_activation
+from fmedge.model.submodel import Activation, ExportOptions, Format, Precision, SubModel, artifact_name, find_activation
 
 
 def test_taps_stand_in_the_networks_order():

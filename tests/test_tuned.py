@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from fmedge import tuned
 from fmedge.errors import ArtifactError, UsageError
-from fmedge.machine import this_machine
-from fmedge.parity import GATES, Parity
-from fmedge.request import request_artifact, tuned_path
-from fmedge.run_options import RunOptions
+from fmedge.model.parity import GATES, Parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import find_backend
 from fmedge.runtime.opening import engine_version
-from fmedge.submodel import ExportOptions
-from fmedge.tuned import Candidate, Dropped, Tuned, adopt, read_tuned
+from fmedge.system.machine import this_machine
+from fmedge.workflow import tuned_choice
+from fmedge.workflow.request import request_artifact, tuned_path
+from fmedge.workflow.tuned_choice import Candidate, Dropped, Tuned, adopt, read_tuned
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_a_choice_that_cannot_be_run_is_told(change, words, request_, choice, wr
 def test_a_model_of_another_layer_is_not_taken(request_, choice, write, monkeypatch):
     write(choice)
     other = request_artifact("block1_conv1", "none", weights="untrained", models=request_.folder)
-    monkeypatch.setattr(tuned, "tuned_path", lambda _: tuned_path(request_))
+    monkeypatch.setattr(tuned_choice, "tuned_path", lambda _: tuned_path(request_))
     told = []
     assert adopt(other, RunOptions(), anyway=False, warn=told.append) is None
     assert "another layer" in told.pop()

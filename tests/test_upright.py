@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageOps
 
-from fmedge import upright
-from fmedge.image import load_photo
-from fmedge.upright import Upright, nearest_indices
+from fmedge.data import upright
+from fmedge.data.images import load_photo
+from fmedge.data.upright import Upright, nearest_indices
 
 RNG = np.random.default_rng(20)
 TALL, WIDE = (83, 47), (47, 83)  # one of which Pillow resizes along the columns first
@@ -100,11 +100,11 @@ PEAK = """
 import sys
 from pathlib import Path
 from PIL import Image
-from fmedge.memory import peak_bytes
+from fmedge.system.memory import peak_bytes
 if sys.argv[2] == "pillow":
     Image.open(sys.argv[1]).load()
 else:
-    from fmedge.image import load_photo
+    from fmedge.data.images import load_photo
     load_photo(Path(sys.argv[1]), (224, 224), sys.argv[2])
 print(peak_bytes())
 """

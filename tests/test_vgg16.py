@@ -3,7 +3,7 @@
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.vgg16 import LAYER_NAMES, VGG16_LAYERS, find_layer, layers_through
+from fmedge.model.vgg16 import LAYER_NAMES, VGG16_LAYERS, find_layer, layers_through
 
 
 def test_receptive_field_and_stride_follow_from_the_layers_before():

@@ -6,10 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from fmedge import weights
-from fmedge.card import WeightsFacts
 from fmedge.errors import WeightsError
-from fmedge.progress import no_progress
+from fmedge.model import weights
+from fmedge.model.card import WeightsFacts
+from fmedge.system.progress import no_progress
 
 
 def test_untrained_weights_are_seeded_he_normal():
@@ -79,7 +79,7 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     def closed(*_, **__):
         raise WeightsError("host could not be reached.")
 
-    monkeypatch.setattr("fmedge.download.download", closed)
+    monkeypatch.setattr("fmedge.model.download.download", closed)
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(weights.choose_weights(), "block1_conv1")
     text = str(caught.value)

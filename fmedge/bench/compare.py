@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.data.bench_report import Report
+from fmedge.data.measurement import Configuration, Measurement, Process
 from fmedge.errors import UsageError, closest
-from fmedge.measurement import Configuration, Measurement, Process
-from fmedge.report import Report
 
 SAME = 0.025
 """Change up to which two measurements count as the same. Of 42 pairs of reports of one program 1 is then called a

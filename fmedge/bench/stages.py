@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fmedge.extraction import Extraction, deepest
-from fmedge.image import load_photo
+from fmedge.data.images import load_photo
+from fmedge.model.run_options import RunOptions
+from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.render import render_page
-from fmedge.run_options import RunOptions
 from fmedge.runtime import Session
-from fmedge.vgg16 import INPUT_SIZE
+from fmedge.workflow.extraction import Extraction, deepest
 
 STAGES = ("decode", "resize", "copy in", "compute", "copy out", "render")
 """In the order they happen. *copy in* makes the batch that the model takes; what an engine copies into memory of its

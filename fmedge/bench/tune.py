@@ -16,22 +16,22 @@ from typing import NamedTuple
 import numpy as np
 
 from fmedge import __version__
-from fmedge.bench.cases import PLAIN, Case, Wishes, prepare_cases, variants_here
-from fmedge.bench.channel import Worker, WorkerFailed
-from fmedge.bench.coordinator import MODULE, Protocol, load_order, measure
+from fmedge.bench.matrix import PLAIN, Case, Wishes, prepare_cases, variants_here
+from fmedge.bench.scheduler import MODULE, Protocol, load_order, measure
+from fmedge.bench.worker_pipe import Worker, WorkerFailed
+from fmedge.data.bench_report import Missing, Report
+from fmedge.data.images import load_photo, parity_image
+from fmedge.data.measurement import Measurement
 from fmedge.errors import LimitExceeded, UsageError
-from fmedge.files import temporary_folder, write_error
-from fmedge.image import load_photo, parity_image
-from fmedge.machine import this_machine
-from fmedge.measurement import Measurement
-from fmedge.parity import Parity
-from fmedge.progress import Progress, no_progress
-from fmedge.provision import reference_maps
-from fmedge.report import Missing, Report
-from fmedge.request import ArtifactRequest, request_artifact
+from fmedge.model.parity import Parity
+from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime.backends import default_threads
-from fmedge.submodel import ExportOptions, Precision
-from fmedge.tuned import EXACT_DB, Candidate, Dropped, Objective, Tuned
+from fmedge.system.files import temporary_folder, write_error
+from fmedge.system.machine import this_machine
+from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.artifacts import reference_maps
+from fmedge.workflow.request import ArtifactRequest, request_artifact
+from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
 FIRST_S = 0.3
 """Seconds that every way is measured for in the first round; each further round takes three times as long."""
@@ -103,7 +103,7 @@ def tune(
         UsageError: Nothing keeps the bound.
         LimitExceeded: Nothing could be measured.
         KeyboardInterrupt: It was broken off; there is no choice then.
-        FmedgeError: See :func:`fmedge.bench.cases.prepare_cases`.
+        FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
     protocol, started = protocol or Protocol(), datetime.now(UTC)
     cases, missing = _prepare(wishes, goal, progress, warn)

@@ -1,6 +1,6 @@
 """The worker: loads one model and runs it when told, in a process where nothing else goes on.
 
-:mod:`fmedge.bench.channel` carries its orders and answers.
+:mod:`fmedge.bench.worker_pipe` carries its orders and answers.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge import floors
-from fmedge.artifact import read_artifact
-from fmedge.bench.channel import serve
+from fmedge.bench.worker_pipe import serve
 from fmedge.errors import UsageError
-from fmedge.machine import busy_seconds
-from fmedge.memory import peak_bytes
-from fmedge.parity import GATES, Parity, measure_parity
-from fmedge.quiet import own_process
-from fmedge.run_options import RunOptions
+from fmedge.model.artifact import read_artifact
+from fmedge.model.parity import GATES, Parity, measure_parity
+from fmedge.model.run_options import RunOptions
 from fmedge.runtime import Session, describe_placement
 from fmedge.runtime.backends import find_backend
 from fmedge.runtime.opening import engine_version, open_bounded
+from fmedge.system import address_space
+from fmedge.system.machine import busy_seconds
+from fmedge.system.memory import peak_bytes
+from fmedge.system.stderr import own_process
 
 _INPUTS = 8
 _INPUT_BYTES = 64 << 20
@@ -150,7 +150,7 @@ def _is_steady(seconds: list[float]) -> bool:
 
 def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Images]:
     if image is not None:
-        from fmedge.image import load_photo  # Pillow's memory is not counted where nobody needs it
+        from fmedge.data.images import load_photo  # Pillow's memory is not counted where nobody needs it
 
         pixels = load_photo(image, size).pixels
         return [np.repeat(pixels[np.newaxis], batch, axis=0)]
@@ -160,7 +160,7 @@ def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Image
 
 
 if __name__ == "__main__":
-    floors.begin()
+    address_space.begin()
     bench = Bench()
     orders = (bench.load, bench.warm_up, bench.turn, bench.judge, bench.stages)
     with own_process():

@@ -11,11 +11,11 @@ from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
 from fmedge.cli.interrupts import obeyed
 from fmedge.errors import UsageError, closest
-from fmedge.run_options import Math
-from fmedge.submodel import Activation, Precision
+from fmedge.model.run_options import Math
+from fmedge.model.submodel import Activation, Precision
 
 if TYPE_CHECKING:
-    from fmedge.report import Report
+    from fmedge.data.bench_report import Report
 
 _OFFLINE_BATCH = 16
 """Images per run where the scenario is offline and nothing else is asked for."""
@@ -63,26 +63,26 @@ def bench_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Time engines, precisions and thread counts: each in a process of its own, turn by turn."""
-    from fmedge.bench import cases, coordinator, forms
-    from fmedge.files import require_writable, write_bytes
-    from fmedge.image import require_image_file
-    from fmedge.report import MAX_REPORT_BYTES
+    from fmedge.bench import matrix, report_formats, scheduler
+    from fmedge.data.bench_report import MAX_REPORT_BYTES
+    from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
+    from fmedge.system.files import require_writable, write_bytes
 
     if cpus is not None:
         bind_process(options.parse_cpus(cpus))
     for path in output or ():
-        forms.require_form(path)
+        report_formats.require_form(path)
         require_writable(path)
     if image is not None:
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
         raise UsageError("--stages follows one photo. Give it with --image, without --scenario offline.")
-    wishes = cases.Wishes(
+    wishes = matrix.Wishes(
         layers=tuple(options.split(layer)),
         backends=None if backend is None else tuple(options.split(backend)),
         precisions=tuple(options.parse_list(precision, Precision)),
-        variants=(cases.PLAIN, *(options.split(variant) if variant else ())),
+        variants=(matrix.PLAIN, *(options.split(variant) if variant else ())),
         maths=_parse_maths(math),
         threads=None if threads is None else options.parse_threads(threads),
         activation=activation,
@@ -95,19 +95,19 @@ def bench_command(
         calibration=calibration,
         offline=offline,
     )
-    found, missing = cases.prepare_cases(wishes, progress=ProgressLine(), warn=say)
+    found, missing = matrix.prepare_cases(wishes, progress=ProgressLine(), warn=say)
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
-    report = coordinator.measure(
+    report = scheduler.measure(
         found,
-        coordinator.Protocol(runs, seconds, timeout, image, stages, processes),
+        scheduler.Protocol(runs, seconds, timeout, image, stages, processes),
         missing=missing,
         progress=ProgressLine(),
     )
     if report.interrupted:
         obeyed()
     for path in output or ():
-        content = forms.FORMS[path.suffix.lower()](report).encode()
+        content = report_formats.FORMS[path.suffix.lower()](report).encode()
         write_bytes(path, content)
         if path.suffix.lower() == ".json" and len(content) > MAX_REPORT_BYTES:
             say(f"'{path}' holds {len(content):,} bytes; fmedge report reads {MAX_REPORT_BYTES:,}. Measure fewer runs.")
@@ -119,23 +119,23 @@ def bench_command(
 
 
 def _show(report: Report) -> None:
-    from fmedge.bench import forms
+    from fmedge.bench import report_formats
 
-    for line in forms.describe(report):
+    for line in report_formats.describe(report):
         emit(line)
-    print_table(forms.HEADER, forms.table(report), left=3)
-    header, rows = forms.stage_table(report)
+    print_table(report_formats.HEADER, report_formats.table(report), left=3)
+    header, rows = report_formats.stage_table(report)
     if rows:
         print_table(header, rows)
 
 
 def _judge(report: Report) -> None:
     """Say what is missing or not to be trusted; the exit code is that of the first failure."""
-    from fmedge.bench import forms
+    from fmedge.bench import report_formats
 
     for each in report.missing:
         say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
-    for line in forms.doubt_lines(report):
+    for line in report_formats.doubt_lines(report):
         say(line)
     codes = [each.exit_code for each in report.missing if each.exit_code]
     if codes:

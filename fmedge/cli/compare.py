@@ -38,7 +38,7 @@ def compare_command(
 ) -> None:
     """Compare two reports of fmedge bench: what became slower or faster, and whether that is more than chance."""
     from fmedge.bench.compare import compare_reports, parse_bound, require_metric
-    from fmedge.report import read_report
+    from fmedge.data.bench_report import read_report
 
     bounds = [parse_bound(text) for text in fail_on or ()]
     metrics = [require_metric(name) for name in options.split(metric)]

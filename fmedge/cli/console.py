@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, TextIO, cast
 
 from fmedge.errors import WriteError, printable
-from fmedge.quiet import mute, talk
+from fmedge.system.stderr import mute, talk
 
 
 def say(text: str) -> None:

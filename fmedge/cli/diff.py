@@ -9,14 +9,14 @@ import typer
 
 from fmedge.cli import options
 from fmedge.cli.console import emit, print_json, print_table
-from fmedge.cli.ensure import ensure_artifact, tell_of_guard
+from fmedge.cli.ensure_artifact import ensure_artifact, tell_of_guard
 from fmedge.errors import ParityError, UsageError
-from fmedge.run_options import RunOptions
-from fmedge.submodel import ExportOptions, Precision
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Precision
 
 if TYPE_CHECKING:
-    from fmedge.difference import Difference
-    from fmedge.extraction import Taps
+    from fmedge.workflow.difference import Difference
+    from fmedge.workflow.extraction import Taps
 
 _SHOWN = 5
 """Channels that the table shows; --json has them all."""
@@ -41,13 +41,13 @@ def diff_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Compare two models, or two engines, on a photo: signal-to-noise ratio, largest error, worst channels."""
-    from fmedge.difference import compare_maps, parse_side, worst
-    from fmedge.files import require_output, write_bytes
-    from fmedge.image import require_image_file
-    from fmedge.pipeline import run_taps
-    from fmedge.provision import open_model
-    from fmedge.request import request_artifact
+    from fmedge.data.images import require_image_file
     from fmedge.runtime import choose_backend
+    from fmedge.system.files import require_output, write_bytes
+    from fmedge.workflow.artifacts import open_model
+    from fmedge.workflow.difference import compare_maps, parse_side, worst
+    from fmedge.workflow.pipeline import run_taps
+    from fmedge.workflow.request import request_artifact
 
     sides = [parse_side(first), parse_side(second)]
     if all(side.model is not None for side in sides) and any((layer, activation, precision, weights, models)):

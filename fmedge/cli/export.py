@@ -14,14 +14,14 @@ import typer
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
 from fmedge.errors import ParityError, UsageError
-from fmedge.run_options import RunOptions
-from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision
-from fmedge.vgg16 import LAYER_NAMES
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision
+from fmedge.model.vgg16 import LAYER_NAMES
 
 if TYPE_CHECKING:
-    from fmedge.artifact import Artifact
-    from fmedge.card import ModelCard
-    from fmedge.request import ArtifactRequest
+    from fmedge.model.artifact import Artifact
+    from fmedge.model.card import ModelCard
+    from fmedge.workflow.request import ArtifactRequest
 
 _FAILED = {
     False: "does not keep its gate. Export it again: fmedge export.",
@@ -71,9 +71,9 @@ def export_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
-    from fmedge.provision import require_request
-    from fmedge.request import request_artifact
     from fmedge.runtime import default_format
+    from fmedge.workflow.artifacts import require_request
+    from fmedge.workflow.request import request_artifact
 
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
     layers = LAYER_NAMES if every_layer else options.split(layer)
@@ -113,7 +113,7 @@ def export_command(
 def _export_all(
     requests: list[ArtifactRequest], calibration: Path | None, *, verify: bool, offline: bool
 ) -> list[Artifact]:
-    from fmedge.provision import create_artifact, require_place, require_request
+    from fmedge.workflow.artifacts import create_artifact, require_place, require_request
 
     for request in requests:  # before any work
         require_request(request, calibration)
@@ -159,7 +159,7 @@ def _facts(artifact: Artifact) -> dict[str, object]:
 
 
 def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
-    from fmedge.plan import plan_export
+    from fmedge.model.footprint import plan_export
 
     if any(request.submodel.source != "vgg16" for request in requests):
         raise UsageError("--dry-run knows stock VGG16 alone. Leave out --keras, or export.")
@@ -208,9 +208,9 @@ def verify_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a model again: its hash against the card's, its outputs against the reference."""
-    from fmedge.artifact import card_path
-    from fmedge.files import is_file
-    from fmedge.provision import verify_artifact
+    from fmedge.model.artifact import card_path
+    from fmedge.system.files import is_file
+    from fmedge.workflow.artifacts import verify_artifact
 
     run = RunOptions(backend)
     artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, run=run, warn=say)

@@ -20,8 +20,8 @@ def info_command(
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is, where it comes from, and whether the file is the one its card describes."""
-    from fmedge.artifact import weights_path
-    from fmedge.provision import describe_model
+    from fmedge.model.artifact import weights_path
+    from fmedge.workflow.artifacts import describe_model
 
     card, has_card = describe_model(model)
     if as_json:

@@ -16,7 +16,7 @@ from collections.abc import Generator
 from threading import Thread
 from types import FrameType
 
-from fmedge.floors import file_limit
+from fmedge.system.address_space import file_limit
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -96,7 +96,7 @@ def _end(number: int) -> None:
     try:
         clear_up()
         if number == signal.SIGINT:
-            from fmedge.quiet import talk
+            from fmedge.system.stderr import talk
 
             last = Thread(target=talk, args=(NOTICE,), daemon=True)  # which nobody may be reading
             last.start()
@@ -107,7 +107,7 @@ def _end(number: int) -> None:
 
 def clear_up() -> None:
     """End every process that was started, and remove every temporary file; none is created from then on."""
-    for module in ("fmedge.children", "fmedge.temporary"):  # what was not loaded has none
+    for module in ("fmedge.system.children", "fmedge.system.temp_files"):  # what was not loaded has none
         if module in sys.modules:
             with contextlib.suppress(Exception):
                 sys.modules[module].end_all()

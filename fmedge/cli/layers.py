@@ -9,7 +9,7 @@ import typer
 from fmedge.cli.console import print_json, print_table
 from fmedge.cli.options import AsJson
 from fmedge.errors import UsageError
-from fmedge.vgg16 import INPUT_SIZE, VGG16_LAYERS
+from fmedge.model.vgg16 import INPUT_SIZE, VGG16_LAYERS
 
 
 def layers_command(

@@ -9,14 +9,22 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from fmedge import ahead
 from fmedge.cli import interrupts
 from fmedge.cli.console import patient_output, say, show_trace
-from fmedge.cli.quick import read_quickly
+from fmedge.cli.fast_parser import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, UsageError, one_line
-from fmedge.floors import begin, heavy_command, is_out_of_files, is_shortage, no_threads, shortage, threads_start
-from fmedge.processor import require_coretype, require_processor
-from fmedge.quiet import own_process
+from fmedge.system import prefetch
+from fmedge.system.address_space import (
+    begin,
+    heavy_command,
+    is_out_of_files,
+    is_shortage,
+    no_threads,
+    shortage,
+    threads_start,
+)
+from fmedge.system.processor import require_coretype, require_processor
+from fmedge.system.stderr import own_process
 
 
 def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
@@ -42,7 +50,7 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
                     say(f"Error: {output.lost}")
                     code = output.lost.exit_code
         finally:
-            ahead.forget()  # a command that failed did not take what was begun for it
+            prefetch.forget()  # a command that failed did not take what was begun for it
         if not came:
             return code
         if alone:
@@ -90,7 +98,7 @@ def _do(words: list[str], arguments: list[str] | None, settings: dict[str, bool]
     chosen = read_quickly(words)
     if chosen is None:
         return _run_typer(arguments, settings)
-    from fmedge.cli.running import run
+    from fmedge.cli.run_job import run
 
     run(**chosen)
     return 0

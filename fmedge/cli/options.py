@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from fmedge.cli.words import parse_batch as parse_batch
-from fmedge.cli.words import parse_cpus as parse_cpus
-from fmedge.cli.words import parse_fixed_size as parse_fixed_size
-from fmedge.cli.words import parse_list as parse_list
-from fmedge.cli.words import parse_preprocessing as parse_preprocessing
-from fmedge.cli.words import parse_size as parse_size
-from fmedge.cli.words import parse_threads as parse_threads
-from fmedge.cli.words import run_options as run_options
-from fmedge.cli.words import split as split
-from fmedge.run_options import Math
-from fmedge.submodel import ALL, Activation, Layout
-from fmedge.vgg16 import LAYER_NAMES
+from fmedge.cli.parsing import parse_batch as parse_batch
+from fmedge.cli.parsing import parse_cpus as parse_cpus
+from fmedge.cli.parsing import parse_fixed_size as parse_fixed_size
+from fmedge.cli.parsing import parse_list as parse_list
+from fmedge.cli.parsing import parse_preprocessing as parse_preprocessing
+from fmedge.cli.parsing import parse_size as parse_size
+from fmedge.cli.parsing import parse_threads as parse_threads
+from fmedge.cli.parsing import run_options as run_options
+from fmedge.cli.parsing import split as split
+from fmedge.model.run_options import Math
+from fmedge.model.submodel import ALL, Activation, Layout
+from fmedge.model.vgg16 import LAYER_NAMES
 
 
 def _complete_layer(incomplete: str) -> list[str]:

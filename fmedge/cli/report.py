@@ -24,9 +24,9 @@ def report_command(
     ] = Path("report.html"),
 ) -> None:
     """Draw reports of fmedge bench as one page: what is fastest, at which accuracy, machines side by side."""
-    from fmedge.files import require_writable, write_bytes
+    from fmedge.data.bench_report import read_report
     from fmedge.render.report import render_report
-    from fmedge.report import read_report
+    from fmedge.system.files import require_writable, write_bytes
 
     if output.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"--output {output}: a page has another name. Allowed: a name that ends in .html.")

@@ -1,4 +1,4 @@
-"""``fmedge run``, as Typer shows and reads it; :mod:`fmedge.cli.running` does it."""
+"""``fmedge run``, as Typer shows and reads it; :mod:`fmedge.cli.run_job` does it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fmedge.cli import options
-from fmedge.submodel import Format, Precision
+from fmedge.model.submodel import Format, Precision
 
 
 def run_command(
@@ -106,7 +106,7 @@ def run_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Turn photos into the feature maps of a layer, each on a page."""
-    from fmedge.cli.running import run
+    from fmedge.cli.run_job import run
 
     run(
         images,

@@ -19,16 +19,16 @@ def trust_command(
     forget: Annotated[bool, typer.Option("--forget", help="Take them as somebody else's again.")] = False,
 ) -> None:
     """Take models as your own, such as those that you exported on another machine: they run without a guard."""
-    from fmedge import trust
-    from fmedge.provision import open_model
-    from fmedge.runtime.gate import require_artifact
+    from fmedge.model import known_models
+    from fmedge.runtime.gate.checks import require_artifact
+    from fmedge.workflow.artifacts import open_model
 
     artifacts = [open_model(path) for path in models]
     for artifact in artifacts:
         if forget:
-            trust.forget(artifact.card)
+            known_models.forget(artifact.card)
         else:
             require_artifact(artifact)
-            trust.remember(artifact.card)
+            known_models.remember(artifact.card)
         state = "somebody else's" if forget else "yours"
         emit(printable(f"{artifact.path}: {state} from now on, with this card"))

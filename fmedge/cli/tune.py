@@ -9,10 +9,10 @@ import typer
 
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
-from fmedge.submodel import Activation
+from fmedge.model.submodel import Activation
 
 if TYPE_CHECKING:
-    from fmedge.tuned import Candidate, Tuned
+    from fmedge.workflow.tuned_choice import Candidate, Tuned
 
 
 def tune_command(
@@ -45,21 +45,21 @@ def tune_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Find the fastest way to run a layer here, under an accuracy bound; fmedge run then takes it."""
-    from fmedge.bench import forms, tune
-    from fmedge.bench.cases import Wishes
-    from fmedge.bench.coordinator import Protocol
-    from fmedge.files import create_folder, require_writable, write_bytes
-    from fmedge.image import require_image_file
-    from fmedge.image_list import expand_images
-    from fmedge.request import models_folder, request_artifact, tuned_path
+    from fmedge.bench import report_formats, tune
+    from fmedge.bench.matrix import Wishes
+    from fmedge.bench.scheduler import Protocol
+    from fmedge.data.image_list import expand_images
+    from fmedge.data.images import require_image_file
+    from fmedge.model.submodel import ExportOptions
     from fmedge.runtime.cores import bind_process
-    from fmedge.submodel import ExportOptions
+    from fmedge.system.files import create_folder, require_writable, write_bytes
+    from fmedge.workflow.request import models_folder, request_artifact, tuned_path
 
     if cpus is not None:
         bind_process(options.parse_cpus(cpus))
     names = options.split(layer)
     for path in output or ():
-        forms.require_form(path)
+        report_formats.require_form(path)
         require_writable(*(_per_layer(path, name, several=len(names) > 1) for name in names))
     judges = photos or calibration
     judging = expand_images([judges]) if judges else []
@@ -96,7 +96,8 @@ def tune_command(
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():
             write_bytes(
-                _per_layer(place, name, several=len(names) > 1), forms.FORMS[place.suffix.lower()](report).encode()
+                _per_layer(place, name, several=len(names) > 1),
+                report_formats.FORMS[place.suffix.lower()](report).encode(),
             )
         found.append(tuned)
         if not as_json:

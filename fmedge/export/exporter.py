@@ -7,27 +7,19 @@ import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fmedge import __version__, trust
-from fmedge.artifact import Artifact, files_sha256, write_artifact
-from fmedge.card import ModelCard, TensorSpec
+from fmedge import __version__
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
-from fmedge.export.calibration import Calibration
+from fmedge.export.int8.calibration import Calibration
 from fmedge.export.judging import Runner, Simulation, check, predict_on_parity_image
 from fmedge.export.network import Network
-from fmedge.floors import is_shortage, shortage
-from fmedge.install import install_command
-from fmedge.preprocessing import CAFFE
-from fmedge.submodel import (
-    KERAS,
-    VGG16,
-    Converter,
-    ExportOptions,
-    Format,
-    Precision,
-    SubModel,
-    own_converter,
-)
-from fmedge.vgg16 import VGG16_LAYERS, find_layer
+from fmedge.model import known_models
+from fmedge.model.artifact import Artifact, files_sha256, write_artifact
+from fmedge.model.card import ModelCard, TensorSpec
+from fmedge.model.preprocessing import CAFFE
+from fmedge.model.submodel import KERAS, VGG16, Converter, ExportOptions, Format, Precision, SubModel, own_converter
+from fmedge.model.vgg16 import VGG16_LAYERS, find_layer
+from fmedge.system.address_space import is_shortage, shortage
+from fmedge.system.install import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +64,19 @@ class Built:
 _FLOAT = (Precision.FP32, Precision.FP16)
 
 EXPORTERS: tuple[Exporter, ...] = (
-    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx_direct", ""),
-    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx_int8", ""),
-    Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite_int8", "litert"),
-    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn_direct", ""),
-    Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx_tf2onnx", "export"),
-    Exporter(Format.TFLITE, Converter.TENSORFLOW, tuple(Precision), (VGG16, KERAS), "fmedge.export.tflite", "export"),
+    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx.direct", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx.int8", ""),
+    Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite.int8", "litert"),
+    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn.direct", ""),
+    Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
+    Exporter(
+        Format.TFLITE,
+        Converter.TENSORFLOW,
+        tuple(Precision),
+        (VGG16, KERAS),
+        "fmedge.export.tflite.converter",
+        "export",
+    ),
 )
 """Every way to write a model file."""
 
@@ -207,7 +206,7 @@ def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b""
         lasting: Whether later processes remember it, too.
     """
     complete = replace(card, file_sha256=files_sha256(model, weights))
-    trust.remember(complete, lasting=lasting)
+    known_models.remember(complete, lasting=lasting)
     return Artifact(path, complete, model, weights)
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact
-from fmedge.card import ModelCard
+from fmedge.data.images import parity_image, secret_image
 from fmedge.errors import ParityError
-from fmedge.export.calibration import Calibration
+from fmedge.export.int8.calibration import Calibration
 from fmedge.export.network import Images, Network
-from fmedge.image import parity_image, secret_image
-from fmedge.parity import GATES, Parity, gate_for, measure_parity
-from fmedge.submodel import Precision
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.parity import GATES, Parity, gate_for, measure_parity
+from fmedge.model.submodel import Precision
 
 Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
 """Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.card import WeightsFacts
 from fmedge.export.reference import reference_outputs
-from fmedge.preprocessing import CAFFE, PREPROCESSINGS, Preprocessing
-from fmedge.submodel import Activation, SubModel
-from fmedge.vgg16 import find_layer, layers_through
-from fmedge.weights import Weights
+from fmedge.model.card import WeightsFacts
+from fmedge.model.preprocessing import CAFFE, PREPROCESSINGS, Preprocessing
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.model.vgg16 import find_layer, layers_through
+from fmedge.model.weights import Weights
 
 if TYPE_CHECKING:
-    from fmedge.export.tf_graph import TfComputation
+    from fmedge.export.tensorflow.trace import TfComputation
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(N, height, width, 3), RGB, 0 to 255."""
@@ -80,7 +80,7 @@ class StockNetwork:
 
     @property
     def input_dtype(self) -> str:
-        """See :attr:`fmedge.export.tf_graph.TfNetwork.input_dtype`."""
+        """See :attr:`fmedge.export.tensorflow.trace.TfNetwork.input_dtype`."""
         return "float32"
 
     def functions(self, submodel: SubModel) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class StockNetwork:
         return {name: float(np.abs(values).max()) for name, values in raw.items()}
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
-        """See :meth:`fmedge.export.tf_graph.TfNetwork.tf_computation`."""
-        from fmedge.export.tf_vgg16 import vgg16_outputs  # brings TensorFlow
+        """See :meth:`fmedge.export.tensorflow.trace.TfNetwork.tf_computation`."""
+        from fmedge.export.tensorflow.vgg16_graph import vgg16_outputs  # brings TensorFlow
 
         return lambda pixels, scopes: vgg16_outputs(self, submodel, pixels, scopes)

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.preprocessing import MEAN_BGR
-from fmedge.submodel import Activation, SubModel
-from fmedge.vgg16 import layers_through
-from fmedge.weights import Weights
+from fmedge.model.preprocessing import MEAN_BGR
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.model.vgg16 import layers_through
+from fmedge.model.weights import Weights
 
 Float64Array = npt.NDArray[np.float64]
 

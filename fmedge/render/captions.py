@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fmedge.activations import LINEAR, RELU, require_both, spoken, view_words
-from fmedge.feature_maps import FeatureMaps, Provenance
-from fmedge.page_options import PageOptions
+from fmedge.data.feature_maps import FeatureMaps, Provenance
+from fmedge.data.page_options import PageOptions
+from fmedge.model.activations import LINEAR, RELU, require_both, spoken, view_words
 from fmedge.render.encoding import VALUES_NOTES
 
 VIEW_WORDS = {**view_words(RELU), "error": "B \u2212 A", "a": "A", "b": "B"}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.feature_maps import FeatureMaps
-from fmedge.page_options import PageOptions
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.page_options import PageOptions
 from fmedge.render.captions import write_difference_captions
 from fmedge.render.encoding import encode_maps
 from fmedge.render.layer_data import LayerData, pack_layer, require_room

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.data.page_options import Values
 from fmedge.errors import UsageError
-from fmedge.page_options import Values
 from fmedge.render.statistics import Statistics, join_statistics, measure
 
 FloatArray = npt.NDArray[np.float32]

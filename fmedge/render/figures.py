@@ -9,9 +9,9 @@ import math
 import zlib
 from typing import TYPE_CHECKING
 
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
-from fmedge.feature_maps import FeatureMaps
-from fmedge.page_options import PageOptions
 from fmedge.render import plotly_js
 from fmedge.render.captions import write_captions
 from fmedge.render.document import asset, assets, comment, fill, policy, script_hash

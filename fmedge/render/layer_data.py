@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.activations import RELU, view_words
 from fmedge.errors import LimitExceeded
+from fmedge.model.activations import RELU, view_words
+from fmedge.model.submodel import VGG16
+from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
-from fmedge.submodel import VGG16
-from fmedge.vgg16 import VGG16_LAYERS
 
 MOST_VALUES = 256 * 1024 * 1024
 """Values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
@@ -68,7 +68,7 @@ def pack_layer(
         statistics: Per view.
         source: The network.
         photo: Height and width of the image as the model saw it, in pixels.
-        function: The activation that belongs to the layer; see :mod:`fmedge.activations`.
+        function: The activation that belongs to the layer; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
         kernel: Float32, (C, 3, 3, 3): per channel of the page rows, columns, and red, green, blue.
         snr_db: Of a difference: signal-to-noise ratio per channel.

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.activations import RELU
-from fmedge.choices import require_record
-from fmedge.feature_maps import FeatureMaps
-from fmedge.page_options import PageOptions
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.page_options import PageOptions
+from fmedge.model.activations import RELU
 from fmedge.render import plotly_js
 from fmedge.render.captions import VIEW_WORDS, Captions, views_of, write_captions
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
 from fmedge.render.encoding import VALUES_NOTES, encode_maps
 from fmedge.render.layer_data import LayerData, pack_layer, require_room
 from fmedge.render.png import encode_png
+from fmedge.system.choices import require_record
 
 SCRIPTS = (
     "embedded.js",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fmedge.data.bench_report import Report
 from fmedge.render import plotly_js
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
 from fmedge.render.elements import Element, element, to_html
@@ -25,7 +26,6 @@ from fmedge.render.report_words import (
     moment,
     warnings,
 )
-from fmedge.report import Report
 
 SCRIPTS = ("embedded.js", "chart_parts.js", "charts.js", "report.js")
 """The page's own script in parts; each uses what those before it define."""

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fmedge.measurement import Configuration, Measurement
-from fmedge.report import Missing, Report
+from fmedge.data.bench_report import Missing, Report
+from fmedge.data.measurement import Configuration, Measurement
 
 SINGLE_STREAM = "single-stream"
 

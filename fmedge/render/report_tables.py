@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fmedge.measurement import Measurement
+from fmedge.data.measurement import Measurement
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Gap, Layout, Row
 from fmedge.render.report_words import milliseconds

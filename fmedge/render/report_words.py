@@ -7,10 +7,10 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
-from fmedge.measurement import Measurement
+from fmedge.data.bench_report import Report
+from fmedge.data.measurement import Measurement
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Layout, Row
-from fmedge.report import Report
 
 CLOSE = 0.03
 """Share by which medians may differ and still count as level: two processes of one program differ by that much."""

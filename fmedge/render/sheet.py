@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from fmedge.activations import view_words
-from fmedge.choices import require_record
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.page_options import PageOptions
 from fmedge.errors import LimitExceeded
-from fmedge.feature_maps import FeatureMaps
-from fmedge.page_options import PageOptions
+from fmedge.model.activations import view_words
 from fmedge.render.captions import views_of, write_captions
+from fmedge.system.choices import require_record
 
 MOST_PIXELS = 64_000_000
 """Of a sheet; a grey picture of that many is held in memory twice."""

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
-from fmedge.artifact import Artifact
-from fmedge.card import ModelCard
-from fmedge.cgroup import group_limits
 from fmedge.errors import UsageError, closest
-from fmedge.install import in_place
-from fmedge.processor import processor_features, sums_saturate
-from fmedge.run_options import Math, RunOptions
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.run_options import Math, RunOptions
+from fmedge.model.submodel import Format, Precision
 from fmedge.runtime.session import Engine
-from fmedge.submodel import Format, Precision
+from fmedge.system.cgroup import group_limits
+from fmedge.system.install import in_place
+from fmedge.system.processor import processor_features, sums_saturate
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(
         "onnxruntime",
         (Format.ONNX,),
-        "fmedge.runtime.onnxruntime_backend",
+        "fmedge.runtime.engines.onnxruntime_engine",
         "onnxruntime",
         (
             Provider("cpu", "CPUExecutionProvider", _CPU),
@@ -129,7 +129,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(
         "openvino",
         (Format.ONNX,),
-        "fmedge.runtime.openvino_backend",
+        "fmedge.runtime.engines.openvino_engine",
         "openvino",
         (Provider("cpu", "CPU", _extra("openvino")), Provider("gpu", "GPU", _extra("openvino"))),
         ("fp32", "bf16"),
@@ -138,7 +138,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(
         "ncnn",
         (Format.NCNN,),
-        "fmedge.runtime.ncnn_backend",
+        "fmedge.runtime.engines.ncnn_engine",
         "ncnn",
         (Provider("cpu", "CPU", _extra("ncnn")), Provider("vulkan", "Vulkan", _extra("ncnn"))),
         ("fp32", "bf16"),
@@ -146,7 +146,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(
         "litert",
         (Format.TFLITE,),
-        "fmedge.runtime.litert_backend",
+        "fmedge.runtime.engines.litert_engine",
         "ai_edge_litert",
         (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
     ),

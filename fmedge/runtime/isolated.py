@@ -21,12 +21,13 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from fmedge import children, errors, floors
-from fmedge.artifact import Artifact
+from fmedge import errors
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
-from fmedge.run_options import RunOptions
-from fmedge.runtime.gate_bounds import Needs, Shape
+from fmedge.model.artifact import Artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.runtime.gate.bounds import Needs, Shape
 from fmedge.runtime.session import FloatArray, Images, Placement
+from fmedge.system import address_space, children
 
 CHILD = "fmedge.runtime.isolated_child"
 """The module that runs there."""
@@ -202,7 +203,7 @@ class IsolatedEngine:
         try:
             late.start()
         except RuntimeError as error:
-            raise floors.no_threads() from error
+            raise address_space.no_threads() from error
         try:
             yield
         finally:
@@ -260,7 +261,7 @@ def address_space(options: RunOptions, model_bytes: int, needs: Needs) -> int | 
     """Bytes of address space for an engine, a model and a run; None on devices, whose drivers reserve a lot."""
     if options.device != "cpu":
         return None
-    floor = floors.FLOORS[str(options.backend)].total(options.threads or 1, 2 * model_bytes)
+    floor = address_space.FLOORS[str(options.backend)].total(options.threads or 1, 2 * model_bytes)
     return floor + _ARRAYS * needs.memory + _SLACK_BYTES
 
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from fmedge import floors
-from fmedge.artifact import Artifact
-from fmedge.card import ModelCard
 from fmedge.errors import FmedgeError
-from fmedge.quiet import own_process
-from fmedge.run_options import RunOptions
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.run_options import RunOptions
+from fmedge.system import address_space
+from fmedge.system.stderr import own_process
 
 if TYPE_CHECKING:
     from fmedge.runtime.session import Engine, FloatArray, Images
@@ -92,7 +92,7 @@ def _serve(line: _Line) -> None:
     with _reported(line, head):
         options = RunOptions(**head["options"])
         restrict(head["bytes"])
-        floors.begin()
+        address_space.begin()
         if options.cpus is not None:
             bind_process(options.cpus)
         load_adapter(options)
@@ -131,9 +131,9 @@ def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
     except FmedgeError as error:
         line.answer(error=type(error).__name__, message=str(error))
     except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
-        if floors.is_out_of_files(error):
-            line.answer(error="LimitExceeded", message=str(floors.shortage(error)))
-        elif floors.is_shortage(error) or "alloc" in str(error).lower():
+        if address_space.is_out_of_files(error):
+            line.answer(error="LimitExceeded", message=str(address_space.shortage(error)))
+        elif address_space.is_shortage(error) or "alloc" in str(error).lower():
             line.answer(error="LimitExceeded", message=_too_large(head))
         else:
             line.answer(error="ArtifactError", message=_refused(head, error))
@@ -143,7 +143,7 @@ def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
 
 
 def _too_large(head: Mapping[str, Any]) -> str:
-    limit = floors.address_limit()
+    limit = address_space.address_limit()
     allowed = "there is" if limit is None else f"{limit / 1e9:.1f} GB"
     return f"'{head['path']}' needs more memory than {allowed}. Export it for fewer or smaller images."
 

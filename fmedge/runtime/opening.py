@@ -9,14 +9,13 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import cast
 
-from fmedge import trust
-from fmedge.artifact import Artifact
-from fmedge.card import ModelCard
-from fmedge.choices import require_record
 from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, closest
-from fmedge.floors import is_shortage, require_floor, shortage
-from fmedge.memory import vgg16_bytes
-from fmedge.run_options import RunOptions
+from fmedge.model import known_models
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import VGG16, Format, Precision
+from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime import forks
 from fmedge.runtime.backends import (
     BACKENDS,
@@ -32,11 +31,12 @@ from fmedge.runtime.backends import (
     usable_cpus,
 )
 from fmedge.runtime.cores import bound_to
-from fmedge.runtime.gate import require_artifact
-from fmedge.runtime.gate_bounds import Needs, Shape
+from fmedge.runtime.gate.bounds import Needs, Shape
+from fmedge.runtime.gate.checks import require_artifact
 from fmedge.runtime.session import Engine, Session
-from fmedge.submodel import VGG16, Format, Precision
-from fmedge.vgg16 import INPUT_SIZE
+from fmedge.system.address_space import is_shortage, require_floor, shortage
+from fmedge.system.choices import require_record
+from fmedge.system.memory import vgg16_bytes
 
 
 def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
@@ -138,7 +138,7 @@ _Opener = Callable[[Artifact, RunOptions, _Needs], Engine]
 
 
 def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
-    if trust.is_known(artifact.card) and not forks.is_stuck(str(options.backend)):
+    if known_models.is_known(artifact.card) and not forks.is_stuck(str(options.backend)):
         return open_engine(artifact, options)
     from fmedge.runtime.isolated import IsolatedEngine
 
@@ -146,7 +146,7 @@ def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engin
 
 
 def _bounded_engine(images: Shape, artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
-    if not trust.is_known(artifact.card):
+    if not known_models.is_known(artifact.card):
         from fmedge.runtime.isolated import address_space, require_products
         from fmedge.runtime.isolated_child import restrict
 

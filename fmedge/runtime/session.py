@@ -11,16 +11,16 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.artifact import Artifact
-from fmedge.card import ModelCard, TensorSpec
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
-from fmedge.memory import require_memory
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard, TensorSpec
+from fmedge.model.submodel import VGG16
+from fmedge.model.vgg16 import find_layer
 from fmedge.runtime import forks
 from fmedge.runtime.cores import bound_to
-from fmedge.runtime.engine_texts import Mend, in_our_words
-from fmedge.runtime.gate_bounds import Needs, Shape
-from fmedge.submodel import VGG16
-from fmedge.vgg16 import find_layer
+from fmedge.runtime.engine_errors import Mend, in_our_words
+from fmedge.runtime.gate.bounds import Needs, Shape
+from fmedge.system.memory import require_memory
 
 _STRIP = 128
 """Pixels transposed at a time: what is read and written then stays in the cache. 2.7 times as fast as NumPy's own

@@ -23,17 +23,17 @@ import numpy as np
 from conftest import TEST_DATA
 from PIL import Image
 
-from fmedge.artifact import Artifact
+from fmedge.data.images import load_photo, parity_image
 from fmedge.errors import UsageError
 from fmedge.export.exporter import find_exporter
-from fmedge.image import load_photo, parity_image
-from fmedge.parity import GATES, gate_for, measure_parity
-from fmedge.provision import create_artifact, read_artifact
-from fmedge.request import ArtifactRequest, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.artifact import Artifact
+from fmedge.model.parity import GATES, gate_for, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import VGG16, ExportOptions, Precision
+from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime import BACKENDS, Backend, open_session
-from fmedge.submodel import VGG16, ExportOptions, Precision
-from fmedge.vgg16 import INPUT_SIZE
+from fmedge.workflow.artifacts import create_artifact, read_artifact
+from fmedge.workflow.request import ArtifactRequest, request_artifact
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
 PRECISIONS = (Precision.FP32, Precision.INT8)

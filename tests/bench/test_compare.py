@@ -7,9 +7,9 @@ import pytest
 from measurements import MACHINE, measurement, report
 
 from fmedge.bench.compare import Bound, compare_metric, compare_reports, parse_bound, student
+from fmedge.data.bench_report import Missing
+from fmedge.data.measurement import Process
 from fmedge.errors import UsageError
-from fmedge.measurement import Process
-from fmedge.report import Missing
 
 
 def drawn(seed, factor=1.0, processes=12, runs=60, place=0.03, spread=0.03, state=0.0, **fields):

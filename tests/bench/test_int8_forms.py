@@ -4,10 +4,10 @@ import platform
 
 import pytest
 
-from fmedge.bench.cases import PLAIN, Wishes, prepare_cases, variants_here
+from fmedge.bench.matrix import PLAIN, Wishes, prepare_cases, variants_here
 from fmedge.cli.export import _is_faster_with_seven_bits
+from fmedge.model.submodel import Precision
 from fmedge.runtime import backends
-from fmedge.submodel import Precision
 
 PROCESSORS = {"AVX2 alone": (frozenset(("avx2", "fma")), True), "VNNI": (frozenset(("avx2", "avx512_vnni")), False)}
 

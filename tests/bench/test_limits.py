@@ -7,12 +7,12 @@ import json
 import pytest
 from measurements import measurement, report
 
-from fmedge.bench.forms import FORMS, doubt_lines, require_form
-from fmedge.bench.limits import direct_seconds, measure_pace, measure_yardstick, summarize
+from fmedge.bench.report_formats import FORMS, doubt_lines, require_form
+from fmedge.bench.roofline import direct_seconds, measure_pace, measure_yardstick, summarize
 from fmedge.bench.worker import _is_steady
+from fmedge.data.bench_report import Limit, Missing
 from fmedge.errors import UsageError
-from fmedge.report import Limit, Missing
-from fmedge.vgg16 import layers_through
+from fmedge.model.vgg16 import layers_through
 
 
 def test_a_layer_bound_by_arithmetic():

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from fmedge.bench.cases import Wishes
-from fmedge.bench.coordinator import Protocol
+from fmedge.bench.matrix import Wishes
+from fmedge.bench.scheduler import Protocol
 from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
 from fmedge.errors import UsageError
-from fmedge.parity import GATES, Parity
-from fmedge.tuned import Candidate
+from fmedge.model.parity import GATES, Parity
+from fmedge.workflow.tuned_choice import Candidate
 
 BRIEF = Protocol(runs=3, seconds=0.02)
 

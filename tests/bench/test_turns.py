@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fmedge.bench import coordinator
-from fmedge.bench.cases import Wishes, prepare_cases
-from fmedge.bench.channel import Worker, WorkerFailed
-from fmedge.bench.coordinator import Protocol, measure
+from fmedge.bench import scheduler
+from fmedge.bench.matrix import Wishes, prepare_cases
+from fmedge.bench.scheduler import Protocol, measure
+from fmedge.bench.worker_pipe import Worker, WorkerFailed
+from fmedge.data.measurement import Configuration
 from fmedge.errors import UsageError
-from fmedge.measurement import Configuration
+from fmedge.model.submodel import Precision
 from fmedge.runtime import BACKENDS
 from fmedge.runtime.backends import seven_bits_are_faster
-from fmedge.submodel import Precision
 
 QUICK = Protocol(runs=3, seconds=0, processes=1)
 
@@ -69,14 +69,14 @@ def test_every_engine_is_measured(prepared):
 def test_processes_follow_each_other(prepared, monkeypatch):
     cases, _ = prepared(backends=("onnxruntime",), threads=(1, 2))
     started, alive = [], []
-    load = coordinator._Subject.load
+    load = scheduler._Subject.load
 
     def count(self):
         alive.append(sum(worker._process.poll() is None for worker in started))
         load(self)
         started.append(self.worker)
 
-    monkeypatch.setattr(coordinator._Subject, "load", count)
+    monkeypatch.setattr(scheduler._Subject, "load", count)
     found = measure(cases, Protocol(runs=4, seconds=0.2, processes=3))
     assert alive == [0, 1] * 3  # no worker of the process before lives on
     assert found.processes == 3
@@ -148,15 +148,15 @@ def test_a_worker_that_dies_is_a_failed_row_and_all_else_is_kept(prepared, monke
 
     workers = []
     monkeypatch.setattr(Worker, "ask", kill_second)
-    start = coordinator.Worker
+    start = scheduler.Worker
 
     def remember(module, environment=None):
         worker = start(module, environment)
-        if module == coordinator.MODULE:
+        if module == scheduler.MODULE:
             workers.append(worker)
         return worker
 
-    monkeypatch.setattr(coordinator, "Worker", remember)
+    monkeypatch.setattr(scheduler, "Worker", remember)
     found = measure(cases, QUICK)
     assert [each.configuration.threads for each in found.measurements] == [1, 3]
     (missing,) = found.missing
@@ -176,14 +176,14 @@ def test_a_model_that_goes_is_a_failed_row(prepared, tmp_path):
 def test_a_worker_without_memory_is_a_failed_row(prepared, monkeypatch):
     import resource
 
-    start = coordinator.Worker
+    start = scheduler.Worker
 
     def bounded(module, environment=None):
         worker = start(module, environment)
         resource.prlimit(worker._process.pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
         return worker
 
-    monkeypatch.setattr(coordinator, "Worker", bounded)
+    monkeypatch.setattr(scheduler, "Worker", bounded)
     cases, _ = prepared(backends=("onnxruntime",), scenario="offline", batch=4096)
     (missing,) = measure(cases, QUICK).missing
     assert missing.exit_code == 7
@@ -198,7 +198,7 @@ def test_a_worker_that_is_late_is_ended(prepared):
 
 
 def test_a_wrong_order_is_answered():
-    worker = Worker(coordinator.MODULE)
+    worker = Worker(scheduler.MODULE)
     with pytest.raises(WorkerFailed, match="No model is loaded") as caught:
         worker.ask(60, do="turn", runs=1, seconds=0)
     assert caught.value.exit_code == 2
@@ -237,7 +237,7 @@ def test_interrupted_before_the_first_turn(prepared):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
 def test_no_worker_outlives_us():
-    worker = Worker(coordinator.MODULE)
+    worker = Worker(scheduler.MODULE)
     pid = worker._process.pid
     worker._process.stdin.close()  # what happens when we are killed
     for _ in range(600):

@@ -19,10 +19,10 @@ from conftest import ROOT
 from PIL import Image
 from render.page_samples import Elements
 
-from fmedge.artifact import read_artifact
+from fmedge.data.bench_report import read_report
+from fmedge.model.artifact import read_artifact
 from fmedge.render.plotly_js import file_name, script_file
-from fmedge.report import read_report
-from fmedge.tuned import read_tuned
+from fmedge.workflow.tuned_choice import read_tuned
 
 
 class Job(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from measurements import measurement, report
 
-from fmedge.measurement import Process
+from fmedge.data.measurement import Process
 
 FIVE = "block1_conv1,block1_conv2,block1_pool,block2_conv1,block2_conv2"
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from fmedge.doctor import DeviceState, EngineState, _problems, _try
 from fmedge.runtime import BACKENDS
+from fmedge.workflow.doctor import DeviceState, EngineState, _problems, _try
 
 
 def test_two_models(fmedge, block1, picture):
@@ -87,7 +87,7 @@ def test_doctor_finds_what_does_not_work():
 def test_doctor_leaves_no_folder_of_a_process_that_crashed(end, said, tmp_path, monkeypatch):
     program = f"import os, tempfile; open(tempfile.mkdtemp() + '/left', 'w').write('x'); {end}"
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("fmedge.children.module_command", lambda module: [sys.executable, "-c", program])
+    monkeypatch.setattr("fmedge.system.children.module_command", lambda module: [sys.executable, "-c", program])
     state = _try(BACKENDS[0], "cpu")
     assert not state.works
     assert said in state.said

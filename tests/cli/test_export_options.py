@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from fmedge.cli import main
-from fmedge.request import request_artifact
-from fmedge.submodel import Converter, ExportOptions, Format
+from fmedge.model.submodel import Converter, ExportOptions, Format
+from fmedge.workflow.request import request_artifact
 
 
 @pytest.fixture

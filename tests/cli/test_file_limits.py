@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fmedge import files, floors
 from fmedge.errors import LimitExceeded, WriteError
+from fmedge.system import address_space, files
 
 resource = pytest.importorskip("resource", reason="needs a system with such limits")
 
@@ -53,11 +53,11 @@ def test_few_open_files_give_a_line_or_the_work(tmp_path, block1, picture, most,
     ],
 )
 def test_running_out_of_files_is_told_from_running_out_of_memory(error):
-    assert floors.is_shortage(error)
-    said = floors.shortage(error)
+    assert address_space.is_shortage(error)
+    said = address_space.shortage(error)
     assert isinstance(said, LimitExceeded)
     assert "ulimit -n" in str(said)
-    assert "ulimit -n" not in str(floors.shortage(MemoryError()))
+    assert "ulimit -n" not in str(address_space.shortage(MemoryError()))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks in /proc for what a descriptor is")

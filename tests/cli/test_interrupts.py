@@ -17,7 +17,7 @@ from faults import RUN, Place, wait_for_session
 from measurements import measurement, report
 from PIL import Image
 
-from fmedge.artifact import card_path
+from fmedge.model.artifact import card_path
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not Path("/proc/self/status").is_file(), reason="POSIX signals, and Linux to see what is left"
@@ -54,23 +54,27 @@ entry()
 MODEL = "models/block1_conv1.relu.fp32.untrained.onnx"
 
 STAYS = {
-    "decoding beside the opening": (f"{RUN} PHOTO --output a.html --size 224", "fmedge.extraction", "load_photo"),
-    "decoding": ("diff onnxruntime onnxruntime PHOTO --weights untrained", "fmedge.extraction", "load_photo"),
-    "decoding in workers": (f"{RUN} PHOTOS --output pages", "fmedge.extraction", "load_photo"),
+    "decoding beside the opening": (
+        f"{RUN} PHOTO --output a.html --size 224",
+        "fmedge.workflow.extraction",
+        "load_photo",
+    ),
+    "decoding": ("diff onnxruntime onnxruntime PHOTO --weights untrained", "fmedge.workflow.extraction", "load_photo"),
+    "decoding in workers": (f"{RUN} PHOTOS --output pages", "fmedge.workflow.extraction", "load_photo"),
     "loading the engine": (f"{RUN} PHOTO --output a.html", "fmedge.runtime.opening", "_engine_for"),
     "running": (f"{RUN} PHOTO --output a.html", "fmedge.runtime.session", "Session.run"),
     "running in workers": (f"{RUN} PHOTOS --output pages", "fmedge.runtime.session", "Session.run"),
-    "drawing": (f"{RUN} PHOTO --output a.html", "fmedge.page_files", "render_page"),
-    "writing a page": (f"{RUN} PHOTO --output a.html", "fmedge.files", "_finish"),
-    "writing pages": (f"{RUN} PHOTOS --output pages", "fmedge.files", "_finish"),
-    "writing a model": ("export --weights untrained --no-verify", "fmedge.files", "_finish"),
+    "drawing": (f"{RUN} PHOTO --output a.html", "fmedge.workflow.outputs", "render_page"),
+    "writing a page": (f"{RUN} PHOTO --output a.html", "fmedge.system.files", "_finish"),
+    "writing pages": (f"{RUN} PHOTOS --output pages", "fmedge.system.files", "_finish"),
+    "writing a model": ("export --weights untrained --no-verify", "fmedge.system.files", "_finish"),
     "checking a model": ("export --weights untrained", "fmedge.runtime.session", "Session.run"),
     "verifying": (f"verify {MODEL}", "fmedge.runtime.session", "Session.run"),
     "judging": ("tune --weights untrained --size 64 --seconds 0", "fmedge.bench.tune", "_judge_one"),
-    "writing a report": ("report r.json --output a.html", "fmedge.files", "_finish"),
+    "writing a report": ("report r.json --output a.html", "fmedge.system.files", "_finish"),
     "drawing a report": ("report r.json --output a.html", "fmedge.render.report", "render_report"),
     "comparing": ("compare r.json r.json", "fmedge.bench.compare", "compare_reports"),
-    "asking the machine": ("bench --weights untrained --size 64 --runs 3", "fmedge.bench.coordinator", "read_clocks"),
+    "asking the machine": ("bench --weights untrained --size 64 --runs 3", "fmedge.bench.scheduler", "read_clocks"),
 }
 """What is typed, and the function that never returns."""
 

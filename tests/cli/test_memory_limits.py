@@ -8,10 +8,10 @@ import sys
 import pytest
 from conftest import ROOT, bare
 
-from fmedge.floors import FLOORS
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.model.submodel import ExportOptions, Format, Precision
+from fmedge.system.address_space import FLOORS
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 resource = pytest.importorskip("resource", reason="this system has no limit on address space")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit on address space")

@@ -14,9 +14,9 @@ import pytest
 from measurements import measurement, report
 from PIL import Image, PngImagePlugin
 
-from fmedge.artifact import card_path
 from fmedge.cli import main
-from fmedge.report import Missing
+from fmedge.data.bench_report import Missing
+from fmedge.model.artifact import card_path
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file names of any bytes")
 
@@ -260,7 +260,7 @@ def test_texts_in_a_picture(here, said, cases):
 def test_a_bug_of_ours_shows_no_such_letter(fmedge):
     """Nor what an engine said before it."""
     script = (
-        "import os, fmedge.cli.running as running, fmedge.quiet as quiet\n"
+        "import os, fmedge.cli.run_job as running, fmedge.system.stderr as quiet\n"
         "def run(**_):\n"
         "    with quiet.quietly():\n"
         "        os.write(2, 'said \\x1b[31m \\x9b2J\\r\\n'.encode())\n"

@@ -5,8 +5,8 @@ import inspect
 import pytest
 from typer.main import get_command
 
-from fmedge.cli import app, running
-from fmedge.cli.quick import SWITCHES, VALUES, read_quickly
+from fmedge.cli import app, run_job
+from fmedge.cli.fast_parser import SWITCHES, VALUES, read_quickly
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def typer_reads(command, words):
 def quickly(words):
     """Every argument, as the function takes it."""
     found = read_quickly(["run", *words])
-    parameters = inspect.signature(running.run).parameters
+    parameters = inspect.signature(run_job.run).parameters
     return found and {name: found.get(name, parameter.default) for name, parameter in parameters.items()}
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from fmedge.cli import main
-from fmedge.parity import GATES
+from fmedge.model.parity import GATES
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from conftest import ROOT
 from faults import EXPORT, RUN, SMALL, Place
 from measurements import measurement, report
 
-from fmedge.artifact import card_path
-from fmedge.bench.forms import FORMS
-from fmedge.temporary import open_temporary
+from fmedge.bench.report_formats import FORMS
+from fmedge.model.artifact import card_path
+from fmedge.system.temp_files import open_temporary
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix" or not Path("/dev/full").exists(), reason="POSIX shells, Linux' full device"),
@@ -112,7 +112,7 @@ def test_a_file_of_ours_never_takes_a_streams_number(tmp_path, closed):
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from fmedge.temporary import open_temporary, discard\n"
+        "from fmedge.system.temp_files import open_temporary, discard\n"
         f"for number in {closed}: os.close(number)\n"
         "opened = [open_temporary(Path('a.bin')) for _ in range(4)]\n"
         "for path, _ in opened: discard(path)\n"

@@ -11,9 +11,9 @@ from conftest import ROOT
 
 from fmedge.export.exporter import describe, find_exporter, own_artifact
 from fmedge.export.judging import check
-from fmedge.provision import run_batches
-from fmedge.submodel import Activation, ExportOptions, SubModel
-from fmedge.vgg16 import VGG16_LAYERS
+from fmedge.model.submodel import Activation, ExportOptions, SubModel
+from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.workflow.artifacts import run_batches
 
 ALL_CASES = [
     (spec.name, activation)
@@ -60,9 +60,9 @@ def hash_in_another_process(module, layers, options):
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT / 'tests' / 'export')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
         "import builds\n"
-        "from fmedge.submodel import *\n"
+        "from fmedge.model.submodel import *\n"
         "from fmedge.export import StockNetwork\n"
-        "from fmedge.weights import UNTRAINED, load_weights\n"
+        "from fmedge.model.weights import UNTRAINED, load_weights\n"
         f"from fmedge.export import {module.__name__.rpartition('.')[2]} as module\n"
         "network = StockNetwork(*load_weights(UNTRAINED, 'block2_pool'))\n"
         f"print(builds.sha256(builds.build(module, network, {layers!r}, **{options})))"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from fmedge.data.images import parity_image
 from fmedge.errors import ArtifactError, ParityError, WriteError
 from fmedge.export.exporter import build_artifact
-from fmedge.image import parity_image
-from fmedge.provision import run_batches
-from fmedge.submodel import Activation, SubModel
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.workflow.artifacts import run_batches
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,18 @@ from builds import build_with, require_parity, sha256, sqnr_db
 from conftest import ROOT
 from onnx import numpy_helper
 
+from fmedge.data.images import load_photo
 from fmedge.errors import UsageError
-from fmedge.export import int8_recipe, read_calibration, require_options
+from fmedge.export import read_calibration, require_options
 from fmedge.export.exporter import EXPORTERS
-from fmedge.export.int8_ranges import Histogram, best_ranges
-from fmedge.export.int8_rounding import round_kernel
+from fmedge.export.int8 import recipe as int8_recipe
+from fmedge.export.int8.ranges import Histogram, best_ranges
+from fmedge.export.int8.rounding import round_kernel
 from fmedge.export.network import StockNetwork
-from fmedge.image import load_photo
-from fmedge.provision import run_batches
-from fmedge.submodel import ExportOptions, Format, Precision, SubModel
-from fmedge.vgg16 import VGG16_LAYERS
-from fmedge.weights import choose_weights, load_weights
+from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
+from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.model.weights import choose_weights, load_weights
+from fmedge.workflow.artifacts import run_batches
 
 CASES = [
     (spec.name, activation)

@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from fmedge.data.images import parity_image
 from fmedge.errors import ParityError
-from fmedge.export import int8_plan, int8_recipe, int8_simulation, read_calibration
+from fmedge.export import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact, describe
-from fmedge.export.int8_recipe import make_plan, simulations
+from fmedge.export.int8 import plan as int8_plan
+from fmedge.export.int8 import recipe as int8_recipe
+from fmedge.export.int8 import simulation
+from fmedge.export.int8.recipe import make_plan, simulations
 from fmedge.export.judging import check, predict
-from fmedge.image import parity_image
-from fmedge.parity import GATES, PREDICTION_MARGIN_DB, gate_for, measure_parity
-from fmedge.provision import run_batches, verify_artifact
-from fmedge.run_options import RunOptions
-from fmedge.runtime import BACKENDS, onnxruntime_backend
-from fmedge.submodel import Activation, ExportOptions, Precision, SubModel
+from fmedge.model.parity import GATES, PREDICTION_MARGIN_DB, gate_for, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
+from fmedge.runtime import BACKENDS
+from fmedge.runtime.engines import onnxruntime_engine
+from fmedge.workflow.artifacts import run_batches, verify_artifact
 
 SIZE = (48, 64)
 FORMATS = sorted({row.format for row in EXPORTERS if Precision.INT8 in row.precisions})
@@ -88,7 +92,7 @@ def test_every_engine_gives_what_the_plan_predicts(make, untrained_network, back
 @pytest.mark.cases("numbers")
 def test_wide_sums_take_raw_taps_on_the_way(make, monkeypatch):
     """ONNX Runtime's wide sums failed on weights that two convolutions share."""
-    monkeypatch.setattr(onnxruntime_backend, "int8_overflows", lambda card, provider: True)
+    monkeypatch.setattr(onnxruntime_engine, "int8_overflows", lambda card, provider: True)
     artifact = make(layers="block1_conv1+block1_conv2", activation="none")
     assert artifact.card.parity.passed
 
@@ -111,12 +115,12 @@ def test_sums_that_saturate_in_the_engine_are_caught(make, untrained_network, ca
 
     def engine(artifact, sets, run=None):
         with monkeypatch.context() as patched:
-            patched.setattr(int8_simulation, "convolve", saturating)
+            patched.setattr(simulation, "convolve", saturating)
             yield from [simulations(plan, artifact.card, untrained_network)[0](images) for images in sets]
 
     with pytest.raises(ParityError, match="does not compute"):
         make(layers=layer, run=engine)
-    monkeypatch.setattr("fmedge.provision.run_batches", engine)
+    monkeypatch.setattr("fmedge.workflow.artifacts.run_batches", engine)
     _, parity = verify_artifact(artifact.path)
     assert not parity.passed
     assert parity.gate.min_snr_db == pytest.approx(artifact.card.predicted_db[layer] - PREDICTION_MARGIN_DB, abs=0.06)

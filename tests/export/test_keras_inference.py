@@ -9,18 +9,18 @@ import pytest
 from conftest import ROOT, TEST_DATA
 from PIL import Image
 
+from fmedge.data.images import parity_image
 from fmedge.errors import ParityError, UsageError
-from fmedge.image import parity_image
-from fmedge.parity import GATES, measure_parity
-from fmedge.preprocessing import Preprocessing
-from fmedge.provision import export_submodel, run_batches
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.preprocessing import Preprocessing
+from fmedge.model.submodel import ExportOptions, Format, Precision
+from fmedge.workflow.artifacts import export_submodel, run_batches
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
-from fmedge.export import keras_cut  # noqa: E402
-from fmedge.export.keras_import import keras  # noqa: E402
+from fmedge.export.tensorflow import keras_cut  # noqa: E402
+from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
 
 layers = keras.layers
 

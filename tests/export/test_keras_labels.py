@@ -13,19 +13,19 @@ import pytest
 from conftest import TEST_DATA
 from PIL import Image
 
-from fmedge.card import ModelCard
 from fmedge.cli import main
+from fmedge.data.images import parity_image
 from fmedge.errors import ArtifactError
-from fmedge.image import parity_image
-from fmedge.parity import GATES, measure_parity
-from fmedge.provision import export_submodel, run_batches
-from fmedge.request import find_artifact, request_artifact
-from fmedge.submodel import Activation, ExportOptions
+from fmedge.model.card import ModelCard
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.submodel import Activation, ExportOptions
+from fmedge.workflow.artifacts import export_submodel, run_batches
+from fmedge.workflow.request import find_artifact, request_artifact
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
 keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
-from fmedge.export import keras_taps  # noqa: E402
+from fmedge.export.tensorflow import keras_taps  # noqa: E402
 
 layers, ops = keras.layers, keras.ops
 PLAIN = ExportOptions(preprocessing="none")

@@ -7,22 +7,23 @@ import numpy as np
 import pytest
 from builds import build, require_parity
 
+from fmedge.data.images import parity_image
 from fmedge.errors import UsageError, WeightsError
-from fmedge.image import parity_image
-from fmedge.parity import GATES, measure_parity
-from fmedge.provision import run_batches
-from fmedge.submodel import Activation, Format, Precision, SubModel
-from fmedge.weights import choose_keras_file
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.submodel import Activation, Format, Precision, SubModel
+from fmedge.model.weights import choose_keras_file
+from fmedge.workflow.artifacts import run_batches
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
-from fmedge.export import onnx_tf2onnx, tflite  # noqa: E402
-from fmedge.export.keras_import import keras  # noqa: E402
-from fmedge.export.keras_network import load_keras_network, network_of_model  # noqa: E402
+from fmedge.export.onnx import tf2onnx_route
+from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
+from fmedge.export.tensorflow.keras_network import load_keras_network, network_of_model  # noqa: E402
+from fmedge.export.tflite import converter as tflite  # noqa: E402
 
 layers = keras.layers
-CONVERTERS = {"tf2onnx": (onnx_tf2onnx, {}), "tensorflow": (tflite, {"format": Format.TFLITE})}
+CONVERTERS = {"tf2onnx": (tf2onnx_route, {}), "tensorflow": (tflite, {"format": Format.TFLITE})}
 
 
 @pytest.fixture(params=CONVERTERS)
@@ -139,7 +140,7 @@ def test_a_relu_behind_belongs_to_its_convolution(separate_relus):
 def test_the_model_is_left_as_it_was(separate_relus):
     before = [array.copy() for array in separate_relus.get_weights()]
     nodes = [len(layer._inbound_nodes) for layer in separate_relus.layers]
-    build(onnx_tf2onnx, network_of_model(separate_relus, "caffe"), "last", "none", size=(24, 24))
+    build(tf2onnx_route, network_of_model(separate_relus, "caffe"), "last", "none", size=(24, 24))
     assert nodes == [len(layer._inbound_nodes) for layer in separate_relus.layers]
     for one, two in zip(before, separate_relus.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -183,7 +184,7 @@ def test_same_bytes_from_one_file(fine_tuned, converter):
 def test_layers_that_cannot_be_cut(separate_relus, name, activation, message):
     network = network_of_model(separate_relus, "caffe")
     with pytest.raises(UsageError, match=message):
-        build(onnx_tf2onnx, network, name, activation, size=(24, 24))
+        build(tf2onnx_route, network, name, activation, size=(24, 24))
 
 
 def test_models_that_are_no_network_of_images():
@@ -269,4 +270,4 @@ def test_operations_that_onnx_lacks_are_named():
     image = layers.Input((32, 32, 3))
     model = keras.Model(image, layers.Activation("gelu", name="g")(layers.Conv2D(4, 3, name="c")(image)))
     with pytest.raises(UsageError, match="ONNX has no operator for Erfc"):
-        build(onnx_tf2onnx, network_of_model(model, "none"), "g", size=(32, 32))
+        build(tf2onnx_route, network_of_model(model, "none"), "g", size=(32, 32))

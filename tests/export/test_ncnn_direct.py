@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
-from fmedge.artifact import card_path, read_artifact, weights_path, write_artifact
 from fmedge.errors import ArtifactError, ParityError, UsageError
-from fmedge.export import ncnn_direct
 from fmedge.export.exporter import require_options
-from fmedge.provision import describe_model, open_model
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.model.artifact import card_path, read_artifact, weights_path, write_artifact
+from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
+from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.runtime import open_session
-from fmedge.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
-from fmedge.vgg16 import LAYER_NAMES
+from fmedge.workflow.artifacts import describe_model, open_model
 
 NCNN = {"format": Format.NCNN}
 

@@ -6,7 +6,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 from onnx import helper, numpy_helper  # noqa: E402
 
-from fmedge.export import passes  # noqa: E402
+from fmedge.export.onnx import passes  # noqa: E402
 
 
 def graph(nodes, inputs=("image:0",), outputs=("out:0",), **constants):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmedge.export.reference import reference_outputs
-from fmedge.submodel import Activation, SubModel
+from fmedge.model.submodel import Activation, SubModel
 
 MEAN_RGB = np.array([123.68, 116.779, 103.939])
 

@@ -7,14 +7,15 @@ import pytest
 from builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 from fmedge.errors import ParityError
-from fmedge.submodel import Format, Precision
+from fmedge.model.submodel import Format, Precision
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[litert]'")
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
-from fmedge.export import tflite, tflite_file  # noqa: E402
+from fmedge.export.tflite import converter as tflite  # noqa: E402
+from fmedge.export.tflite import file as tflite_file
 
 TFLITE = {"format": Format.TFLITE}
 

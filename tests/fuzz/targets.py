@@ -14,19 +14,19 @@ from pathlib import Path
 import numpy as np
 from render.page_samples import make_maps, random_maps
 
-import fmedge.runtime.ncnn_gate
-import fmedge.runtime.onnx_gate
-import fmedge.runtime.tflite_gate  # noqa: F401 - here and not when used: only what is imported now is instrumented
-from fmedge.card import ModelCard
+import fmedge.runtime.gate.ncnn_reader
+import fmedge.runtime.gate.onnx_reader
+import fmedge.runtime.gate.tflite_reader  # noqa: F401 - here and not when used: only what is imported now is instrumented
+from fmedge.data.bench_report import read_report
+from fmedge.data.images import load_photo
 from fmedge.errors import FmedgeError
-from fmedge.h5_weights import read_h5
-from fmedge.image import load_photo
+from fmedge.model.card import ModelCard
+from fmedge.model.h5_weights import read_h5
+from fmedge.model.submodel import Format
+from fmedge.model.vgg16 import layers_through
 from fmedge.render import render_page
-from fmedge.report import read_report
-from fmedge.runtime.gate import inspect_model
-from fmedge.submodel import Format
-from fmedge.tuned import read_tuned
-from fmedge.vgg16 import layers_through
+from fmedge.runtime.gate.checks import inspect_model
+from fmedge.workflow.tuned_choice import read_tuned
 
 
 @cache

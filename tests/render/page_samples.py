@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from fmedge.card import ModelCard, Preprocessing, TensorSpec, WeightsFacts
-from fmedge.feature_maps import FeatureMaps, Provenance
+from fmedge.data.feature_maps import FeatureMaps, Provenance
+from fmedge.model.card import ModelCard, Preprocessing, TensorSpec, WeightsFacts
+from fmedge.model.submodel import Activation, ExportOptions, SubModel
 from fmedge.render.encoding import EncodedMaps
-from fmedge.submodel import Activation, ExportOptions, SubModel
 
 IMAGENET = WeightsFacts("imagenet", "ab" * 32)
 UNTRAINED = WeightsFacts("untrained", None, "seed 0")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from measurements import MACHINE, measurement, report
 
-from fmedge.machine import Clocks
-from fmedge.parity import GATES, Parity
-from fmedge.report import Limit, Missing
+from fmedge.data.bench_report import Limit, Missing
+from fmedge.model.parity import GATES, Parity
+from fmedge.system.machine import Clocks
 
 PI = replace(MACHINE, processor="Raspberry Pi 5 Model B", architecture="aarch64", flags=("asimd", "asimddp"), cores=4)
 DESK = replace(MACHINE, processor="A desktop processor with a name of some length, 16 cores", cores=16)

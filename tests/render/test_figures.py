@@ -8,8 +8,8 @@ from page_samples import Elements, make_maps, random_maps
 from PIL import Image
 
 import fmedge
+from fmedge.data.page_options import PageOptions
 from fmedge.errors import LimitExceeded, UsageError
-from fmedge.page_options import PageOptions
 from fmedge.render import figures, render_page, sheet
 
 GRID = PageOptions(style="grid")

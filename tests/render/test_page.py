@@ -9,9 +9,9 @@ import pytest
 from page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
 from PIL import Image
 
-from fmedge.card import WeightsFacts
+from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
-from fmedge.page_options import PageOptions
+from fmedge.model.card import WeightsFacts
 from fmedge.render import layer_data, plotly_js, render_page
 from fmedge.render.sheet import render_sheet
 

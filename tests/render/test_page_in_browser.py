@@ -12,7 +12,7 @@ from page_samples import UNTRAINED, make_maps, random_maps
 from PIL import Image
 from test_page import HOSTILE, poisoned
 
-from fmedge.page_options import PageOptions
+from fmedge.data.page_options import PageOptions
 from fmedge.render import plotly_js, render_page
 from fmedge.render.difference_page import render_difference
 

@@ -11,12 +11,12 @@ from page_samples import Elements, inflate
 from report_samples import DESK, PI, parity, rich_report, several
 from test_page import HOSTILE
 
-from fmedge.measurement import Process
+from fmedge.data.bench_report import Missing
+from fmedge.data.measurement import Process
 from fmedge.render.report import SAMPLES, render_report
 from fmedge.render.report_rows import front, lay_out
 from fmedge.render.report_tables import COLUMNS
 from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
-from fmedge.report import Missing
 
 NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
 

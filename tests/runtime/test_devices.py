@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fmedge.errors import ProviderUnavailable
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
 from fmedge.runtime import choose_backend, describe_placement, open_session
 
 ort = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install 'fmedge[cpu]'")
@@ -19,7 +19,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 @pytest.fixture
 def pretend(monkeypatch):
     """Let ONNX Runtime claim providers, and a place for each kind of node."""
-    from fmedge.runtime import onnxruntime_backend
+    from fmedge.runtime.engines import onnxruntime_engine
 
     asked = []
 
@@ -50,10 +50,10 @@ def pretend(monkeypatch):
             def __getattr__(self, name):
                 return getattr(self._real, name)
 
-        onnxruntime_backend._preload.cache_clear()
-        monkeypatch.setattr(onnxruntime_backend.ort, "InferenceSession", Pretender)
-        monkeypatch.setattr(onnxruntime_backend.ort, "get_available_providers", lambda: list(available))
-        monkeypatch.setattr(onnxruntime_backend.ort, "preload_dlls", lambda: None, raising=False)
+        onnxruntime_engine._preload.cache_clear()
+        monkeypatch.setattr(onnxruntime_engine.ort, "InferenceSession", Pretender)
+        monkeypatch.setattr(onnxruntime_engine.ort, "get_available_providers", lambda: list(available))
+        monkeypatch.setattr(onnxruntime_engine.ort, "preload_dlls", lambda: None, raising=False)
         return asked
 
     return set_up
@@ -112,11 +112,11 @@ def test_a_device_that_fails_may_be_replaced(pretend, block1):
 
 def test_libraries_that_are_missing_are_named(pretend, block1, monkeypatch, capsys):
     """ONNX Runtime prints which, and then only says that the CPU would have to do it."""
-    from fmedge.runtime import onnxruntime_backend
+    from fmedge.runtime.engines import onnxruntime_engine
 
     pretend(fails=RuntimeError("This session contains graph nodes that are assigned to the default CPU EP, but"))
     said = "Failed to load libcublasLt.so.13: libcublasLt.so.13: cannot open shared object file: No such file"
-    monkeypatch.setattr(onnxruntime_backend.ort, "preload_dlls", lambda: print(said))
+    monkeypatch.setattr(onnxruntime_engine.ort, "preload_dlls", lambda: print(said))
     with pytest.raises(ProviderUnavailable, match=r"cannot run the whole model here: the library libcublasLt.so.13 is"):
         open_session(block1, RunOptions(device="cuda"))
     assert capsys.readouterr().out == ""

@@ -9,14 +9,14 @@ from conftest import bare
 from hostile import edited
 
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
-from fmedge.provision import create_artifact
-from fmedge.request import request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime.backends import BACKENDS
-from fmedge.runtime.engine_texts import ENGINE_TEXTS, Mend, explain, in_our_words
+from fmedge.runtime.engine_errors import ENGINE_TEXTS, Mend, explain, in_our_words
 from fmedge.runtime.opening import _load_adapter
 from fmedge.runtime.session import failure
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import request_artifact
 
 _BLAMED = "Exception from src/inference/src/cpp/core.cpp:105:\n"
 _UNCONVERTED = (

@@ -10,15 +10,15 @@ from conftest import ROOT
 from hostile import constant
 from onnx import TensorProto, helper
 
-from fmedge.artifact import write_artifact
-from fmedge.card import TensorSpec, WeightsFacts
 from fmedge.cli import main
 from fmedge.errors import FmedgeError, UsageError
-from fmedge.run_options import RunOptions
+from fmedge.model.artifact import write_artifact
+from fmedge.model.card import TensorSpec, WeightsFacts
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import KERAS, ExportOptions, Format, SubModel
 from fmedge.runtime import open_session
-from fmedge.runtime.gate_bounds import Needs
+from fmedge.runtime.gate.bounds import Needs
 from fmedge.runtime.session import Session
-from fmedge.submodel import KERAS, ExportOptions, Format, SubModel
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build_with

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from fmedge import export_submodel
+from fmedge.model.submodel import ExportOptions, Format
 from fmedge.runtime import BACKENDS
-from fmedge.submodel import ExportOptions, Format
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="no fork on this system")
 

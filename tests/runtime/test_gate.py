@@ -33,10 +33,11 @@ from hostile import (
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact
-from fmedge.provision import open_model, run_batches
-from fmedge.run_options import RunOptions
-from fmedge.runtime import gate, open_session
-from fmedge.submodel import Converter, ExportOptions, Format, Precision, SubModel
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
+from fmedge.runtime import open_session
+from fmedge.runtime.gate import checks
+from fmedge.workflow.artifacts import open_model, run_batches
 
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")
@@ -99,7 +100,7 @@ def test_what_we_export_passes_and_says_what_its_card_says(row, precision, untra
             calibration=calibration,
             runner=None,
         )
-        gate.require_artifact(artifact)
+        checks.require_artifact(artifact)
         path.with_name(path.name + ".json").unlink()
         assert open_model(path).card == replace(artifact.card, parity=None, predicted_db={})
 
@@ -109,8 +110,8 @@ def users_network():
     """A Keras model with a bit of everything that convolutional networks are made of."""
     pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
     pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
-    from fmedge.export.keras_import import keras
-    from fmedge.export.keras_network import network_of_model
+    from fmedge.export.tensorflow.keras_import import keras
+    from fmedge.export.tensorflow.keras_network import network_of_model
 
     keras.utils.set_random_seed(9)
     make = keras.layers
@@ -146,7 +147,7 @@ def test_models_of_the_users_own_pass(kind, precision, users_network, calibratio
         calibration=calibration,
         runner=None,
     )
-    gate.require_artifact(artifact)
+    checks.require_artifact(artifact)
     (found,) = next(run_batches(artifact, [np.zeros((1, 32, 32, 3), np.uint8)])).values()
     assert found.shape[:2] == (1, 4)
 
@@ -257,9 +258,9 @@ def test_no_tensor_is_copied(untrained_network, tmp_path):
 
     artifact = build_artifact(SubModel(("block3_conv3",)), untrained_network, tmp_path / "m.onnx", runner=None)
     assert len(artifact.model) > 6_000_000
-    gate.require_artifact(artifact)
+    checks.require_artifact(artifact)
     tracemalloc.start()
-    gate.require_artifact(artifact)
+    checks.require_artifact(artifact)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000
@@ -396,7 +397,7 @@ def test_truncated_files_are_refused(kind, request, cases):
     artifact = request.getfixturevalue(kind)
     for length in np.linspace(0, len(artifact.model) - 1, 50, dtype=int):
         with pytest.raises((ArtifactError, LimitExceeded)):
-            gate.require_artifact(replace(artifact, model=artifact.model[:length]))
+            checks.require_artifact(replace(artifact, model=artifact.model[:length]))
     cases("models", 50)
 
 
@@ -406,7 +407,7 @@ def test_the_gate_itself_never_falls_over_mutated_bytes(kind, request, cases):
     refused = 0
     for content in mutations(artifact.model, range(len(artifact.model)), 500, seed=1):
         try:
-            gate.require_artifact(replace(artifact, model=content))
+            checks.require_artifact(replace(artifact, model=content))
         except (ArtifactError, LimitExceeded):
             refused += 1
     print(f"{kind}: 500 mutated, {refused} refused by the gate, {500 - refused} left to the child")

@@ -10,20 +10,20 @@ import pytest
 from hostile import computed, constant, edited
 from onnx import TensorProto, helper
 
-from fmedge import trust
-from fmedge.artifact import card_path, read_artifact
-from fmedge.card import WeightsFacts
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
-from fmedge.provision import open_model
-from fmedge.runtime import gate
-from fmedge.runtime.flatbuffer import MOST_NAME as LONGEST_TFLITE_NAME
-from fmedge.runtime.gate_bounds import MOST_NODES
-from fmedge.runtime.onnx_constant import read_constant
-from fmedge.runtime.onnx_gate import TENSOR
-from fmedge.runtime.protobuf import MOST_FIELDS, MOST_NAME, Reader
-from fmedge.submodel import ExportOptions, Format, Precision, SubModel
+from fmedge.model import known_models
+from fmedge.model.artifact import card_path, read_artifact
+from fmedge.model.card import WeightsFacts
+from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
+from fmedge.runtime.gate import checks
+from fmedge.runtime.gate.bounds import MOST_NODES
+from fmedge.runtime.gate.flatbuffer import MOST_NAME as LONGEST_TFLITE_NAME
+from fmedge.runtime.gate.onnx_constant import read_constant
+from fmedge.runtime.gate.onnx_reader import TENSOR
+from fmedge.runtime.gate.protobuf import MOST_FIELDS, MOST_NAME, Reader
+from fmedge.workflow.artifacts import open_model
 
 ARTIFACT, LIMIT = ArtifactError, LimitExceeded
 
@@ -114,7 +114,7 @@ HOSTILE_ONNX = {
 @pytest.mark.parametrize(("kind", "message", "change"), HOSTILE_ONNX.values(), ids=HOSTILE_ONNX)
 def test_hostile_onnx(onnx_fp32, kind, message, change):
     with pytest.raises(kind, match=message) as caught:
-        gate.require_artifact(replace(onnx_fp32, model=edited(onnx_fp32.model, change)))
+        checks.require_artifact(replace(onnx_fp32, model=edited(onnx_fp32.model, change)))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -137,7 +137,7 @@ def output_left_out(model):
     ],
 )
 def test_odd_onnx_passes(onnx_fp32, change):
-    gate.require_artifact(replace(onnx_fp32, model=edited(onnx_fp32.model, change)))
+    checks.require_artifact(replace(onnx_fp32, model=edited(onnx_fp32.model, change)))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ HOSTILE_TFLITE = {
 @pytest.mark.parametrize(("kind", "message", "change"), HOSTILE_TFLITE.values(), ids=HOSTILE_TFLITE)
 def test_hostile_tflite(tflite_int8, kind, message, change):
     with pytest.raises(kind, match=message) as caught:
-        gate.require_artifact(replace(tflite_int8, model=tflite(tflite_int8.model, change)))
+        checks.require_artifact(replace(tflite_int8, model=tflite(tflite_int8.model, change)))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -288,14 +288,14 @@ def other_metadata(model, graph, schema):
 @pytest.mark.cases("models")
 @pytest.mark.parametrize("change", [left_out, other_metadata])
 def test_odd_tflite_passes(tflite_int8, change):
-    gate.require_artifact(replace(tflite_int8, model=tflite(tflite_int8.model, change)))
+    checks.require_artifact(replace(tflite_int8, model=tflite(tflite_int8.model, change)))
 
 
 @pytest.mark.cases("models")
 def test_a_file_that_is_too_large(onnx_fp32, monkeypatch):
-    monkeypatch.setattr(gate, "MAX_MODEL_BYTES", 100)
+    monkeypatch.setattr(checks, "MAX_MODEL_BYTES", 100)
     with pytest.raises(LimitExceeded, match=r"bytes\. Allowed: 100"):
-        gate.require_artifact(onnx_fp32)
+        checks.require_artifact(onnx_fp32)
 
 
 @pytest.mark.cases("models")
@@ -334,12 +334,12 @@ def test_what_cannot_be_remembered_is_not_known(monkeypatch, tmp_path, onnx_fp32
     file = tmp_path / "file"
     file.touch()
     monkeypatch.setenv("FMEDGE_STATE", str(file))
-    monkeypatch.setattr(trust, "_made_here", set())
-    trust.remember(onnx_fp32.card)
-    monkeypatch.setattr(trust, "_made_here", set())
-    assert not trust.is_known(onnx_fp32.card)
+    monkeypatch.setattr(known_models, "_made_here", set())
+    known_models.remember(onnx_fp32.card)
+    monkeypatch.setattr(known_models, "_made_here", set())
+    assert not known_models.is_known(onnx_fp32.card)
     monkeypatch.setenv("FMEDGE_STATE", "x" * 5000)
-    assert not trust.is_known(onnx_fp32.card)
+    assert not known_models.is_known(onnx_fp32.card)
 
 
 @pytest.mark.parametrize(
@@ -366,4 +366,4 @@ def test_which_weights_in_words():
 def test_where_it_is_remembered_on_other_systems(monkeypatch):
     monkeypatch.delenv("FMEDGE_STATE")
     monkeypatch.setattr("sys.platform", "darwin")
-    assert trust.state_folder().name == "fmedge"
+    assert known_models.state_folder().name == "fmedge"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from fmedge.export.exporter import EXPORTERS
-from fmedge.parity import gate_for, measure_parity
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.parity import gate_for, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime import BACKENDS, describe_placement, open_session
 from fmedge.runtime.backends import NOT_GPUS
-from fmedge.submodel import ExportOptions, Precision
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 HERE = [name for name in os.environ.get("FMEDGE_TEST_GPU", "").split(",") if name]
 DEVICES = [

@@ -24,17 +24,18 @@ from onnx import helper
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build
 
-from fmedge import cli, trust
-from fmedge.artifact import read_artifact, write_artifact
-from fmedge.card import WeightsFacts
+from fmedge import cli
+from fmedge.data.images import parity_image
 from fmedge.errors import ArtifactError, BackendUnavailable, LimitExceeded
-from fmedge.export import onnx_direct
-from fmedge.image import parity_image
-from fmedge.provision import create_artifact, describe_model, open_model, run_batches, verify_artifact
-from fmedge.request import request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.export.onnx import direct as onnx_direct
+from fmedge.model import known_models
+from fmedge.model.artifact import read_artifact, write_artifact
+from fmedge.model.card import WeightsFacts
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime import isolated, open_session
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.workflow.artifacts import create_artifact, describe_model, open_model, run_batches, verify_artifact
+from fmedge.workflow.request import request_artifact
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the child in /proc")
 IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
@@ -44,7 +45,7 @@ IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
 def state(monkeypatch, tmp_path, onnx_fp32, tflite_int8, ncnn_fp32):
     """A user who knows no model yet, not even those that this module made."""
     monkeypatch.setenv("FMEDGE_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr(trust, "_made_here", set())
+    monkeypatch.setattr(known_models, "_made_here", set())
     return tmp_path / "state"
 
 
@@ -97,7 +98,7 @@ def test_an_unknown_model_runs_elsewhere_and_gives_the_same(artifact, monkeypatc
         filled = np.zeros_like(found[0])
         assert session.run(IMAGE, {"block1_conv2": filled})["block1_conv2"] is filled
         about = session.backend, session.active_provider, session.placement
-    trust.remember(artifact.card, lasting=False)
+    known_models.remember(artifact.card, lasting=False)
     with open_session(artifact, RunOptions(threads=1)) as session:
         assert engine_of(session) != "IsolatedEngine"
         expected = session.run(IMAGE)["block1_conv2"]
@@ -120,17 +121,17 @@ def test_what_was_made_here_runs_here(tmp_path, monkeypatch):
     monkeypatch.setattr(isolated, "IsolatedEngine", None)
     artifact = create_artifact(request_artifact("block1_conv1", weights="untrained", models=tmp_path))
     assert artifact.card.parity is not None
-    monkeypatch.setattr(trust, "_made_here", set())  # another process of the same user
+    monkeypatch.setattr(known_models, "_made_here", set())  # another process of the same user
     next(run_batches(open_model(artifact.path), [np.zeros((1, 224, 224, 3), np.uint8)]))
 
 
 def test_a_changed_byte_or_card_makes_it_unknown(onnx_fp32, tmp_path):
-    trust.remember(onnx_fp32.card)
+    known_models.remember(onnx_fp32.card)
     kernel = onnx.load_model_from_string(onnx_fp32.model).graph.initializer[1].raw_data
     changed = own(onnx_fp32, onnx_fp32.model.replace(kernel, kernel[:-1] + bytes([kernel[-1] ^ 1])))
     other_tools = replace(onnx_fp32, card=replace(onnx_fp32.card, tools={"fmedge": "9"}))
     no_parity = replace(onnx_fp32, card=replace(onnx_fp32.card, parity=None))
-    assert [trust.is_known(each.card) for each in (onnx_fp32, no_parity, changed, other_tools)] == [
+    assert [known_models.is_known(each.card) for each in (onnx_fp32, no_parity, changed, other_tools)] == [
         *(True, True, False, False),
     ]
 
@@ -144,7 +145,7 @@ def test_a_card_that_says_otherwise_than_the_file_is_refused(artifact, tmp_path)
         (replace(card, tools={"fmedge": "9"}), "other tools inside"),
         (replace(card, options=replace(card.options, float_tap=True)), "other options inside"),
     ):
-        trust.remember(other, lasting=False)
+        known_models.remember(other, lasting=False)
         with pytest.raises(ArtifactError, match=word):
             open_session(replace(artifact, card=other))
         written = write_artifact(tmp_path / artifact.path.name, artifact.model, other, artifact.weights)
@@ -194,7 +195,7 @@ def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, what, says)
     """One that hears all, and says no more."""
     hears = "import sys, threading, time; threading.Thread(target=sys.stdin.buffer.read, daemon=True).start()"
     command = [sys.executable, "-c", f"{hears}; {says}; time.sleep(60)"]
-    monkeypatch.setattr("fmedge.children.module_command", lambda _: command)
+    monkeypatch.setattr("fmedge.system.children.module_command", lambda _: command)
     monkeypatch.setattr(isolated, bound, 0.2)
     with pytest.raises(LimitExceeded, match=rf"did not {what} within"), open_session(onnx_fp32) as session:
         session.run(IMAGE)
@@ -338,7 +339,7 @@ def test_the_child_gets_no_secrets_and_finds_our_modules(monkeypatch):
 )
 def test_whatever_the_child_says_is_judged(onnx_fp32, monkeypatch, says, kind, message):
     command = [sys.executable, "-c", f"import os, sys; sys.stdin.readline(); {says or 'pass'}"]
-    monkeypatch.setattr("fmedge.children.module_command", lambda _: command)
+    monkeypatch.setattr("fmedge.system.children.module_command", lambda _: command)
     with pytest.raises(kind, match=message):
         open_session(onnx_fp32)
 

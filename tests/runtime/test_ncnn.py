@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from fmedge.artifact import write_artifact
 from fmedge.errors import ArtifactError, ProviderUnavailable
-from fmedge.export import ncnn_direct
-from fmedge.parity import GATES, measure_parity
-from fmedge.run_options import RunOptions
-from fmedge.runtime import gate, open_session
-from fmedge.submodel import Format
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.model.artifact import write_artifact
+from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Format
+from fmedge.runtime import open_session
+from fmedge.runtime.gate import checks
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build
@@ -153,9 +154,9 @@ def test_placement(ncnn, small):
 
 
 def test_no_graphics_card(ncnn, small, monkeypatch):
-    from fmedge.runtime import ncnn_backend
+    from fmedge.runtime.engines import ncnn_engine
 
-    monkeypatch.setattr(ncnn_backend.ncnn, "get_gpu_count", lambda: 0)
+    monkeypatch.setattr(ncnn_engine.ncnn, "get_gpu_count", lambda: 0)
     with pytest.raises(ProviderUnavailable, match="no graphics card with Vulkan"):
         open_session(small, RunOptions(device="vulkan"))
     with open_session(small, RunOptions(device="vulkan", allow_fallback=True)) as session:
@@ -204,19 +205,19 @@ def test_vulkan_computes_the_same(ncnn, small, tmp_path):
 
 def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatch):
     """With a card that is not there: every layer says that it is for the CPU alone."""
-    from fmedge.runtime import ncnn_backend
+    from fmedge.runtime.engines import ncnn_engine
 
-    monkeypatch.setattr(ncnn_backend, "_choose", lambda *_: ("Vulkan", None))
+    monkeypatch.setattr(ncnn_engine, "_choose", lambda *_: ("Vulkan", None))
     with pytest.raises(ProviderUnavailable, match="Vulkan does not take Convolution, Pooling, ReLU, Scale"):
         open_session(small, RunOptions(device="vulkan"))
     layers = [SimpleNamespace(type="Convolution", support_vulkan=True), SimpleNamespace(type="X", support_vulkan=False)]
-    assert ncnn_backend._placement(layers, "Vulkan") == {"Vulkan": {"Convolution": 1}, "CPU": {"X": 1}}
-    assert ncnn_backend._placement(layers, "CPU") == {"CPU": {"Convolution": 1, "X": 1}}
+    assert ncnn_engine._placement(layers, "Vulkan") == {"Vulkan": {"Convolution": 1}, "CPU": {"X": 1}}
+    assert ncnn_engine._placement(layers, "CPU") == {"CPU": {"Convolution": 1, "X": 1}}
 
 
 def test_weights_are_never_read_beyond_their_end(ncnn, small, monkeypatch):
     """Even without the gate."""
-    facts = gate.require_artifact(small)
+    facts = checks.require_artifact(small)
     monkeypatch.setattr("fmedge.runtime.opening.require_artifact", lambda _: facts)
     for length in (0, 2, 25, 100, len(small.weights) - 1):
         with pytest.raises(ArtifactError, match="ncnn cannot load"):
@@ -229,10 +230,10 @@ sys.path[:0] = [{tests!r}, {exports!r}]
 import numpy as np
 from builds import build
 from fmedge.export import StockNetwork, ncnn_direct
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
 from fmedge.runtime import open_session
-from fmedge.submodel import Format
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.submodel import Format
+from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block2_conv1"))
 artifact = build(ncnn_direct, network, "block1_conv2+block2_conv1", "none", size=(32, 32), format=Format.NCNN)
 image = np.zeros((1, 32, 32, 3), np.uint8)
@@ -274,10 +275,10 @@ import numpy as np
 from builds import build
 from fmedge.errors import LimitExceeded
 from fmedge.export import StockNetwork, ncnn_direct
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
 from fmedge.runtime import open_session
-from fmedge.submodel import Format
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.submodel import Format
+from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block3_conv1"))
 artifact = build(ncnn_direct, network, "block3_conv1", size=None, format=Format.NCNN)
 small, large = np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 1200, 1200, 3), np.uint8)
@@ -320,9 +321,9 @@ class Finder:
             seen.update({word: os.environ.get(word) for word in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")})
 sys.meta_path.insert(0, Finder())
 import contextlib
-from fmedge.quiet import own_process
+from fmedge.system.stderr import own_process
 with own_process() if sys.argv[1] == "ours" else contextlib.nullcontext():
-    import fmedge.runtime.ncnn_backend
+    import fmedge.runtime.engines.ncnn_engine
 print(*seen.values(), *(os.environ.get(word) for word in seen))
 """
 

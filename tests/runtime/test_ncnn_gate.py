@@ -9,10 +9,10 @@ import pytest
 from conftest import ROOT
 
 from fmedge.errors import ArtifactError
-from fmedge.export import ncnn_direct
-from fmedge.runtime import ncnn_gate
-from fmedge.runtime.gate import require_artifact
-from fmedge.submodel import Format
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.model.submodel import Format
+from fmedge.runtime.gate import ncnn_reader
+from fmedge.runtime.gate.checks import require_artifact
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build
@@ -39,11 +39,11 @@ def opened(untrained_network):
 
 def reading(artifact, **changes):
     changed = replace(artifact, **changes)
-    return ncnn_gate.inspect(changed.model, changed.weights, "m")
+    return ncnn_reader.inspect(changed.model, changed.weights, "m")
 
 
 def test_what_the_gate_reads(small):
-    facts = ncnn_gate.inspect(small.model, small.weights, "m")
+    facts = ncnn_reader.inspect(small.model, small.weights, "m")
     assert facts.inputs == {"image": (3, 37, 53)}
     assert facts.outputs == {"block1_conv2": (64, 37, 53), "block2_conv1": (128, 18, 26)}
     assert facts.facts_json is not None
@@ -128,8 +128,8 @@ def test_truncated_files_are_refused(small, cases):
 
 def test_graphs_too_large_are_refused_at_once(small):
     with pytest.raises(ArtifactError, match="graph of"):
-        reading(small, model=small.model + b"#" * ncnn_gate.MOST_TEXT)
-    lines = "".join(f"ReLU r{index} 1 1 t{index} t{index + 1}\n" for index in range(ncnn_gate.MOST_LAYERS))
+        reading(small, model=small.model + b"#" * ncnn_reader.MOST_TEXT)
+    lines = "".join(f"ReLU r{index} 1 1 t{index} t{index + 1}\n" for index in range(ncnn_reader.MOST_LAYERS))
     text = f"7767517\n1001 1001\nInput i 0 1 t0\n{lines}"
     with pytest.raises(ArtifactError, match="layers"):
         reading(small, model=text.encode())
@@ -144,8 +144,8 @@ from builds import build
 from fmedge.errors import ArtifactError
 from fmedge.export import StockNetwork, ncnn_direct
 from fmedge.runtime import open_session
-from fmedge.submodel import Format
-from fmedge.weights import UNTRAINED, load_weights
+from fmedge.model.submodel import Format
+from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block2_conv1"))
 artifact = build(ncnn_direct, network, "block1_conv2+block2_conv1", "none", size=(9, 11), format=Format.NCNN)
 image = np.zeros((1, 9, 11, 3), np.uint8)

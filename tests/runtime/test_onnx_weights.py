@@ -6,12 +6,12 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime import open_session
-from fmedge.runtime.onnx_weights import detach_weights
-from fmedge.submodel import ExportOptions, Precision
+from fmedge.runtime.engines.onnx_weights import detach_weights
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 
 @pytest.fixture(params=[Precision.FP32, Precision.FP16])
@@ -66,9 +66,9 @@ def test_what_does_not_lie_aligned_stays_in_the_model(artifact):
 
 
 def test_once_differs_in_the_last_digits_alone(artifact, image, monkeypatch):
-    from fmedge.runtime import onnxruntime_backend
+    from fmedge.runtime.engines import onnxruntime_engine
 
-    monkeypatch.setattr(onnxruntime_backend, "_LARGE_BYTES", 0)
+    monkeypatch.setattr(onnxruntime_engine, "_LARGE_BYTES", 0)
     with open_session(artifact, RunOptions()) as often, open_session(artifact, RunOptions(once=True)) as once:
         first, second = often.run(image)["block3_conv1"], once.run(image)["block3_conv1"]
         own = np.empty_like(first)

@@ -9,13 +9,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ArtifactError
-from fmedge.export import onnx_file, onnx_int8, read_calibration
+from fmedge.export import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact, describe, own_artifact
-from fmedge.export.int8_plan import QuantizedConv
-from fmedge.runtime import gate, open_session
-from fmedge.runtime.rectifiers import IMAGE, joined, wrong_rectifiers
-from fmedge.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel, every_tap
-from fmedge.vgg16 import VGG16_LAYERS
+from fmedge.export.int8.plan import QuantizedConv
+from fmedge.export.onnx import file as onnx_file
+from fmedge.export.onnx import int8 as onnx_int8
+from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel, every_tap
+from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.runtime import open_session
+from fmedge.runtime.gate import checks
+from fmedge.runtime.gate.relu_count import IMAGE, joined, wrong_rectifiers
 
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")
@@ -182,7 +185,7 @@ FAULTS = {Format.ONNX: OnnxFault, Format.TFLITE: TfliteFault, Format.NCNN: NcnnF
 
 def require_refused(fault, message):
     with pytest.raises(ArtifactError, match=message) as caught:
-        gate.require_artifact(fault.artifact())
+        checks.require_artifact(fault.artifact())
     assert caught.value.exit_code == 4
     assert len(str(caught.value)) <= 200
     assert str(caught.value).endswith("Export it again: fmedge export.")
@@ -194,7 +197,7 @@ def test_planted_faults_are_found_in_the_graph(row, precision, make, cases):
     plant = FAULTS[row.format]
     relu, raw = (make(row, precision, activation) for activation in BOTH)
     for artifact in (relu, raw):
-        gate.require_artifact(artifact)
+        checks.require_artifact(artifact)
 
     fault = plant(relu)
     fault.lost(-1)
@@ -214,7 +217,7 @@ def test_planted_faults_are_found_in_the_graph(row, precision, make, cases):
     require_refused(fault, "3 ReLUs up to 'block2_conv1', one at its end; its card says 2 ReLUs, none at its end")
     for artifact, other in ((relu, raw), (raw, relu)):  # right in itself, and not what the card says
         with pytest.raises(ArtifactError, match="its card says"):
-            gate.require_artifact(replace(artifact, model=other.model, weights=other.weights))
+            checks.require_artifact(replace(artifact, model=other.model, weights=other.weights))
     cases("numbers", 9)
 
 
@@ -233,12 +236,12 @@ def test_a_relu_by_another_name(operator, make):
     node.op_type = operator
     node.input.append("lowest")
     artifact = replace(make(row, Precision.FP32, Activation.RELU), model=model.SerializeToString())
-    gate.require_artifact(artifact)
+    checks.require_artifact(artifact)
     if operator == "Clip":
         model.graph.initializer.append(numpy_helper.from_array(np.float32(6), "highest"))
         node.input.append("highest")
         with pytest.raises(ArtifactError, match="2 ReLUs up to"):
-            gate.require_artifact(replace(artifact, model=model.SerializeToString()))
+            checks.require_artifact(replace(artifact, model=model.SerializeToString()))
 
 
 @pytest.mark.cases("numbers")
@@ -254,9 +257,9 @@ def test_a_relu_in_a_convolution_of_codes(make):
             model.graph.initializer.append(helper.make_tensor("typed", TensorProto.UINT8, [], [7]))
             last.input[2] = "typed"
             with pytest.raises(ArtifactError, match=wanted):
-                gate.require_artifact(replace(good, model=model.SerializeToString()))
+                checks.require_artifact(replace(good, model=model.SerializeToString()))
         else:
-            gate.require_artifact(replace(good, model=model.SerializeToString()))
+            checks.require_artifact(replace(good, model=model.SerializeToString()))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -264,7 +267,7 @@ def test_a_relu_in_a_convolution_of_codes(make):
 def test_models_of_several_taps(row, precision, make, cases):
     taps = ("block1_conv1", "block1_conv2")
     for activation in BOTH:
-        gate.require_artifact(make(row, precision, activation, *taps))
+        checks.require_artifact(make(row, precision, activation, *taps))
     fault = FAULTS[row.format](make(row, precision, Activation.RELU, *taps))
     fault.lost(0)
     require_refused(fault, "ReLUs? up to 'block1_conv")
@@ -316,12 +319,13 @@ def test_every_cut_that_we_export_passes(row, precision, activation, make, untra
                 model = onnx_file.finish(onnx_int8.plan_model(plan_without_photos(), card, untrained_network), card)
             else:
                 pytest.importorskip("flatbuffers")
-                from fmedge.export import tflite_file, tflite_int8
+                from fmedge.export.tflite import file as tflite_file
+                from fmedge.export.tflite import int8 as tflite_int8
 
                 model = tflite_file.finish(
                     tflite_int8.plan_model(plan_without_photos(), card, untrained_network), card, ()
                 )
-            gate.require_artifact(own_artifact(tmp_path / "m", card, model, lasting=False))
+            checks.require_artifact(own_artifact(tmp_path / "m", card, model, lasting=False))
         else:
-            gate.require_artifact(make(row, precision, activation, *cut))
+            checks.require_artifact(make(row, precision, activation, *cut))
     cases("numbers", len(taps) + 1)

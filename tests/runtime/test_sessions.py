@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from fmedge.data.images import load_photo
 from fmedge.errors import ArtifactError, BackendUnavailable, ProviderUnavailable, UsageError
 from fmedge.export.exporter import EXPORTERS
-from fmedge.image import load_photo
-from fmedge.install import install_command
-from fmedge.parity import GATES, gate_for, measure_parity
-from fmedge.processor import missing_features
-from fmedge.provision import create_artifact
-from fmedge.request import find_artifact, request_artifact
-from fmedge.run_options import RunOptions
+from fmedge.model.parity import GATES, gate_for, measure_parity
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime import BACKENDS, describe_placement, open_session
 from fmedge.runtime import backends as table
-from fmedge.submodel import ExportOptions, Format, Precision
+from fmedge.system.install import install_command
+from fmedge.system.processor import missing_features
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.request import find_artifact, request_artifact
 
 CASES = [
     (backend.name, form, precision)
@@ -377,7 +377,7 @@ def test_litert_gpu_by_itself(make):
     """In a process of ours without TensorFlow: a session on the GPU, or one clear line and nothing else on stderr."""
     require_engine("litert")
     script = (
-        "import sys; from pathlib import Path; import fmedge; from fmedge.quiet import own_process\n"
+        "import sys; from pathlib import Path; import fmedge; from fmedge.system.stderr import own_process\n"
         "artifact = fmedge.read_artifact(Path(sys.argv[1]))\n"
         "try:\n"
         "  with own_process(): fmedge.open_session(artifact, fmedge.RunOptions('litert', 'gpu')).close()\n"
@@ -397,8 +397,8 @@ def test_litert_compiled_model_computes_the_same(make, images):
     artifact = make("tflite", "int8")
     script = (
         "import sys, numpy as np; from pathlib import Path\n"
-        "from fmedge.artifact import read_artifact\n"
-        "from fmedge.runtime.litert_backend import open_compiled\n"
+        "from fmedge.model.artifact import read_artifact\n"
+        "from fmedge.runtime.engines.litert_engine import open_compiled\n"
         "engine = open_compiled(read_artifact(Path(sys.argv[1])), 'CPU')\n"
         "images = np.load(sys.argv[2])\n"
         "for count in (1, 3, 2): maps = engine.compute(images[:count], {})['block1_conv1']\n"

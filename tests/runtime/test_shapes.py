@@ -10,12 +10,12 @@ import stranger_models
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.runtime.onnx_gate import inspect_onnx
-from fmedge.runtime.onnx_operators import OPERATORS
-from fmedge.runtime.onnx_shapes import RULES
-from fmedge.runtime.tflite_gate import inspect_tflite
-from fmedge.runtime.tflite_operators import OPERATORS as TFLITE_OPERATORS
-from fmedge.runtime.tflite_shapes import RULES as TFLITE_RULES
+from fmedge.runtime.gate.onnx_operators import OPERATORS
+from fmedge.runtime.gate.onnx_reader import inspect_onnx
+from fmedge.runtime.gate.onnx_shapes import RULES
+from fmedge.runtime.gate.tflite_operators import OPERATORS as TFLITE_OPERATORS
+from fmedge.runtime.gate.tflite_reader import inspect_tflite
+from fmedge.runtime.gate.tflite_shapes import RULES as TFLITE_RULES
 
 PICTURE = (2, 4, 13, 9)
 

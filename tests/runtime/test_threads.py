@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from fmedge.cgroup import GroupLimits
 from fmedge.runtime import backends
 from fmedge.runtime.backends import default_threads, usable_cpus
+from fmedge.system.cgroup import GroupLimits
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 import fmedge
+from fmedge.data.images import load_photo
 from fmedge.export import read_calibration
 from fmedge.export.exporter import build_artifact
-from fmedge.extraction import Extraction
-from fmedge.image import load_photo
-from fmedge.processor import sums_saturate
-from fmedge.provision import run_batches
-from fmedge.run_options import RunOptions
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.runtime import backends, open_session
-from fmedge.submodel import ExportOptions, Format, Precision, SubModel
+from fmedge.system.processor import sums_saturate
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.extraction import Extraction
 
 HASWELL = frozenset(("sse4_2", "avx", "avx2", "fma"))
 

@@ -1,0 +1,260 @@
+"""What is measured: the product of layers, engines, precisions and so on, each with its artifact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
+
+from fmedge.data.bench_report import MOST_MEASUREMENTS, Missing
+from fmedge.data.measurement import Configuration, Scenario
+from fmedge.errors import (
+    ArtifactError,
+    BackendUnavailable,
+    FmedgeError,
+    LimitExceeded,
+    ParityError,
+    UsageError,
+    closest,
+)
+from fmedge.model.artifact import Artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.run_options import Math, RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision, find_activation
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.runtime import BACKENDS, Backend, choose_backend
+from fmedge.runtime.backends import default_threads, find_backend, providers_for, seven_bits_are_faster
+from fmedge.system.choices import one_of, require_whole
+from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.artifacts import create_artifact, require_place, require_request
+from fmedge.workflow.request import ArtifactRequest, find_artifact, request_artifact
+
+PLAIN = ""
+"""The variant of a model that is written without any of :data:`VARIANTS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another way of writing a model.
+
+    Attributes:
+        formats: Of which kinds the model can be.
+        precision: Its number format.
+        options: What is not the default, by the names of :class:`ExportOptions`.
+    """
+
+    formats: tuple[Format, ...]
+    precision: Precision
+    options: Mapping[str, Any]
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "tap-float": Variant((Format.ONNX, Format.TFLITE), Precision.INT8, {"float_tap": True}),
+    "seven-bit": Variant((Format.ONNX,), Precision.INT8, {"seven_bit": True}),
+    "seven-bit-tap-float": Variant((Format.ONNX,), Precision.INT8, {"seven_bit": True, "float_tap": True}),
+}
+"""Ways of writing a model that trade speed, accuracy or size against each other."""
+
+
+def variants_here() -> tuple[str, ...]:
+    """The variants that can be worth their while on this processor."""
+    seven = seven_bits_are_faster()
+    return tuple(name for name, variant in VARIANTS.items() if seven or not variant.options.get("seven_bit"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What shall be measured: every combination.
+
+    Attributes:
+        layers: Layers; one with ``+`` is a model with several taps.
+        backends: Names of engines; None takes those that are installed.
+        precisions: Number formats.
+        variants: Names of :data:`VARIANTS`, or :data:`PLAIN`; each counts where an engine's format and a precision
+            have it.
+        maths: Arithmetic of float models.
+        threads: Numbers of CPU threads; None takes one per core.
+        activation: ``relu`` or ``none``.
+        size: Height and width of the image, in pixels.
+        scenario: One image after the other, or batches.
+        batch: Images per run; 1 for ``single-stream``.
+        device: Where it computes.
+        weights: As in ``request_artifact``.
+        models: As in ``request_artifact``.
+        calibration: Folder of photos, for int8 models that have to be made first.
+        offline: Never touch the network.
+
+    Raises:
+        UsageError: Scenario and batch contradict each other, or a value is none of those that are allowed.
+    """
+
+    layers: tuple[str, ...] = ("block1_conv1",)
+    backends: tuple[str, ...] | None = None
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    variants: tuple[str, ...] = (PLAIN,)
+    maths: tuple[Math, ...] = ("fp32",)
+    threads: tuple[int, ...] | None = None
+    activation: str = "relu"
+    size: tuple[int, int] = INPUT_SIZE
+    scenario: Scenario = "single-stream"
+    batch: int = 1
+    device: str = "cpu"
+    weights: str | None = None
+    models: Path | None = None
+    calibration: Path | None = None
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        find_activation(self.activation)
+        one_of("scenario", self.scenario, get_args(Scenario))
+        for each in self.maths:
+            one_of("math", each, get_args(Math))
+        object.__setattr__(self, "precisions", tuple(one_of("precision", each, Precision) for each in self.precisions))
+        require_whole("batch", self.batch)
+        if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
+            raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
+        for name in self.variants:
+            if name not in (PLAIN, *VARIANTS):
+                raise UsageError(f"Unknown variant '{name}'.{closest(name, VARIANTS)} Allowed: {', '.join(VARIANTS)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A configuration that can be measured.
+
+    Attributes:
+        configuration: What.
+        model: Its model file.
+        card: The model's card.
+        file_size: Of the model's files, in bytes.
+    """
+
+    configuration: Configuration
+    model: Path
+    card: ModelCard
+    file_size: int
+
+
+def prepare_cases(
+    wishes: Wishes, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
+) -> tuple[list[Case], list[Missing]]:
+    """Find the artifacts of all configurations; export what is missing.
+
+    Args:
+        wishes: What shall be measured.
+        progress: Told how exports get on.
+        warn: Told what is exported, and what is worth knowing.
+
+    Returns:
+        What can be measured, and what cannot, with the reason.
+
+    Raises:
+        UsageError: A layer, an engine or the like does not exist.
+        LimitExceeded: More configurations than a report may hold.
+        BackendUnavailable: An engine that was named, or any, is not installed.
+        WeightsError: The weights cannot be had.
+        WriteError: An artifact cannot be written.
+    """
+    made: dict[Path, Artifact | FmedgeError] = {}
+    cases: list[Case] = []
+    missing: list[Missing] = []
+    rows, forms = _backends(wishes), [*_forms(wishes)]
+    threads_tried = wishes.threads or (default_threads(),)
+    combined = math.prod(map(len, (wishes.layers, rows, forms, wishes.maths, threads_tried)))
+    if combined > MOST_MEASUREMENTS:
+        raise LimitExceeded(f"{combined:,} configurations are asked for. Allowed: {MOST_MEASUREMENTS:,}. Name fewer.")
+    for layer, row, (variant, options) in product(wishes.layers, rows, forms):
+        if variant and row.formats[0] not in VARIANTS[variant].formats:
+            continue
+        request = request_artifact(
+            layer,
+            wishes.activation,
+            weights=wishes.weights,
+            models=wishes.models,
+            options=replace(options, format=row.formats[0]),
+        )
+        for arithmetic, threads in product(wishes.maths, threads_tried):
+            configuration = _configuration(wishes, request, row, arithmetic, threads, variant)
+            if arithmetic not in row.maths:
+                missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
+                continue
+            if request.path not in made:
+                made[request.path] = _artifact(request, row, wishes, progress, warn)
+            found = made[request.path]
+            if isinstance(found, Artifact):
+                cases.append(Case(configuration, found.path, found.card, found.size))
+            else:
+                skipped = isinstance(found, UsageError | BackendUnavailable)
+                missing.append(Missing(configuration, str(found), 0 if skipped else found.exit_code))
+    return cases, missing
+
+
+def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
+    """Every wanted variant of every wanted precision, but for the format; and 7 bits where that is the faster int8."""
+    names = dict.fromkeys((*wishes.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
+    for precision, name in product(wishes.precisions, names):
+        if name == PLAIN:
+            yield PLAIN, ExportOptions(precision=precision, size=wishes.size)
+        elif precision is VARIANTS[name].precision:
+            yield name, ExportOptions(precision=precision, size=wishes.size, **VARIANTS[name].options)
+
+
+def _backends(wishes: Wishes) -> list[Backend]:
+    if wishes.backends is None:
+        rows = [row for row in BACKENDS if row.installed and providers_for(row, wishes.device)]
+        return rows or [choose_backend(RunOptions(device=wishes.device))]  # raises what is wrong
+    rows = [find_backend(name) for name in wishes.backends]
+    for row in rows:
+        if not row.installed:
+            raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+    return rows
+
+
+def _configuration(
+    wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int, variant: str
+) -> Configuration:
+    return Configuration(
+        layer="+".join(request.submodel.taps),
+        activation=wishes.activation,
+        weights=request.weights.facts.describe(),
+        size=wishes.size,
+        batch=wishes.batch,
+        scenario=wishes.scenario,
+        backend=row.name,
+        device=wishes.device,
+        precision=request.options.precision,
+        math=math,
+        threads=threads,
+        variant=variant,
+    )
+
+
+def _artifact(
+    request: ArtifactRequest, row: Backend, wishes: Wishes, progress: Progress, warn: Callable[[str], None]
+) -> Artifact | FmedgeError:
+    """The artifact, exported where it is missing, or why it cannot be had."""
+    found = find_artifact(request)
+    if found is not None:
+        return found
+    options = request.options
+    try:
+        require_request(request, wishes.calibration or Path())
+        if options.precision is Precision.INT8 and wishes.calibration is None:
+            words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
+            flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
+            return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
+        require_place(request)
+        warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+        return create_artifact(
+            request,
+            calibration=wishes.calibration if options.precision is Precision.INT8 else None,
+            offline=wishes.offline,
+            run=RunOptions(row.name),
+            progress=progress,
+            warn=warn,
+        )
+    except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
+        return error

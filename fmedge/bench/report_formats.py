@@ -1,0 +1,214 @@
+"""A report as a table, for people (Markdown) and for spreadsheets (CSV), and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from fmedge.data.bench_report import Report
+from fmedge.data.measurement import Configuration, Measurement
+from fmedge.errors import UsageError
+from fmedge.render import plotly_js
+from fmedge.render.report import render_report
+
+HEADER = (
+    *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),
+    *("of limit", "load", "load ms", "first ms", "MB"),
+)
+"""Columns of the table. *±* is the middle half of the runs over their median, *of limit* the speed over that of direct
+float32 at the machine's limit, the first *load* the cores kept busy."""
+
+
+def table(report: Report) -> list[list[str]]:
+    """The measurements, a row each, below :data:`HEADER`."""
+    return [_row(each) for each in report.measurements]
+
+
+def _row(each: Measurement) -> list[str]:
+    what = each.configuration
+    return [
+        what.layer,
+        what.backend,
+        what.form,
+        str(what.threads),
+        *(f"{1e3 * seconds:.2f}" for seconds in (each.p50, each.p90, each.min)),
+        f"{100 * each.iqr / each.p50:.1f}{'!' if each.noisy else ''}",
+        f"{each.images_per_s:.1f}",
+        f"{each.gflops:.0f}",
+        "-" if each.limit_share is None else f"{100 * each.limit_share:.0f} %",
+        f"{each.load:.2f}",
+        f"{1e3 * each.load_s:.0f}",
+        f"{1e3 * each.first_run_s:.1f}",
+        "-" if each.peak_memory_bytes is None else f"{each.peak_memory_bytes / 1e6:.0f}",
+    ]
+
+
+def stage_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the stages, medians in ms; no rows where they were not measured."""
+    staged = [each for each in report.measurements if each.stages]
+    names = list(staged[0].stages) if staged else []
+    rows = [
+        [
+            each.configuration.describe(),
+            *(f"{1e3 * median(each.stages[name]):.2f}" for name in names),
+            f"{1e3 * sum(median(each.stages[name]) for name in names):.1f}",
+        ]
+        for each in staged
+    ]
+    return ["stages, ms", *names, "sum"], rows
+
+
+def describe(report: Report) -> list[str]:
+    """Where and how it was measured, a line each."""
+    machine, (before, after) = report.machine, report.clocks
+    memory = "" if machine.total_memory_bytes is None else f", {machine.total_memory_bytes / 1e9:.0f} GB"
+    clock = "not told by the system"
+    if before.megahertz and after.megahertz:
+        clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} after"
+    engines = {each.configuration.backend: each.engine_version for each in report.measurements}
+    processes = f"in {report.processes} process{'es'[: 2 * (report.processes - 1)]}"
+    lines = [
+        f"{machine.processor}, {machine.architecture}, {machine.cores_in_words}{memory}; {' '.join(machine.flags)}",
+        f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "
+        + ", ".join(f"{name} {version}" for name, version in engines.items()),
+        f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",
+        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, turn by turn",
+    ]
+    return lines + [
+        f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
+        f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
+        for limit in report.limits
+    ]
+
+
+def to_markdown(report: Report) -> str:
+    """The report as Markdown."""
+    parts = ["# fmedge bench", "\n".join(f"- {line}" for line in describe(report))]
+    parts.append(_markdown_table(HEADER, table(report)))
+    header, rows = stage_table(report)
+    if rows:
+        parts.append(_markdown_table(header, rows))
+    notes = [f"{each.configuration.describe()}: {_kind(each.exit_code)}: {each.reason}" for each in report.missing]
+    notes += [line for each in report.measurements for line in each.warnings()]
+    if report.interrupted:
+        notes.append("Interrupted: some rows hold fewer runs, others are missing.")
+    if notes:
+        parts.append("\n".join(f"- {_plain(note)}" for note in notes))
+    return "\n\n".join(parts) + "\n"
+
+
+_MEANINGS = {
+    "noisy": "the middle half of the runs spans more than a tenth of the median",
+    "disturbed": "other work on the machine meanwhile; measure when it is quiet",
+    "unsettled": "not steady after the warm-up",
+    "crowded": "more cores busy than threads: unfair to the others",
+}
+_IDLE = "a good part of the threads had no work"
+_LINE = 200
+_COUNTED = 24
+"""Characters kept for `` and 1,234 others``."""
+
+
+def doubt_lines(report: Report) -> list[str]:
+    """What is to be known of rows before they are believed: a line of at most 200 characters for every kind."""
+    found = [
+        _doubt_line(f"Warning: {kind} ({meaning})", [each for each in report.measurements if kind in each.doubts])
+        for kind, meaning in _MEANINGS.items()
+    ]
+    found.append(_doubt_line(f"Note: idle ({_IDLE})", [each for each in report.measurements if each.idle]))
+    return [line for line in found if line]
+
+
+def _doubt_line(what: str, rows: Sequence[Measurement]) -> str:
+    """How many rows, and the first names of them; empty where there is none."""
+    if not rows:
+        return ""
+    names = [each.configuration.describe() for each in rows]
+    line = f"{what}: {len(rows)} row{'s'[: len(rows) - 1]}: "
+    shown = 0
+    while shown < len(names) and len(line) + len(names[shown]) + 2 <= _LINE - _COUNTED * (shown + 1 < len(names)):
+        line += f"{'; ' if shown else ''}{names[shown]}"
+        shown += 1
+    if shown == 0:
+        return line[:-2]
+    return line + (f"; and {len(names) - shown:,} more" if shown < len(names) else "")
+
+
+def _kind(exit_code: int) -> str:
+    return "failed" if exit_code else "skipped"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+
+
+_FIGURES = ("p50", "p90", "p95", "p99", "min", "iqr", "n", "images_per_s", "gflops", "limit_share", "load", "noisy")
+_FACTS = (
+    *("load_s", "first_run_s", "warm_up_runs", "steady", "cpu_s", "wall_s", "peak_memory_bytes", "macs", "limit_s"),
+    *("file_size", "file_sha256", "engine_version", "active_provider", "placement"),
+)
+
+
+def to_csv(report: Report) -> str:
+    """A line per configuration: figures in seconds and bytes, not the single runs; why it is missing stands last."""
+    rows = [
+        {
+            **_configuration(each.configuration),
+            **{name: getattr(each, name) for name in (*_FIGURES, *_FACTS)},
+            "parity_db": each.parity and each.parity.snr_db,
+        }
+        for each in report.measurements
+    ]
+    rows += [
+        {**_configuration(each.configuration), "missing": f"{_kind(each.exit_code)}: {each.reason}"}
+        for each in report.missing
+    ]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _configuration(what: Configuration) -> dict[str, object]:
+    data = asdict(what)
+    return {**data, "size": "x".join(map(str, data["size"]))}
+
+
+def to_json(report: Report) -> str:
+    """All of it, on one line: what ``fmedge compare`` reads."""
+    return json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_html(report: Report) -> str:
+    """The report as a page of its own."""
+    return render_report({report.machine.processor: report}).decode()
+
+
+FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown, ".html": to_html}
+"""What ``--output`` writes, by the file's suffix."""
+
+
+def require_form(path: Path) -> None:
+    """Check, before anything is measured, that a file's name ends as one of :data:`FORMS`, and that it can be made.
+
+    Raises:
+        UsageError: It does not.
+        BackendUnavailable: It is a page, and the plotly package is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".html":
+        plotly_js.prepare()
+    if suffix not in FORMS:
+        raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

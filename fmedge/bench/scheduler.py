@@ -1,0 +1,345 @@
+"""Lets workers take turns: each computes for a moment while all others are quiet, again and again.
+
+A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
+another's. Each configuration is measured in several processes, one after the other: what differs between them, such as
+where their memory lies, and what changes within seconds is then seen, and not taken for the program.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fmedge import __version__
+from fmedge.bench import roofline
+from fmedge.bench.matrix import Case
+from fmedge.bench.worker_pipe import Worker, WorkerFailed
+from fmedge.data.bench_report import Limit, Missing, Report
+from fmedge.data.measurement import Measurement, Process
+from fmedge.model.footprint import plan_export
+from fmedge.model.vgg16 import layers_through
+from fmedge.system.machine import read_clocks, this_machine
+from fmedge.system.memory import available_bytes, vgg16_bytes
+from fmedge.system.progress import Progress, no_progress
+
+_TURN_S = 0.1
+"""Length of a turn: long beside the change from one process to another (below 1 ms), short beside the seconds over
+which machines drift."""
+
+_TURN_RUNS = 3
+"""Runs of a turn at least, for models whose run takes longer."""
+
+_TOGETHER = 16
+"""Workers loaded at a time, if memory allows so many."""
+
+_BASE_BYTES = 300 << 20
+_PER_MODEL_BYTE = 8
+"""Memory that a worker is reckoned with: Python and an engine, 0.1 to 0.3 GB, and the weights as the engine lays them
+out (ncnn takes six times their size while it loads)."""
+
+_PACE_TURNS = 5
+"""Processes beside which the machine's own pace is measured."""
+
+_STAGE_TURNS = 15
+"""Ways from a photo to its page, at most."""
+
+MODULE = "fmedge.bench.worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How it is measured.
+
+    Attributes:
+        runs: Runs that count, at least.
+        seconds: Their time together, at least.
+        timeout_s: Longest time for loading, or for a turn.
+        image: A photo to run on; None takes noise.
+        stages: Whether the way from that photo to its page is measured, too.
+        processes: Processes per configuration, one after the other, that share runs and seconds; never more than runs.
+    """
+
+    runs: int = 30
+    seconds: float = 2.0
+    timeout_s: float = 300.0
+    image: Path | None = None
+    stages: bool = False
+    processes: int = 16
+
+    @property
+    def count(self) -> int:
+        """Processes per configuration."""
+        return max(1, min(self.processes, self.runs))
+
+
+@dataclass(slots=True)
+class _Started:
+    """A process of a case: what it told, and what the yardstick said beside."""
+
+    facts: dict[str, Any]
+    turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    yardstick: list[float] = field(default_factory=list[float])
+
+
+@dataclass(slots=True)
+class _Subject:
+    """A case on its way."""
+
+    case: Case
+    protocol: Protocol
+    worker: Worker | None = None
+    started: list[_Started] = field(default_factory=list[_Started])
+    stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
+    failure: WorkerFailed | None = None
+
+    def attempt(self, work: Callable[[], None]) -> None:
+        """Do something with the worker; if that fails, the subject is done with."""
+        try:
+            work()
+        except WorkerFailed as error:
+            self.failure = error
+            self.stop()
+
+    def load(self) -> None:
+        self.worker = Worker(MODULE)
+        facts = self._ask(**load_order(self.case), image=self._image)
+        self.started.append(_Started(facts | self._ask(do="warm_up")))
+
+    def turn(self) -> None:
+        runs = min(_TURN_RUNS, max(1, self.protocol.runs))
+        self.started[-1].turns.append(self._ask(do="turn", runs=runs, seconds=min(_TURN_S, self.protocol.seconds)))
+
+    def stage(self) -> None:
+        self.stages.append(self._ask(do="stages", image=self._image)["stages"])
+
+    def stop(self) -> None:
+        if self.worker is not None:
+            self.worker.stop()
+            self.worker = None
+
+    def due(self, number: int) -> bool:
+        """Whether that process of the case, counted from 0, has not done its part; every one has a turn."""
+        if self.failure is not None:
+            return False
+        return not self.started[-1].turns or self.share < (number + 1) / self.protocol.count
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """Of all processes."""
+        return [turn for process in self.started for turn in process.turns]
+
+    @property
+    def share(self) -> float:
+        """How much of the runs and of their time is done, 0 to 1."""
+        if self.failure is not None:
+            return 1.0
+        runs = sum(len(turn["seconds"]) for turn in self.turns)
+        seconds = sum(sum(turn["seconds"]) for turn in self.turns)
+        done = [runs / max(1, self.protocol.runs)]
+        if self.protocol.seconds > 0:
+            done.append(seconds / self.protocol.seconds)
+        return min(1.0, *done)
+
+    @property
+    def _image(self) -> str | None:
+        return None if self.protocol.image is None else str(self.protocol.image.absolute())
+
+    def _ask(self, **order: object) -> dict[str, Any]:
+        if self.worker is None:
+            raise WorkerFailed("the worker is gone")
+        return self.worker.ask(self.protocol.timeout_s, **order)
+
+
+def load_order(case: Case) -> dict[str, Any]:
+    """What a worker is told, to load a case's model."""
+    what = case.configuration
+    return {
+        "do": "load",
+        "path": str(case.model.absolute()),
+        "backend": what.backend,
+        "run": {"device": what.device, "threads": what.threads, "math": what.math},
+        "batch": what.batch,
+        "size": what.size,
+    }
+
+
+def measure(
+    cases: Sequence[Case],
+    protocol: Protocol | None = None,
+    *,
+    missing: Sequence[Missing] = (),
+    progress: Progress = no_progress,
+) -> Report:
+    """Measure configurations, each in processes of its own, one after the other.
+
+    On ``KeyboardInterrupt`` it returns what was measured so far, and the report says so.
+
+    Args:
+        cases: What.
+        protocol: How; None takes the defaults.
+        missing: What could not be prepared: part of the report.
+        progress: Told how it gets on.
+    """
+    protocol = protocol or Protocol()
+    started, clocks = datetime.now(UTC), read_clocks()
+    subjects = [_Subject(case, protocol) for case in cases]
+    paces: defaultdict[int, list[dict[str, float]]] = defaultdict(list)
+    interrupted = False
+    try:
+        waiting = deque(subjects)
+        while waiting:
+            group = _load_some(waiting, subjects, progress)
+            for number in range(protocol.count):
+                if number:
+                    _load_again(group, subjects, progress)
+                _measure_together(group, number, subjects, paces, progress)
+        progress("measured", 1.0)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        for subject in subjects:
+            subject.stop()
+    found = {threads: roofline.summarize(threads, turns) for threads, turns in sorted(paces.items()) if turns}
+    results = [_result(subject, found, interrupted=interrupted) for subject in subjects]
+    return Report(
+        fmedge=__version__,
+        started=started.isoformat(timespec="seconds"),
+        machine=this_machine(),
+        clocks=(clocks, read_clocks()),
+        runs=protocol.runs,
+        seconds=protocol.seconds,
+        limits=tuple(found.values()),
+        measurements=tuple(result for result in results if isinstance(result, Measurement)),
+        missing=(*(result for result in results if isinstance(result, Missing)), *missing),
+        interrupted=interrupted,
+        processes=protocol.count,
+    )
+
+
+def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress: Progress) -> list[_Subject]:
+    """Load and warm up as many as fit into memory, one after the other; at least one."""
+    group: list[_Subject] = []
+    while waiting and len(group) < _TOGETHER and (not group or _fits(waiting[0].case)):
+        subject = waiting.popleft()
+        progress(f"loading {subject.case.configuration.describe()}", _share(subjects))
+        group.append(subject)
+        subject.attempt(subject.load)
+    return group
+
+
+def _load_again(group: Sequence[_Subject], subjects: Sequence[_Subject], progress: Progress) -> None:
+    """Start the next process of each, one after the other."""
+    for subject in group:
+        if subject.failure is None:
+            progress(f"loading {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+            subject.attempt(subject.load)
+
+
+def _fits(case: Case) -> bool:
+    available, what = available_bytes(), case.configuration
+    maps = vgg16_bytes(case.card.submodel.deepest, what.batch, *what.size)
+    return available is None or _BASE_BYTES + _PER_MODEL_BYTE * case.file_size + maps < available
+
+
+def _measure_together(
+    group: Sequence[_Subject],
+    number: int,
+    subjects: Sequence[_Subject],
+    paces: defaultdict[int, list[dict[str, float]]],
+    progress: Progress,
+) -> None:
+    """Let the processes of that number, counted from 0, take turns, and end them."""
+    protocol = group[0].protocol
+    meters = _start_meters(group, protocol)
+    try:
+        if number < _PACE_TURNS:
+            for threads, pace in _ask_meters(meters, protocol, "pace").items():
+                paces[threads].append(pace)
+        while pending := [subject for subject in group if subject.due(number)]:
+            for subject in pending:
+                subject.attempt(subject.turn)
+                progress(f"measuring {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+            found = _ask_meters(meters, protocol, "yardstick")
+            for subject in pending:
+                if subject.case.configuration.threads in found:
+                    subject.started[-1].yardstick.append(found[subject.case.configuration.threads]["seconds"])
+        last = number == protocol.count - 1
+        for _ in range(min(_STAGE_TURNS, protocol.runs) if protocol.stages and last else 0):
+            for subject in [each for each in group if each.failure is None]:
+                subject.attempt(subject.stage)
+    finally:
+        for meter in meters.values():
+            meter.stop()
+        for subject in group:
+            subject.stop()
+
+
+def _start_meters(group: Sequence[_Subject], protocol: Protocol) -> dict[int, Worker]:
+    """A meter for every number of threads, asked once: none still starts while a turn runs."""
+    counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
+    try:
+        meters = {threads: Worker(roofline.__name__, roofline.environment(threads)) for threads in counts}
+    except WorkerFailed:
+        return {}
+    _ask_meters(meters, protocol, "yardstick")
+    return meters
+
+
+def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dict[int, dict[str, Any]]:
+    """What the meters say, by their numbers of threads; one that fails is of no use any more."""
+    found: dict[int, dict[str, Any]] = {}
+    for threads, meter in list(meters.items()):
+        try:
+            found[threads] = meter.ask(protocol.timeout_s, do=what, threads=threads)
+        except WorkerFailed:  # no limit is told then, and no yardstick
+            meters.pop(threads).stop()
+    return found
+
+
+def _share(subjects: Sequence[_Subject]) -> float:
+    return sum(subject.share for subject in subjects) / len(subjects)
+
+
+def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) -> Measurement | Missing:
+    case, what = subject.case, subject.case.configuration
+    if subject.failure is not None:
+        return Missing(what, str(subject.failure), subject.failure.exit_code)
+    if not subject.turns:
+        return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
+    limit = found.get(what.threads) if what.device == "cpu" else None
+    others = [turn["others_s"] for turn in subject.turns if turn["others_s"] is not None]
+    started = [process for process in subject.started if process.turns]
+    facts = [process.facts for process in started]
+    memory = [turn["peak_memory_bytes"] for turn in subject.turns if turn["peak_memory_bytes"] is not None]
+    return Measurement(
+        configuration=what,
+        processes=tuple(
+            Process(
+                tuple(tuple(turn["seconds"]) for turn in process.turns),
+                median(process.yardstick) if process.yardstick else None,
+            )
+            for process in started
+        ),
+        load_s=median(each.pop("load_s") for each in facts),
+        first_run_s=median(each.pop("first_run_s") for each in facts),
+        warm_up_runs=max(each.pop("warm_up_runs") for each in facts),
+        steady=all(each.pop("steady") for each in facts),
+        cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
+        wall_s=sum(turn["wall_s"] for turn in subject.turns),
+        others_s=max(0.0, sum(others)) if others else None,
+        peak_memory_bytes=max(memory, default=None),
+        macs=plan_export(case.card.submodel, case.card.options).macs,
+        limit_s=limit
+        and roofline.direct_seconds(layers_through(case.card.submodel.deepest), what.size, what.batch, limit),
+        file_size=case.file_size,
+        parity=case.card.parity,
+        stages={
+            name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
+        },
+        **facts[0],
+    )

@@ -1,0 +1,126 @@
+"""Both ends of the line to a worker process: an order is a line of JSON on its stdin, the answer one on its stdout.
+
+An error is an answer, too: ``error`` and ``exit_code``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from threading import Timer
+from typing import Any
+
+from fmedge.errors import FmedgeError, LimitExceeded
+from fmedge.system import children
+from fmedge.system.address_space import is_out_of_files, shortage
+
+
+class WorkerFailed(Exception):
+    """A worker could not do what it was told; it is of no use any more.
+
+    Attributes:
+        exit_code: As of the error that it was.
+    """
+
+    def __init__(self, reason: str, exit_code: int = LimitExceeded.exit_code) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class Worker:
+    """A process of a module of ours that answers orders. It ends when it is stopped, or when we are gone."""
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        try:
+            self._process = children.start(
+                children.module_command(module),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # engines talk
+                text=True,
+                env={**os.environ, "PYTHONPATH": children.module_path(), **(environment or {})},
+                start_new_session=True,  # Ctrl-C is for us to hear: what was measured is asked for first
+            )
+        except LimitExceeded as error:
+            raise WorkerFailed(str(error)) from error
+
+    def ask(self, timeout_s: float, **order: object) -> dict[str, Any]:
+        """Give an order and wait for the answer.
+
+        Args:
+            timeout_s: Longest time allowed; the worker is then ended.
+            order: What to do, as JSON can hold it.
+
+        Raises:
+            WorkerFailed: It reports an error, ended, or took too long.
+        """
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise WorkerFailed("the worker has no pipes")
+        late = Timer(timeout_s, process.kill)
+        late.daemon = True
+        late.start()
+        try:
+            process.stdin.write(json.dumps(order) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except OSError:  # it is gone
+            line = ""
+        finally:
+            timely = late.is_alive()
+            late.cancel()
+        if not line.endswith("\n"):
+            process.kill()
+            raise WorkerFailed(self._ending() if timely else f"did not answer within {timeout_s:g} s (--timeout)")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerFailed(str(answer["error"]), int(answer["exit_code"]))
+        return answer
+
+    def _ending(self) -> str:
+        code = self._process.wait()
+        if code == -9:
+            return "the process was ended by signal 9, as systems do that run out of memory"
+        return f"the process ended by signal {-code}" if code < 0 else f"the process ended with code {code}"
+
+    def stop(self) -> None:
+        """End the process, whatever it does. May be called twice."""
+        children.end(self._process)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:  # an order that it did not live to read
+                    continue
+
+
+def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
+    """Answer orders from stdin until it ends, or until one fails; the process ends with it.
+
+    Args:
+        orders: What is done, per value of an order's ``do``; the rest of the order are its arguments.
+    """
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = orders[order.pop("do")](**order)
+        except FmedgeError as error:
+            answer = {"error": str(error), "exit_code": error.exit_code}
+        except MemoryError:
+            answer = {"error": "not enough memory", "exit_code": LimitExceeded.exit_code}
+        except Exception as error:  # the other workers' figures are worth more than a traceback
+            if is_out_of_files(error):
+                answer = {"error": str(shortage(error)), "exit_code": LimitExceeded.exit_code}
+            else:
+                answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+        if "error" in answer:
+            break
+    os._exit(0)  # an engine that crashes while it is taken apart has done its work

@@ -1,0 +1,50 @@
+"""The artifact that a command needs, exported first where it is missing, and what is said of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fmedge.cli.console import ProgressLine, say
+
+if TYPE_CHECKING:
+    from fmedge.model.artifact import Artifact
+    from fmedge.model.run_options import RunOptions
+    from fmedge.workflow.request import ArtifactRequest
+
+
+def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool) -> Artifact:
+    """Read an artifact; where it is missing, or another than asked for, say so and export it.
+
+    Args:
+        request: Which artifact.
+        run: The engine that will run it, and checks it where it is exported; on the CPU.
+        offline: Never touch the network.
+
+    Raises:
+        FmedgeError: See ``create_artifact``.
+    """
+    from fmedge.model.run_options import RunOptions
+    from fmedge.workflow.artifacts import create_artifact, require_place, require_request
+    from fmedge.workflow.request import find_artifact
+
+    found = find_artifact(request)
+    if found is not None:
+        return found
+    require_request(request, None)
+    require_place(request)
+    for note in request.notes:
+        say(note)
+    say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
+    check = RunOptions(run.backend, threads=run.threads)
+    return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)
+
+
+def tell_of_guard(artifact: Artifact) -> None:
+    """Say that a model runs in a process of its own, and what would change that."""
+    from fmedge.model import known_models
+
+    if not known_models.is_known(artifact.card):
+        say(
+            f"{artifact.path.name} was not made here: it runs in a process of its own. "
+            f"If it is yours: fmedge trust {artifact.path}"
+        )

@@ -1,0 +1,241 @@
+"""What ``fmedge run`` does once it knows the model: one page, or many files."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmedge.cli.console import ProgressLine, emit, print_json, say
+from fmedge.data.page_options import PageOptions
+from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
+from fmedge.model.run_options import RunOptions
+from fmedge.system.files import is_folder, require_folder, require_output
+from fmedge.workflow.output_paths import Outputs, name_outputs, page_name, require_no_image
+
+if TYPE_CHECKING:
+    from fmedge.data.feature_maps import Provenance
+    from fmedge.model.artifact import Artifact
+    from fmedge.model.submodel import SubModel
+    from fmedge.workflow.extraction import Resizing
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn, and where it is written.
+
+    Attributes:
+        images: The images.
+        alone: Whether a single file was named: with one tap, and no folder to write to, paths are those of files.
+        page: The page or the pages' folder; None takes the current one.
+        no_page: Whether no page is written.
+        maps: The .npz file or the folder for them; None writes none.
+        sheet: The .png file or the folder for them; None writes none.
+        channel: The one channel to draw; None draws all.
+        options: How pages are made.
+        resize: How photos are brought to the model's size.
+        run: How the model is run.
+        as_json: Whether data is printed in place of paths.
+    """
+
+    images: list[Path]
+    alone: bool
+    page: Path | None
+    no_page: bool
+    maps: Path | None
+    sheet: Path | None
+    channel: int | None
+    options: PageOptions
+    resize: Resizing
+    run: RunOptions
+    as_json: bool
+
+    def is_single(self, submodel: SubModel) -> bool:
+        """Whether there is one image and one tap, and paths are those of files."""
+        return self.alone and len(submodel.taps) == 1 and not any(map(names_folder, (self.page, self.maps, self.sheet)))
+
+    def is_walk(self, submodel: SubModel) -> bool:
+        """Whether all taps of one image come on one page: a page is named for them."""
+        named = self.page is not None and self.page.suffix.lower() == ".html" and not is_folder(self.page)
+        return named and self.alone and len(submodel.taps) > 1
+
+    def require_places(self, submodel: SubModel) -> None:
+        """Check, before any work, that the results can be written to where they are wanted.
+
+        Raises:
+            UsageError: A file is named for many, or a folder that is not there for one.
+            WriteError: It cannot be written.
+            ImageError: The only image is missing.
+        """
+        from fmedge.data.images import require_image_file
+
+        wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"), (self.sheet, ".png", "--png"))
+        if self.is_walk(submodel) and self.channel is not None:
+            raise UsageError(
+                f"--channel {self.channel} draws one layer's channel alone. Leave it out, or name one layer."
+            )
+        if self.options.style == "grid" and (self.options.both or self.is_walk(submodel)):
+            raise UsageError(
+                "--style grid shows one layer and one side of its activation. Use --style viewer for more."
+            )
+        for path, suffix, option in wanted:
+            if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
+                require_output(path, suffix)
+            elif path is not None:
+                if path.suffix.lower() == suffix and not is_folder(path):
+                    raise UsageError(f"{option} {path}: several images or layers make several files. Name a folder.")
+                require_folder(path)
+        if self.page is None and not self.no_page:
+            require_folder(Path())
+        if len(self.images) == 1:
+            require_image_file(self.images[0])
+
+
+def names_folder(path: Path | None) -> bool:
+    """Whether a place for results is a folder that is there; ``page.html`` is meant as a file."""
+    return path is not None and path.suffix.lower() not in {".html", ".npz", ".png"} and is_folder(path)
+
+
+def draw(artifact: Artifact, drawing: Drawing) -> None:
+    """Run the model, write the files, tell of them.
+
+    Raises:
+        InputsSkipped: Some images were of no use.
+        ImageError: None was of use.
+        FmedgeError: See :func:`fmedge.workflow.pipeline.make_pages`.
+    """
+    submodel = artifact.card.submodel
+    if drawing.is_single(submodel):
+        _draw_one(artifact, drawing)
+    elif drawing.is_walk(submodel):
+        _draw_walk(artifact, drawing)
+    else:
+        _draw_many(artifact, drawing)
+
+
+def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.workflow.pipeline import make_page
+
+    (image,) = drawing.images
+    page = drawing.page or Path(page_name(image, artifact.card.submodel, drawing.channel, drawing.options))
+    outputs = Outputs(None if drawing.no_page else page, drawing.maps, drawing.sheet)
+    require_no_image(drawing.images, [outputs])
+    maps = make_page(
+        artifact,
+        image,
+        outputs.page,
+        channel=drawing.channel,
+        save_maps=outputs.maps,
+        save_sheet=outputs.sheet,
+        options=drawing.options,
+        resize=drawing.resize,
+        run=drawing.run,
+    )
+    _warn_of_weights(artifact)
+    if drawing.as_json:
+        print_json(_facts(outputs, artifact, maps.provenance))
+        return
+    shape, ran = " x ".join(map(str, maps.maps.shape[1:])), maps.provenance
+    say(f"{maps.layer}: {shape}, {_placed(ran)}, {ran.threads} thread{'s'[: ran.threads - 1]}.")
+    _emit_path(outputs)
+
+
+def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.workflow.pipeline import make_layers_page
+
+    submodel, page = artifact.card.submodel, drawing.page or Path()
+    named = name_outputs(
+        drawing.images,
+        submodel,
+        pages=None,
+        maps=drawing.maps,
+        sheets=drawing.sheet,
+        options=drawing.options,
+    )
+    ((image, beside),) = named.items()
+    require_no_image(drawing.images, [Outputs(page)])
+    taps = make_layers_page(
+        artifact, image, page, beside, options=drawing.options, resize=drawing.resize, run=drawing.run
+    )
+    _warn_of_weights(artifact)
+    provenance = next(iter(taps.values())).provenance
+    if drawing.as_json:
+        rows = ({"layer": tap, **_facts(replace(beside[tap], page=page), artifact, provenance)} for tap in taps)
+        print_json([{"image": str(image), **row} for row in rows])
+        return
+    say(f"{len(taps)} layers on one page, {_placed(provenance)}.")
+    emit(str(page))
+
+
+def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.workflow.pipeline import make_pages
+
+    outputs = name_outputs(
+        drawing.images,
+        artifact.card.submodel,
+        pages=None if drawing.no_page else drawing.page or Path(),
+        maps=drawing.maps,
+        sheets=drawing.sheet,
+        channel=drawing.channel,
+        options=drawing.options,
+    )
+    rows: list[dict[str, Any]] = []
+    progress, total, skipped, told = ProgressLine(), len(outputs), 0, ""
+    pages = make_pages(
+        artifact, outputs, channel=drawing.channel, options=drawing.options, resize=drawing.resize, run=drawing.run
+    )
+    with closing(pages) as results:  # on Ctrl-C the files in work are finished, and no other is begun
+        for number, (image, made) in enumerate(results, 1):
+            progress.clear()
+            if isinstance(made, FmedgeError):
+                if total == 1:
+                    raise made
+                skipped += 1
+                say(f"Skipped: {made}")
+                rows.append({"image": str(image), "error": str(made)})
+            else:
+                for tap, drawn in made.items():
+                    told = _placed(drawn.provenance)
+                    rows.append(
+                        {"image": str(image), "layer": tap, **_facts(drawn.outputs, artifact, drawn.provenance)}
+                    )
+                    if not drawing.as_json:
+                        _emit_path(drawn.outputs)
+            if total > 1:
+                progress(f"{number} of {total} images", number / total)
+    if drawing.as_json:
+        print_json(rows)
+    if skipped == total:
+        raise ImageError(f"None of the {total} images is of use: see the lines above.")
+    _warn_of_weights(artifact)
+    say(f"{artifact.card.submodel.label} of {total - skipped} image{'s'[: total - skipped - 1]}, {told}.")
+    if skipped:
+        raise InputsSkipped(f"{skipped} of {total} images skipped: see the lines above. The others are done.")
+
+
+def _facts(outputs: Outputs, artifact: Artifact, provenance: Provenance) -> dict[str, Any]:
+    return {
+        "page": outputs.page and str(outputs.page),
+        "maps": outputs.maps and str(outputs.maps),
+        "png": outputs.sheet and str(outputs.sheet),
+        "model": str(artifact.path),
+        **provenance.facts(),
+    }
+
+
+def _emit_path(outputs: Outputs) -> None:
+    if outputs.paths:
+        emit(str(outputs.paths[0]))
+
+
+def _placed(provenance: Provenance) -> str:
+    """Where it ran, and in bf16 where that was asked for; where a device was, that too: some may have run elsewhere."""
+    math = "" if provenance.math == "fp32" else f" in {provenance.math}"
+    asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
+    return provenance.placement + math + asked
+
+
+def _warn_of_weights(artifact: Artifact) -> None:
+    if artifact.card.weights.kind == "untrained":
+        say("Note: untrained weights. The maps show random filters, not learned ones.")

@@ -1,0 +1,112 @@
+"""Which images are meant: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from fmedge.errors import ImageError
+from fmedge.system.files import is_file, is_folder
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+"""By what a folder's images are known, in small letters."""
+
+
+def is_several(path: Path) -> bool:
+    """Whether a path stands for any number of images: a folder, or a pattern such as ``photos/*.jpg``."""
+    return is_folder(path) or _is_pattern(path)
+
+
+def expand_images(paths: Iterable[Path]) -> list[Path]:
+    """The images that are meant, each once, in the order in which they were named.
+
+    A folder stands for its images, known by suffix, sorted by name; folders in it are not looked into. A pattern
+    (``*``, ``?``, ``[...]``; ``**`` for folders of any depth) stands for the images that match, sorted, or where it
+    ends in a suffix for all that match. Hidden files are left out. Links to folders are followed, but each folder is
+    looked into once, however many links lead to it. Everything else is a file, be it there or not.
+
+    Raises:
+        ImageError: A folder holds no image, or nothing matches a pattern.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        for image in _expand(path):
+            found.setdefault(os.path.abspath(image), image)  # noqa: PTH100 - resolve() would follow links
+    return list(found.values())
+
+
+def _expand(path: Path) -> list[Path]:
+    if is_folder(path):
+        images = sorted(entry for entry in _entries(path) if _is_image(entry) and not entry.name.startswith("."))
+        if not images:
+            raise ImageError(
+                f"No images in the folder '{path}'. Looked for: {', '.join(SUFFIXES)}. Deeper: '{path}/**'."
+            )
+        return images
+    if not _is_pattern(path):
+        return [path]
+    suffix = path.suffix
+    exact = bool(suffix) and not glob.has_magic(suffix)
+    matches = sorted(_matches(path))
+    images = [match for match in matches if is_file(match) and (exact or _is_image(match))]
+    if not images:
+        raise ImageError(f"Nothing matches '{path}'. Check the pattern; folders of any depth: 'photos/**/*.jpg'.")
+    return images
+
+
+def _matches(pattern: Path, folder: Path = Path()) -> Iterator[Path]:
+    """What matches a pattern below a folder, as a shell finds it, but for links that lead to what was seen."""
+    parts = pattern.parts
+    if "**" not in parts:
+        names = glob.iglob(str(pattern), root_dir=folder)  # noqa: PTH207 - as a shell does
+        yield from (folder / name for name in names)
+        return
+    at = parts.index("**")
+    for inner in _folders_below(_matches(Path(*parts[:at]), folder) if at else [folder]):
+        yield from _matches(Path(*parts[at + 1 :] or "*"), inner)
+
+
+def _folders_below(starts: Iterable[Path]) -> Iterator[Path]:
+    """Those folders and all below but hidden ones, each once: under its own name where it has one, else a link's."""
+    seen: set[tuple[int, int]] = set()
+    waiting, links = deque(starts), deque[Path]()
+    while waiting or links:
+        folder = (waiting or links).popleft()
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as entries:
+                inner = sorted((entry for entry in entries if _is_open_folder(entry)), key=lambda entry: entry.name)
+        except OSError:  # closed to us, or no folder: as a shell passes over it
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        for entry in inner:
+            (links if entry.is_symlink() else waiting).append(folder / entry.name)
+
+
+def _is_open_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return not entry.name.startswith(".") and entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        yield from folder.iterdir()
+    except OSError as error:
+        raise ImageError(f"Cannot read the folder '{folder}': {error.strerror}.") from error
+
+
+def _is_pattern(path: Path) -> bool:
+    """Whether a path is a pattern; a file whose name only looks like one is a file."""
+    return glob.has_magic(str(path)) and not is_file(path)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES

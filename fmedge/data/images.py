@@ -1,0 +1,181 @@
+"""From an image file to the pixels VGG16 takes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import stat
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from fmedge.data.image_bounds import MAX_PIXELS, MOST_BYTES, MOST_PIXELS, count_scans, require_decodable, too_large
+from fmedge.data.upright import RESIZES, Resize, Upright
+from fmedge.errors import ImageError, LimitExceeded, UsageError
+from fmedge.system.choices import one_of, require_whole
+from fmedge.system.memory import require_memory, reserved_memory
+from fmedge.system.reading import open_regular
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
+programs or read other files."""
+
+_PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A decoded and resized image.
+
+    Attributes:
+        pixels: uint8, (height, width, 3), RGB, 0 to 255.
+        name: The file's name, without its folder; with a ? for every byte of it that is no UTF-8.
+        original_size: Height and width as decoded and turned upright, in pixels, before resizing.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    name: str
+    original_size: tuple[int, int]
+
+
+def load_photo(
+    path: Path, size: tuple[int, int] | None, resize: Resize = "nearest", max_pixels: int | None = None
+) -> Photo:
+    """Open an image, turn it upright as its EXIF orientation says, bring it to RGB and resize it.
+
+    Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values keep
+    their upper 8 bits' scale, CMYK is converted. An embedded colour profile is not applied.
+
+    Args:
+        path: JPEG, PNG, WebP or BMP, whatever its suffix says.
+        size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
+            None leaves the image as it is.
+        resize: ``nearest`` is what Keras' ``load_img`` does by default.
+        max_pixels: Most pixels that are decoded, up to :data:`MOST_PIXELS`; None means :data:`MAX_PIXELS`. Larger
+            images are told by their header.
+
+    Returns:
+        The pixels and where they come from.
+
+    Raises:
+        UsageError: There is no such way to resize, or no such bound.
+        ImageError: The file is missing, no image, of another format, or damaged.
+        LimitExceeded: The image has more pixels than allowed, or more metadata, scans or need of memory (see
+            :mod:`fmedge.data.image_bounds`).
+    """
+    require_image_file(path)
+    one_of("resize", resize, RESIZES)
+    require_whole("max_pixels", max_pixels, unset="as many as usual")
+    for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
+        importlib.import_module(f"PIL.{plugin}ImagePlugin")
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    if not 1 <= most <= MOST_PIXELS:
+        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
+    try:
+        with contextlib.ExitStack() as files:
+            file = files.enter_context(open_regular(path))
+            scans = count_scans(file, path)
+            file.seek(0)
+            opened = files.enter_context(Image.open(file, formats=FORMATS))
+            wanted = require_decodable(opened, path, scans, most)
+            depth = _png_depth(opened)
+            with reserved_memory(f"Decoding '{path}'", wanted, MOST_BYTES):
+                opened.load()
+                _scale_transparency(opened, depth)
+                upright = Upright(opened, _orientation(opened))
+                require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
+                pixels, original_size = upright.pixels(size, resize), upright.size
+                opened.close()  # which gives its memory back
+    except Image.DecompressionBombError as error:
+        raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
+    except Image.DecompressionBombWarning as error:  # raised where a program makes warnings errors, as the next one is
+        raise too_large(path, f"more than {MAX_PIXELS:,} pixels", MAX_PIXELS, can_raise=False) from error
+    except Warning as error:  # of odd metadata
+        raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
+    except MemoryError as error:
+        raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
+    except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
+        # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
+        raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
+    return Photo(pixels, path.name.encode(errors="replace").decode(), original_size)
+
+
+def require_image_file(path: Path) -> None:
+    """Check that there is a file worth decoding; its content is not looked at.
+
+    Raises:
+        ImageError: It is missing, empty, or a folder, pipe or device.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"No image '{path}': no such file, or not readable. Check the path.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"'{path}' is not a regular file. Give a JPEG, PNG, WebP or BMP file.")
+    if status.st_size == 0:
+        raise ImageError(f"'{path}' is empty (0 bytes). Give a JPEG, PNG, WebP or BMP file.")
+
+
+def _png_depth(image: Image.Image) -> int:
+    """Bits per sample of a PNG that Pillow will change to 8; 8 for all others."""
+    tiles: Any = getattr(image, "tile", None)
+    rawmode = str(tiles[0].args) if image.format == "PNG" and tiles else ""
+    return {"L;2": 2, "L;4": 4, "RGB;16B": 16}.get(rawmode, 8)
+
+
+def _scale_transparency(image: Image.Image, depth: int) -> None:
+    """Bring a PNG's transparent colour to 8 bits; Pillow does so with the pixels alone."""
+    colour: Any = image.info.get("transparency")
+    if isinstance(colour, int) and depth < 8:
+        image.info["transparency"] = colour * 255 // (2**depth - 1)
+    elif isinstance(colour, tuple) and depth == 16:
+        image.info["transparency"] = tuple(int(value) >> 8 for value in cast("tuple[int, ...]", colour))
+
+
+def _orientation(image: Image.Image) -> Hashable:
+    """EXIF's number for how the image is to be turned; 1 where its metadata cannot be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, EOFError):
+        return 1  # the metadata is damaged, the pixels are not: shown as stored, as viewers do
+
+
+_IMAGE_SEED = 20140904
+"""Seed of the parity image: the day VGG16's paper appeared."""
+
+
+def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """An image that would show a swapped axis or colour: three different ramps, and noise of every size.
+
+    Returns:
+        uint8, (height, width, 3), RGB; always the same for one size.
+    """
+    return _ramps_and_noise(height, width, (0, 200), (180, 20), np.random.PCG64(_IMAGE_SEED))
+
+
+def secret_image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Draw an image of the kind of :func:`parity_image` that nobody can know beforehand, and make a model for.
+
+    Returns:
+        uint8, (height, width, 3), RGB; another one each time.
+    """
+    import secrets
+
+    first, second, third, fourth = (secrets.randbelow(200) for _ in range(4))
+    return _ramps_and_noise(height, width, (first, second), (third, fourth), np.random.PCG64(secrets.randbits(64)))
+
+
+def _ramps_and_noise(
+    height: int, width: int, down: tuple[int, int], across: tuple[int, int], bits: np.random.PCG64
+) -> npt.NDArray[np.uint8]:
+    """Red runs down, green across and blue both, between two values each; noise from 0 to 55 lies over them."""
+    rows = np.linspace(*down, height)[:, np.newaxis]
+    columns = np.linspace(*across, width)[np.newaxis, :]
+    ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)
+    noise = np.random.Generator(bits).integers(0, 56, (height, width, 3))
+    return (ramps + noise).astype(np.uint8)

@@ -1,0 +1,43 @@
+"""How a page is made: which values it holds, and where it has plotly.js from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fmedge.system.choices import one_of, require_switch
+
+Values = Literal["12bit", "float16", "float32"]
+"""Numbers that a page holds: 12 bits of each channel's range, or floats of 16 or 32 bits."""
+
+PlotlyPlace = Literal["embed", "cdn", "file"]
+"""plotly.js: inside the page, from Plotly's server, or from a file beside the page."""
+
+Style = Literal["viewer", "grid"]
+"""What a page is: the viewer, or one figure with a heatmap for every channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """Choices for a page.
+
+    Attributes:
+        values: Numbers that it holds.
+        plotlyjs: Where plotly.js is.
+        both: Of maps before ReLU: whether the page shows them after ReLU too.
+        style: The viewer, or a grid of heatmaps.
+
+    Raises:
+        UsageError: A value is none of those that are allowed.
+    """
+
+    values: Values = "12bit"
+    plotlyjs: PlotlyPlace = "embed"
+    both: bool = False
+    style: Style = "viewer"
+
+    def __post_init__(self) -> None:
+        require_switch("both", self.both)
+        object.__setattr__(self, "values", one_of("values", self.values, get_args(Values)))
+        object.__setattr__(self, "plotlyjs", one_of("plotlyjs", self.plotlyjs, get_args(PlotlyPlace)))
+        object.__setattr__(self, "style", one_of("style", self.style, get_args(Style)))

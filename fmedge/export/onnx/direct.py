@@ -1,0 +1,103 @@
+"""The ONNX model of a sub-model, built node by node from the weights. TensorFlow has no part in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from fmedge.export.exporter import Built
+from fmedge.export.int8.calibration import Calibration
+from fmedge.export.network import StockNetwork
+from fmedge.export.onnx.file import finish, make_model, output_transposes
+from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.model.card import ModelCard
+from fmedge.model.submodel import Activation, Precision, SubModel
+from fmedge.model.vgg16 import LayerSpec, layers_through
+from fmedge.model.weights import Weights
+
+
+def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration | None = None) -> Built:
+    """Build the model that a card describes.
+
+    The graph is ``image`` ((N, H, W, 3), RGB) → Transpose → Cast → Sub(mean) → Conv, Relu, MaxPool….
+    The mean is subtracted before the first convolution pads with zeros, as in Keras, so that the borders
+    agree too; the order blue, green, red is folded into the first kernel. Each output bears its layer's name.
+
+    Args:
+        card: What to build; only its facts are used.
+        network: Kernel and bias of every convolution up to the deepest tap.
+        calibration: Not used: nothing is rounded by what photos show.
+
+    Returns:
+        The file's content and the finished card; the same card and weights give the same bytes.
+    """
+    del calibration
+    half = card.precision is Precision.FP16
+    card = replace(card, tools={**card.tools, "onnx": onnx.__version__}, recipe=RECIPE if half else {})
+    model = float_model(card, network)
+    if half:
+        to_float16(model)
+    return Built(finish(model, card), card)
+
+
+def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
+    """The model in float32, not yet checked, without the card's facts."""
+    nodes, initializers = _preprocessing(card)
+    tensor = "pixels"
+    for spec in layers_through(card.submodel.deepest):
+        layer_nodes, tensor = _layer(spec, tensor, card.submodel)
+        nodes.extend(layer_nodes)
+        if spec.kind == "conv":
+            initializers.extend(_layer_weights(spec, network.weights))
+    nodes.extend(output_transposes(nodes, card))
+    return make_model(card, nodes, initializers)
+
+
+def _preprocessing(card: ModelCard) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    mean_rgb = np.array(card.preprocessing.mean[::-1], np.float32).reshape(1, 3, 1, 1)
+    nodes = [  # transposed first, while a pixel is one byte
+        helper.make_node("Transpose", [card.inputs[0].name], ["image_nchw"], "image_nchw", perm=[0, 3, 1, 2])
+    ]
+    if card.options.input_dtype == "uint8":
+        nodes.append(helper.make_node("Cast", ["image_nchw"], ["image_float"], "image_float", to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Sub", [nodes[-1].output[0], "mean_rgb"], ["pixels"], "pixels"))
+    return nodes, [numpy_helper.from_array(mean_rgb, "mean_rgb")]
+
+
+def _layer(spec: LayerSpec, tensor: str, submodel: SubModel) -> tuple[list[onnx.NodeProto], str]:
+    """The nodes of one layer, and the tensor that the next one reads."""
+    if spec.kind == "pool":
+        pool = helper.make_node("MaxPool", [tensor], [spec.name], spec.name, kernel_shape=[2, 2], strides=[2, 2])
+        return [pool], spec.name
+    raw_tap = spec.name in submodel.taps and submodel.activation is Activation.NONE
+    before, after = (spec.name, f"{spec.name}_relu") if raw_tap else (f"{spec.name}_conv", spec.name)
+    conv = helper.make_node(
+        "Conv",
+        [tensor, f"{spec.name}_kernel", f"{spec.name}_bias"],
+        [before],
+        spec.name,
+        kernel_shape=[3, 3],
+        pads=[1, 1, 1, 1],
+    )
+    if raw_tap and spec.name == submodel.deepest:
+        return [conv], before
+    return [conv, helper.make_node("Relu", [before], [after], f"{spec.name}_relu")], after
+
+
+def _layer_weights(spec: LayerSpec, weights: Weights) -> list[TensorProto]:
+    kernel, bias = weights[spec.name]
+    return [
+        numpy_helper.from_array(_onnx_kernel(kernel, rgb_input=spec.in_channels == 3), f"{spec.name}_kernel"),
+        numpy_helper.from_array(bias, f"{spec.name}_bias"),
+    ]
+
+
+def _onnx_kernel(kernel: npt.NDArray[np.float32], *, rgb_input: bool) -> npt.NDArray[np.float32]:
+    """Keras' (3, 3, in, out) to ONNX' (out, in, 3, 3); the first kernel's blue, green, red becomes RGB."""
+    if rgb_input:
+        kernel = kernel[:, :, ::-1, :]
+    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))

@@ -1,0 +1,110 @@
+"""What every ONNX file of ours has: declared shapes, declared layout, the card's facts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from fmedge.model.card import METADATA_KEY, ModelCard, TensorSpec
+
+OPSET = 17
+IR_VERSION = 8
+"""Opset and file version of ONNX 1.12 (2022): old enough for the engines on long-lived boards."""
+
+_OPEN = {"N": "batch", "H": "height", "W": "width"}
+
+
+def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    """An input or output as ONNX declares it; open extents get the names batch, height and width.
+
+    An output's open height and width differ from the input's, so theirs carry the output's name too.
+    """
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
+    shape: list[int | str] = []
+    for axis, extent in zip(spec.layout, spec.shape, strict=True):
+        name = _OPEN.get(axis, axis)
+        own = name if spec.name == "image" or axis == "N" else f"{spec.name}_{name}"
+        shape.append(own if extent is None else extent)
+    return helper.make_tensor_value_info(spec.name, dtype, shape)
+
+
+def output_transposes(nodes: Sequence[onnx.NodeProto], card: ModelCard) -> list[onnx.NodeProto]:
+    """Where the card declares NHWC: rename the taps' tensors in the nodes, and return the Transposes to their names."""
+    if card.options.layout == "NCHW":
+        return []
+    inner = {name: f"{name}_nchw" for name in card.submodel.taps}
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [inner.get(name, name) for name in names]
+    return [
+        helper.make_node("Transpose", [source], [name], f"{name}_nhwc", perm=[0, 2, 3, 1])
+        for name, source in inner.items()
+    ]
+
+
+def make_model(
+    card: ModelCard, nodes: Sequence[onnx.NodeProto], initializers: Sequence[TensorProto]
+) -> onnx.ModelProto:
+    """A model with the card's inputs and outputs, not yet checked, without the card's facts."""
+    graph = helper.make_graph(
+        nodes,
+        f"{card.submodel.source}_{card.submodel.label}",
+        [value_info(spec) for spec in card.inputs],
+        [value_info(spec) for spec in card.outputs],
+        initializers,
+    )
+    return helper.make_model(
+        graph,
+        producer_name="fmedge",
+        producer_version=card.tools["fmedge"],
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+    )
+
+
+_ALIGNMENT = 64
+"""Bytes of which the place of a large constant's values in the file is a multiple: a cache line."""
+
+_LARGE = 1 << 12
+"""Bytes from which on a constant is aligned."""
+
+_ROUNDS = 4
+"""Padding may lengthen the lengths in front of it, which takes another round; two were always enough."""
+
+
+def _write_aligned(model: onnx.ModelProto) -> bytes:
+    """Write a model out with its large constants aligned, so that an engine can compute with them where they are read.
+
+    Padding is the doc string of the constant before, since that stands behind its values: 64 to 127 spaces.
+    """
+    constants = model.graph.initializer
+    large = [pair for pair in itertools.pairwise(constants) if len(pair[1].raw_data) >= _LARGE]
+    for before, _ in large:
+        before.doc_string = " " * _ALIGNMENT
+    content = model.SerializeToString(deterministic=True)
+    for _ in range(_ROUNDS):
+        position = shift = 0
+        for before, constant in large:
+            values = constant.raw_data
+            position = content.index(values, position)
+            old = len(before.doc_string)
+            before.doc_string = " " * (_ALIGNMENT + (old - position - shift) % _ALIGNMENT)
+            shift += len(before.doc_string) - old
+            position += len(values)
+        padded = model.SerializeToString(deterministic=True)
+        if padded == content:
+            break
+        content = padded
+    return content
+
+
+def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
+    """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
+    helper.set_model_props(model, {METADATA_KEY: card.facts_json()})
+    content = _write_aligned(model)
+    onnx.checker.check_model(content)  # pyright: ignore[reportUnknownMemberType]
+    return content

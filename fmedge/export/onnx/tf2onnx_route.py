@@ -1,0 +1,79 @@
+"""The ONNX model of a sub-model by way of TensorFlow and tf2onnx, its graph then put in order."""
+# pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+
+import onnx
+
+from fmedge.errors import UsageError
+from fmedge.export.exporter import Built
+from fmedge.export.int8.calibration import Calibration
+from fmedge.export.onnx import passes
+from fmedge.export.onnx.file import OPSET, finish, make_model
+from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.export.tensorflow.tf_import import Function, tf
+from fmedge.export.tensorflow.trace import TfNetwork, trace
+from fmedge.model.card import ModelCard
+from fmedge.model.submodel import Precision
+from fmedge.system.stderr import quietly
+
+with quietly():
+    import tf2onnx.convert
+
+
+def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | None = None) -> Built:
+    """Build the model that a card describes.
+
+    Args:
+        card: What to build; only its facts are used.
+        network: Stock VGG16 or a Keras model.
+        calibration: Not used: nothing is rounded by what photos show.
+
+    Returns:
+        The file's content and the finished card; the same card and network give the same bytes.
+
+    Raises:
+        UsageError: The network cannot be cut so, or has an operation that ONNX lacks.
+        ParityError: With fp16: a weight is too large.
+    """
+    del calibration
+    half = card.precision is Precision.FP16
+    tools = {"onnx": onnx.__version__, "tf2onnx": version("tf2onnx"), "tensorflow": tf.__version__}
+    card = replace(card, tools={**card.tools, **tools}, recipe=RECIPE if half else {})
+    model = float_model(card, network)
+    if half:
+        to_float16(model)
+    return Built(finish(model, card), card)
+
+
+def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
+    """The model in float32, not yet checked, without the card's facts."""
+    traced = trace(card, network)
+    graph = _convert(traced.function)
+    passes.cancel_inverse_transposes(graph)
+    passes.lift_input_transposes(graph)
+    passes.spell_out_padding(graph)
+    passes.add_zero_biases(graph)
+    passes.sort_nodes(graph)
+    passes.drop_default_attributes(graph)
+    passes.name_everything(graph, card.submodel.taps, traced.layers, card.inputs[0].name)
+    return make_model(card, graph.node, graph.initializer)
+
+
+def _convert(function: Function) -> onnx.GraphProto:
+    """What tf2onnx makes of a concrete function."""
+    with quietly():
+        model, _ = tf2onnx.convert.from_graph_def(
+            function.graph.as_graph_def(),
+            input_names=[tensor.name for tensor in function.inputs],
+            output_names=[tensor.name for tensor in function.outputs],
+            opset=OPSET,
+        )
+    foreign = sorted({node.op_type for node in model.graph.node if node.domain or not onnx.defs.has(node.op_type)})
+    if foreign:
+        raise UsageError(f"ONNX has no operator for {', '.join(foreign)}. Cut before it, or use --format tflite.")
+    return model.graph

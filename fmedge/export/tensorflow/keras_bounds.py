@@ -1,0 +1,128 @@
+"""What Keras may build from a configuration, which says how large layers are before any weight is read.
+
+A layer's weights are there, filled with random numbers, as soon as its configuration is read, and all of them are then
+read from the file. So a model that asks for more than its file holds is none, whichever layer it is that asks.
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from fmedge.errors import FmedgeError, LimitExceeded, WeightsError
+from fmedge.export.tensorflow.keras_import import keras
+
+MOST_CALLS = 3_000
+"""Calls of layers, those in nested models with every call of these: NASNetLarge, Keras' own largest, has 1,041."""
+
+MOST_REBUILDS = 24_000
+"""Calls of layers that Keras makes while it adds one to a sequential model: it calls all those before it again. So many
+are made for 218 layers; each takes a quarter of a millisecond."""
+
+SECONDS = 60.0
+"""For all of them: NASNetLarge takes 8 s on a 2-core x86-64, boards several times that."""
+
+_FREE_BYTES = 16 << 20
+_VARIABLE_BYTES = 4
+"""Of a value; and what may be built beside what the file holds, such as states."""
+
+_turn = threading.Lock()
+"""Only one file at a time is loaded under bounds: Keras has one class of variables."""
+
+
+def too_many_calls(path: Path) -> LimitExceeded:
+    """The error of a model that calls too many layers."""
+    return LimitExceeded(f"'{path}' calls more layers than the {MOST_CALLS:,} allowed, or 218 in a sequential model.")
+
+
+class BuildingBounds:
+    """Bounds on what Keras builds from one file.
+
+    Args:
+        path: The file.
+        weights_bytes: Bytes of the arrays in it.
+    """
+
+    def __init__(self, path: Path, weights_bytes: int) -> None:
+        self._path = path
+        self._left = _FREE_BYTES + 2 * weights_bytes  # where the file has them in float16
+        self._calls = self._rebuilds = self._within = 0
+        self._broken: FmedgeError | None = None
+
+    def require_kept(self) -> None:
+        """Raise what a bound raised inside Keras, which may have made another error of it.
+
+        Raises:
+            WeightsError: Layers larger than the weights.
+            LimitExceeded: Too many layers, or too slow ones.
+        """
+        if self._broken is not None:
+            raise self._broken
+
+    @contextlib.contextmanager
+    def held(self) -> Generator[None]:
+        """Count, in this thread, what Keras makes during the block: variables before they are made, and calls."""
+        mine, ends = threading.get_ident(), time.monotonic() + SECONDS
+        make, call, build = keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build
+        infer = keras.Function.compute_output_spec
+
+        def made(variable: Any, initializer: Any, shape: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+            if threading.get_ident() == mine and shape is not None:
+                self._count_variable(shape)
+            make(variable, initializer, shape, *args, **kwargs)
+
+        def called(operation: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - what the layer returns
+            if threading.get_ident() == mine:
+                self._count_call(ends)
+            return call(operation, *args, **kwargs)
+
+        def inferred(function: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - shapes: a model in another one
+            if threading.get_ident() == mine:
+                self._count_call(ends)
+            return infer(function, *args, **kwargs)
+
+        def rebuilt(model: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            self._within += 1
+            try:
+                return build(model, *args, **kwargs)
+            finally:
+                self._within -= 1
+
+        with _turn:
+            keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build = made, called, rebuilt
+            keras.Function.compute_output_spec = inferred
+            try:
+                yield
+            finally:
+                keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build = make, call, build
+                keras.Function.compute_output_spec = infer
+
+    def _count_variable(self, shape: Any) -> None:  # noqa: ANN401
+        size = prod(extent for extent in shape if isinstance(extent, int)) * _VARIABLE_BYTES
+        self._left -= size
+        if self._left < 0:
+            self._break(
+                WeightsError(
+                    f"'{self._path}' describes layers that are larger than its weights. Save it with model.save."
+                )
+            )
+
+    def _count_call(self, ends: float) -> None:
+        if self._within:
+            self._rebuilds += 1
+        else:
+            self._calls += 1
+        if self._calls > MOST_CALLS or self._rebuilds > MOST_REBUILDS:
+            self._break(too_many_calls(self._path))
+        if time.monotonic() > ends:
+            self._break(LimitExceeded(f"'{self._path}' could not be built within {SECONDS:g} s."))
+
+    def _break(self, error: FmedgeError) -> None:
+        self._broken = self._broken or error
+        raise error

@@ -1,0 +1,116 @@
+"""The calls that Keras recorded in a model, and finding one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fmedge.errors import UsageError, closest
+from fmedge.export.tensorflow.keras_import import Call, Model, is_graph
+from fmedge.export.tensorflow.tf_import import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A call of a layer.
+
+    Attributes:
+        path: The calls of nested models that it stands in, from the outside in.
+        node: Keras' record of the call.
+    """
+
+    path: tuple[Call, ...]
+    node: Call
+
+    @property
+    def name(self) -> str:
+        """The layer's own name."""
+        return str(self.node.operation.name)
+
+    @property
+    def full_name(self) -> str:
+        """The names of the nested models that it stands in, and its own: ``backbone/conv``."""
+        return "/".join([*(str(call.operation.name) for call in self.path), self.name])
+
+
+def network_order(model: Model, names: Sequence[str]) -> tuple[str, ...]:
+    """Layers in the order in which the network calls them.
+
+    Raises:
+        UsageError: One does not exist.
+    """
+    order = {place: index for index, place in enumerate(places(model))}
+    return tuple(sorted(names, key=lambda name: order[find_place(model, name)]))
+
+
+def calls(model: Model, targets: Sequence[Call] | None = None) -> list[Call]:
+    """The calls behind a model's outputs, each after those it takes its inputs from."""
+    done: dict[int, Call] = {}
+    stack = [maker(tensor) for tensor in reversed(model.outputs)] if targets is None else list(targets)
+    inputs = {id(tensor) for tensor in model.inputs}
+    while stack:
+        node = stack[-1]
+        before = [maker(tensor) for tensor in node.input_tensors if id(tensor) not in inputs]
+        waiting = [other for other in before if id(other) not in done]
+        if waiting and id(node) not in done:
+            stack.extend(reversed(waiting))
+        else:
+            done.setdefault(id(stack.pop()), node)
+    return [node for node in done.values() if not node.is_input]
+
+
+def count_calls(model: Model) -> int:
+    """How many places :func:`places` would go through, without going: each call of a nested model doubles its calls."""
+    known: dict[int, int] = {}
+
+    def count(model: Model) -> int:
+        if id(model) not in known:
+            known[id(model)] = sum(
+                1 + count(node.operation) if is_graph(node.operation) else 1 for node in calls(model)
+            )
+        return known[id(model)]
+
+    return count(model)
+
+
+def maker(tensor: Tensor) -> Call:
+    """The call that a symbolic tensor is a result of."""
+    history = tensor._keras_history  # noqa: SLF001 - Keras has no public way to ask
+    return history.operation._inbound_nodes[history.node_index]  # noqa: SLF001
+
+
+def places(model: Model, path: tuple[Call, ...] = ()) -> Iterator[Place]:
+    """All calls in the network's order, those in a nested model before its own."""
+    for node in calls(model):
+        if is_graph(node.operation):
+            yield from places(node.operation, (*path, node))
+        yield Place(path, node)
+
+
+def find_place(model: Model, name: str) -> Place:
+    """The call that a name means.
+
+    Args:
+        model: Where.
+        name: The layer's own name; where several calls have it, with the names of the nested models before it
+            (``backbone/conv``), or the number of the call after it (``conv#2``), counted from 1 in the network's order.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    every = list(places(model))
+    found = [place for place in every if place.name == name] or [place for place in every if place.full_name == name]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        full = list(dict.fromkeys(place.full_name for place in found))
+        ways = full if len(full) == len(found) else [f"{name}#1", f"{name}#{len(found)}"]
+        raise UsageError(f"Layer '{name}' is called {len(found)} times. Name one call: '{ways[0]}' to '{ways[-1]}'.")
+    layer, _, number = name.rpartition("#")
+    called = [place for place in every if layer and layer in (place.name, place.full_name)]
+    if number.isdecimal() and 1 <= int(number) <= len(called):
+        return called[int(number) - 1]
+    names = [place.name for place in every]
+    raise UsageError(
+        f"Unknown layer '{name}' in the Keras model.{closest(name, names)} First and last: '{names[0]}', '{names[-1]}'."
+    )

@@ -1,0 +1,50 @@
+"""The only place that imports Keras, on TensorFlow."""
+# pyright: reportMissingTypeStubs=false, reportMissingModuleSource=false, reportMissingImports=false
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.system.install import install_command
+from fmedge.system.processor import require_processor
+from fmedge.system.stderr import quietly
+
+require_processor("TensorFlow")
+try:
+    with quietly():
+        import keras as _keras
+except ImportError as error:
+    raise BackendUnavailable(f"keras is not installed. Install it: {install_command('export')}.") from error
+
+keras: Any = _keras
+"""Keras; untyped, since it brings no types for most of what it has."""
+
+Model = Any
+"""A ``keras.Model``."""
+
+Layer = Any
+"""A layer, or an operation such as ``keras.ops.relu`` makes."""
+
+Call = Any
+"""Keras' record of a call of a layer: its ``Node``."""
+
+if keras.backend.backend() != "tensorflow":
+    raise UsageError(
+        f"Keras runs on {keras.backend.backend()} here; the converters take tensorflow alone. "
+        "Set KERAS_BACKEND=tensorflow."
+    )
+
+
+def is_graph(operation: Layer) -> bool:
+    """Whether it is a sequential or functional model, whose calls Keras recorded."""
+    return isinstance(operation, keras.Function | keras.Sequential)
+
+
+def reason_of(error: Exception) -> str:
+    """The line of a Keras error that says what is wrong, without colours, ended by a full stop."""
+    plain = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
+    own = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received", "in user"))]
+    return (own[0][:80] if own else type(error).__name__).rstrip(". ") + "."

@@ -1,0 +1,203 @@
+"""A Keras model of the user's own as a network to cut."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import LimitExceeded, UsageError, WeightsError
+from fmedge.export.network import Images
+from fmedge.export.tensorflow.keras_calls import network_order
+from fmedge.export.tensorflow.keras_copy import in_float32
+from fmedge.export.tensorflow.keras_cut import Cut
+from fmedge.export.tensorflow.keras_file import read_keras_model
+from fmedge.export.tensorflow.keras_import import Model, is_graph, reason_of
+from fmedge.export.tensorflow.keras_reference import keras_outputs
+from fmedge.export.tensorflow.keras_taps import find_tap
+from fmedge.export.tensorflow.tf_import import Tensor, tf
+from fmedge.export.tensorflow.trace import LayerScopes, TfComputation, multiplications, peak_bytes
+from fmedge.model.card import WeightsFacts
+from fmedge.model.keras_input import KerasInput
+from fmedge.model.preprocessing import Preprocessing, for_channels
+from fmedge.model.submodel import KERAS, SubModel
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.weights import WeightsChoice
+from fmedge.system.memory import require_memory
+from fmedge.system.stderr import quietly
+
+
+@dataclass(frozen=True, slots=True)
+class KerasNetwork:
+    """A sequential or functional Keras model; see :class:`fmedge.export.network.Network`.
+
+    Attributes:
+        model: The model; it is not changed.
+        facts: Which it is.
+        preprocessing: What it wants done to pixels, put into the model file.
+    """
+
+    model: Model
+    facts: WeightsFacts
+    preprocessing: Preprocessing
+
+    @property
+    def input_dtype(self) -> str:
+        """Of what type the model takes pixels."""
+        return str(self.model.inputs[0].dtype)
+
+    def ordered(self, submodel: SubModel) -> SubModel:
+        """The sub-model with its taps in the network's order.
+
+        Raises:
+            UsageError: A layer does not exist.
+        """
+        return SubModel(network_order(self.model, submodel.taps), submodel.activation, KERAS)
+
+    def functions(self, submodel: SubModel) -> tuple[str, ...]:
+        """See :meth:`Network.functions`."""
+        return tuple(find_tap(self.model, name, submodel.activation).function for name in submodel.taps)
+
+    def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
+        """See :meth:`Network.output_shape`.
+
+        Raises:
+            UsageError: There is no such layer, it has no spatial output, or not at this size.
+            LimitExceeded: Computing it would take too much memory.
+        """
+        cut = Cut(self.model, SubModel((layer,), source=KERAS))
+
+        def compute(pixels: Tensor) -> Tensor:
+            return cut.outputs(pixels, reverse_colours=False, scopes=LayerScopes(), constants=False)[layer]
+
+        with quietly():
+            channels = 1 if self.preprocessing.channel_order == "GREY" else 3
+
+            def trace(size: tuple[int, int] | tuple[None, None]) -> Any:  # noqa: ANN401 - a concrete function
+                function = tf.function(compute, autograph=False)  # which would take one trace for all sizes
+                return function.get_concrete_function(tf.TensorSpec((None, *size, channels), self.input_dtype))
+
+            traced = trace(size or (None, None))
+            _require_room(layer, traced if size else trace(INPUT_SIZE), size or INPUT_SIZE)
+        _, height, width, channels = traced.outputs[0].shape
+        if size is not None and 0 in (height, width):
+            raise UsageError(f"--size {size[0]}x{size[1]} is too small for {layer}. Give a larger one.")
+        return channels, height, width
+
+    def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
+        """See :meth:`Network.reference`: the model run by Keras itself, the pixels prepared in NumPy."""
+        pixels = tf.constant(_prepared(images, self.preprocessing), self.input_dtype)
+        with quietly():
+            try:
+                outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
+            except tf.errors.OpError as error:  # such as channels-first convolutions, where oneDNN is not used
+                raise UsageError(
+                    f"TensorFlow cannot compute this model on this processor: {reason_of(error)} Use another machine, "
+                    "or --no-verify."
+                ) from error
+        return {name: values.numpy().transpose(0, 3, 1, 2) for name, values in outputs.items()}
+
+    def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
+        """See :meth:`Network.largest_values`: of the taps; what overflows before them shows in their parity."""
+        return {name: float(np.abs(values).max()) for name, values in self.reference(submodel, images).items()}
+
+    def tf_computation(self, submodel: SubModel) -> TfComputation:
+        """See :meth:`fmedge.export.tensorflow.trace.TfNetwork.tf_computation`."""
+        cut = Cut(self.model, submodel)
+        reverse = self.preprocessing.channel_order == "BGR"
+        return lambda pixels, scopes: cut.outputs(pixels, reverse_colours=reverse, scopes=scopes, constants=True)
+
+
+FREE_BYTES = 1 << 30
+BYTES_PER_PIXEL = 1 << 10
+"""What the values of a network may take for one image at once: so much, or so much for every pixel of it. U-Nets take
+the most: at full size the 64 channels that are kept, those that are read and those that are written, 256 bytes each."""
+
+
+FREE_PRODUCTS = 200_000_000_000
+PRODUCTS_PER_PIXEL = 500_000
+"""Likewise of products: VGG16 has 305,000 per pixel. A core of x86-64 computes some 50,000,000,000 in a second."""
+
+
+def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a concrete function
+    """Check, before any value is computed, that a file asks for no more memory and time than networks of its size do.
+
+    Raises:
+        LimitExceeded: It does, or there is not so much.
+    """
+    wanted, most = peak_bytes(traced.graph), max(FREE_BYTES, BYTES_PER_PIXEL * size[0] * size[1])
+    if wanted > most:
+        raise LimitExceeded(
+            f"'{layer}' takes {wanted / 1e9:,.1f} GB for an image of {size[0]} x {size[1]}. "
+            f"Allowed: {most / 1e9:,.1f} GB. Cut earlier, or give a smaller --size."
+        )
+    products, most = multiplications(traced.graph), max(FREE_PRODUCTS, PRODUCTS_PER_PIXEL * size[0] * size[1])
+    if products > most:
+        raise LimitExceeded(
+            f"'{layer}' takes {products:,} multiplications for an image of {size[0]} x {size[1]}. "
+            f"Allowed: {most:,}. Cut earlier, or give a smaller --size."
+        )
+    require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
+
+
+_LUMA = (19595, 38470, 7471)
+"""Weights of red, green and blue times 65,536: ITU-R BT.601's 0.299, 0.587, 0.114, as Pillow's ``convert("L")``."""
+
+
+def _prepared(images: Images, preprocessing: Preprocessing) -> npt.NDArray[np.float64]:
+    """Images as the model wants them: (N, H, W, 3), or (N, H, W, 1) for grey."""
+    if preprocessing.channel_order == "GREY":
+        values = np.floor((images.astype(np.float64) @ np.array(_LUMA) + 32768) / 65536)[..., np.newaxis]
+    else:
+        values = images[..., ::-1] if preprocessing.channel_order == "BGR" else images
+    return (values.astype(np.float64) * preprocessing.scale - preprocessing.mean) / preprocessing.std
+
+
+def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing) -> KerasNetwork:
+    """Load a ``.keras`` or ``.h5`` model.
+
+    Args:
+        choice: From :func:`fmedge.model.weights.choose_keras_file`.
+        preprocessing: What is put into the model file before the model; see :mod:`fmedge.model.preprocessing`.
+
+    Raises:
+        WeightsError: It cannot be read, or would run code.
+        UsageError: It is no network that can be cut.
+    """
+    if choice.path is None:
+        raise WeightsError("No Keras file was given. Name one with --keras.")
+    return _network(read_keras_model(choice.path), choice.facts, preprocessing)
+
+
+def network_of_model(model: Model, preprocessing: str | Preprocessing) -> KerasNetwork:
+    """A ``keras.Model`` object as a network; its facts hold a hash of its configuration and weights.
+
+    Args:
+        model: Sequential or functional, built; it is not changed.
+        preprocessing: As in :func:`load_keras_network`.
+
+    Raises:
+        UsageError: It is no network that can be cut.
+    """
+    _require_graph(model)
+    digest = hashlib.sha256(model.to_json().encode())
+    for array in model.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return _network(model, WeightsFacts("keras", digest.hexdigest()), preprocessing)
+
+
+def _network(model: Model, facts: WeightsFacts, preprocessing: str | Preprocessing) -> KerasNetwork:
+    _require_graph(model)
+    return KerasNetwork(in_float32(model), facts, for_channels(preprocessing, model.inputs[0].shape[3]))
+
+
+def _require_graph(model: Model) -> None:
+    if not is_graph(model) or not getattr(model, "built", False) or not model.inputs:
+        raise UsageError(
+            "This Keras model keeps no graph of its layers. Allowed: a sequential or functional model with an Input."
+        )
+    KerasInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()

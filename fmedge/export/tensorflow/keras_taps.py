@@ -1,0 +1,222 @@
+"""What is shown of a layer of a Keras model: its output, or what its activation gets; and which activation that is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fmedge.errors import UsageError
+from fmedge.export.tensorflow.keras_calls import Place, calls, find_place
+from fmedge.export.tensorflow.keras_import import Call, Layer, Model, keras
+from fmedge.export.tensorflow.tf_import import Tensor
+from fmedge.model.activations import LINEAR, RELU, is_function
+from fmedge.model.submodel import Activation
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """What to show of a call: its ``output``, its ``input``, or, with a twin that has no activation, ``bare``.
+
+    Attributes:
+        name: What the layer was asked for by.
+        place: The call.
+        side: Which of the three.
+        function: The activation that belongs to the layer, whichever side is shown; see :mod:`fmedge.model.activations`.
+        twin: A copy of the layer without its activation.
+    """
+
+    name: str
+    place: Place
+    side: str
+    function: str
+    twin: Layer = None
+
+
+_LAYERS: Mapping[str, str] = {
+    "ReLU": RELU,
+    "LeakyReLU": "leaky_relu",
+    "PReLU": "prelu",
+    "ELU": "elu",
+    "Softmax": "softmax",
+}
+"""Keras' layers that are an activation and nothing else; ``Activation`` is one, too, and says itself which."""
+
+_OPERATIONS: Mapping[str, str] = {
+    "Relu": RELU,
+    "Relu6": "relu6",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Celu": "celu",
+    "Gelu": "gelu",
+    "Silu": "silu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "SoftShrink": "soft_shrink",
+    "HardShrink": "hard_shrink",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSilu": "hard_silu",
+    "HardTanh": "hard_tanh",
+    "LogSigmoid": "log_sigmoid",
+    "TanhShrink": "tanh_shrink",
+    "Squareplus": "squareplus",
+    "SparsePlus": "sparse_plus",
+    "SparseSigmoid": "sparse_sigmoid",
+    "Sparsemax": "sparsemax",
+    "Threshold": "threshold",
+}
+"""The same of operations, as ``keras.ops.relu`` makes them when it is called on a model's tensors."""
+
+_PARAMETERS: Mapping[str, Mapping[str, object]] = {
+    RELU: {"negative_slope": 0, "max_value": None, "threshold": 0},
+    "leaky_relu": {"negative_slope": ...},
+    "elu": {"alpha": 1},
+    "celu": {"alpha": 1},
+    "gelu": {"approximate": False},
+    "softmax": {"axis": -1},
+    "log_softmax": {"axis": -1},
+    "sparsemax": {"axis": -1},
+    "threshold": {"threshold": ..., "default_value": ...},
+    "soft_shrink": {"threshold": 0.5},
+    "hard_shrink": {"threshold": 0.5},
+    "squareplus": {"b": 4},
+}
+"""What parametrises them, with the values that go without saying; those of ``...`` never do."""
+
+
+def find_tap(model: Model, name: str, activation: Activation) -> Tap:
+    """Find what is to be shown of a layer.
+
+    An activation belongs to a layer if it is the layer's own, or a layer or operation that alone reads its output.
+
+    Args:
+        model: Where.
+        name: As in :func:`fmedge.export.tensorflow.keras_calls.find_place`.
+        activation: Whether to show the layer's output with that activation, or the values before it. Where there is
+            none, both are the same.
+
+    Raises:
+        UsageError: There is no such layer, or its output are no feature maps.
+    """
+    place = find_place(model, name)
+    layer = place.node.operation
+    require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
+    before = activation is Activation.NONE
+    if (function := activation_of(layer)) != LINEAR:
+        return Tap(name, place, "input" if before else "output", function)
+    own = getattr(layer, "activation", None)
+    if own is not None and (function := describe(own)) != LINEAR:
+        return Tap(
+            name, place, *(("bare", function, _without_activation(place.node)) if before else ("output", function))
+        )
+    follower, function = _activation_after(model, place)
+    return Tap(name, place if before else follower, "output", function)
+
+
+def activation_of(operation: Layer) -> str:
+    """Which activation a layer or operation is; ``linear`` where it is none."""
+    kind = cast("type[Any]", type(operation))
+    if kind is keras.layers.Activation:
+        return describe(operation.activation)
+    word = (_LAYERS if isinstance(operation, keras.Layer) else _OPERATIONS).get(kind.__name__)
+    own = kind.__module__.partition(".")[0] == "keras"  # a class of somebody else's may bear the same name
+    return LINEAR if word is None or not own else _with_parameters(word, operation)
+
+
+def describe(function: Any) -> str:  # noqa: ANN401 - Keras takes functions and layers here
+    """The name of what a layer has as its ``activation``."""
+    if isinstance(function, keras.Operation):
+        found = activation_of(function)
+        return found if found != LINEAR else _plain(type(function).__name__)
+    name = str(getattr(function, "__name__", ""))
+    known = str(getattr(function, "__module__", "")).partition(".")[0] in ("keras", "tensorflow")
+    return _with_parameters(_plain(name), function) if known else _plain(f"custom_{name}")
+
+
+def _plain(name: str) -> str:
+    """A name of somebody else's where it can stand in a card."""
+    return name if is_function(name) else "custom"
+
+
+def _with_parameters(word: str, source: Any) -> str:  # noqa: ANN401
+    unsaid = _PARAMETERS.get(word, {})
+    found = {name: _parameter(source, name, usual) for name, usual in unsaid.items()}
+    said = {name: value for name, value in found.items() if value != unsaid[name]}
+    if word == RELU and said.keys() == {"max_value"} and said["max_value"] == 6:
+        return "relu6"
+    if word == RELU and said:
+        word = "leaky_relu" if said.keys() == {"negative_slope"} else "bounded_relu"
+    shown = ", ".join(f"{name}={_number(value)}" for name, value in said.items())
+    return f"{word}({shown})" if shown else word
+
+
+def _number(value: Any) -> str:  # noqa: ANN401
+    return str(value) if value is None or isinstance(value, bool) else f"{float(value):g}"
+
+
+def _parameter(source: Any, name: str, usual: object) -> object:  # noqa: ANN401
+    """A parameter as a layer or operation holds it, or as a function's default."""
+    if isinstance(source, keras.Operation):
+        return getattr(source, name, usual)
+    parameters = inspect.signature(source).parameters
+    return parameters[name].default if name in parameters else usual
+
+
+def _activation_after(model: Model, place: Place) -> tuple[Place, str]:
+    """The activation that alone reads a call's output, and its name; else the call itself, and ``linear``."""
+    inside = place.path[-1].operation if place.path else model
+    every = calls(inside)
+    readers = _readers(inside, every, place.node)
+    if len(readers) == 1 and (function := activation_of(readers[0].operation)) != LINEAR:
+        return Place(place.path, readers[0]), function
+    product = _times_sigmoid(inside, every, readers)
+    return (place, LINEAR) if product is None else (Place(place.path, product), "silu")
+
+
+def _readers(inside: Model, every: list[Call], node: Call) -> list[Call]:
+    """The calls that read a call's output; none where it is an output of the model, which others may read, too."""
+    outputs = {id(tensor) for tensor in node.outputs}
+    if any(id(tensor) in outputs for tensor in inside.outputs):
+        return []
+    return [other for other in every if any(id(tensor) in outputs for tensor in other.input_tensors)]
+
+
+def _times_sigmoid(inside: Model, every: list[Call], readers: list[Call]) -> Call | None:
+    """The product of x and sigmoid(x) that alone reads both, given the readers of x."""
+    gates = [node for node in readers if activation_of(node.operation) == "sigmoid"]
+    products = [
+        node for node in readers if type(node.operation).__name__ == "Multiply" and len(node.input_tensors) == 2
+    ]
+    if len(readers) == 2 and len(gates) == len(products) == 1 and _readers(inside, every, gates[0]) == products:
+        return products[0]
+    return None
+
+
+def _without_activation(node: Call) -> Layer:
+    """A copy of a call's layer that computes all but its activation."""
+    layer = node.operation
+    twin: Layer = layer.__class__.from_config({**layer.get_config(), "activation": "linear"})
+    twin.build(node.input_tensors[0].shape)
+    twin.set_weights(layer.get_weights())
+    return twin
+
+
+def require_spatial(name: str, tensor: Tensor) -> None:
+    """Check that a layer gives feature maps.
+
+    Args:
+        name: Of the layer.
+        tensor: Its output; None where there are several.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if tensor is None or len(tensor.shape) != 4:
+        shape = "several tensors" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+        raise UsageError(f"Layer '{name}' has no feature maps: its output is {shape}. Name one with height and width.")

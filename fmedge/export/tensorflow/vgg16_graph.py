@@ -1,0 +1,38 @@
+"""Stock VGG16 in TensorFlow's own operations: no Keras, no variables."""
+
+from __future__ import annotations
+
+from fmedge.export.network import StockNetwork
+from fmedge.export.tensorflow.tf_import import Tensor, tf
+from fmedge.export.tensorflow.trace import LayerScopes
+from fmedge.model.submodel import Activation, SubModel
+from fmedge.model.vgg16 import layers_through
+
+
+def vgg16_outputs(network: StockNetwork, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
+    """The taps of stock VGG16; weights behind the deepest one are not looked at.
+
+    Args:
+        network: Its weights.
+        submodel: The taps, and what they show.
+        pixels: (N, H, W, 3), float32, RGB, the mean subtracted. The first kernel is turned from BGR to RGB.
+        scopes: Names the operations.
+
+    Returns:
+        Per tap (N, H, W, C).
+    """
+    values = pixels
+    outputs: dict[str, Tensor] = {}
+    for spec in layers_through(submodel.deepest):
+        with scopes.layer(spec.name):
+            if spec.kind == "pool":
+                values = shown = tf.nn.max_pool2d(values, 2, 2, "VALID")
+            else:
+                kernel, bias = network.weights[spec.name]
+                kernel = kernel[:, :, ::-1] if spec.in_channels == 3 else kernel
+                raw = tf.nn.bias_add(tf.nn.conv2d(values, tf.constant(kernel), 1, "SAME"), tf.constant(bias))
+                values = tf.nn.relu(raw)
+                shown = raw if submodel.activation is Activation.NONE else values
+        if spec.name in submodel.taps:
+            outputs[spec.name] = shown
+    return outputs

@@ -1,0 +1,105 @@
+"""The TFLite model of a sub-model, by TensorFlow's converter."""
+# pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import ParityError, UsageError
+from fmedge.export.exporter import Built
+from fmedge.export.int8.calibration import Calibration
+from fmedge.export.judging import LARGEST_HALF
+from fmedge.export.tensorflow.tf_import import ConverterError, tf
+from fmedge.export.tensorflow.trace import TfNetwork, Traced, trace
+from fmedge.export.tflite.file import finish
+from fmedge.model.card import ModelCard
+from fmedge.model.submodel import Precision
+from fmedge.system.stderr import quietly
+
+_RECIPES: Mapping[Precision, dict[str, str]] = {
+    Precision.FP32: {},
+    Precision.FP16: {
+        "weights": "float16, the mean among them, a DEQUANTIZE behind each",
+        "arithmetic": "float32 on the CPU, which widens the weights at load; float16 where a delegate has it, such as "
+        "LiteRT on a GPU",
+        "outputs": "float32",
+    },
+    Precision.INT8: {
+        "method": "static, from photos, by TensorFlow's converter",
+        "weights": "int8, a scale per output channel",
+        "activations": "int8, a scale per tensor, from the extremes seen",
+        "input and output": "as declared; converted inside",
+    },
+}
+
+
+def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | None = None) -> Built:
+    """Build the model that a card describes, of built-in operations only.
+
+    Args:
+        card: What to build; only its facts are used.
+        network: Stock VGG16 or a Keras model.
+        calibration: The photos that int8's ranges are taken from; not used by float precisions.
+
+    Returns:
+        The file's content and the finished card; the same card and network give the same bytes.
+
+    Raises:
+        UsageError: The network cannot be cut so, or needs more than TFLite's built-in operations.
+        ParityError: With fp16: a weight is too large.
+    """
+    recipe = dict(_RECIPES[card.precision])
+    if calibration is not None and card.precision is Precision.INT8:
+        recipe["calibration"] = calibration.describe()
+    card = replace(card, tools={**card.tools, "tensorflow": tf.__version__}, recipe=recipe)
+    traced = trace(card, network)
+    if card.precision is Precision.FP16:
+        _require_half_range(traced)
+    return Built(finish(_convert(traced, card, calibration), card, traced.layers), card)
+
+
+def _convert(traced: Traced, card: ModelCard, calibration: Calibration | None) -> bytes:
+    with quietly():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if card.precision is not Precision.FP32:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if card.precision is Precision.FP16:
+            converter.target_spec.supported_types = [tf.float16]
+        if card.precision is Precision.INT8 and calibration is not None:
+            converter.representative_dataset = lambda: _samples(card, calibration)
+        try:
+            return bytes(converter.convert())
+        except ConverterError as error:
+            raise UsageError(
+                "TFLite's built-in operations cannot express the model. Cut before the layer it has no operation for, "
+                "or use --format onnx."
+            ) from error
+
+
+def _samples(card: ModelCard, calibration: Calibration) -> Iterator[list[npt.NDArray[Any]]]:
+    """The photos as the model's input, one batch at a time."""
+    for photo in calibration.images(card.options.size):
+        yield [np.repeat(photo[np.newaxis], card.options.batch or 1, axis=0).astype(card.options.input_dtype)]
+
+
+def _require_half_range(traced: Traced) -> None:
+    for operation in traced.function.graph.get_operations():
+        if operation.type == "Const" and operation.outputs[0].dtype == tf.float32:
+            values: Any = tf.make_ndarray(operation.get_attr("value"))
+            if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+                raise ParityError(
+                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {LARGEST_HALF:,.0f}. "
+                    "Use --precision fp32."
+                )
+
+
+def _layer(operation: str, layers: tuple[str, ...]) -> str:
+    number = operation.split("/")[0].removeprefix("layer_")
+    return layers[int(number)] if number.isdecimal() else operation

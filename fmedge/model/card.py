@@ -1,0 +1,252 @@
+"""The card: all that is known of a model, as JSON beside its file and, but for the hash and the parity, inside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from fmedge.errors import ArtifactError, FmedgeError
+from fmedge.model.activations import RELU, UNKNOWN, is_function, view_words
+from fmedge.model.parity import Parity
+from fmedge.model.preprocessing import Preprocessing
+from fmedge.model.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.system.memory import require_memory, vgg16_bytes
+from fmedge.system.serde import read_document, reason
+
+CARD_SCHEMA = 2
+"""Version of the card's fields; another one is refused."""
+
+
+MOST_EXTENT = 1 << 20
+"""Largest extent of a tensor. The largest of a known network is 25,088, a dense kernel's."""
+
+MOST_TENSOR_BYTES = 1 << 31
+"""Largest tensor: a batch of 167 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
+
+MOST_INPUT_BYTES = 1 << 28
+"""Largest batch of images that a card may ask for: that of the largest image which is decoded unless told otherwise."""
+
+_FLOAT_BYTES = 4
+
+METADATA_KEY = "fmedge_card"
+"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output of the model.
+
+    Attributes:
+        name: Its name in the file.
+        dtype: NumPy's name of the element type.
+        shape: Extents in order; ``None`` is any number.
+        layout: What the axes are, such as ``NHWC``.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    layout: str
+
+    def describe(self) -> str:
+        """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
+        extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
+        return f"{self.dtype} {extents} ({self.layout})"
+
+    @property
+    def least_bytes(self) -> int:
+        """What it takes where every extent that is left open is 1, in bytes."""
+        return math.prod(extent or 1 for extent in self.shape) * (1 if self.dtype == "uint8" else _FLOAT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFacts:
+    """Which weights a model holds.
+
+    Attributes:
+        kind: ``imagenet`` (Keras' official file), ``file`` (another one), ``keras`` (a whole model of the
+            user's own) or ``untrained``.
+        sha256: Hash of the file; None for untrained weights.
+        recipe: How untrained weights were drawn; None for others.
+    """
+
+    kind: str
+    sha256: str | None
+    recipe: str | None = None
+
+    def describe(self) -> str:
+        """In words, for titles and messages."""
+        if self.kind in ("file", "keras"):
+            return f"{'weights' if self.kind == 'file' else 'Keras model'} {(self.sha256 or '')[:8]}"
+        return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """All that is known of a model: the only thing that passes from export to runtime.
+
+    Attributes:
+        submodel: What was cut.
+        options: In which form it was written.
+        weights: Which weights it holds.
+        inputs: Its input.
+        outputs: Its outputs, one per tap, in the network's order.
+        preprocessing: What it does to pixels.
+        tools: Versions of what wrote it.
+        functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
+            (see :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            models that were written before this field was there.
+        recipe: How a precision below float32 was reached, spelled out; empty for float32.
+        parity: Agreement with the reference; None when it was not checked.
+        predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
+            exactly; empty where it is not known beforehand.
+        file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
+        schema: Version of these fields.
+    """
+
+    submodel: SubModel
+    options: ExportOptions
+    weights: WeightsFacts
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: Preprocessing
+    tools: dict[str, str]
+    functions: tuple[str, ...] = ()
+    recipe: dict[str, str] = field(default_factory=dict[str, str])
+    parity: Parity | None = None
+    predicted_db: dict[str, float] = field(default_factory=dict[str, float])
+    file_sha256: str | None = None
+    schema: int = CARD_SCHEMA
+
+    @property
+    def activation(self) -> Activation:
+        """What the taps show."""
+        return self.submodel.activation
+
+    def function_of(self, tap: str) -> str:
+        """The activation that belongs to a layer, whichever side of it the tap shows."""
+        known = dict(zip(self.submodel.taps, self.functions, strict=False))
+        return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
+
+    def shown(self, tap: str) -> str:
+        """What a tap shows, in a word: its activation, or ``none`` for the values before it."""
+        return str(Activation.NONE) if self.activation is Activation.NONE else self.function_of(tap)
+
+    def describe_activation(self) -> str:
+        """What the taps show, for a person: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
+        if not self.functions and self.submodel.source == VGG16:
+            return self.activation
+        view = "raw" if self.activation is Activation.NONE else "relu"
+        words = {tap: view_words(self.function_of(tap))[view] for tap in self.submodel.taps}
+        return words.popitem()[1] if len(words) == 1 else ", ".join(f"{tap} {text}" for tap, text in words.items())
+
+    @property
+    def format(self) -> Format:
+        """Kind of file."""
+        return self.options.format
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of weights and arithmetic."""
+        return self.options.precision
+
+    @property
+    def channels(self) -> int:
+        """Channels of the deepest tap."""
+        deepest = self.outputs[-1]
+        return deepest.shape[deepest.layout.index("C")] or 0
+
+    def image_shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, 3) of what is fed: one image, of VGG16's own size, where the model leaves that open."""
+        height, width = self.options.size or INPUT_SIZE
+        return self.options.batch or 1, height, width, 3
+
+    def facts(self) -> ModelCard:
+        """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
+        return replace(self, parity=None, predicted_db={}, file_sha256=None)
+
+    def facts_json(self) -> str:
+        """The facts as they stand in the model file: JSON on one line, always in the same order."""
+        return json.dumps(json.loads(self.facts().to_json()), sort_keys=True)
+
+    def to_json(self) -> str:
+        """The card as indented JSON text; the same card gives the same text."""
+        data = asdict(self)
+        data["parity"] = self.parity and self.parity.to_dict()
+        for name in ("functions", "predicted_db"):  # not in cards of stock float models
+            if not data[name]:
+                del data[name]
+        return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def require_sense(self) -> None:
+        """Check that the facts agree with each other, as far as running the model depends on them.
+
+        Raises:
+            ArtifactError: They contradict each other, or ask for more than any model is given.
+        """
+        options = self.options
+        image = (options.batch, *(options.size or (None, None)), 3)
+        sensible = (
+            self.submodel.source in (VGG16, KERAS)
+            and options.input_dtype in ("uint8", "float32")
+            and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
+            and tuple(spec.name for spec in self.outputs) == self.submodel.taps
+            and (not self.functions or (self.submodel.source == KERAS and len(self.functions) == len(self.outputs)))
+            and all(map(is_function, self.functions))
+            and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
+            and self.outputs[-1].shape[options.layout.index("C")] is not None
+        )
+        if not sensible:
+            raise ArtifactError("The card's facts contradict each other. Export the model again.")
+        for spec, most in ((self.inputs[0], MOST_INPUT_BYTES), *((spec, MOST_TENSOR_BYTES) for spec in self.outputs)):
+            if spec.least_bytes > most:
+                raise ArtifactError(
+                    f"The card's '{spec.name}' has {spec.least_bytes:,} bytes. Allowed: {most:,}. "
+                    "Export it for fewer or smaller images."
+                )
+
+    def require_room(self, size: tuple[int, int] | None = None) -> None:
+        """Check that there is memory for a run, before anything of that size is allocated.
+
+        Args:
+            size: Height and width of the images where the model leaves them open; None takes VGG16's own.
+
+        Raises:
+            LimitExceeded: There is less.
+        """
+        count, (height, width) = self.options.batch or 1, self.options.size or size or INPUT_SIZE
+        if self.submodel.source == VGG16:
+            wanted = vgg16_bytes(self.submodel.deepest, count, height, width)
+        else:  # what lies between is not known
+            wanted = count * height * width * 3 * _FLOAT_BYTES + sum(spec.least_bytes for spec in self.outputs)
+        require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", wanted)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises:
+            ArtifactError: It is not JSON, of another version, or lacks a field.
+        """
+        try:
+            card: ModelCard = read_document(text, cls, _fields)
+            card.require_sense()
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            raise ArtifactError(f"The card cannot be read ({reason(error)}). Export the model again.") from error
+        except FmedgeError as error:
+            raise ArtifactError(str(error)) from error
+        return card
+
+
+def _fields(data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card of this version."""
+    schema: object = data["schema"]
+    if type(schema) is not int or schema != CARD_SCHEMA:
+        raise ArtifactError(f"The card has schema {schema}; this version reads {CARD_SCHEMA}. Export again.")
+    options, source = dict(data["options"]), data["submodel"]["source"]
+    if source == VGG16 and options["preprocessing"] == "vgg16":  # which is no longer said of the stock network
+        options["preprocessing"] = None
+    return {**data, "options": options}

@@ -1,0 +1,53 @@
+"""What an export will give, told from the layer table alone: nothing is read or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fmedge.model.submodel import ExportOptions, Precision, SubModel
+from fmedge.model.vgg16 import INPUT_SIZE, find_layer, layers_through
+
+_BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
+_FRAME_BYTES = 4_000
+"""Graph, names and card in the file, without the weights: about 3 to 5 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """Figures of a sub-model of stock VGG16.
+
+    Attributes:
+        outputs: (channels, height, width) per tap, at ``size``.
+        size: Height and width of the image that the figures are for, in pixels.
+        parameters: Weights and biases in the file.
+        macs: Multiply-accumulate operations per image.
+        receptive_field: Height and width, in pixels, of what a value of the deepest tap can see.
+        size_bytes: Estimated size of the model file.
+    """
+
+    outputs: dict[str, tuple[int, int, int]]
+    size: tuple[int, int]
+    parameters: int
+    macs: int
+    receptive_field: int
+    size_bytes: int
+
+
+def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
+    """Work out shapes, work and size of an export of stock VGG16.
+
+    Args:
+        submodel: What would be cut.
+        options: In which form; a size left open is reckoned as VGG16's own.
+    """
+    size = options.size or INPUT_SIZE
+    layers = layers_through(submodel.deepest)
+    parameters = sum(spec.parameters for spec in layers)
+    return ExportPlan(
+        outputs={name: find_layer(name).output_shape(*size) for name in submodel.taps},
+        size=size,
+        parameters=parameters,
+        macs=sum(spec.macs(*size) for spec in layers),
+        receptive_field=layers[-1].receptive_field,
+        size_bytes=parameters * _BYTES[options.precision] + _FRAME_BYTES,
+    )

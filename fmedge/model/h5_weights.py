@@ -1,0 +1,212 @@
+"""Reading convolution weights out of a Keras HDF5 file, arrays and nothing else.
+
+HDF5 can point out of the file (external links, external storage, virtual data sets), in circles, and
+declare sizes it does not hold. So every link and data set on the way is checked before a value is read:
+hard links only, inside the file, exactly the shape and type that the layer has, and only the filters that
+come with the library. The model's configuration is never looked at, so nothing in it can run. What is stored in
+chunks is unpacked by HDF5 whole, however much comes of it: so chunks are looked at, too.
+"""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
+from __future__ import annotations
+
+import stat
+import zlib
+from collections.abc import Iterator
+from math import ceil, prod
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import WeightsError
+from fmedge.model.vgg16 import KERNEL_SIZE, LayerSpec
+
+_PLACES = ("{layer}", "model_weights/{layer}", "layers/{layer}", "layers/{numbered}")
+"""Where a layer's group is: in weights files, whole .h5 models, and Keras 3's ``.weights.h5``, which counts the
+convolutions instead of naming them: conv2d, conv2d_1, conv2d_2…"""
+
+_DEPTH = 3
+"""Levels below a layer's group: Keras writes ``layer/kernel``, ``layer/layer/kernel`` or ``layer/vars/0``."""
+
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+"""Filters built into HDF5; any other would load a plug-in."""
+
+MAX_WEIGHTS_BYTES = 1 << 30
+"""Larger than the weights of any network for the edge."""
+
+_SMALL_BYTES = 1 << 20
+"""Largest chunk that h5py chooses by itself; a small array may have one larger than itself."""
+
+_LEAST_CHUNK_BYTES, _FEW_CHUNKS = 1 << 12, 64
+"""Size of chunks at the least, unless they are few. HDF5 keeps some hundred bytes for each while an array is read; h5py
+chooses 8 KiB or more."""
+
+_STORED_MORE = 1 << 10
+"""Bytes that a chunk may take beyond its own size: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
+
+_MOST_ENTRIES = 16
+"""Most entries looked at in one group; Keras writes two."""
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Read kernel and bias of every convolution among the layers.
+
+    Args:
+        path: A Keras weights file or whole model, ``.h5``; it may end after any layer.
+        layers: The layers wanted, from the first on.
+
+    Returns:
+        Per convolution: kernel float32 (3, 3, in, out), and bias float32 (out,).
+
+    Raises:
+        WeightsError: It is no HDF5 file, is damaged, holds other shapes or types, points outside
+            itself, holds values that are not finite, or lacks a layer; the message then names the
+            deepest layer it can serve.
+    """
+    weights: dict[str, tuple[FloatArray, FloatArray]] = {}
+    deepest: str | None = None
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise WeightsError(f"'{path}' is not a regular file.")
+        with h5py.File(path, "r", locking=False) as file:
+            for spec in layers:
+                if spec.kind == "conv":
+                    group = _layer_group(file, spec.name, len(weights))
+                    if group is None:
+                        raise WeightsError(_lacking(path, spec, deepest))
+                    weights[spec.name] = _read_layer(group, spec)
+                deepest = spec.name
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        # h5py raises all of these on damaged files.
+        raise WeightsError(
+            f"'{path}' is not a readable Keras .h5 weights file. Give another with --weights."
+        ) from error
+    return weights
+
+
+def _lacking(path: Path, spec: LayerSpec, deepest: str | None) -> str:
+    if deepest is None:
+        return f"'{path}' holds no VGG16 weights (no group '{spec.name}'). Give another file with --weights."
+    return f"'{path}' lacks the weights of {spec.name}. Deepest layer it can serve: {deepest}."
+
+
+def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
+    """The member of that name, or None. Links that leave the group's file are refused, not followed."""
+    link = group.get(name, getlink=True)
+    if link is None:
+        return None
+    if not isinstance(link, h5py.HardLink):
+        raise WeightsError(f"The weights file's entry '{group.name}/{name}' is a link, not data. Not followed.")
+    member = group[name]
+    return member if isinstance(member, h5py.Group | h5py.Dataset) else None
+
+
+def _layer_group(file: h5py.File, layer: str, position: int) -> h5py.Group | None:
+    """The group of a convolution, the how-manieth of the network it is counted from 0."""
+    numbered = f"conv2d_{position}" if position else "conv2d"
+    for place in _PLACES:
+        member: h5py.Group | h5py.Dataset | None = file
+        for name in place.format(layer=layer, numbered=numbered).split("/"):
+            member = _child(member, name) if isinstance(member, h5py.Group) else None
+        if isinstance(member, h5py.Group):
+            return member
+    return None
+
+
+def _datasets(group: h5py.Group, depth: int = _DEPTH) -> Iterator[h5py.Dataset]:
+    if len(group) > _MOST_ENTRIES:
+        raise WeightsError(
+            f"The weights file's group '{group.name}' holds {len(group)} entries; at most {_MOST_ENTRIES} are allowed."
+        )
+    for name in group.keys():  # noqa: SIM118 - typed, unlike the group's own iterator
+        member = _child(group, name)
+        if isinstance(member, h5py.Dataset):
+            require_inside(member)
+            yield member
+        elif isinstance(member, h5py.Group) and depth > 1:
+            yield from _datasets(member, depth - 1)
+
+
+def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatArray]:
+    kernel_shape = (KERNEL_SIZE, KERNEL_SIZE, spec.in_channels, spec.channels)
+    found = list(_datasets(group))
+    if len(found) != 2:
+        raise WeightsError(
+            f"Layer {spec.name} holds {len(found)} arrays in the weights file; wanted: a kernel and a bias."
+        )
+    kernel, bias = sorted(found, key=lambda dataset: -len(dataset.shape or ()))
+    return _read(kernel, kernel_shape, spec.name), _read(bias, (spec.channels,), spec.name)
+
+
+def require_inside(dataset: h5py.Dataset) -> None:
+    """Check that a data set's values lie in the file, before anything else is asked of it.
+
+    The shape of a virtual data set may be that of its source: HDF5 opens the other file to tell.
+    """
+    properties = dataset.id.get_create_plist()
+    if properties.get_external_count() or properties.get_layout() == h5py.h5d.VIRTUAL:
+        raise WeightsError(f"The array '{dataset.name}' lies outside the weights file. Not followed.")
+
+
+def require_bounded(dataset: h5py.Dataset) -> None:
+    """Check that reading an array takes no more memory than its values do, and loads nothing.
+
+    Raises:
+        WeightsError: It holds values of no fixed size, needs a plug-in, or is stored in chunks that unpack to more.
+    """
+    require_inside(dataset)
+    if dataset.dtype.hasobject:
+        raise WeightsError(f"The array '{dataset.name}' in the weights file holds no numbers. Save it as float32.")
+    properties = dataset.id.get_create_plist()
+    filters = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    if not _FILTERS.issuperset(filters):
+        raise WeightsError(
+            f"The array '{dataset.name}' in the weights file needs an HDF5 plug-in. Save it plain or with gzip."
+        )
+    if properties.get_layout() != h5py.h5d.CHUNKED:
+        return
+    chunks: tuple[int, ...] = properties.get_chunk()
+    size = prod(chunks) * dataset.dtype.itemsize
+    count = prod(ceil(extent / step) for extent, step in zip(dataset.shape, chunks, strict=True))
+    odd = len(set(filters)) < len(filters) or h5py.h5z.FILTER_SHUFFLE in filters[1:]
+    most = _FEW_CHUNKS + 2 * dataset.nbytes // _LEAST_CHUNK_BYTES
+    if odd or count > most or size > max(dataset.nbytes, _SMALL_BYTES):
+        raise WeightsError(f"The array '{dataset.name}' in the weights file is stored in odd chunks. Save it plain.")
+    if filters:
+        _require_packed(dataset, size, filters)
+
+
+def _require_packed(dataset: h5py.Dataset, size: int, filters: list[int]) -> None:
+    """Check that each chunk of an array unpacks to its own size."""
+    at = filters.index(h5py.h5z.FILTER_DEFLATE) if h5py.h5z.FILTER_DEFLATE in filters else None
+
+    def is_larger(chunk: h5py.h5d.StoreInfo) -> bool | None:
+        if chunk.size > size + size // 1000 + _STORED_MORE:
+            return True
+        if at is None or chunk.filter_mask >> at & 1:
+            return None
+        _, packed = dataset.id.read_direct_chunk(chunk.chunk_offset)
+        most = size + _STORED_MORE
+        return len(zlib.decompressobj().decompress(packed, most + 1)) > most or None
+
+    if dataset.id.chunk_iter(is_larger):
+        raise WeightsError(
+            f"A chunk of '{dataset.name}' in the weights file unpacks to more than it should. Save it anew."
+        )
+
+
+def _read(dataset: h5py.Dataset, shape: tuple[int, ...], layer: str) -> FloatArray:
+    if dataset.shape != shape:
+        raise WeightsError(f"An array of {layer} in the weights file has shape {dataset.shape}; VGG16 has {shape}.")
+    if dataset.dtype != np.float32:
+        raise WeightsError(f"An array of {layer} in the weights file is {dataset.dtype}; wanted: float32.")
+    require_bounded(dataset)
+    values = np.ascontiguousarray(dataset[()], dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise WeightsError(f"An array of {layer} in the weights file holds NaN or infinite values.")
+    return values

@@ -1,0 +1,278 @@
+"""The configuration in a Keras model's file, read without Keras.
+
+A ``.keras`` file is a zip of ``config.json`` and ``model.weights.h5``; an ``.h5`` file holds the same two things as an
+attribute and as groups.
+"""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Generator, Mapping
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+
+from fmedge.errors import LimitExceeded, WeightsError
+from fmedge.model.h5_weights import MAX_WEIGHTS_BYTES, require_bounded, require_inside
+from fmedge.model.keras_input import Json
+from fmedge.system.serde import short_integer
+
+MAX_CONFIG_BYTES = 1 << 23
+"""Keras' own largest, NASNetLarge's, has 1.2 MB; read, JSON may take 30 times its length."""
+
+MOST_PARTS = 30_000
+"""Objects that a configuration describes: a layer is about six (itself, its type, its initializers)."""
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_MEMBERS: Mapping[str, int] = {"metadata.json": 1 << 16, _CONFIG: MAX_CONFIG_BYTES, _WEIGHTS: MAX_WEIGHTS_BYTES}
+"""What a ``.keras`` file holds, and how large it may be. No layer that is let through has assets beside these."""
+
+_ZIP_END = struct.Struct("<4s4H2LH")
+_ZIP64_BYTES = 20
+"""The end of a zip file and, before it, what points to a longer one (APPNOTE.TXT, 4.3.15 and 4.3.16)."""
+
+_MOST_LISTED_BYTES = 1 << 12
+"""Of the list of members: 46 and the name, and what some writers add, for each of three."""
+
+UNPACKED_FREELY, UNPACKED_TIMES = 64 << 20, 16
+"""Bytes that may become of any file, and how many for each of its own: float32 weights pack to nine tenths."""
+
+MOST_LINKS = 1 << 16
+"""Entries of an HDF5 file: about ten belong to a layer."""
+
+_LONGEST_NAME = 1 << 10
+"""Letters of the path of an entry, as in a model file."""
+
+_MOST_TEXTS, _SHORT_BYTES = 1 << 12, 1 << 16
+_MOST_TEXT_BYTES = 1 << 26
+"""Texts in a list (as many fit into the 64 KiB of an attribute), how large a collection of short ones is, and the bytes
+of all long ones: model and training configuration are two."""
+
+_COLLECTION = b"GCOL\1\0\0\0"
+"""How a collection of texts begins; its size follows."""
+
+_MOST_ATTRIBUTES = 256
+"""Of one group or array: Keras writes up to four, and splits lists of names into parts of 64 KiB."""
+
+DAMAGE = (
+    OSError,
+    RuntimeError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    MemoryError,
+    RecursionError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What zipfile, h5py, json and Keras raise on damaged files."""
+
+
+def read_config(path: Path) -> tuple[Json, int]:
+    """The configuration in a ``.keras`` or ``.h5`` file, after a look through the weights in it.
+
+    Returns:
+        The configuration, and the bytes of all arrays.
+
+    Raises:
+        WeightsError: It is damaged, holds none, points out of itself, or its name tells no form.
+        LimitExceeded: It holds too much, or unpacks to too much.
+    """
+    with refusing_damage(path):
+        return _config_of(path)
+
+
+@contextlib.contextmanager
+def refusing_damage(path: Path) -> Generator[None]:
+    """Turn what reading a damaged file raises into one line.
+
+    Raises:
+        WeightsError: The block raised such an error.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        raise WeightsError(f"'{path}' is not a readable Keras model. Allowed: a whole .keras or .h5 model.") from error
+
+
+def _config_of(path: Path) -> tuple[Json, int]:
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise WeightsError(f"Cannot tell the form of '{path}'. Allowed: a Keras model named .keras or .h5.")
+    if path.suffix == ".keras":
+        with path.open("rb") as stream:
+            _require_plain_zip(path, stream)
+            with zipfile.ZipFile(stream) as archive:
+                _require_members(path, archive)
+                size = require_plain_hdf5(path, io.BytesIO(archive.read(_WEIGHTS)))
+                return _parse(path, archive.read(_CONFIG)), size
+    with path.open("rb") as stream:
+        size = require_plain_hdf5(path, stream)
+    with h5py.File(path, "r", locking=False) as file:
+        config: Any = file.attrs.get("model_config")
+    if config is None:
+        raise WeightsError(f"'{path}' holds weights and no model. Give a whole model, or name it with --weights.")
+    return _parse(path, config), size
+
+
+def _parse(path: Path, text: str | bytes) -> Json:
+    """A configuration out of its text.
+
+    Raises:
+        LimitExceeded: It is longer, or has more parts, than that of any network.
+        ValueError: It is no JSON, or holds an integer that nothing can be sized by.
+    """
+    if len(text) > MAX_CONFIG_BYTES:
+        raise LimitExceeded(f"The configuration of '{path}' has {len(text):,} bytes. Allowed: {MAX_CONFIG_BYTES:,}.")
+    config = json.loads(text, parse_int=short_integer)
+    count, stack = 0, [config]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, dict):
+            count += "class_name" in part
+            stack.extend(part.values())
+        elif isinstance(part, list):
+            stack.extend(part)
+    if count > MOST_PARTS:
+        raise LimitExceeded(f"The configuration of '{path}' has {count:,} parts. Allowed: {MOST_PARTS:,}.")
+    return config
+
+
+def _require_plain_zip(path: Path, stream: IO[bytes]) -> None:
+    """Check that the list of an archive's members, which zipfile reads whole, is a short one."""
+    size = path.stat().st_size
+    stream.seek(max(0, size - _ZIP_END.size - _ZIP64_BYTES))
+    tail = stream.read()
+    magic, *_, count, length, _, comment = _ZIP_END.unpack(tail[-_ZIP_END.size :].rjust(_ZIP_END.size, b"\0"))
+    if magic != b"PK\5\6" or comment or tail[: -_ZIP_END.size].startswith(b"PK\6\7"):
+        raise WeightsError(
+            f"'{path}' is not a readable Keras model: its list of members is odd. Save it with model.save."
+        )
+    if count > len(_MEMBERS) or length > _MOST_LISTED_BYTES:
+        raise WeightsError(f"'{path}' holds {count:,} files. Allowed: {', '.join(_MEMBERS)}. Save it with model.save.")
+
+
+def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
+    """Check that an archive holds what Keras writes and nothing else: Keras would unpack all of it to a folder."""
+    names, size = archive.namelist(), path.stat().st_size
+    for member in archive.infolist():
+        name = member.filename
+        if name not in _MEMBERS or names.count(name) > 1:
+            raise WeightsError(
+                f"'{path}' holds '{name[:40]}'. Allowed: {', '.join(_MEMBERS)}, once each. Save it with model.save."
+            )
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise WeightsError(f"'{name}' in '{path}' is packed in an odd way. Save it with model.save.")
+        if member.file_size > _MEMBERS[name]:
+            raise LimitExceeded(f"'{name}' in '{path}' has {member.file_size:,} bytes. Allowed: {_MEMBERS[name]:,}.")
+        if member.file_size > _allowed(min(member.compress_size, size)):
+            raise LimitExceeded(f"'{name}' in '{path}' unpacks to {member.file_size:,} bytes. Save it with model.save.")
+
+
+def _allowed(stored: int) -> int:
+    """Bytes that may become of those on the disk."""
+    return UNPACKED_FREELY + UNPACKED_TIMES * stored
+
+
+def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
+    """Look through a file of weights before anything else reads it.
+
+    Args:
+        path: Its name, or of the file that it is in.
+        stream: Its content.
+
+    Returns:
+        Bytes of its arrays.
+
+    Raises:
+        WeightsError: It holds links that leave it, arrays that lie elsewhere or unpack to more than they are, texts
+            that are shared by many names.
+        LimitExceeded: It holds too much.
+    """
+    total = 0
+    with h5py.File(stream, "r") as file:
+        links: dict[str, object] = {}
+
+        def keep(name: str, link: object) -> bool | None:  # an error raised in here would come out garbled
+            links[name] = link
+            return len(links) > MOST_LINKS or len(name) > _LONGEST_NAME or None
+
+        if file.visititems_links(keep):
+            raise LimitExceeded(f"'{path}' holds more than {MOST_LINKS:,} entries, or very long names. Save it anew.")
+        lists = _require_attributes(path, file)
+        for name, link in links.items():
+            if not isinstance(link, h5py.HardLink):
+                raise WeightsError(f"'{path}' holds a link, '{name}', not data. Not followed.")
+            member = file[name]
+            lists += _require_attributes(path, member)
+            if isinstance(member, h5py.Dataset):
+                require_inside(member)
+                total += member.nbytes
+                if total > MAX_WEIGHTS_BYTES:
+                    raise LimitExceeded(f"'{path}' declares more than {MAX_WEIGHTS_BYTES:,} bytes of weights.")
+                require_bounded(member)
+        odd = file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8)
+    if lists and (odd or _long_texts(stream) > _MOST_TEXT_BYTES):
+        raise WeightsError(f"'{path}' holds lists of long texts. Save it again with model.save.")
+    stored = path.stat().st_size
+    if total > _allowed(stored):
+        raise LimitExceeded(f"'{path}' declares {total:,} bytes of weights in a file of {stored:,}. Save it anew.")
+    return total
+
+
+def _require_attributes(path: Path, member: Any) -> int:  # noqa: ANN401 - a group, an array, a type
+    """Check what is written beside a group or array, some of which Keras reads.
+
+    Returns:
+        How many lists of texts there are.
+    """
+    lists = 0
+    attributes = member.attrs
+    if len(attributes) > _MOST_ATTRIBUTES:
+        raise LimitExceeded(f"'{path}' holds {len(attributes):,} attributes at one place. Allowed: {_MOST_ATTRIBUTES}.")
+    for name in attributes:
+        found = attributes.get_id(name)
+        count, texts = prod(found.shape or ()), found.dtype.hasobject
+        if count * found.dtype.itemsize > MAX_CONFIG_BYTES or (texts and count > _MOST_TEXTS):
+            raise LimitExceeded(f"'{path}' holds {count:,} values in '{name[:40]}'. Save it again with model.save.")
+        lists += texts and count > 1
+    return lists
+
+
+def _long_texts(stream: IO[bytes]) -> int:
+    """Bytes of all long texts that a file's lists would be once they are read: many entries may be the same text.
+
+    A text lies in a collection; an entry is its length, the place of the collection and a number (HDF5 File Format
+    Specification 3.0, III.E and VIII). Entries in small collections are short, and no list has many.
+    """
+    with contextlib.ExitStack() as ending:
+        if isinstance(stream, io.BytesIO):
+            data: bytes | mmap.mmap = stream.getvalue()
+        else:
+            data = ending.enter_context(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        total = 0
+        collection = data.find(_COLLECTION)
+        while collection >= 0:
+            size = int.from_bytes(data[collection + 8 : collection + 16], "little")
+            if size > _SHORT_BYTES:
+                place = struct.pack("<Q", collection)
+                entry = data.find(place)
+                while entry >= 0 and total <= _MOST_TEXT_BYTES:
+                    total += min(int.from_bytes(data[max(0, entry - 4) : entry], "little"), size)
+                    entry = data.find(place, entry + 8)
+            if total > _MOST_TEXT_BYTES:
+                break
+            collection = data.find(_COLLECTION, collection + len(_COLLECTION))
+    return total

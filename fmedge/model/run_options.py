@@ -1,0 +1,65 @@
+"""How a model is run: on which engine and device, with how many threads, on photos of which size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fmedge.errors import UsageError
+from fmedge.system.choices import one_of, require_switch, require_whole
+
+Math = Literal["fp32", "bf16"]
+"""Arithmetic of a float model: ``fp32``, or ``bf16``, which keeps 8 of float32's 24 significant bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The choices of a run. The defaults are the first installed engine, the CPU, every core, float32.
+
+    Attributes:
+        backend: Name of the engine; None takes the first of the table that is installed and fits the rest.
+        device: ``cpu``, ``gpu`` (the best that is there) or a device by name, such as ``cuda`` or ``vulkan``.
+            The model runs there as a whole, or not at all.
+        threads: CPU threads that compute; None takes one per core that may be used, no more than a container's CPU
+            quota is worth (rounded up), and no more than OMP_NUM_THREADS says where it is set.
+        cpus: Numbers of the cores that these threads are bound to; None leaves it to the system. An engine keeps its
+            threads where they first ran: bind all sessions of a process to the same cores.
+        math: Arithmetic of a float model.
+        allow_fallback: Whether nodes, or the model as a whole, may run on the CPU where the device does not take
+            them; the session then says so.
+        spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
+            that follow each other, slower where other work goes on beside.
+        once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
+            then differ from those of other sessions in their last digits.
+        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.data.image_bounds.MAX_PIXELS`.
+
+    Raises:
+        UsageError: A value is none of those that are allowed; whether engine and device are there is seen later.
+    """
+
+    backend: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    cpus: tuple[int, ...] | None = None
+    math: Math = "fp32"
+    allow_fallback: bool = False
+    spinning: bool = True
+    once: bool = False
+    max_pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "math", one_of("math", self.math, get_args(Math)))
+        for name in ("backend", "device"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str) and not (value is None and name == "backend"):
+                raise UsageError(f"{name}: got {value!r}. Allowed: a name. All: fmedge doctor.")
+        for name in ("allow_fallback", "spinning", "once"):
+            require_switch(name, getattr(self, name))
+        require_whole("threads", self.threads, unset="one per core")
+        require_whole("max_pixels", self.max_pixels, unset="as many as usual")
+        if self.cpus is not None:
+            if isinstance(self.cpus, str) or not hasattr(self.cpus, "__iter__"):
+                raise UsageError(f"cpus: got {self.cpus!r}. Allowed: numbers of cores in a tuple, such as (0, 1).")
+            for core in self.cpus:
+                require_whole("cpus", core)
+            object.__setattr__(self, "cpus", tuple(self.cpus))

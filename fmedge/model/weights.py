@@ -1,0 +1,223 @@
+"""Which weights are meant, where they are, and reading them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import LimitExceeded, UsageError, WeightsError
+from fmedge.model.card import WeightsFacts
+from fmedge.model.vgg16 import LayerSpec, layers_through
+from fmedge.system.files import is_file
+from fmedge.system.prefetch import take
+from fmedge.system.progress import Progress, no_progress
+from fmedge.system.reading import digest
+
+OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
+OFFICIAL_MD5 = "6d6bbae143d832006294945121d1f1fc"
+"""URL and hash of the file as they stand in ``keras/src/applications/vgg16.py``."""
+OFFICIAL_BYTES = 58_889_256
+"""Size of that file."""
+
+MAX_FILE_BYTES = (1 << 30) + (1 << 27)
+"""Largest file that is hashed and read: 1 GiB of weights, and what is written beside them."""
+
+UNTRAINED_SEED = 0
+
+Weights = Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
+"""Per convolution: kernel (3, 3, in, out), BGR input, and bias (out,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsChoice:
+    """Weights that were asked for, as far as can be told without the network.
+
+    Attributes:
+        facts: Their identity; the hash of the official file stays open until it is read.
+        path: The file; None for untrained weights and for an official file not found yet.
+    """
+
+    facts: WeightsFacts
+    path: Path | None
+
+    @property
+    def token(self) -> str:
+        """The word these weights add to an artifact's name; empty for the official ones."""
+        if self.facts.kind in ("file", "keras"):
+            return f"{self.facts.kind[0].replace('f', 'w')}-{(self.facts.sha256 or '')[:8]}"
+        return "" if self.facts.kind == "imagenet" else self.facts.kind
+
+    def matches(self, facts: WeightsFacts) -> bool:
+        """Whether a model with these facts holds the weights asked for."""
+        if self.facts.kind == "imagenet":
+            return facts.kind == "imagenet"
+        return facts == self.facts
+
+
+UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
+
+
+def choose_weights(wish: str | None = None) -> WeightsChoice:
+    """Say which weights are meant; nothing is downloaded.
+
+    Args:
+        wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None asks the environment
+            variable ``FMEDGE_WEIGHTS``, and then means ``imagenet``.
+
+    Returns:
+        The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
+
+    Raises:
+        UsageError: It is no word and no path.
+        WeightsError: A path was given and there is no such file.
+    """
+    wish = _as_text(wish or os.environ.get("FMEDGE_WEIGHTS") or "imagenet")
+    if wish == "imagenet":
+        return WeightsChoice(WeightsFacts("imagenet", None), None)
+    if wish == "untrained":
+        return UNTRAINED
+    path = Path(wish)
+    if wish.startswith("~"):  # from the environment: a shell has not seen it
+        path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
+    _require_file(path)
+    kind = "imagenet" if _is_official(path) else "file"
+    return WeightsChoice(WeightsFacts(kind, take(digest, path, "sha256")), path)
+
+
+def _as_text(wish: object) -> str:
+    if not isinstance(wish, (str, os.PathLike)):
+        raise UsageError(f"weights: got {wish!r}. Allowed: imagenet, untrained, or the path of a Keras .h5 file.")
+    return os.fspath(cast("os.PathLike[str]", wish))
+
+
+def choose_keras_file(path: Path) -> WeightsChoice:
+    """A Keras model of the user's own, ``.keras`` or ``.h5``, as the weights that are meant.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    _require_file(path, "Keras model", "a .keras or .h5 file")
+    return WeightsChoice(WeightsFacts("keras", take(digest, path, "sha256")), path)
+
+
+def load_weights(
+    choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress = no_progress
+) -> tuple[Weights, WeightsFacts]:
+    """Read the weights of all convolutions up to a layer, fetching the official file if need be.
+
+    Args:
+        choice: From :func:`choose_weights`.
+        deepest: The last layer that is needed.
+        offline: Never touch the network.
+        progress: Told how a download gets on.
+
+    Returns:
+        The arrays, and the weights' identity with its hash.
+
+    Raises:
+        WeightsError: The file is missing and cannot be fetched, is damaged, or lacks a layer.
+    """
+    layers = layers_through(deepest)
+    if choice.facts.kind == "untrained":
+        return _untrained(layers), choice.facts
+    from fmedge.model.h5_weights import read_h5  # h5py is needed by an export alone
+
+    path = choice.path or _official_file(offline, progress)
+    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", take(digest, path, "sha256"))
+    return read_h5(path, layers), facts
+
+
+def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
+    """He-normal kernels, standard deviation sqrt(2 / (9 * in)) (He et al. 2015, equation 10)."""
+    generator = np.random.default_rng(UNTRAINED_SEED)
+    weights: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
+    for spec in layers:
+        if spec.kind == "conv":
+            kernel = generator.standard_normal((3, 3, spec.in_channels, spec.channels), dtype=np.float32)
+            kernel *= np.float32(np.sqrt(2 / (9 * spec.in_channels)))
+            weights[spec.name] = kernel, np.zeros(spec.channels, np.float32)
+    return weights
+
+
+def cache_folder() -> Path:
+    """Where a download of ours is kept: the user's cache, or where there is none a temporary folder of theirs.
+
+    Raises:
+        WeightsError: There is neither.
+    """
+    import platformdirs  # needed only where no weights file was named
+
+    with contextlib.suppress(RuntimeError):  # HOME is not set, and the user has no entry in passwd
+        folder = Path(platformdirs.user_cache_dir("fmedge", appauthor=False))
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if os.access(there, os.W_OK) or (folder / "weights").is_dir():  # HOME=/ is what containers give such users
+            return folder / "weights"
+    return _private_temporary_folder() / "weights"
+
+
+def _private_temporary_folder() -> Path:
+    """``/tmp/fmedge-UID``: a folder that this user alone may write to."""
+    import tempfile
+
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    try:
+        folder = Path(tempfile.gettempdir()) / f"fmedge-{user}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        private = os.name != "posix" or (status.st_uid == user and not status.st_mode & 0o022)
+    except OSError as error:
+        raise WeightsError("No folder for weights can be written. Name one: XDG_CACHE_HOME=FOLDER.") from error
+    if not private or not stat.S_ISDIR(status.st_mode):
+        raise WeightsError(f"'{folder}' is not this user's alone. Name another: XDG_CACHE_HOME=FOLDER.")
+    return folder
+
+
+def _keras_folders() -> list[Path]:
+    home = os.environ.get("KERAS_HOME")
+    with contextlib.suppress(RuntimeError):  # no home
+        return [(Path(home) if home else Path.home() / ".keras") / "models"]
+    return []
+
+
+def _official_file(offline: bool, progress: Progress) -> Path:
+    """The official file: from our cache, else from Keras' own, else from the network."""
+    target = cache_folder() / OFFICIAL_NAME
+    for path in (target, *(folder / OFFICIAL_NAME for folder in _keras_folders())):
+        if is_file(path) and _is_official(path):
+            return path
+    mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
+    if offline:
+        raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
+    from fmedge.model.download import download  # urllib takes longer to load than a run has
+
+    try:
+        download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
+    except WeightsError as error:
+        raise WeightsError(f"{error} {mend}") from error
+    return target
+
+
+def _is_official(path: Path) -> bool:
+    return path.stat().st_size == OFFICIAL_BYTES and digest(path, "md5") == OFFICIAL_MD5
+
+
+def _require_file(
+    path: Path, what: str = "weights file", allowed: str = "a Keras .h5 file, imagenet, untrained"
+) -> None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"No {what} '{path}'. Allowed: {allowed}.") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise WeightsError(f"'{path}' is not a regular file. Allowed: {allowed}.")
+    if status.st_size > MAX_FILE_BYTES:
+        raise LimitExceeded(f"'{path}' has {status.st_size:,} bytes. Allowed: {MAX_FILE_BYTES:,}.")

@@ -1,0 +1,299 @@
+"""ncnn: small, and fast on long chains of 3x3 convolutions, which it computes by Winograd's method."""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingImports=false
+# pyright: reportUntypedBaseClass=false
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
+from fmedge.model.artifact import Artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Precision
+from fmedge.runtime import forks
+from fmedge.runtime.backends import Provider
+from fmedge.runtime.session import FloatArray, Images, Placement, require_names
+from fmedge.system.memory import available_bytes
+from fmedge.system.stderr import owns_process, quietly
+
+_WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
+"""How ncnn's threads wait for work, in the words of its OpenMP library: awake for a moment, which outlasts the gaps
+within a run, then asleep. Asleep at once a deep run took 5 to 15 % longer. GNU's library, which ncnn's Linux wheels
+carry, reads the second word before the first; others know the first alone."""
+
+
+def _import_ncnn() -> ModuleType:
+    """Import ncnn with threads that sleep while they have no work for long.
+
+    Its OpenMP library reads the environment once, when it is loaded, and is its own; so it is one for all sessions of a
+    process. Left to itself it waits awake for milliseconds, which makes runs two to ten times as long where
+    something else goes on. What the user has set stays, and so does the environment of a program that calls us.
+    """
+    before = {name: os.environ.get(name) for name in _WAITING}
+    if owns_process() and not any(before.values()):
+        os.environ.update(_WAITING)
+    try:
+        import ncnn  # pyright: ignore[reportMissingImports]
+    finally:
+        for name in [name for name, value in before.items() if value is None]:
+            os.environ.pop(name, None)
+    return ncnn
+
+
+ncnn: Any = _import_ncnn()
+
+_CPU = "CPU"
+
+_HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
+"""Options that let a layer compute in less than float32 where the device can; ncnn turns most of them on by itself."""
+
+_NO_MEMORY = -100
+"""What ncnn returns when it gets no memory."""
+
+_TO_LOAD = 6
+"""Memory to load a model, in sizes of its weights as float32: a kernel of 9 numbers becomes one of 36, and for a moment
+there are both. Measured: 5.5 at full depth."""
+
+_TO_START = 64 << 20
+"""Memory that loading takes beside, in bytes: threads' stacks, and what a kernel is rearranged in."""
+
+_SOFTWARE = 3
+"""ncnn's type of a graphics card that the CPU computes, such as Mesa's llvmpipe: not what a GPU is asked for."""
+
+_NOT_WORK = ("Input", "Split")
+"""Layers that compute nothing."""
+
+_pointer_of: Any = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+
+class _Reader(ncnn.DataReader):
+    """Hands out the weights piece by piece, and never more than there is."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self._content = content
+        self._position = 0
+
+    def read(self, buffer: object, size: int) -> int:
+        """Fill ``size`` bytes of ncnn's buffer; returns how many there were."""
+        if size > len(self._content) - self._position:
+            return 0
+        ctypes.memmove(_pointer_of(buffer, None), self._content[self._position : self._position + size], size)
+        self._position += size
+        return size
+
+
+class NcnnEngine:
+    """A model in ncnn; see :class:`fmedge.runtime.session.Engine`."""
+
+    name = "ncnn"
+    owned = True
+    errors: tuple[type[Exception], ...] = (RuntimeError,)
+
+    def __init__(self, artifact: Artifact, net: Any, pool: Any, provider: str) -> None:  # noqa: ANN401
+        self._thread: Executor | None = None
+        self._net = net
+        self._pool = pool
+        self._input = artifact.card.inputs[0].name
+        self._taps = [spec.name for spec in artifact.card.outputs]
+        self.active_provider = provider
+        self.placement: Placement = _placement(net.layers(), provider)
+
+    def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        if self._thread is not None:
+            return self._thread.submit(self._compute, images, out).result()
+        return self._compute(images, out)
+
+    def _compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
+        filled = dict(out)
+        for index, image in enumerate(images):  # ncnn knows no batch
+            with self._net.create_extractor() as extractor:
+                _require_done(extractor.input(self._input, _matrix(image)))
+                for name in self._taps:
+                    code, maps = extractor.extract(name)
+                    try:
+                        _require_done(code)
+                        if name not in filled:
+                            filled[name] = np.empty((len(images), maps.c, maps.h, maps.w), np.float32)
+                        np.copyto(filled[name][index], np.asarray(maps))  # between channels ncnn may leave gaps
+                    finally:
+                        maps.release()  # back into the pool, whoever else still knows the name
+        return filled
+
+    def close(self) -> None:
+        """See :meth:`fmedge.runtime.session.Engine.close`."""
+        self._net.clear()
+        self._pool.clear()
+        if self._thread is not None:
+            self._thread.shutdown()
+
+    def stay_on(self, thread: Executor) -> None:
+        """Compute on that thread from now on, until the engine is closed."""
+        self._thread = thread
+
+
+_forked = threading.Event()
+"""Set in a process that was forked from one that had ncnn. The thread that forked is taken there for the head of a team
+of OpenMP's that stayed behind, and would wait for it; a thread that starts later gets a team of its own."""
+
+forks.in_child(_forked.set)
+
+
+def open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
+    """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
+    if not _forked.is_set():
+        return _open_engine(artifact, provider, threads, options)
+    thread = ThreadPoolExecutor(1, "fmedge-ncnn")
+    try:
+        engine = thread.submit(_open_engine, artifact, provider, threads, options).result()
+    except BaseException:
+        thread.shutdown()
+        raise
+    engine.stay_on(thread)
+    return engine
+
+
+def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
+    _require_memory(artifact, available_bytes(), "are free")
+    with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
+        active, card = _choose(provider, options)
+        if card is not None:
+            _require_memory(artifact, ncnn.get_gpu_device(card).get_heap_budget() << 20, "are free on the card")
+        net = ncnn.Net()
+        pool = _pool_for(net)
+        _set_options(net.opt, card is not None, threads, options)
+        if card is not None:
+            net.set_vulkan_device(card)
+        # Memory given back after every layer comes zeroed, page by page, at the next: 0.7 of 3.1 ms at block1_conv1.
+        net.opt.blob_allocator = net.opt.workspace_allocator = pool
+        _load(net, artifact)
+    require_names(artifact, net.input_names(), net.output_names())
+    engine = NcnnEngine(artifact, net, pool, active)
+    others = set(engine.placement) - {active}
+    if others and not options.allow_fallback:
+        left = ", ".join(sorted(engine.placement[_CPU]))
+        raise ProviderUnavailable(f"{active} does not take {left} of this model. Allow the CPU: --allow-fallback.")
+    return engine
+
+
+_spare: list[Any] = []
+"""Pools that no net uses."""
+
+
+def _pool_for(net: Any) -> Any:  # noqa: ANN401
+    """Memory for a net to take from.
+
+    A net knows its pool's address alone, and gives pieces back to it until its own end, which an error's frames can put
+    off. So a pool is never destroyed: it serves the next net.
+    """
+    if not _spare:
+        _spare.append(ncnn.PoolAllocator())
+        _spare[-1].set_size_compare_ratio(0.0)  # any piece that is large enough will do
+        forks.keep_for_good(_spare[-1])
+    pool = _spare.pop()
+
+    def give_back() -> None:
+        pool.clear()
+        _spare.append(pool)
+
+    weakref.finalize(net, give_back).atexit = False  # called behind the net's end
+    return pool
+
+
+def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None:
+    """Check that the model can be loaded: where memory runs out on the way, ncnn ends the process."""
+    floats = len(artifact.weights) * (2 if artifact.card.precision is Precision.FP16 else 1)
+    wanted = floats * _TO_LOAD + _TO_START
+    if free is not None and wanted > free:
+        raise LimitExceeded(
+            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB {are_free}. "
+            "Take a shallower layer, or --format onnx."
+        )
+
+
+def is_present(provider: Provider) -> bool:
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`."""
+    with quietly():  # ncnn looks for graphics cards aloud
+        return provider.name == _CPU or _graphics_card() is not None
+
+
+def _graphics_card() -> int | None:
+    """Number of the graphics card that ncnn would take, of those that are not computed by the CPU."""
+    count = ncnn.get_gpu_count() if hasattr(ncnn, "get_gpu_count") else 0  # some are built without Vulkan
+    preferred = ncnn.get_default_gpu_index() if count else 0
+    numbers = sorted(range(count), key=lambda number: number != preferred)
+    return next((number for number in numbers if ncnn.get_gpu_info(number).type() != _SOFTWARE), None)
+
+
+def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
+    """The name of what computes, and the number of the graphics card where it is one."""
+    if provider.name == _CPU:
+        return _CPU, None
+    card = _graphics_card()
+    if card is not None:
+        return f"{provider.name} ({ncnn.get_gpu_info(card).device_name()})", card
+    if options.allow_fallback:
+        return _CPU, None
+    raise ProviderUnavailable("ncnn finds no graphics card with Vulkan here. Its driver may be missing: vulkaninfo.")
+
+
+def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401
+    for name in filter(lambda name: hasattr(settings, name), _HALVES):  # older ones have fewer
+        setattr(settings, name, False)
+    settings.use_bf16_storage = options.math == "bf16"
+    settings.num_threads = threads
+    settings.use_vulkan_compute = vulkan
+    # Winograd's method on 8 x 8 tiles multiplies rounding errors by large constants: on Arm 111 dB and 7.8e-6 of the
+    # range at block1_conv2, next to the gate's 1e-5; on 6 x 6 tiles 124 dB and 1.3e-6. On x86 ncnn takes 6 x 6 anyway.
+    settings.use_winograd63_convolution = False
+
+
+def _load(net: Any, artifact: Artifact) -> None:  # noqa: ANN401
+    failed = net.load_param_mem(artifact.model.decode("ascii")) or net.load_model(_Reader(artifact.weights))
+    if failed == _NO_MEMORY:
+        raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.")
+    if failed:
+        raise ArtifactError(f"ncnn cannot load '{artifact.path}'. Export it again: fmedge export.")
+
+
+def _matrix(image: Images) -> Any:  # noqa: ANN401
+    """(H, W, 3) as ncnn's planes of float32."""
+    height, width, channels = image.shape
+    if image.dtype == np.uint8:
+        planes = ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
+    else:
+        planes = ncnn.Mat(width, height, channels)
+    if planes.empty():  # ncnn says no more when memory runs out, and would go on
+        raise MemoryError
+    if image.dtype != np.uint8:
+        np.asarray(planes)[...] = image.transpose(2, 0, 1)
+    return planes
+
+
+def _require_done(code: int) -> None:
+    if code == _NO_MEMORY:
+        raise MemoryError
+    if code:
+        raise RuntimeError(f"ncnn returned {code}")
+
+
+def _placement(layers: Iterable[Any], provider: str) -> dict[str, dict[str, int]]:
+    """Number of layers per device and kind. What Vulkan does not know runs on the CPU, silently."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for layer in layers:
+        if layer.type not in _NOT_WORK:
+            counts[provider if provider == _CPU or layer.support_vulkan else _CPU][layer.type] += 1
+    return {name: dict(kinds) for name, kinds in counts.items()}

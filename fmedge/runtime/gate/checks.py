@@ -1,0 +1,204 @@
+"""The gate: every model file is read and checked by code of our own before an engine, which is no verifier, gets it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+from weakref import ref
+
+from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.model.artifact import MAX_MODEL_BYTES, Artifact
+from fmedge.model.card import ModelCard, TensorSpec
+from fmedge.model.submodel import VGG16, Format
+from fmedge.model.vgg16 import find_layer
+from fmedge.runtime.gate.bounds import Declared, ModelFacts
+from fmedge.runtime.gate.relu_count import wrong_rectifiers
+from fmedge.system.memory import require_memory
+
+
+class Gate(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        module: Our reader of the format, imported when used.
+        function: Its function, which takes the content of the files and returns :class:`ModelFacts`.
+        files: How many files a model of the format is.
+    """
+
+    module: str
+    function: str
+    files: int = 1
+
+
+GATES: Mapping[Format, Gate] = {
+    Format.ONNX: Gate("fmedge.runtime.gate.onnx_reader", "inspect_onnx"),
+    Format.TFLITE: Gate("fmedge.runtime.gate.tflite_reader", "inspect_tflite"),
+    Format.NCNN: Gate("fmedge.runtime.gate.ncnn_reader", "inspect_ncnn", files=2),
+}
+"""The reader of every format."""
+
+
+def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFacts:
+    """Check a model file and read what it says of itself.
+
+    Args:
+        path: Its name, for errors; nothing is opened.
+        model_format: What it has to be.
+        contents: Content of the file, and of the ones that belong to it: the very bytes that an engine will get.
+
+    Returns:
+        Inputs, outputs and the card's facts in the file.
+
+    Raises:
+        ArtifactError: It is malformed, or holds what is not run here.
+        LimitExceeded: It is larger than allowed in some way.
+    """
+    gate = GATES[model_format]
+    for content in contents[: gate.files]:
+        if len(content) > MAX_MODEL_BYTES:
+            raise LimitExceeded(f"'{path}' has {len(content):,} bytes. Allowed: {MAX_MODEL_BYTES:,}.")
+    inspect: Callable[..., ModelFacts] = getattr(importlib.import_module(gate.module), gate.function)
+    try:
+        return inspect(*contents[: gate.files])
+    except (ArtifactError, LimitExceeded) as error:
+        raise _named(path, error) from error
+
+
+def _named(path: Path, error: ArtifactError | LimitExceeded) -> ArtifactError | LimitExceeded:
+    """An error of a reader, with the file's name before it."""
+    return type(error)(f"'{_short(path)}': {_one_line(str(error))}")
+
+
+def require_artifact(artifact: Artifact) -> ModelFacts:
+    """Check a model before it is run.
+
+    Returns:
+        What was read.
+
+    Raises:
+        ArtifactError: See :func:`require_own_card`; or a run gives something else than the card says.
+        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than there is.
+    """
+    global _last
+    if _last is not None and _last[0]() is artifact:
+        return _last[1]
+    facts = require_own_card(artifact)
+    _require_run(artifact, facts)
+    _last = ref(artifact), facts
+    return facts
+
+
+_last: tuple[ref[Artifact], ModelFacts] | None = None
+"""The artifact that was let through last, and its facts: it is asked for when it is opened, and before."""
+
+
+def require_own_card(artifact: Artifact) -> ModelFacts:
+    """Check a model, and that what stands in it, its inputs, its outputs and the ReLUs between them are its card's.
+
+    Returns:
+        What was read.
+
+    Raises:
+        ArtifactError: See :func:`inspect_model`; or they are others.
+        LimitExceeded: See :func:`inspect_model`.
+    """
+    card = artifact.card
+    facts = inspect_model(artifact.path, card.format, artifact.model, artifact.weights)
+    batch = card.options.batch
+    if not (_agree(facts.inputs, card.inputs, batch) and _agree(facts.outputs, card.outputs, batch)):
+        raise ArtifactError(
+            f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
+        )
+    wrong = wrong_rectifiers(card.submodel, facts.ways) or _other_facts(facts, card)
+    if wrong:
+        raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
+    return facts
+
+
+def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
+    """What the card says otherwise than the file itself, in words; empty where nothing is."""
+    if facts.facts_json in (None, card.facts_json()):
+        return ""
+    inside, beside = (asdict(each.facts()) for each in (ModelCard.from_json(facts.facts_json or ""), card))
+    others = [name for name, value in inside.items() if value != beside[name]]
+    return f"other {', '.join(others)} inside than in its card" if others else ""
+
+
+def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
+    """Check that a run on the card's images takes no more than there is, and gives what the card says.
+
+    Raises:
+        ArtifactError: It gives something else.
+        LimitExceeded: It takes more.
+    """
+    card, image = artifact.card, artifact.card.image_shape()
+    try:
+        needs = facts.needs(image)
+    except (ArtifactError, LimitExceeded) as error:
+        raise _named(artifact.path, error) from error
+    require_memory(f"A run of '{_short(artifact.path)}'", needs.memory)
+    for spec in card.outputs:
+        found = needs.shapes[spec.name]
+        wanted: Sequence[int | None] = (image[0], *spec.shape[1:])
+        if card.submodel.source == VGG16:
+            extents = dict(zip("CHW", find_layer(spec.name).output_shape(*image[1:3]), strict=True), N=image[0])
+            wanted = [extents[axis] for axis in spec.layout]
+        if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
+            raise ArtifactError(
+                f"'{_short(artifact.path)}' gives {' x '.join(map(str, found))} for '{spec.name}', its card says "
+                f"{spec.describe()}. Export it again: fmedge export."
+            )
+
+
+def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec], batch: int | None) -> bool:
+    """Whether a file declares what its card does, as far as its format says."""
+    specs = {spec.name: spec for spec in wanted}
+
+    def same(one: Declared, spec: TensorSpec) -> bool:
+        shape = (batch, *one.shape) if one.shape is not None and one.one_image else one.shape
+        return one.dtype in ("", spec.dtype) and shape in (None, spec.shape)
+
+    return len(found) == len(wanted) and all(one.name in specs and same(one, specs[one.name]) for one in found)
+
+
+def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
+    """The card that stands inside a model file: all but the file's hash and the parity.
+
+    Args:
+        path: As in :func:`inspect_model`.
+        model_format: As in :func:`inspect_model`.
+        contents: As in :func:`inspect_model`.
+
+    Raises:
+        ArtifactError: See :func:`inspect_model`; or it was not written by fmedge, or the facts make no sense.
+        LimitExceeded: See :func:`inspect_model`.
+    """
+    text = inspect_model(path, model_format, *contents).facts_json
+    if text is None:
+        raise ArtifactError(
+            f"'{_short(path)}' has no card beside it and no facts of fmedge inside: how to feed it is unknown. "
+            "Make one of ours: fmedge export."
+        )
+    card = ModelCard.from_json(text).facts()
+    if card.format is not model_format:
+        raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}. Export it again: fmedge export.")
+    return card
+
+
+def _one_line(text: str) -> str:
+    """A message that may quote names in the file, which may hold anything."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable)
+
+
+_LONGEST_PATH = 60
+
+
+def _short(path: Path) -> str:
+    """A path for a message of one line."""
+    text = str(path)
+    return text if len(text) <= _LONGEST_PATH else f"…{text[1 - _LONGEST_PATH :]}"

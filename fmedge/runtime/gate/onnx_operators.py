@@ -1,0 +1,57 @@
+"""The ONNX operators that are run, and what of them is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fmedge.runtime.gate.bounds import MOST_EXTENT, MOST_SCALE, MOST_WINDOW, Range
+
+_GROUPS: Mapping[str, str] = {
+    "windows over a picture": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
+    "8-bit arithmetic": "QLinearConv QLinearMatMul QuantizeLinear DequantizeLinear",
+    "value by value": "Add Sub Mul Div Pow Max Min Sum Mean Neg Abs Sign Sqrt Exp Log Reciprocal Erf Floor Ceil Round "
+    "Clip Cast Identity Where Not And Or Less LessOrEqual Greater GreaterOrEqual Equal",
+    "activations": "Relu LeakyRelu PRelu ThresholdedRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus "
+    "Softsign Softmax LogSoftmax Gelu Mish",
+    "normalisation": "BatchNormalization InstanceNormalization LayerNormalization GroupNormalization",
+    "sums over axes": "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL2 ReduceSumSquare",
+    "products of matrices, bounded by their constants": "MatMul Gemm",
+    "moving values": "Transpose Reshape Flatten Squeeze Unsqueeze Concat Split Slice Gather DepthToSpace SpaceToDepth",
+    "shapes, as tf2onnx computes them": "Shape Constant",
+    "larger by a bounded constant": "Pad Resize Tile",
+}
+"""Groups of operators: what convolutional networks are written with.
+
+Left out on purpose: what makes large data out of small without a constant that says how large (ConstantOfShape, Expand,
+Range, OneHot, EyeLike, NonZero, the random ones); what holds graphs (If, Loop, Scan, SequenceMap); strings,
+sequences and optionals; recurrent layers, and everything of other domains.
+"""
+
+OPERATORS = frozenset(name for names in _GROUPS.values() for name in names.split())
+"""Names of all that are run, of the default domain."""
+
+
+ATTRIBUTES: Mapping[str, Range] = {
+    "kernel_shape": Range(1, MOST_WINDOW),
+    "strides": Range(1, MOST_WINDOW),
+    "dilations": Range(1, MOST_WINDOW),
+    "pads": Range(0, MOST_WINDOW),
+    "output_padding": Range(0, MOST_WINDOW),
+    "output_shape": Range(1, MOST_WINDOW * MOST_SCALE),
+    "blocksize": Range(1, MOST_SCALE),
+    "group": Range(1, 1 << 16),
+    "size": Range(1, MOST_WINDOW),
+}
+"""Bounds of the attributes that decide how much is computed. A group is a channel or more; LRN's size is a window."""
+
+OTHER = Range(-(1 << 20), 1 << 20)
+"""Bounds of all other integers: axes, types, switches."""
+
+SIZES: Mapping[tuple[str, int], Range] = {
+    ("Pad", 1): Range(0, MOST_WINDOW),
+    ("Tile", 1): Range(1, MOST_SCALE),
+    ("Resize", 2): Range(0, MOST_SCALE),
+    ("Resize", 3): Range(1, MOST_WINDOW * MOST_SCALE),
+    ("Slice", 4): Range(-MOST_EXTENT, MOST_EXTENT),  # its step, which engines negate: the least int64 has no opposite
+}
+"""Inputs, by operator and position, that say how large the output is: constants within these bounds."""

@@ -1,0 +1,188 @@
+"""How much memory there is, asked before it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+from fmedge.errors import LimitExceeded
+from fmedge.model.vgg16 import find_layer, layers_through
+from fmedge.system.cgroup import group_limits
+
+_FLOAT_BYTES = 4
+_ARRAYS = 3
+"""Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
+
+_MEMINFO = Path("/proc/meminfo")
+_STATM = Path("/proc/self/statm")
+"""Its first number is the process' address space, in pages."""
+
+_STATUS = Path("/proc/self/status")
+
+
+def available_bytes() -> int | None:
+    """Memory that can be had, in bytes: without swapping, within the limits on the process and its control groups.
+
+    None where the system does not say (it does on Linux).
+    """
+    found = [size for size in (_free(), _left(), group_limits().memory_left_bytes) if size is not None]
+    return min(found, default=None)
+
+
+def _left() -> int | None:
+    if resource is None or not _STATM.is_file():
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(0, limit - int(_STATM.read_text().split()[0]) * resource.getpagesize())
+
+
+def _free() -> int | None:
+    return _meminfo("MemAvailable")
+
+
+def _meminfo(wanted: str) -> int | None:
+    if not _MEMINFO.is_file():
+        return None
+    for line in _MEMINFO.read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name == wanted:
+            return int(rest.split()[0]) * 1024
+    return None
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has held so far, in bytes; None where the system does not say.
+
+    On Linux out of /proc: what ``getrusage`` calls the peak is not less than that of the process that started this one.
+    """
+    if _STATUS.is_file():
+        for line in _STATUS.read_text().splitlines():
+            name, _, rest = line.partition(":")
+            if name == "VmHWM":
+                return int(rest.split()[0]) * 1024
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, where this is reached
+
+
+def total_bytes() -> int | None:
+    """Memory that the machine has, in bytes, or less where a control group allows less; None where nobody says."""
+    found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
+    return min(found, default=None)
+
+
+def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
+    """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
+    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
+    return largest * _ARRAYS
+
+
+def weight_bytes(deepest: str) -> int:
+    """Memory for the weights of VGG16 down to a layer."""
+    return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
+
+
+def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
+    """Memory for the maps of a layer of VGG16, for so many images of that size."""
+    channels, rows, columns = find_layer(layer).output_shape(height, width)
+    return images * channels * rows * columns * _FLOAT_BYTES
+
+
+def require_memory(what: str, wanted: int) -> None:
+    """Check that there is memory for something large.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+
+    Raises:
+        LimitExceeded: There is less.
+    """
+    if not _is_there(wanted):
+        raise LimitExceeded(
+            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available_bytes() or 0)} are free. "
+            "Give fewer or smaller images."
+        )
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """Memory that threads of this process are about to take, in bytes."""
+
+    size: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+_reserved = _Reserved()
+
+_LARGE = 1 << 28
+"""Bytes, those of 67 megapixels, from which on what a thread has freed goes back to the system at once, before another
+thread takes as much. It takes some milliseconds."""
+
+
+@contextlib.contextmanager
+def reserved_memory(what: str, wanted: int, most: float = float("inf")) -> Generator[None]:
+    """Take memory for something large, in turn where there is not enough for all threads that ask at once.
+
+    Args:
+        what: What needs it, for the message.
+        wanted: How much, in bytes.
+        most: What all threads may take together, in bytes, however much there is; one alone may take more.
+
+    Raises:
+        LimitExceeded: There is less, though no other thread has any reserved.
+    """
+    reserved = _reserved
+    with reserved.changed:
+        while reserved.size and (wanted + reserved.size > most or not _is_there(wanted + reserved.size)):
+            reserved.changed.wait()
+        require_memory(what, wanted)
+        reserved.size += wanted
+    try:
+        yield
+    finally:
+        if wanted > _LARGE:
+            _return_freed()
+        with reserved.changed:
+            reserved.size -= wanted
+            reserved.changed.notify_all()
+
+
+def _forget_reserved() -> None:
+    global _reserved
+    _reserved = _Reserved()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_reserved)
+
+
+def _is_there(size: int) -> bool:
+    available = available_bytes()
+    if available is None or size <= available:
+        return True
+    _return_freed()
+    return size <= (available_bytes() or 0)
+
+
+def _return_freed() -> None:
+    """Have glibc return what it keeps of freed memory: it does so per thread, and other threads cannot use that."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or another system
+        import ctypes  # only where memory is short
+
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _in_words(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

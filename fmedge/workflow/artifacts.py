@@ -1,0 +1,343 @@
+"""Making an artifact, and checking one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.errors import ArtifactError, UsageError
+from fmedge.model.artifact import (
+    Artifact,
+    artifact_paths,
+    card_path,
+    files_sha256,
+    read_artifact,
+    read_files,
+    require_model_file,
+)
+from fmedge.model.card import ModelCard
+from fmedge.model.parity import Parity
+from fmedge.model.preprocessing import NONE
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import (
+    KERAS,
+    VGG16,
+    Activation,
+    Converter,
+    ExportOptions,
+    Format,
+    Precision,
+    SubModel,
+    find_activation,
+    format_of,
+)
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
+from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
+from fmedge.system.choices import require_record, require_switch
+from fmedge.system.files import create_folder, is_file, require_writable
+from fmedge.system.memory import require_memory, vgg16_bytes, weight_bytes
+from fmedge.system.processor import require_processor
+from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.request import (
+    DEFAULT_LAYER,
+    ArtifactRequest,
+    default_options,
+    models_folder,
+    request_artifact,
+    settle_options,
+    tap_names,
+)
+
+if TYPE_CHECKING:
+    from fmedge.export import Network
+    from fmedge.export.tensorflow.keras_import import Model
+
+
+def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
+    """Check, before any work, that an artifact can be exported as asked.
+
+    Raises:
+        UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
+        LimitExceeded: A run of the model, or the export, would not fit into memory.
+        BackendUnavailable: The converter needs instructions that the processor does not have.
+    """
+    from fmedge.export import find_exporter, require_options
+
+    require_options(request.submodel, request.options)
+    direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
+    if not direct:
+        require_processor("TensorFlow")
+    stock = request.submodel.source == VGG16
+    model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
+    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
+    if stock:
+        size = request.options.size or INPUT_SIZE
+        wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
+        require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
+    if request.options.precision is Precision.INT8 and calibration is None:
+        raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
+
+
+def require_place(request: ArtifactRequest) -> None:
+    """Check, before any work, that an artifact can be written where it belongs; its folder is created.
+
+    Raises:
+        WriteError: It cannot.
+    """
+    create_folder(request.folder)
+    require_writable(*artifact_paths(request.path, request.options.format))
+
+
+def create_artifact(
+    request: ArtifactRequest,
+    *,
+    network: Network | None = None,
+    calibration: Path | None = None,
+    verify: bool = True,
+    offline: bool = False,
+    run: RunOptions | None = None,
+    progress: Progress = no_progress,
+    warn: Callable[[str], None] = print,
+) -> Artifact:
+    """Export the artifact, in place of a former one.
+
+    Args:
+        request: Which artifact.
+        network: What to cut, where it is loaded already.
+        calibration: Folder of photos; int8 needs one, and the parity check runs on it.
+        verify: Hold the model against a reference before it is written.
+        offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
+        progress: Told how a download of the weights, or the calibration, gets on.
+        warn: Told what is worth knowing and no error.
+
+    Raises:
+        UsageError: The options contradict each other, or the calibration folder is of no use.
+        WeightsError: The weights are missing, damaged or incomplete.
+        ParityError: The model does not compute what its weights say; nothing is written.
+        BackendUnavailable: There is no engine to verify with, or no converter.
+        WriteError: It cannot be written.
+    """
+    from fmedge.export import build_artifact, read_calibration  # not needed where the artifact exists
+
+    require_request(request, calibration)
+    require_place(request)
+    photos = None
+    if calibration is not None:
+        photos = read_calibration(calibration, warn=warn, progress=progress)
+    network = network or _load_network(request, offline, progress)
+    request = replace(request, functions=network.functions(request.submodel))
+    return build_artifact(
+        request.submodel,
+        network,
+        request.path,
+        options=request.options,
+        calibration=photos,
+        runner=partial(run_batches, run=run) if verify else None,
+    )
+
+
+def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -> Network:
+    from fmedge.export import StockNetwork
+
+    if request.submodel.source == KERAS:
+        from fmedge.export.tensorflow.keras_network import load_keras_network
+
+        return load_keras_network(request.weights, request.options.preprocessing or NONE)
+    arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
+    return StockNetwork(arrays, facts)
+
+
+def reference_maps(
+    request: ArtifactRequest,
+    images: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    *,
+    offline: bool = False,
+    progress: Progress = no_progress,
+) -> Mapping[str, npt.NDArray[np.floating]]:
+    """What a sub-model makes of images by its weights, in float64, by code that shares nothing with the engines.
+
+    Args:
+        request: Which sub-model and weights.
+        images: RGB, 0 to 255, of shape (N, H, W, 3).
+        offline: Never touch the network.
+        progress: Told how a download of the weights gets on.
+
+    Returns:
+        Per tap (N, C, H, W).
+
+    Raises:
+        WeightsError: The weights cannot be had.
+    """
+    return _load_network(request, offline, progress).reference(request.submodel, images)
+
+
+def describe_model(path: Path) -> tuple[ModelCard, bool]:
+    """What a model file is.
+
+    Args:
+        path: The file; where there is no card beside it, the facts inside it are read.
+
+    Returns:
+        The card, and whether there is one beside the file, which was then found to match the file's hash and facts.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+    """
+    from fmedge.runtime.gate.checks import require_own_card
+
+    artifact = open_model(path)
+    require_own_card(artifact)
+    card = artifact.card
+    return (card, True) if is_file(card_path(path)) else (card.facts(), False)
+
+
+def open_model(path: Path) -> Artifact:
+    """Read a model file with its card, or alone: then the facts inside it are its card.
+
+    Args:
+        path: The model file.
+
+    Returns:
+        The artifact; what the card says of the file, but for its hash, is as true as who wrote it.
+
+    Raises:
+        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+        LimitExceeded: It is larger than allowed in some way.
+    """
+    if is_file(card_path(path)) or not is_file(path):
+        return read_artifact(path)
+    from fmedge.runtime.gate.checks import read_facts
+
+    require_model_file(path)
+    kind = format_of(path.name)
+    if kind is None:
+        suffixes = ", ".join(kind.suffixes[0] for kind in Format)
+        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {suffixes}.")
+    model, weights = read_files(path, kind)
+    card = read_facts(path, kind, model, weights)
+    return Artifact(path, replace(card, file_sha256=files_sha256(model, weights)), model, weights)
+
+
+def verify_artifact(
+    path: Path,
+    *,
+    weights: str | None = None,
+    keras: Path | None = None,
+    calibration: Path | None = None,
+    run: RunOptions | None = None,
+    warn: Callable[[str], None] = print,
+) -> tuple[Artifact, Parity]:
+    """Repeat the parity check of an artifact, and compare its file's hash with the card's.
+
+    Args:
+        path: The model file.
+        weights: As in :func:`request_artifact`; None takes those the card names, where they can be had offline.
+        keras: The Keras model it was made from.
+        calibration: Folder of photos to run it on.
+        run: On which engine and device; None takes the defaults.
+        warn: Told what is worth knowing and no error.
+
+    Returns:
+        The artifact and its agreement with the reference, which may be below the gate.
+
+    Raises:
+        ArtifactError: The file or its card is missing or damaged, or was made from other weights, or names
+            other activations than the model has.
+        WeightsError: The weights cannot be had.
+    """
+    from fmedge.export import check, read_calibration
+    from fmedge.runtime.gate.checks import require_artifact
+
+    artifact = open_model(path)
+    require_artifact(artifact)
+    card = artifact.card
+    wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
+    choice = choose_keras_file(keras) if keras else choose_weights(wish)
+    if not choice.matches(card.weights):
+        raise ArtifactError(
+            f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
+        )
+    card.require_room()
+    request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
+    photos = None if calibration is None else read_calibration(calibration, warn=warn)
+    network = _load_network(request, True, no_progress)
+    true = replace(card, functions=network.functions(card.submodel))
+    if card.functions and card.functions != true.functions:
+        said, found = card.describe_activation(), true.describe_activation()
+        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by the Keras model. Export it again.")
+    return artifact, check(artifact, network, partial(run_batches, run=run), photos, secretly=True)
+
+
+def export_submodel(
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    weights: str | None = None,
+    keras: Path | str | Model | None = None,
+    models: Path | str | None = None,
+    options: ExportOptions | None = None,
+    calibration: Path | None = None,
+    verify: bool = True,
+    offline: bool = False,
+    run: RunOptions | None = None,
+) -> Artifact:
+    """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
+
+    Args:
+        layer: As in :func:`request_artifact`.
+        activation: As in :func:`request_artifact`.
+        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
+        keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
+            ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with
+            Rescaling or Normalization; ``options.size`` is its own unless named.
+        models: Folder to write to; None asks ``FMEDGE_MODELS``, then ``models``.
+        options: In which form; None takes the defaults.
+        calibration: Folder of photos; int8 needs one.
+        verify: Hold the model against a reference before it is written.
+        offline: Never touch the network.
+        run: On which engine and device the parity check runs; None takes the defaults.
+
+    Returns:
+        The artifact as written.
+
+    Raises:
+        FmedgeError: See :func:`request_artifact` and :func:`create_artifact`.
+    """
+    require_record("options", options, ExportOptions)
+    require_record("run", run, RunOptions)
+    require_switch("verify", verify)
+    require_switch("offline", offline)
+    if keras is None or isinstance(keras, (str, Path)):
+        request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
+        return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
+    from fmedge.export.tensorflow.keras_network import network_of_model
+    from fmedge.model.keras_input import read_input
+
+    options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
+    network = network_of_model(keras, options.preprocessing or NONE)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
+    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
+    request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
+    return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
+
+
+def run_batches(
+    artifact: Artifact,
+    batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]],
+    run: RunOptions | None = None,
+) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
+    """Run a model on one batch of images after the other; by default on the first engine that takes its format."""
+    from fmedge.runtime import open_session
+
+    with open_session(artifact, replace(run or RunOptions(), spinning=False)) as session:
+        for images in batches:
+            yield session.run(images)

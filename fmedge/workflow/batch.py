@@ -1,0 +1,221 @@
+"""One model over many images: decoding, running and what follows go on side by side, results come in order."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sized
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
+from fmedge.model.artifact import Artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import VGG16
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.runtime import Session, open_session
+from fmedge.runtime.backends import MOST_THREADS, default_threads, usable_cpus
+from fmedge.runtime.gate.checks import require_artifact
+from fmedge.system.address_space import is_thrifty
+from fmedge.system.memory import available_bytes, tap_bytes, vgg16_bytes
+from fmedge.workflow.extraction import Extraction, Resizing
+
+MOST_WORKERS = 4
+"""Threads that work on an image each. More would only cost memory: each holds a model of its own, and shares
+its work with the threads of its engine where there are more cores."""
+
+_MOST_BESIDE_A_DEVICE = 8
+"""Threads that decode and draw beside a device: a photo takes them longer than the device."""
+
+_MEMORY_SHARE = 0.5
+"""Of the memory that is free, what sessions and the images in work may take: the rest is for what becomes of them."""
+
+_WEIGHT_COPIES = 2
+"""Copies of the weights in a session: the model's own, and the engine's reordered one."""
+
+_AHEAD = 2
+"""Images in work or waiting to be handed over, per worker: one more than it works on, so that a slow image
+does not stop the others."""
+
+_OF_THE_IMAGE = (ImageError, LimitExceeded, UsageError)
+"""Errors of a single image; all others concern the run."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How a machine is shared out.
+
+    Attributes:
+        workers: Images in work at once.
+        threads: CPU threads of each session; None leaves it to the engine. Workers share the sessions evenly.
+        window: Images in work or waiting to be handed over, at most.
+    """
+
+    workers: int
+    threads: tuple[int | None, ...]
+    window: int
+
+
+def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int | None = None) -> Crew:
+    """Decide how many images are in work at once, and on how many sessions.
+
+    On the CPU every worker has a session of its own, with its share of the cores: an image that is run by one
+    thread waits for no other, and while one worker decodes, another computes. Measured at block2_conv2 on two cores
+    that takes 1.05 times the CPU time of decoding and inference over the cores; a single session with both cores and
+    decoding beside it takes 1.16 times. A device is one, so it has one session, beside which the workers decode. A
+    photo of its own size may take most of the memory: such photos are run one at a time.
+
+    Args:
+        artifact: The model.
+        run: How it is run; ``threads`` counts those of all sessions.
+        resize: How photos are brought to its size.
+        images: How many there are, where that is known.
+    """
+    cores = default_threads(run.cpus) if run.threads is None else run.threads
+    if not 1 <= cores <= max(MOST_THREADS, usable_cpus()):
+        return Crew(1, (cores,), 1)  # opening the session says what is wrong with it
+    if resize == "none" and artifact.card.options.size is None:
+        return Crew(1, (run.threads,), 1)
+    if run.device != "cpu":
+        workers = max(1, min(usable_cpus(), _MOST_BESIDE_A_DEVICE, _most_by_memory(artifact)))
+        return Crew(workers, (run.threads,), workers * _AHEAD)
+    workers = max(1, min(cores, MOST_WORKERS, _most_by_memory(artifact), images or MOST_WORKERS))
+    threads = tuple(cores // workers + (number < cores % workers) for number in range(workers))
+    return Crew(workers, threads, workers * _AHEAD)
+
+
+def _most_by_memory(artifact: Artifact) -> int:
+    """Workers that fit into memory: each has a model, what its largest layer takes, and the outputs of its images."""
+    if is_thrifty():
+        return 1
+    card, available = artifact.card, available_bytes()
+    if available is None:
+        return MOST_WORKERS
+    wanted = artifact.size * _WEIGHT_COPIES
+    if card.submodel.source == VGG16:
+        size = card.options.size or INPUT_SIZE
+        count = card.options.batch or 1
+        wanted += vgg16_bytes(card.submodel.deepest, count, *size)
+        wanted += sum(_AHEAD * tap_bytes(tap, count, *size) for tap in card.submodel.taps)
+    return int(available * _MEMORY_SHARE) // wanted
+
+
+@dataclass
+class _Place:
+    """A session, opened by the first worker that comes to it."""
+
+    artifact: Artifact
+    run: RunOptions
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    session: Session | None = None
+
+    def opened(self) -> Session:
+        self.session = self.session or open_session(self.artifact, self.run)
+        return self.session
+
+    def close(self) -> None:
+        if self.session is not None:
+            self.session.close()
+
+
+def run_many(
+    artifact: Artifact,
+    images: Iterable[Path],
+    finish: Callable[[Path, FeatureMaps], Result],
+    *,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> Generator[tuple[Path, dict[str, Result] | FmedgeError]]:
+    """Run a model on one image after the other, several at once.
+
+    Close the generator (``contextlib.closing``) where the loop over it may be left early: it waits for the images in
+    work, at most one per worker, and closes the sessions.
+
+    Args:
+        artifact: The model.
+        images: JPEG, PNG, WebP or BMP files; read as far as they are needed.
+        finish: What becomes of an image's maps of a tap, called by the worker that computed them.
+        resize: How the photos are brought to the model's size.
+        run: How it is run; None takes the defaults.
+
+    Yields:
+        In the order of the images: each with what ``finish`` returned per tap, or with its error where it is of no use.
+        Results are kept no longer than until they are handed over, and no more images are in work or waiting than
+        :func:`share_out` says.
+
+    Raises:
+        BackendUnavailable: The engine is not installed.
+        ProviderUnavailable: The device cannot be used here.
+        ArtifactError: The engine refuses the model.
+        UsageError: The engine or device does not exist, or the number of threads is none.
+        FmedgeError: What ``finish`` raises, unless it concerns the one image (UsageError, LimitExceeded).
+    """
+    require_artifact(artifact)  # before anything is as large as its card says
+    run = replace(run or RunOptions(), spinning=False)  # idle threads would take the time of the other workers
+    crew = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
+    job = Extraction(artifact.card, resize, run)
+    places = [_Place(artifact, replace(run, threads=threads)) for threads in crew.threads]
+    numbers, mine, stopped = itertools.count(), threading.local(), threading.Event()
+
+    def begin() -> None:
+        mine.place = places[next(numbers) % len(places)]
+
+    def go_on() -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    def work(image: Path) -> dict[str, Result] | FmedgeError:
+        place: _Place = mine.place
+        try:
+            photo = job.load(image)
+        except _OF_THE_IMAGE as error:
+            return error
+        with place.turn:
+            go_on()
+            session = place.opened()
+            try:
+                taps = job.maps(session, photo)
+            except _OF_THE_IMAGE as error:
+                return error
+        made: dict[str, Result] = {}
+        try:
+            for tap, maps in taps.items():
+                go_on()
+                made[tap] = finish(image, maps)
+        except _OF_THE_IMAGE as error:
+            return error
+        return made
+
+    pending: deque[tuple[Path, Future[dict[str, Result] | FmedgeError]]] = deque()
+    with ExitStack() as ending:
+        for place in places:
+            ending.callback(place.close)
+        pool = ThreadPoolExecutor(crew.workers, "fmedge", begin)
+        ending.callback(_wait_for_running, pending)  # where a second signal broke the pool's own wait off
+        ending.callback(pool.shutdown, cancel_futures=True)
+        ending.callback(stopped.set)
+        for image in images:
+            pending.append((image, pool.submit(work, image)))
+            if len(pending) == crew.window:
+                yield _next_of(pending)
+        while pending:
+            yield _next_of(pending)
+
+
+def _next_of(pending: deque[tuple[Path, Future[Result]]]) -> tuple[Path, Result]:
+    """Wait for the first; nothing of it is kept here."""
+    wait([pending[0][1]])  # it stays among those that are waited for until it is done
+    image, future = pending.popleft()
+    return image, future.result()
+
+
+def _wait_for_running(pending: Iterable[tuple[Path, Future[Any]]]) -> None:
+    """Wait for what is in work; what is not has been cancelled. A thread cannot be joined twice (Python 3.11, 3.12)."""
+    wait([future for _, future in pending if future.running()])

@@ -1,0 +1,217 @@
+"""What works here: every engine and device is tried with a small model, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import numpy as np
+
+from fmedge.errors import FmedgeError
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import ExportOptions, Format, Precision
+from fmedge.runtime import BACKENDS, Backend
+from fmedge.system import address_space, children
+from fmedge.system.files import temporary_folder
+from fmedge.system.machine import Machine, this_machine
+from fmedge.system.processor import missing_features
+from fmedge.system.stderr import own_process
+
+_SECONDS = 120.0
+"""Longest time for one engine on one device. A desktop takes 1 to 3 s; TensorRT plans for half a minute."""
+
+_SIZE = (32, 32)
+"""Image of the model that is tried: the smallest that VGG16 takes as a whole."""
+
+_LAYER = "block1_conv2"
+"""The layer that is tried: the first whose int8 sums are long enough to overflow where they can."""
+
+_PHOTOS = 16
+"""Pictures that an int8 model is calibrated on."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """An engine on a device.
+
+    Attributes:
+        device: What ``--device`` takes.
+        works: Whether the model ran there as a whole, and right.
+        said: Where it ran and how exactly, or why it did not.
+    """
+
+    device: str
+    works: bool
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """A row of the table of engines, as found here.
+
+    Attributes:
+        backend: Its name.
+        distributions: Packages that bring it, with their versions; empty where it is not installed.
+        install: The command that installs it.
+        devices: Its devices; empty where it is not installed.
+    """
+
+    backend: str
+    distributions: dict[str, str]
+    install: str
+    devices: tuple[DeviceState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was found.
+
+    Attributes:
+        machine: The machine.
+        engines: Every engine of the table.
+        problems: What has to be mended, a line each, with how.
+    """
+
+    machine: Machine
+    engines: tuple[EngineState, ...]
+    problems: tuple[str, ...]
+
+
+def examine() -> Diagnosis:
+    """Try every engine that is installed on every device it has."""
+    brought = packages_distributions()
+    found = {row.name: sorted(set(brought.get(row.package, []))) for row in BACKENDS}
+    tries = [(row, provider.device) for row in BACKENDS if row.installed for provider in row.providers]
+    with ThreadPoolExecutor(2) as beside:  # they start slowly and compute little
+        states = list(beside.map(_try, *zip(*tries, strict=True))) if tries else []
+    engines = tuple(
+        EngineState(
+            row.name,
+            {name: version(name) for name in found[row.name]},
+            row.install,
+            tuple(state for (tried, _), state in zip(tries, states, strict=True) if tried is row),
+        )
+        for row in BACKENDS
+    )
+    return Diagnosis(this_machine(), engines, tuple(_problems(engines)))
+
+
+def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
+    for engine in engines:
+        names = list(engine.distributions)
+        if len(names) > 1:  # microsoft/onnxruntime#10685
+            yield (
+                f"{' and '.join(names)} overwrite each other's files. Keep one: pip uninstall -y {' '.join(names)}, "
+                "then install that one again."
+            )
+        for state in engine.devices:
+            if state.device == "cpu" and not state.works:
+                yield f"{engine.backend} does not work on the CPU: {state.said}"
+    if missing := missing_features("TensorFlow"):
+        yield (
+            f"This processor lacks {', '.join(missing).upper()}: no exports by TensorFlow (float TFLite, Keras). "
+            "Make those models elsewhere."
+        )
+    if not any(engine.distributions for engine in engines):
+        yield f"No engine is installed. Install one: {engines[0].install}."
+
+
+def _try(row: Backend, device: str) -> DeviceState:
+    """Run an engine on a device in a process of its own: what crashes there does not end this one."""
+    try:
+        with temporary_folder() as place:  # not the process': what it leaves there goes, however it ends
+            ran, answer = _ask([*children.module_command("fmedge.workflow.doctor"), row.name, device], place)
+    except FmedgeError as error:
+        return DeviceState(device, works=False, said=str(error))
+    except subprocess.TimeoutExpired:
+        return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
+    lines = [line for line in answer.splitlines() if line.startswith("{")]
+    if lines:  # what happens while the engine is taken apart does not count
+        return DeviceState(device, **json.loads(lines[-1]))
+    if ran.returncode == -signal.SIGILL:
+        return DeviceState(device, works=False, said="needs instructions that this processor does not have")
+    ended = f"ended by signal {-ran.returncode}" if ran.returncode < 0 else f"ended with code {ran.returncode}"
+    return DeviceState(device, works=False, said=f"the process {ended}")
+
+
+def _ask(command: list[str], place: Path) -> tuple[subprocess.Popen[str], str]:
+    """Run a command that keeps its temporary files in a folder; the process, which has ended, and what it said."""
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))
+    environment = {**os.environ, **temporary, "PYTHONPATH": children.module_path()}
+    with children.start(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        try:
+            return process, process.communicate(timeout=_SECONDS)[0]
+        finally:
+            process.kill()
+
+
+def probe(backend: str, device: str) -> dict[str, object]:
+    """Export a small model and hold it against its reference on an engine and a device.
+
+    Returns:
+        ``works``, and in words what was seen, as in :class:`DeviceState`.
+    """
+    from fmedge.runtime import describe_placement, open_session
+    from fmedge.workflow.artifacts import export_submodel
+
+    row = next(row for row in BACKENDS if row.name == backend)
+    run = RunOptions(backend, device)
+    agreements: list[str] = []
+    seen = ""
+    with temporary_folder() as place:
+        pictures = _pictures(place / "pictures")
+        for precision in _precisions(row.formats[0], device):
+            try:
+                artifact = export_submodel(
+                    _LAYER,
+                    weights="untrained",
+                    models=place,
+                    options=ExportOptions(row.formats[0], precision, size=_SIZE),
+                    calibration=pictures if precision is Precision.INT8 else None,
+                    run=run,
+                )
+                with open_session(artifact, run) as session:
+                    seen = seen or describe_placement(session.placement, session.active_provider)
+            except FmedgeError as error:
+                return {"works": False, "said": f"{f'{precision}: ' if agreements else ''}{error}"}
+            except Exception as error:
+                if not address_space.is_shortage(error):
+                    raise
+                return {"works": False, "said": str(address_space.shortage(error))}
+            if artifact.card.parity:
+                agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
+    return {"works": True, "said": ", ".join((seen, *agreements))}
+
+
+def _precisions(form: Format, device: str) -> tuple[Precision, ...]:
+    """What an engine is tried with: forms that are written without TensorFlow. int8 fails where its sums overflow."""
+    if form is Format.TFLITE:
+        return (Precision.INT8,)
+    return (Precision.FP32, Precision.INT8) if form is Format.ONNX and device == "cpu" else (Precision.FP32,)
+
+
+def _pictures(folder: Path) -> Path:
+    from PIL import Image
+
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for number in range(_PHOTOS):
+        pixels = generator.integers(0, 256, (*_SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
+
+
+if __name__ == "__main__":
+    address_space.begin()
+    with own_process():
+        print(json.dumps(probe(*sys.argv[1:])))  # noqa: T201 - the answer to the process that asked

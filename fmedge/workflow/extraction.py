@@ -1,0 +1,116 @@
+"""One image through a session: decoded, run, and told where the maps come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.data.feature_maps import FeatureMaps, Provenance
+from fmedge.data.images import Photo, Resize, load_photo
+from fmedge.errors import UsageError
+from fmedge.model.card import ModelCard
+from fmedge.model.run_options import RunOptions
+from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.runtime import Session, describe_placement
+from fmedge.system.choices import one_of
+from fmedge.system.prefetch import take
+
+Resizing = Resize | Literal["none"]
+"""How a photo is brought to the model's size; ``none`` leaves it as it is."""
+
+Taps = dict[str, FeatureMaps]
+"""Feature maps per tap of a model, in the network's order."""
+
+
+def find_resizing(name: object) -> Resizing:
+    """The way to resize of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    return one_of("resize", name, (*get_args(Resize), "none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What is done with every image of a run.
+
+    Attributes:
+        card: Facts of the model.
+        resize: How a photo is brought to its size.
+        run: How the model is run.
+
+    Raises:
+        UsageError: There is no such way to resize.
+    """
+
+    card: ModelCard
+    resize: Resizing
+    run: RunOptions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resize", find_resizing(self.resize))
+
+    def load(self, image: Path) -> Photo:
+        """Decode a photo and bring it to the size that the model takes.
+
+        Raises:
+            ImageError: It cannot be decoded.
+            LimitExceeded: It is too large.
+            UsageError: It is to stay as it is, and the model takes another size.
+        """
+        size = self.card.options.size
+        if size is not None:
+            self.card.require_room()
+        if self.resize != "none":
+            return take(load_photo, image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
+        photo = load_photo(image, None, max_pixels=self.run.max_pixels)
+        if size is not None and photo.original_size != size:
+            got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))
+            raise UsageError(
+                f"'{image}' is {got}, the model takes {wanted}. Leave out --resize none, or export with --size dynamic."
+            )
+        return photo
+
+    def maps(self, session: Session, photo: Photo) -> Taps:
+        """Run the model on a photo.
+
+        Raises:
+            LimitExceeded: Memory would not do, or ran out.
+            FmedgeError: See :meth:`fmedge.runtime.Session.run`.
+        """
+        height, width, _ = photo.pixels.shape
+        self.card.require_room((height, width))
+        found = session.run(self._batch(photo))
+        provenance = self._provenance(session, photo)
+        pixels = photo.pixels[np.newaxis]
+        return {tap: FeatureMaps(found[tap][:1], tap, provenance, pixels) for tap in self.card.submodel.taps}
+
+    def _provenance(self, session: Session, photo: Photo) -> Provenance:
+        return Provenance(
+            card=self.card,
+            image_name=photo.name,
+            image_size=photo.original_size,
+            resize=self.resize,
+            backend=session.backend,
+            active_provider=session.active_provider,
+            threads=session.threads,
+            device=self.run.device,
+            math=session.math,
+            placement=describe_placement(session.placement, session.active_provider),
+        )
+
+    def _batch(self, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+        """A photo as the batch that the model takes, repeated where its size is fixed."""
+        images = np.repeat(photo.pixels[np.newaxis], self.card.options.batch or 1, axis=0)
+        return images if self.card.options.input_dtype == "uint8" else images.astype(np.float32)
+
+
+def deepest(taps: Mapping[str, FeatureMaps]) -> FeatureMaps:
+    """The maps of the tap that lies deepest in the network."""
+    return taps[list(taps)[-1]]

@@ -1,0 +1,87 @@
+"""Feature maps as files: page, archive and picture; and what a page is told of the model beside the maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.page_options import PageOptions
+from fmedge.model.artifact import Artifact
+from fmedge.model.submodel import VGG16, Format
+from fmedge.model.vgg16 import KERNEL_SIZE, VGG16_LAYERS
+from fmedge.render import Kernels, render_page
+from fmedge.render.plotly_js import script_file
+from fmedge.system.files import write_bytes
+from fmedge.system.reading import file_holds
+from fmedge.workflow.output_paths import Outputs
+
+
+def write_outputs(
+    maps: FeatureMaps,
+    outputs: Outputs,
+    channel: int | None,
+    options: PageOptions | None,
+    kernels: Kernels | None = None,
+) -> None:
+    """Write the page, the archive and the picture of one layer, as far as they are wanted.
+
+    Args:
+        maps: The layer.
+        outputs: The files.
+        channel: Draw this channel alone; None draws all.
+        options: How the page is made; None takes the defaults.
+        kernels: As :func:`first_kernels` finds them.
+
+    Raises:
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`fmedge.render.render_page` and :func:`fmedge.render.sheet.render_sheet`.
+    """
+    if outputs.maps is not None:
+        maps.save(outputs.maps)
+    if outputs.sheet is not None:
+        from fmedge.render.sheet import render_sheet
+
+        write_bytes(outputs.sheet, render_sheet(maps, channel=channel, options=options))
+    if outputs.page is not None:
+        write_page(outputs.page, [maps], channel, options, kernels)
+
+
+def write_page(
+    page: Path,
+    layers: list[FeatureMaps],
+    channel: int | None,
+    options: PageOptions | None,
+    kernels: Kernels | None,
+) -> None:
+    """Write one page for some layers of a photo, and where it wants a file beside it, that too.
+
+    Raises:
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`fmedge.render.render_page`.
+    """
+    write_bytes(page, render_page(layers, channel=channel, options=options, kernels=kernels))
+    if options is not None and options.plotlyjs == "file":
+        name, script = script_file()
+        if not file_holds(page.parent / name, script):  # a script of somebody else's would run in the page
+            write_bytes(page.parent / name, script)
+
+
+def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
+    """The kernels of the layer that sees the photo, as :func:`fmedge.render.render_page` takes them.
+
+    Returns:
+        Under the layer's name: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue. Empty
+        where the model does not show that layer, or does not hold its kernels as floats in an ONNX file.
+    """
+    from fmedge.runtime.gate.onnx_constant import read_constant
+
+    name, submodel = VGG16_LAYERS[0].name, artifact.card.submodel
+    if submodel.source != VGG16 or name not in submodel.taps or artifact.card.format is not Format.ONNX:
+        return {}
+    kernel = read_constant(artifact.model, f"{name}_kernel")
+    if kernel is None or kernel.shape != (VGG16_LAYERS[0].channels, 3, KERNEL_SIZE, KERNEL_SIZE):
+        return {}
+    return {name: kernel.transpose(0, 2, 3, 1)} if np.isfinite(kernel).all() else {}

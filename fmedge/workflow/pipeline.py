@@ -1,0 +1,336 @@
+"""The main job: open a session on an artifact, turn images into feature maps, and those into pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Thread
+
+from fmedge.data.feature_maps import FeatureMaps, Provenance
+from fmedge.data.image_list import expand_images
+from fmedge.data.page_options import PageOptions
+from fmedge.errors import FmedgeError
+from fmedge.model.artifact import Artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Format, require_channel
+from fmedge.render.plotly_js import load_script_early
+from fmedge.runtime import load_engine_early
+from fmedge.runtime.gate.checks import require_artifact
+from fmedge.system.address_space import is_thrifty
+from fmedge.system.choices import require_switch
+from fmedge.system.files import create_folder, require_writable
+from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.batch import run_many
+from fmedge.workflow.extraction import Extraction, Resizing, Taps, deepest, find_resizing
+from fmedge.workflow.output_paths import Outputs
+from fmedge.workflow.outputs import first_kernels, write_outputs, write_page
+from fmedge.workflow.request import default_options, find_artifact, request_artifact
+
+
+def extract(
+    image: Path | str,
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    weights: str | None = None,
+    models: Path | str | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+    offline: bool = False,
+) -> FeatureMaps:
+    """Turn a photo into the feature maps of a layer; exports the model first where it is missing.
+
+    Args:
+        image: JPEG, PNG, WebP or BMP.
+        layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``all``) the deepest counts:
+            :func:`extract_many` gives them all.
+        activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
+        weights: As in :func:`export_submodel`.
+        models: As in :func:`export_submodel`.
+        resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
+        run: Engine, device, threads; None takes the defaults.
+        offline: Never touch the network.
+
+    Returns:
+        Maps of shape (1, C, H, W), float32, and what made them.
+
+    Raises:
+        FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
+    """
+    resize = find_resizing(resize)
+    require_switch("offline", offline)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
+    artifact = find_artifact(request) or create_artifact(request, offline=offline)
+    return run_artifact(artifact, Path(image), resize=resize, run=run)
+
+
+def extract_many(
+    images: Path | str | Iterable[Path | str],
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    weights: str | None = None,
+    models: Path | str | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+    offline: bool = False,
+    on_error: Callable[[Path, FmedgeError], None] | None = None,
+) -> Iterator[tuple[Path, Taps]]:
+    """Turn photos into feature maps, several at a time; exports the model first where it is missing.
+
+    Memory does not grow with the number of photos: a few are in work or waiting, and none is kept that was handed over.
+
+    Args:
+        images: A folder or a pattern (``photos/**/*.jpg``), or files one by one, of which no more are asked for than
+            are soon in work.
+        layer: Keras' name of the layer, several with ``+`` between, or ``all``; None means ``block1_conv1``.
+        activation: As in :func:`extract`.
+        weights: As in :func:`export_submodel`.
+        models: As in :func:`export_submodel`.
+        resize: As in :func:`extract`.
+        run: Engine, device, threads (of all that is done at a time); None takes the defaults.
+        offline: Never touch the network.
+        on_error: Told of a photo that is of no use, which is then passed over; None raises the error in its turn.
+
+    Yields:
+        In the order of the photos: each with its maps per tap, in the network's order, as from :func:`extract`.
+
+    Raises:
+        FmedgeError: At once, see :func:`request_artifact` and :func:`create_artifact`; on the way, :func:`run_many`.
+    """
+    several = isinstance(images, (str, Path))
+    paths = expand_images([Path(images)]) if several else map(Path, images)
+    resize = find_resizing(resize)
+    require_switch("offline", offline)
+    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
+    artifact = find_artifact(request) or create_artifact(request, offline=offline)
+    return _extract_each(artifact, paths, resize, run, on_error)
+
+
+def _extract_each(
+    artifact: Artifact,
+    images: Iterable[Path],
+    resize: Resizing,
+    run: RunOptions | None,
+    on_error: Callable[[Path, FmedgeError], None] | None,
+) -> Iterator[tuple[Path, Taps]]:
+    with closing(run_many(artifact, images, lambda _, maps: maps, resize=resize, run=run)) as results:
+        for image, found in results:
+            if not isinstance(found, FmedgeError):
+                yield image, found
+            elif on_error is None:
+                raise found
+            else:
+                on_error(image, found)
+
+
+def run_artifact(
+    artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None
+) -> FeatureMaps:
+    """Run a model on one photo.
+
+    Args:
+        artifact: The model.
+        image: JPEG, PNG, WebP or BMP.
+        resize: How the photo is brought to the model's size; ``none`` leaves it as it is.
+        run: Engine, device, threads; None takes the defaults.
+
+    Returns:
+        Maps of shape (1, C, H, W), float32, of the model's deepest tap.
+
+    Raises:
+        FmedgeError: See :func:`run_taps`.
+    """
+    return deepest(run_taps(artifact, image, resize=resize, run=run))
+
+
+def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None) -> Taps:
+    """Run a model on one photo, as :func:`run_artifact`, for the maps of all its taps.
+
+    Raises:
+        ImageError: The photo cannot be decoded.
+        LimitExceeded: The photo is too large, or memory ran out.
+        BackendUnavailable: The engine is not installed.
+        ProviderUnavailable: The device cannot be used here.
+    """
+    from fmedge.runtime import open_session
+
+    require_artifact(artifact)  # before anything is as large as its card says
+    run = replace(run or RunOptions(), spinning=False, once=True)
+    job = Extraction(artifact.card, resize, run)
+    if is_thrifty():  # one after the other: an engine that finds the memory taken may end the process
+        images = job.load(image)
+        with open_session(artifact, run) as session:
+            return job.maps(session, images)
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
+        with open_session(artifact, run) as session:
+            return job.maps(session, loading.result())
+
+
+def make_page(
+    artifact: Artifact,
+    image: Path,
+    page: Path | None,
+    *,
+    channel: int | None = None,
+    save_maps: Path | None = None,
+    save_sheet: Path | None = None,
+    options: PageOptions | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> FeatureMaps:
+    """Run a model on one photo and write the page of its deepest tap, and the maps where wanted.
+
+    Args:
+        artifact: The model.
+        image: JPEG, PNG, WebP or BMP.
+        page: The HTML file to write; None writes none.
+        channel: Draw this channel alone; None draws all.
+        save_maps: The .npz file to write too.
+        save_sheet: The .png file with all channels to write too.
+        options: How the page is made; None takes the defaults.
+        resize: How the photo is brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
+
+    Returns:
+        The maps that were drawn.
+
+    Raises:
+        UsageError: The layer has no such channel.
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_artifact`.
+    """
+    if channel is not None:
+        require_channel(artifact.card.submodel.deepest, artifact.card.channels, channel)
+    outputs = Outputs(page, save_maps, save_sheet)
+    require_writable(*outputs.paths)
+    maps = run_artifact(artifact, image, resize=resize, run=run)
+    write_outputs(maps, outputs, channel, options, first_kernels(artifact))
+    return maps
+
+
+def make_layers_page(
+    artifact: Artifact,
+    image: Path,
+    page: Path,
+    beside: Mapping[str, Outputs],
+    *,
+    options: PageOptions | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> Taps:
+    """Run a model on one photo and write one page with all its taps.
+
+    Args:
+        artifact: The model.
+        image: JPEG, PNG, WebP or BMP.
+        page: The HTML file to write.
+        beside: What to write of every tap, too; their folders are created where they are missing.
+        options: How the page is made; None takes the defaults.
+        resize: How the photo is brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
+
+    Returns:
+        The maps that were drawn.
+
+    Raises:
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_taps` and :func:`fmedge.render.render_page`.
+    """
+    require_writable(page)
+    _make_places(path for each in beside.values() for path in each.paths)
+    taps = run_taps(artifact, image, resize=resize, run=run)
+    for tap, maps in taps.items():
+        write_outputs(maps, beside[tap], None, options)
+    write_page(page, list(taps.values()), None, options, first_kernels(artifact))
+    return taps
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What was made of one image and tap.
+
+    Attributes:
+        layer: The tap.
+        shape: Channels, rows, columns.
+        outputs: The files that were written.
+        provenance: What made the maps.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    outputs: Outputs
+    provenance: Provenance
+
+
+def make_pages(
+    artifact: Artifact,
+    outputs: Mapping[Path, Mapping[str, Outputs]],
+    *,
+    channel: int | None = None,
+    options: PageOptions | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> Generator[tuple[Path, dict[str, Drawn] | FmedgeError]]:
+    """Run a model on many photos and write a page for every tap; drawing goes on beside running.
+
+    Close the generator where the loop over it may be left early, as that of :func:`run_many`: no file is then left
+    half-written.
+
+    Args:
+        artifact: The model.
+        outputs: The files to write, per image and tap; their folders are created where they are missing.
+        channel: Draw this channel alone; None draws all.
+        options: How the pages are made; None takes the defaults.
+        resize: How the photos are brought to the model's size.
+        run: Engine, device, threads; None takes the defaults.
+
+    Yields:
+        In the order of the images: each with what was made of its taps, or with its error where it is of no use.
+
+    Raises:
+        UsageError: A tap has no such channel.
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_many`.
+    """
+    for spec in artifact.card.outputs if channel is not None else ():
+        require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
+    _make_places(path for taps in outputs.values() for each in taps.values() for path in each.paths)
+    kernels = first_kernels(artifact)
+
+    def write(image: Path, maps: FeatureMaps) -> Drawn:
+        written = outputs[image][maps.layer]
+        write_outputs(maps, written, channel, options, kernels)
+        return Drawn(maps.layer, maps.maps.shape[1:], written, maps.provenance)
+
+    with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
+        yield from results
+
+
+def _make_places(paths: Iterable[Path]) -> None:
+    wanted = list(paths)
+    for folder in {path.parent for path in wanted}:
+        create_folder(folder)
+    require_writable(*wanted)
+
+
+def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
+    """Begin in threads what is needed once the model is read: loading the engine, and packing plotly.js for a page.
+
+    Where memory is short it is left for later.
+
+    Args:
+        run: How it will run; None where that is not known yet.
+        model_format: Of which kind the model is; None leaves it to the engine.
+        page: Whether there will be one.
+    """
+    if is_thrifty():
+        return
+    if run is not None:
+        Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
+    if page:
+        Thread(target=load_script_early, daemon=True).start()

@@ -1,0 +1,274 @@
+"""Which artifact is meant, and finding it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.model.artifact import Artifact, read_artifact
+from fmedge.model.card import ModelCard
+from fmedge.model.preprocessing import CAFFE, NONE, for_channels
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import (
+    ALL,
+    KERAS,
+    VGG16,
+    Activation,
+    ExportOptions,
+    OwnSize,
+    SubModel,
+    artifact_name,
+    every_tap,
+    find_activation,
+    own_converter,
+    require_channel,
+)
+from fmedge.model.vgg16 import find_layer
+from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights
+from fmedge.system.choices import require_record
+
+if TYPE_CHECKING:
+    from fmedge.model.keras_input import KerasInput
+
+MOST_OWN_PIXELS = 1 << 20
+"""Pixels that a Keras file may ask for by itself: no stock network has more than 600 x 600. Larger sizes are named."""
+
+DEFAULT_LAYER = "block1_conv1"
+
+
+def models_folder(folder: Path | str | None = None) -> Path:
+    """Where artifacts are: the argument, else ``FMEDGE_MODELS``, else ``models`` in the current folder."""
+    return Path(folder or os.environ.get("FMEDGE_MODELS") or "models")
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRequest:
+    """What an artifact has to be to be taken.
+
+    Attributes:
+        submodel: What is cut.
+        weights: The weights it holds; for a Keras model of the user's own, that file.
+        folder: Where it is, or will be.
+        options: In which form.
+        notes: What is worth saying before it is exported.
+        functions: Per tap the activation that belongs to the layer, as in a card. Of a Keras model it is known only
+            once that is loaded; empty until then, and for stock VGG16.
+    """
+
+    submodel: SubModel
+    weights: WeightsChoice
+    folder: Path
+    options: ExportOptions = field(default_factory=ExportOptions)
+    notes: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Name of the model file: short for the default choices, one token more for every other."""
+        return self.folder / artifact_name(self.submodel, self.options, self.weights.token, self.functions)
+
+    @property
+    def names_its_function(self) -> bool:
+        """Whether the file's name has the name of a Keras layer's activation in it."""
+        return self.submodel.source == KERAS and self.submodel.activation is Activation.RELU
+
+    @property
+    def title(self) -> str:
+        """What is asked for, for a person: the file, where its name is known."""
+        if self.names_its_function and not self.functions:
+            return f"'{self.submodel.label}' of {self.weights.path}"
+        return str(self.path)
+
+    def accepts(self, card: ModelCard) -> bool:
+        """Whether a model with that card is the one asked for."""
+        asked, found = self.submodel, card.submodel
+        same_cut = (
+            set(asked.taps) == set(found.taps)  # their order in a Keras model is known only once it is loaded
+            and (asked.activation, asked.source) == (found.activation, found.source)
+        )
+        named = bool(card.functions) or card.submodel.source == VGG16  # cards of old do not say what they show
+        return same_cut and named and card.options == self.options and self.weights.matches(card.weights)
+
+
+def request_artifact(
+    layer: str | None = None,
+    activation: str | None = None,
+    *,
+    channel: int | None = None,
+    weights: str | None = None,
+    keras: Path | str | None = None,
+    models: Path | str | None = None,
+    options: ExportOptions | None = None,
+) -> ArtifactRequest:
+    """Say which artifact is meant, in plain words.
+
+    Args:
+        layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
+            ``none`` every convolution) in one model; see :func:`tap_names`. None means :data:`DEFAULT_LAYER`.
+        activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
+            values before that activation; None means ``relu``.
+        channel: A channel of every tap that will be looked at; checked here, before any work.
+        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
+        keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16. Its size counts where
+            the options name none, and where it does not begin with Rescaling or Normalization they have to say what it
+            wants done to pixels.
+        models: Folder of the artifacts; None as in :func:`models_folder`.
+        options: In which form; None takes :func:`default_options`.
+
+    Raises:
+        UsageError: The layer or the channel does not exist, or the layer is a pool of VGG16, which has no ReLU to
+            leave out; see :func:`settle_options`.
+        WeightsError: The weights or model file does not exist, or is damaged.
+    """
+    options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
+    chosen = Activation.RELU if activation is None else find_activation(activation)
+    taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
+    if keras is not None:
+        if weights is not None:
+            raise UsageError("--keras brings its own weights. Leave --weights out.")
+        submodel = SubModel(taps, chosen, KERAS)
+        choice = choose_keras_file(Path(keras))
+        from fmedge.model.keras_config import read_config
+        from fmedge.model.keras_input import read_input
+
+        options, notes = settle_options(options, read_input(read_config(Path(keras))[0]))
+        return ArtifactRequest(submodel, choice, models_folder(models), options, notes)
+    submodel = SubModel(taps, chosen)
+    if channel is not None:
+        for tap in submodel.taps:
+            require_channel(tap, find_layer(tap).channels, channel)
+    return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
+
+
+def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:
+    """Options for a Keras model of the user's own, with nothing left open.
+
+    Args:
+        options: As asked for.
+        own: What the model takes; None where its configuration does not say.
+
+    Returns:
+        The options, and notes on what was found out.
+
+    Raises:
+        UsageError: The model takes no image, or nobody says its size, or what it wants done to pixels.
+    """
+    if own is not None:
+        own.require_image()
+    size, preprocessing, notes = options.size, options.preprocessing, list[str]()
+    if isinstance(size, OwnSize):
+        size = _own_size(own)
+    prepares = own is not None and (own.prepared_by or own.integer)
+    if preprocessing is None and not prepares:
+        raise UsageError(
+            "This Keras model needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
+            "or --scale S --mean M --std D --order rgb|bgr."
+        )
+    if own is not None and prepares:
+        by = f"'{own.prepared_by}' in the model prepares the pixels" if own.prepared_by else "The model takes integers"
+        if preprocessing is None:
+            preprocessing = NONE
+            notes.append(f"Note: {by}: nothing is added to it (--preprocessing none).")
+        elif own.integer and preprocessing != NONE:
+            raise UsageError(f"{by}: there is nothing to be done to them before. Use --preprocessing none.")
+        elif preprocessing != NONE:
+            notes.append(f"Note: {by}, too, after the preprocessing asked for. For nothing else: --preprocessing none.")
+    for_channels(preprocessing or NONE, own and own.channels)
+    return replace(options, size=size, preprocessing=preprocessing), tuple(notes)
+
+
+def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
+    if own is None:
+        raise UsageError("The Keras model's file does not tell its size. Say which: --size HEIGHTxWIDTH, or dynamic.")
+    height, width = own.size
+    if height is None and width is None:
+        return None
+    if height is None or width is None:
+        takes = f"{height or 'any'} x {width or 'any'}"
+        raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
+    if height * width > MOST_OWN_PIXELS:
+        raise LimitExceeded(
+            f"The Keras model takes {height:,} x {width:,} pixels. If that is meant, say so: --size {height}x{width}."
+        )
+    return height, width
+
+
+def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
+    r"""The layers that a word means: names with ``+`` between, or ``all``.
+
+    Args:
+        layer: The word. A backslash takes the next letter as it is: ``a\+b`` is one layer, and so is ``\all``.
+        activation: What ``all`` shall show.
+        stock: Whether the network is stock VGG16, which alone knows ``all``.
+
+    Raises:
+        UsageError: It is no word, or ``all`` is asked of another network.
+    """
+    if not isinstance(layer, str):
+        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
+    if layer.strip() != ALL:
+        return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
+    if not stock:
+        raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
+    return every_tap(activation)
+
+
+def default_options(run: RunOptions | None = None) -> ExportOptions:
+    """The defaults, in the kind of file that the engine of such a run prefers.
+
+    Raises:
+        UsageError: There is no such engine.
+    """
+    require_record("run", run, RunOptions)
+    from fmedge.runtime import default_format
+
+    return ExportOptions(default_format(run))
+
+
+def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
+    """The same options with a default that was spelled out left open: both are one artifact."""
+    if options.converter is own_converter(source, options.format, options.precision):
+        options = replace(options, converter=None)
+    if source == VGG16 and options.preprocessing == CAFFE:
+        options = replace(options, preprocessing=None)
+    return options
+
+
+def find_artifact(request: ArtifactRequest) -> Artifact | None:
+    """Read the artifact if it is there, whole, and the one asked for; None otherwise."""
+    for path in _places(request):
+        try:
+            artifact = read_artifact(path)
+        except ArtifactError:
+            continue
+        if request.accepts(artifact.card):
+            return artifact
+    return None
+
+
+def _places(request: ArtifactRequest) -> list[Path]:
+    """Where the artifact may be: under one name, or with any activation in it where that is not known."""
+    path = request.path
+    if not request.names_its_function or request.functions:
+        return [path]
+    label, _, *rest = path.name.split(".")
+    return sorted(request.folder.glob(".".join([label, "*", *rest])))
+
+
+_TUNED_SUFFIX = ".tuned.json"
+
+
+def has_choices(folder: Path) -> bool:
+    """Whether a folder holds any tuned choice; no error where there is no such folder."""
+    return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
+
+
+def tuned_path(request: ArtifactRequest) -> Path:
+    """Where the choice for a sub-model is, beside its models: ``block3_conv3.tuned.json`` for the default options."""
+    options = ExportOptions(size=request.options.size)
+    name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
+    return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}{_TUNED_SUFFIX}"

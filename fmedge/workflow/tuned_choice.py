@@ -1,0 +1,272 @@
+"""A tuned choice: the model, engine and settings that were fastest here, with the evidence; read back by later runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
+from fmedge.model.artifact import Artifact, read_artifact
+from fmedge.model.parity import GATES, Parity
+from fmedge.model.run_options import Math, RunOptions
+from fmedge.system import files, reading
+from fmedge.system.machine import Machine, this_machine
+from fmedge.system.serde import read_document, refusing
+from fmedge.workflow.request import ArtifactRequest, tuned_path
+
+KIND = "fmedge tune"
+"""Says in the file what it is."""
+
+SCHEMA = 1
+"""Version of its fields; another one is refused."""
+
+MAX_TUNED_BYTES = 1 << 20
+"""A choice with twenty others beside it is about 15 kB."""
+
+EXACT_DB = GATES["fp32"].min_snr_db
+"""From here on a result is as good as float32's, and a run may take it without being told to."""
+
+Objective = Literal["latency", "throughput", "memory", "size", "first"]
+"""What is made small: seconds per image one by one; seconds per image in batches; the process's memory; the model's
+files; seconds from opening the model to its first result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to run the sub-model, measured.
+
+    Attributes:
+        model: Name of the model file, beside the tuned choice.
+        file_sha256: Hash of the model's files.
+        backend: Name of the engine.
+        engine_version: Its version.
+        device: Where it computes.
+        math: Arithmetic of the model's float parts.
+        threads: CPU threads that compute.
+        form: Precision, arithmetic and variant in words.
+        parity: Agreement with the float64 reference, on the photo that agrees least.
+        p50_s: Median of a run, in seconds; of a batch with the objective ``throughput``.
+        images_per_s: All images over all seconds.
+        load_s: Seconds to open the model.
+        first_run_s: Seconds of the first run.
+        peak_memory_bytes: Most memory the process held; None where the system does not say.
+        file_size: Of the model's files, in bytes.
+    """
+
+    model: str
+    file_sha256: str
+    backend: str
+    engine_version: str
+    device: str
+    math: Math
+    threads: int
+    form: str
+    parity: Parity
+    p50_s: float
+    images_per_s: float
+    load_s: float
+    first_run_s: float
+    peak_memory_bytes: int | None
+    file_size: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is as good as float32."""
+        return self.parity.snr_db >= EXACT_DB
+
+    def value(self, objective: Objective) -> tuple[float, float]:
+        """What is made small, and the median where that is the same."""
+        values: dict[Objective, float] = {
+            "latency": self.p50_s,
+            "throughput": 1 / self.images_per_s,
+            "memory": self.peak_memory_bytes or 0,
+            "size": self.file_size,
+            "first": self.load_s + self.first_run_s,
+        }
+        return values[objective], self.p50_s
+
+    def describe(self) -> str:
+        """In words: ``ncnn, fp32, 2 threads``."""
+        return f"{self.backend}, {self.form}, {self.threads} thread{'s'[: self.threads - 1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A way that was not taken, and why.
+
+    Attributes:
+        what: In words.
+        reason: In words.
+        exit_code: Of the error that it was; 0 where there was none.
+    """
+
+    what: str
+    reason: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a search found.
+
+    Attributes:
+        fmedge: Version of fmedge.
+        started: When, in UTC, ISO 8601.
+        machine: Where.
+        objective: What was made small.
+        min_snr_db: Smallest agreement with the reference that was allowed, in dB.
+        judged_on: The photos of that agreement, in words.
+        batch: Images per run.
+        front: What nothing else beats in both the objective and accuracy; the first is the choice.
+        dropped: The others.
+    """
+
+    fmedge: str
+    started: str
+    machine: Machine
+    objective: Objective
+    min_snr_db: float
+    judged_on: str
+    batch: int
+    front: tuple[Candidate, ...]
+    dropped: tuple[Dropped, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.front:
+            raise ValueError("no choice")
+
+    @property
+    def choice(self) -> Candidate:
+        """What was chosen."""
+        return self.front[0]
+
+    @property
+    def exact(self) -> Candidate | None:
+        """The best that is as good as float32."""
+        return next((each for each in self.front if each.exact), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        data = asdict(self)
+        for each, row in zip(self.front, data["front"], strict=True):
+            row["parity"] = each.parity.to_dict()
+        return {"kind": KIND, "schema": SCHEMA, **data}
+
+    def to_json(self) -> str:
+        """As indented JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_tuned(path: Path) -> Tuned:
+    """Read a choice that ``fmedge tune`` wrote.
+
+    Raises:
+        UsageError: It is missing, something else, of another version, or damaged.
+    """
+    if not files.is_file(path):
+        raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
+    with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
+        return read_document(reading.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
+
+
+def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a choice without its head."""
+    schema: object = data.pop("schema", None)
+    if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
+        raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A tuned choice that a run takes.
+
+    Attributes:
+        artifact: Its model.
+        run: How to run it.
+        words: What was taken, for a line.
+    """
+
+    artifact: Artifact
+    run: RunOptions
+    words: str
+
+
+def adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool, warn: Callable[[str], None]) -> Adopted | None:
+    """The tuned choice for a sub-model, where there is one that a run may take.
+
+    Args:
+        request: Which sub-model and weights; its form is left out.
+        run: How it would run; the choice gives engine, device, arithmetic and threads.
+        anyway: Take it even where it was made elsewhere, or is less exact than float32; otherwise the best that is
+            exact counts.
+        warn: Told why it is not taken, or of doubts where it is.
+
+    Raises:
+        UsageError: With ``anyway``: there is none, or it cannot be read.
+        BackendUnavailable: With ``anyway``: its engine is not installed.
+        ArtifactError: With ``anyway``: its model is missing or another one.
+    """
+    path = tuned_path(request)
+    if not anyway and not files.is_file(path):
+        return None
+    try:
+        tuned = read_tuned(path)
+        choice = tuned.choice if anyway else tuned.exact
+        if choice is None:
+            return None
+        doubt = _doubt(tuned, choice)
+        artifact = _read_model(request, choice)
+    except (UsageError, BackendUnavailable, ArtifactError) as error:
+        if anyway:
+            raise
+        warn(f"Note: the tuned choice is not taken. {error}")
+        return None
+    if doubt:
+        warn(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
+        if not anyway:
+            return None
+    chosen = replace(run, backend=choice.backend, device=choice.device, math=choice.math)
+    accuracy = "exact" if choice.exact else f"{choice.parity.snr_db:.0f} dB"
+    return Adopted(
+        artifact,
+        replace(chosen, threads=run.threads or (choice.threads if run.cpus is None else None)),
+        f"Tuned choice: {choice.describe()}, {accuracy} ({path}).",
+    )
+
+
+def _doubt(tuned: Tuned, choice: Candidate) -> str:
+    """Why the figures of a candidate may not hold here; empty where they do.
+
+    Raises:
+        UsageError: There is no such engine.
+        BackendUnavailable: It is not installed.
+    """
+    from fmedge.runtime.backends import find_backend
+    from fmedge.runtime.opening import engine_version
+
+    row = find_backend(choice.backend)
+    if not row.installed:
+        raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+    if this_machine().hardware != tuned.machine.hardware:
+        return f"it was made on another machine ({tuned.machine.processor}, {tuned.machine.cores} cores)"
+    here = engine_version(row)
+    if here != choice.engine_version:
+        return f"it was made with {row.name} {choice.engine_version}, here is {here}"
+    return ""
+
+
+def _read_model(request: ArtifactRequest, choice: Candidate) -> Artifact:
+    path = request.folder / choice.model
+    if path.parent != request.folder:
+        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice. Make it again: fmedge tune.")
+    artifact = read_artifact(path)
+    if artifact.card.file_sha256 != choice.file_sha256:
+        raise ArtifactError(f"'{path}' is not the model that was tuned. Make it again: fmedge tune.")
+    if not replace(request, options=artifact.card.options).accepts(artifact.card):
+        raise ArtifactError(f"'{path}' holds another layer or other weights. Make it again: fmedge tune.")
+    return artifact
