@@ -73,6 +73,7 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
+	.venv-test/bin/lint-imports --no-logo --no-cache
 
 # fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
 bench: .venv-bench/installed

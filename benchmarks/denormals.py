@@ -25,8 +25,8 @@ import numpy as np
 from inference import LONGEST_S, MODULE, PAUSE_S
 from turns import take_turns, workers_at_hand
 
-from fmedge.export import StockNetwork
 from fmedge.export.exporter import build_artifact
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.submodel import ExportOptions, SubModel
 from fmedge.model.vgg16 import layers_through
 from fmedge.model.weights import UNTRAINED, Weights, load_weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 
 
 def default_backend() -> str:

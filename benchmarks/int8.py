@@ -27,7 +27,8 @@ from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact, read_artifact, write_artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision
-from fmedge.runtime import BACKENDS, open_session
+from fmedge.runtime.backends import BACKENDS
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import export_submodel, run_batches
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")

@@ -29,7 +29,7 @@ from fmedge.data.image_list import expand_images
 from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.batch import run_many
 from fmedge.workflow.request import find_artifact, request_artifact

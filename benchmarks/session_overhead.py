@@ -22,7 +22,8 @@ import numpy as np
 
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
-from fmedge.runtime import BACKENDS, open_session
+from fmedge.runtime.backends import BACKENDS
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
 

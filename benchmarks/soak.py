@@ -32,8 +32,7 @@ from turns import workers_at_hand
 
 from fmedge.bench import roofline
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
-from fmedge.runtime import BACKENDS
-from fmedge.runtime.backends import usable_cpus
+from fmedge.runtime.backends import BACKENDS, usable_cpus
 
 MODULE = "soak_worker"
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}

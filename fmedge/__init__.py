@@ -9,6 +9,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
+from fmedge._version import __version__ as __version__
+
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 """Before anything imports ONNX Runtime, which from 1.31 on reports to its makers and keeps a number for the machine in
 the user's caches. Whoever sets the variable decides."""
@@ -25,16 +27,14 @@ if TYPE_CHECKING:
     from fmedge.model.submodel import ExportOptions as ExportOptions
     from fmedge.model.submodel import SubModel as SubModel
     from fmedge.model.vgg16 import VGG16_LAYERS as VGG16_LAYERS
-    from fmedge.render import render_page as render_page
     from fmedge.render.figures import figure as figure
+    from fmedge.render.page import render_page as render_page
     from fmedge.render.sheet import render_sheet as render_sheet
-    from fmedge.runtime import Session as Session
-    from fmedge.runtime import open_session as open_session
+    from fmedge.runtime.opening import open_session as open_session
+    from fmedge.runtime.session import Session as Session
     from fmedge.workflow.artifacts import export_submodel as export_submodel
     from fmedge.workflow.pipeline import extract as extract
     from fmedge.workflow.pipeline import extract_many as extract_many
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "fmedge.model.artifact",
@@ -45,16 +45,16 @@ _HOMES = {
     "PageOptions": "fmedge.data.page_options",
     "Preprocessing": "fmedge.model.preprocessing",
     "RunOptions": "fmedge.model.run_options",
-    "Session": "fmedge.runtime",
+    "Session": "fmedge.runtime.session",
     "SubModel": "fmedge.model.submodel",
     "VGG16_LAYERS": "fmedge.model.vgg16",
     "export_submodel": "fmedge.workflow.artifacts",
     "extract": "fmedge.workflow.pipeline",
     "extract_many": "fmedge.workflow.pipeline",
     "figure": "fmedge.render.figures",
-    "open_session": "fmedge.runtime",
+    "open_session": "fmedge.runtime.opening",
     "read_artifact": "fmedge.model.artifact",
-    "render_page": "fmedge.render",
+    "render_page": "fmedge.render.page",
     "render_sheet": "fmedge.render.sheet",
 }
 

@@ -114,7 +114,7 @@ def untrained_weights():
 @pytest.fixture(scope="session")
 def untrained_network(untrained_weights):
     """Those weights as a network to cut."""
-    from fmedge.export import StockNetwork
+    from fmedge.export.stock_network import StockNetwork
 
     return StockNetwork(untrained_weights, UNTRAINED.facts)
 

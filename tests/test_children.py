@@ -12,7 +12,7 @@ from fmedge import export_submodel
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.errors import LimitExceeded
 from fmedge.model.submodel import ExportOptions
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.system import address_space, children
 
 

@@ -12,7 +12,7 @@ from fmedge.export.exporter import EXPORTERS
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.model.weights import choose_weights, load_weights
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow import pipeline
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact

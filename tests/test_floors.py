@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from fmedge.errors import LimitExceeded
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 from fmedge.system import address_space
 
 MB = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into Linux' /proc")
 

@@ -7,7 +7,7 @@ from fmedge.data.images import load_photo
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.vgg16 import VGG16_LAYERS, layers_through
 from fmedge.model.weights import choose_weights, load_weights
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.workflow import pipeline
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import request_artifact

@@ -7,8 +7,8 @@ import pytest
 
 from fmedge.cli.parsing import parse_preprocessing
 from fmedge.errors import ArtifactError, UsageError
-from fmedge.export import StockNetwork
 from fmedge.export.exporter import describe
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import PREPROCESSINGS, Preprocessing, for_channels
 from fmedge.model.submodel import ExportOptions, SubModel, artifact_name

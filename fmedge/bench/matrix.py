@@ -25,8 +25,15 @@ from fmedge.model.card import ModelCard
 from fmedge.model.run_options import Math, RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision, find_activation
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.runtime import BACKENDS, Backend, choose_backend
-from fmedge.runtime.backends import default_threads, find_backend, providers_for, seven_bits_are_faster
+from fmedge.runtime.backends import (
+    BACKENDS,
+    Backend,
+    default_threads,
+    find_backend,
+    providers_for,
+    seven_bits_are_faster,
+)
+from fmedge.runtime.opening import choose_backend
 from fmedge.system.choices import one_of, require_whole
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import create_artifact, require_place, require_request

@@ -15,16 +15,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from fmedge import __version__
+from fmedge._version import __version__
 from fmedge.bench import roofline
 from fmedge.bench.matrix import Case
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Limit, Missing, Report
 from fmedge.data.measurement import Measurement, Process
-from fmedge.model.footprint import plan_export
+from fmedge.model.footprint import plan_export, vgg16_bytes
 from fmedge.model.vgg16 import layers_through
 from fmedge.system.machine import read_clocks, this_machine
-from fmedge.system.memory import available_bytes, vgg16_bytes
+from fmedge.system.memory import available_bytes
 from fmedge.system.progress import Progress, no_progress
 
 _TURN_S = 0.1

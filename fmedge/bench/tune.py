@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmedge import __version__
+from fmedge._version import __version__
 from fmedge.bench.matrix import PLAIN, Case, Wishes, prepare_cases, variants_here
 from fmedge.bench.scheduler import MODULE, Protocol, load_order, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed

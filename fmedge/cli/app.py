@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fmedge import __version__
+from fmedge._version import __version__
 from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, trust, tune
 
 app = typer.Typer(

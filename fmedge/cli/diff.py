@@ -42,7 +42,7 @@ def diff_command(
 ) -> None:
     """Compare two models, or two engines, on a photo: signal-to-noise ratio, largest error, worst channels."""
     from fmedge.data.images import require_image_file
-    from fmedge.runtime import choose_backend
+    from fmedge.runtime.opening import choose_backend
     from fmedge.system.files import require_output, write_bytes
     from fmedge.workflow.artifacts import open_model
     from fmedge.workflow.difference import compare_maps, parse_side, worst

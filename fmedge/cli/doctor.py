@@ -13,7 +13,7 @@ from fmedge.errors import BackendUnavailable
 
 def doctor_command(as_json: AsJson = False) -> None:
     """Find out which engines and devices work here: each runs a small model and is held against its reference."""
-    from fmedge import __version__
+    from fmedge._version import __version__
     from fmedge.workflow.doctor import examine
 
     found = examine()

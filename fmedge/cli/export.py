@@ -71,7 +71,7 @@ def export_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
-    from fmedge.runtime import default_format
+    from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.request import request_artifact
 

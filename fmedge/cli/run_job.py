@@ -70,7 +70,7 @@ def run(
         FmedgeError: See :func:`fmedge.cli.run_outputs.draw` and :func:`fmedge.cli.ensure_artifact.ensure_artifact`.
     """
     if weights is not None and is_file(Path(weights)):
-        ahead.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
+        prefetch.begin(digest, Path(weights), "sha256")  # 30 ms, beside the imports
     from fmedge.cli.run_outputs import Drawing, draw, names_folder
     from fmedge.data.image_list import expand_images, is_several
     from fmedge.data.images import load_photo
@@ -152,7 +152,7 @@ def _form(
     preprocessing: str | Preprocessing | None,
 ) -> ExportOptions:
     """The form of the model that is run; the one place that decides it."""
-    from fmedge.runtime import choose_backend
+    from fmedge.runtime.opening import choose_backend
 
     backend = choose_backend(run, model_format)
     return ExportOptions(

@@ -7,10 +7,11 @@ import importlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fmedge import __version__
+from fmedge._version import __version__
 from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
-from fmedge.export.int8.calibration import Calibration
-from fmedge.export.judging import Runner, Simulation, check, predict_on_parity_image
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
+from fmedge.export.judging import Runner, check, predict_on_parity_image
 from fmedge.export.network import Network
 from fmedge.model import known_models
 from fmedge.model.artifact import Artifact, files_sha256, write_artifact
@@ -41,24 +42,6 @@ class Exporter:
     sources: tuple[str, ...]
     module: str
     extra: str
-
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What an exporter's module returns.
-
-    Attributes:
-        model: Content of the model file, the card's facts inside.
-        card: The card with its tools and recipe filled in.
-        weights: Content of the second file, where the format has one.
-        simulations: What the model has to compute, where that is not what the network computes: no worse than the best
-            of them.
-    """
-
-    model: bytes
-    card: ModelCard
-    weights: bytes = b""
-    simulations: tuple[Simulation, ...] = ()
 
 
 _FLOAT = (Precision.FP32, Precision.FP16)

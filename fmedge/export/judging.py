@@ -9,23 +9,17 @@ import numpy.typing as npt
 
 from fmedge.data.images import parity_image, secret_image
 from fmedge.errors import ParityError
-from fmedge.export.int8.calibration import Calibration
+from fmedge.export.built import Simulation
+from fmedge.export.calibration import Calibration
 from fmedge.export.network import Images, Network
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.parity import GATES, Parity, gate_for, measure_parity
-from fmedge.model.submodel import Precision
+from fmedge.model.submodel import MAX_FLOAT16, Precision
 
 Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
 """Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
 no engine."""
-
-Simulation = Callable[[Images], Mapping[str, npt.NDArray[np.floating]]]
-"""Computes what a model stands for, (N, C, H, W) per tap, by something that shares nothing with the engines."""
-
-
-LARGEST_HALF = float(np.finfo(np.float16).max)
-"""65,504: what is larger becomes infinite in float16."""
 
 _OPEN_SIZE = (160, 224)
 """Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
@@ -122,9 +116,9 @@ def check(
 
 def _require_half_range(values: Mapping[str, float]) -> None:
     layer = max(values, key=values.__getitem__)
-    if values[layer] > LARGEST_HALF:
+    if values[layer] > MAX_FLOAT16:
         raise ParityError(
-            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
+            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {MAX_FLOAT16:,.0f}. Use --precision fp32."
         )
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.model.activations import RELU, UNKNOWN, is_function, view_words
+from fmedge.model.footprint import vgg16_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.system.memory import require_memory, vgg16_bytes
+from fmedge.system.memory import require_memory
 from fmedge.system.serde import read_document, reason
 
 CARD_SCHEMA = 2
@@ -97,8 +98,8 @@ class ModelCard:
         preprocessing: What it does to pixels.
         tools: Versions of what wrote it.
         functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
-            (see :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
-            models that were written before this field was there.
+            (see :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of
+            Keras models that were written before this field was there.
         recipe: How a precision below float32 was reached, spelled out; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed

@@ -1,4 +1,4 @@
-"""What an export will give, told from the layer table alone: nothing is read or written."""
+"""What sub-models of stock VGG16 take and give, told from the layer table alone: nothing is read or written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from fmedge.model.submodel import ExportOptions, Precision, SubModel
 from fmedge.model.vgg16 import INPUT_SIZE, find_layer, layers_through
 
 _BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
+_FLOAT_BYTES = 4
+_ARRAYS = 3
+"""Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
+
 _FRAME_BYTES = 4_000
 """Graph, names and card in the file, without the weights: about 3 to 5 kB."""
 
@@ -51,3 +55,20 @@ def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
         receptive_field=layers[-1].receptive_field,
         size_bytes=parameters * _BYTES[options.precision] + _FRAME_BYTES,
     )
+
+
+def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
+    """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
+    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
+    return largest * _ARRAYS
+
+
+def weight_bytes(deepest: str) -> int:
+    """Memory for the weights of VGG16 down to a layer."""
+    return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
+
+
+def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
+    """Memory for the maps of a layer of VGG16, for so many images of that size."""
+    channels, rows, columns = find_layer(layer).output_shape(height, width)
+    return images * channels * rows * columns * _FLOAT_BYTES

@@ -67,6 +67,10 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+MAX_FLOAT16 = 65_504.0
+"""The largest value that float16 holds; larger ones become infinite (IEEE 754, binary16)."""
+
+
 class Converter(StrEnum):
     """What writes the model file."""
 
@@ -188,9 +192,9 @@ class ExportOptions:
         batch: Images per run; None leaves it open.
         output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
         preprocessing: What a Keras model of the user's own wants done to pixels: a word of
-            :data:`fmedge.model.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``, ``torch``,
-            ``unit``, ``none``) or the formula itself. None asks the network: stock VGG16 has its own, and a model that
-            begins with Rescaling or Normalization needs nothing.
+            :data:`fmedge.model.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``,
+            ``torch``, ``unit``, ``none``) or the formula itself. None asks the network: stock VGG16 has its own, and a
+            model that begins with Rescaling or Normalization needs nothing.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
 

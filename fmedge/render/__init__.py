@@ -1,4 +1,4 @@
-"""Feature maps as a page: one HTML file that opens from a double click, without a network."""
+"""From feature maps and reports to pages and pictures.
 
-from fmedge.render.page import Kernels as Kernels
-from fmedge.render.page import render_page as render_page
+Imports `data`, `model`, `system` and the errors; neither `export` nor `runtime`.
+"""

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from fmedge.data.page_options import Values
 from fmedge.errors import UsageError
+from fmedge.model.submodel import MAX_FLOAT16
 from fmedge.render.statistics import Statistics, join_statistics, measure
 
 FloatArray = npt.NDArray[np.float32]
@@ -42,8 +43,6 @@ MAX_CODE = 4092
 """Largest code of a finite value; the rest of the 12 bits is MINUS_INFINITY, INFINITY and NAN."""
 
 MINUS_INFINITY, INFINITY, NAN = 4093, 4094, 4095
-
-LARGEST_FLOAT16 = 65504
 
 CHUNK_VALUES = 512 * 1024
 """Values of a chunk, at most (one channel may be larger): 7 chunks for 64 x 224 x 224 keep two threads evenly busy,
@@ -179,8 +178,8 @@ def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
 
 def _write_float16(values: FloatArray, found: Statistics) -> tuple[None, Planes]:
     largest = max(abs(found.smallest.min()), abs(found.largest.max()))
-    if largest > LARGEST_FLOAT16:
-        raise UsageError(f"float16 ends at {LARGEST_FLOAT16}, the maps reach {largest:.6g}. Take --values float32.")
+    if largest > MAX_FLOAT16:
+        raise UsageError(f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}. Take --values float32.")
     return None, _byte_planes(values.astype("<f2"))
 
 

@@ -87,7 +87,7 @@ class IsolatedEngine:
         """
         self._model, self._card = artifact.path.name, artifact.card
         self._needs = needs
-        self._room = partial(address_space, options, artifact.size)
+        self._room = partial(address_bytes, options, artifact.size)
         self.name = str(options.backend)
         self._process = _start(self._model)
         head = {
@@ -257,7 +257,7 @@ def require_products(needs: Needs, images: Shape) -> None:
         )
 
 
-def address_space(options: RunOptions, model_bytes: int, needs: Needs) -> int | None:
+def address_bytes(options: RunOptions, model_bytes: int, needs: Needs) -> int | None:
     """Bytes of address space for an engine, a model and a run; None on devices, whose drivers reserve a lot."""
     if options.device != "cpu":
         return None

@@ -28,21 +28,6 @@ if TYPE_CHECKING:
     from fmedge.runtime.session import Engine, FloatArray, Images
 
 
-def restrict(address_space: int | None) -> None:
-    """Bound what this process may take, until the next call; None leaves the address space as it is."""
-    with contextlib.suppress(ImportError):  # Windows
-        import resource
-
-        def bound(kind: int, wanted: int) -> None:
-            most = resource.getrlimit(kind)[1]
-            with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
-                resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
-
-        if address_space is not None:
-            bound(resource.RLIMIT_AS, address_space)
-        bound(resource.RLIMIT_CORE, 0)
-
-
 @contextlib.contextmanager
 def _at_most(seconds: float) -> Generator[None]:
     """End this process after so long, in case nobody is there any more who would."""
@@ -91,7 +76,7 @@ def _serve(line: _Line) -> None:
     options = RunOptions()
     with _reported(line, head):
         options = RunOptions(**head["options"])
-        restrict(head["bytes"])
+        address_space.restrict(head["bytes"])
         address_space.begin()
         if options.cpus is not None:
             bind_process(options.cpus)
@@ -105,7 +90,7 @@ def _serve(line: _Line) -> None:
         taps = [spec.name for spec in artifact.card.outputs]
     while order := line.order():
         with _reported(line, head), _at_most(order["seconds"]):
-            restrict(order["bytes"])
+            address_space.restrict(order["bytes"])
             images = np.frombuffer(line.read(order["size"]), order["dtype"]).reshape(order["shape"])
             maps = _computed(engine, cast("Images", images))
             line.answer(maps={tap: [str(maps[tap].dtype), *maps[tap].shape] for tap in taps})

@@ -13,6 +13,7 @@ from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, c
 from fmedge.model import known_models
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
+from fmedge.model.footprint import vgg16_bytes
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import VGG16, Format, Precision
 from fmedge.model.vgg16 import INPUT_SIZE
@@ -34,9 +35,8 @@ from fmedge.runtime.cores import bound_to
 from fmedge.runtime.gate.bounds import Needs, Shape
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.runtime.session import Engine, Session
-from fmedge.system.address_space import is_shortage, require_floor, shortage
+from fmedge.system.address_space import is_shortage, require_floor, restrict, shortage
 from fmedge.system.choices import require_record
-from fmedge.system.memory import vgg16_bytes
 
 
 def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
@@ -147,11 +147,10 @@ def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engin
 
 def _bounded_engine(images: Shape, artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
     if not known_models.is_known(artifact.card):
-        from fmedge.runtime.isolated import address_space, require_products
-        from fmedge.runtime.isolated_child import restrict
+        from fmedge.runtime.isolated import address_bytes, require_products
 
         require_products(needs(images), images)
-        restrict(address_space(options, artifact.size, needs(images)))
+        restrict(address_bytes(options, artifact.size, needs(images)))
     return open_engine(artifact, options)
 
 

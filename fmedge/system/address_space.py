@@ -7,6 +7,7 @@ a floor that was measured is refused in one line. Where a limit is low, a proces
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -57,7 +58,7 @@ FLOORS: Mapping[str, Floor] = {
 """Per engine, and for the two ways to export.
 
 Measured by halving: the least limit under which ``fmedge run`` wrote a page, with untrained weights, thrifty as below
-(Python 3.11, NumPy 2.4, the engines that ``engine_texts.py`` names, x86-64, 2 cores). In MB, one thread, at
+(Python 3.11, NumPy 2.4, the engines that ``engine_errors.py`` names, x86-64, 2 cores). In MB, one thread, at
 block1_conv1, block3_conv3 and block5_conv3: ONNX Runtime 241, 241, 255; OpenVINO 352, 384, 512; ncnn 226, 306, 618;
 LiteRT 197, 204, 306. A further thread took 8 MB of ONNX Runtime and LiteRT and 8 to 19 of ncnn; OpenVINO starts no
 more than there are cores. An export to ONNX took 432 at block1_conv1 and 624 at block5_conv3, through TensorFlow 1,280
@@ -288,3 +289,18 @@ def file_limit() -> int | None:
 def _file_limit() -> str:
     limit = file_limit()
     return "" if limit is None else f" The limit is {limit:,} at a time."
+
+
+def restrict(size: int | None) -> None:
+    """Bound this process' address space to so many bytes, until the next call, and let it leave no core file.
+
+    None, a system without such bounds, or a stricter bound leaves the address space as it is.
+    """
+    if resource is None:
+        return
+    for kind, wanted in ((resource.RLIMIT_AS, size), (resource.RLIMIT_CORE, 0)):
+        if wanted is None:
+            continue
+        most = resource.getrlimit(kind)[1]
+        with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
+            resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))

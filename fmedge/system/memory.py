@@ -15,12 +15,7 @@ except ImportError:  # Windows
     resource = None
 
 from fmedge.errors import LimitExceeded
-from fmedge.model.vgg16 import find_layer, layers_through
 from fmedge.system.cgroup import group_limits
-
-_FLOAT_BYTES = 4
-_ARRAYS = 3
-"""Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
 
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
@@ -80,23 +75,6 @@ def total_bytes() -> int | None:
     """Memory that the machine has, in bytes, or less where a control group allows less; None where nobody says."""
     found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
     return min(found, default=None)
-
-
-def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
-    """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
-    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
-    return largest * _ARRAYS
-
-
-def weight_bytes(deepest: str) -> int:
-    """Memory for the weights of VGG16 down to a layer."""
-    return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
-
-
-def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
-    """Memory for the maps of a layer of VGG16, for so many images of that size."""
-    channels, rows, columns = find_layer(layer).output_shape(height, width)
-    return images * channels * rows * columns * _FLOAT_BYTES
 
 
 def require_memory(what: str, wanted: int) -> None:

@@ -23,6 +23,7 @@ from fmedge.model.artifact import (
     require_model_file,
 )
 from fmedge.model.card import ModelCard
+from fmedge.model.footprint import vgg16_bytes, weight_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
@@ -43,7 +44,7 @@ from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weight
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
 from fmedge.system.choices import require_record, require_switch
 from fmedge.system.files import create_folder, is_file, require_writable
-from fmedge.system.memory import require_memory, vgg16_bytes, weight_bytes
+from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.request import (
@@ -57,7 +58,7 @@ from fmedge.workflow.request import (
 )
 
 if TYPE_CHECKING:
-    from fmedge.export import Network
+    from fmedge.export.network import Network
     from fmedge.export.tensorflow.keras_import import Model
 
 
@@ -69,7 +70,7 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
         LimitExceeded: A run of the model, or the export, would not fit into memory.
         BackendUnavailable: The converter needs instructions that the processor does not have.
     """
-    from fmedge.export import find_exporter, require_options
+    from fmedge.export.exporter import find_exporter, require_options
 
     require_options(request.submodel, request.options)
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
@@ -126,7 +127,8 @@ def create_artifact(
         BackendUnavailable: There is no engine to verify with, or no converter.
         WriteError: It cannot be written.
     """
-    from fmedge.export import build_artifact, read_calibration  # not needed where the artifact exists
+    from fmedge.export.calibration import read_calibration  # not needed where the artifact exists
+    from fmedge.export.exporter import build_artifact
 
     require_request(request, calibration)
     require_place(request)
@@ -146,7 +148,7 @@ def create_artifact(
 
 
 def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -> Network:
-    from fmedge.export import StockNetwork
+    from fmedge.export.stock_network import StockNetwork
 
     if request.submodel.source == KERAS:
         from fmedge.export.tensorflow.keras_network import load_keras_network
@@ -254,7 +256,8 @@ def verify_artifact(
             other activations than the model has.
         WeightsError: The weights cannot be had.
     """
-    from fmedge.export import check, read_calibration
+    from fmedge.export.calibration import read_calibration
+    from fmedge.export.judging import check
     from fmedge.runtime.gate.checks import require_artifact
 
     artifact = open_model(path)
@@ -336,7 +339,7 @@ def run_batches(
     run: RunOptions | None = None,
 ) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
     """Run a model on one batch of images after the other; by default on the first engine that takes its format."""
-    from fmedge.runtime import open_session
+    from fmedge.runtime.opening import open_session
 
     with open_session(artifact, replace(run or RunOptions(), spinning=False)) as session:
         for images in batches:

@@ -15,14 +15,16 @@ from typing import Any, TypeVar
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact
+from fmedge.model.footprint import tap_bytes, vgg16_bytes
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import VGG16
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.runtime import Session, open_session
 from fmedge.runtime.backends import MOST_THREADS, default_threads, usable_cpus
 from fmedge.runtime.gate.checks import require_artifact
+from fmedge.runtime.opening import open_session
+from fmedge.runtime.session import Session
 from fmedge.system.address_space import is_thrifty
-from fmedge.system.memory import available_bytes, tap_bytes, vgg16_bytes
+from fmedge.system.memory import available_bytes
 from fmedge.workflow.extraction import Extraction, Resizing
 
 MOST_WORKERS = 4

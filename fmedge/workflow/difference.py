@@ -15,7 +15,7 @@ from fmedge.errors import UsageError
 from fmedge.model.activations import LINEAR, UNKNOWN
 from fmedge.model.parity import Parity, gate_for, measure_parity
 from fmedge.model.submodel import Activation
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import numpy as np
 from fmedge.errors import FmedgeError
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
-from fmedge.runtime import BACKENDS, Backend
+from fmedge.runtime.backends import BACKENDS, Backend
 from fmedge.system import address_space, children
 from fmedge.system.files import temporary_folder
 from fmedge.system.machine import Machine, this_machine
@@ -161,7 +161,8 @@ def probe(backend: str, device: str) -> dict[str, object]:
     Returns:
         ``works``, and in words what was seen, as in :class:`DeviceState`.
     """
-    from fmedge.runtime import describe_placement, open_session
+    from fmedge.runtime.opening import open_session
+    from fmedge.runtime.session import describe_placement
     from fmedge.workflow.artifacts import export_submodel
 
     row = next(row for row in BACKENDS if row.name == backend)

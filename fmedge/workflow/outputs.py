@@ -12,7 +12,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.model.artifact import Artifact
 from fmedge.model.submodel import VGG16, Format
 from fmedge.model.vgg16 import KERNEL_SIZE, VGG16_LAYERS
-from fmedge.render import Kernels, render_page
+from fmedge.render.page import Kernels, render_page
 from fmedge.render.plotly_js import script_file
 from fmedge.system.files import write_bytes
 from fmedge.system.reading import file_holds

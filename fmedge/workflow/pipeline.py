@@ -17,8 +17,8 @@ from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format, require_channel
 from fmedge.render.plotly_js import load_script_early
-from fmedge.runtime import load_engine_early
 from fmedge.runtime.gate.checks import require_artifact
+from fmedge.runtime.opening import load_engine_early
 from fmedge.system.address_space import is_thrifty
 from fmedge.system.choices import require_switch
 from fmedge.system.files import create_folder, require_writable
@@ -156,7 +156,7 @@ def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", r
         BackendUnavailable: The engine is not installed.
         ProviderUnavailable: The device cannot be used here.
     """
-    from fmedge.runtime import open_session
+    from fmedge.runtime.opening import open_session
 
     require_artifact(artifact)  # before anything is as large as its card says
     run = replace(run or RunOptions(), spinning=False, once=True)

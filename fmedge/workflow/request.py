@@ -224,7 +224,7 @@ def default_options(run: RunOptions | None = None) -> ExportOptions:
         UsageError: There is no such engine.
     """
     require_record("run", run, RunOptions)
-    from fmedge.runtime import default_format
+    from fmedge.runtime.opening import default_format
 
     return ExportOptions(default_format(run))
 

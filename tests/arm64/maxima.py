@@ -31,7 +31,8 @@ from fmedge.model.parity import GATES, gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import VGG16, ExportOptions, Precision
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.runtime import BACKENDS, Backend, open_session
+from fmedge.runtime.backends import BACKENDS, Backend
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, read_artifact
 from fmedge.workflow.request import ArtifactRequest, request_artifact
 

@@ -15,8 +15,7 @@ from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.measurement import Configuration
 from fmedge.errors import UsageError
 from fmedge.model.submodel import Precision
-from fmedge.runtime import BACKENDS
-from fmedge.runtime.backends import seven_bits_are_faster
+from fmedge.runtime.backends import BACKENDS, seven_bits_are_faster
 
 QUICK = Protocol(runs=3, seconds=0, processes=1)
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow.doctor import DeviceState, EngineState, _problems, _try
 
 

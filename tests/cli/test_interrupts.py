@@ -252,7 +252,7 @@ def test_a_report_is_written_however_long_it_takes(place, tmp_path):
     """Ctrl-C ends the measuring; what was measured is kept, also where writing takes longer than the grace."""
     slow = (
         "import time; from fmedge.cli import interrupts\n"
-        "from fmedge import files; finish = files._finish\n"
+        "from fmedge.system import files; finish = files._finish\n"
         "files._finish = lambda *words: (time.sleep(2 * interrupts.GRACE_S), finish(*words))\n"
         "from fmedge.__main__ import entry; entry()"
     )

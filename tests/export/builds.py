@@ -61,9 +61,9 @@ def hash_in_another_process(module, layers, options):
         f"sys.path.insert(0, {str(ROOT / 'tests' / 'export')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
         "import builds\n"
         "from fmedge.model.submodel import *\n"
-        "from fmedge.export import StockNetwork\n"
+        "from fmedge.export.stock_network import StockNetwork\n"
         "from fmedge.model.weights import UNTRAINED, load_weights\n"
-        f"from fmedge.export import {module.__name__.rpartition('.')[2]} as module\n"
+        f"import {module.__name__} as module\n"
         "network = StockNetwork(*load_weights(UNTRAINED, 'block2_pool'))\n"
         f"print(builds.sha256(builds.build(module, network, {layers!r}, **{options})))"
     )

@@ -13,12 +13,12 @@ from onnx import numpy_helper
 
 from fmedge.data.images import load_photo
 from fmedge.errors import UsageError
-from fmedge.export import read_calibration, require_options
-from fmedge.export.exporter import EXPORTERS
+from fmedge.export.calibration import read_calibration
+from fmedge.export.exporter import EXPORTERS, require_options
 from fmedge.export.int8 import recipe as int8_recipe
 from fmedge.export.int8.ranges import Histogram, best_ranges
 from fmedge.export.int8.rounding import round_kernel
-from fmedge.export.network import StockNetwork
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.model.weights import choose_weights, load_weights

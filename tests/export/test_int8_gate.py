@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from fmedge.data.images import parity_image
 from fmedge.errors import ParityError
-from fmedge.export import read_calibration
+from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact, describe
 from fmedge.export.int8 import plan as int8_plan
 from fmedge.export.int8 import recipe as int8_recipe
@@ -22,7 +22,7 @@ from fmedge.export.judging import check, predict
 from fmedge.model.parity import GATES, PREDICTION_MARGIN_DB, gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.engines import onnxruntime_engine
 from fmedge.workflow.artifacts import run_batches, verify_artifact
 

@@ -17,7 +17,7 @@ from fmedge.workflow.artifacts import run_batches
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
-from fmedge.export.onnx import tf2onnx_route
+from fmedge.export.onnx import tf2onnx_route  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
 from fmedge.export.tensorflow.keras_network import load_keras_network, network_of_model  # noqa: E402
 from fmedge.export.tflite import converter as tflite  # noqa: E402
@@ -114,7 +114,7 @@ def test_batch_norm_and_branches(separate_relus, converter, names, activation, p
     network = network_of_model(separate_relus, "caffe")
     artifact = build(module, network, names, activation, precision=precision, size=(40, 56), **options)
     require_parity(artifact, network)
-    if module is onnx_tf2onnx:
+    if module is tf2onnx_route:
         import onnx
 
         nodes = onnx.load_model_from_string(artifact.model).graph.node

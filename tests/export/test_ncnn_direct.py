@@ -16,7 +16,7 @@ from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.model.artifact import card_path, read_artifact, weights_path, write_artifact
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
 from fmedge.model.vgg16 import LAYER_NAMES
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import describe_model, open_model
 
 NCNN = {"format": Format.NCNN}

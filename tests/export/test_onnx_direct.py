@@ -11,9 +11,9 @@ import pytest
 
 from fmedge.errors import ParityError
 from fmedge.export.exporter import describe
-from fmedge.export.network import StockNetwork
 from fmedge.export.onnx import direct as onnx_direct
 from fmedge.export.onnx.file import METADATA_KEY
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
 from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.model.weights import UNTRAINED
@@ -104,11 +104,12 @@ def test_same_inputs_give_the_same_bytes_in_another_process(untrained_network):
     _, two = build(untrained_network, "block1_conv2")
     assert one == two
     script = (
-        "import hashlib;from fmedge.export import onnx_direct;from fmedge.export.exporter import describe;"
-        "from fmedge.export.network import StockNetwork;from fmedge.model.submodel import *;from fmedge.model.weights import *;"
+        "import hashlib;from fmedge.export.onnx import direct;from fmedge.export.exporter import describe;"
+        "from fmedge.export.stock_network import StockNetwork;from fmedge.model.submodel import *;"
+        "from fmedge.model.weights import *;"
         "n=StockNetwork(*load_weights(UNTRAINED,'block1_conv2'));"
         "c=describe(SubModel(('block1_conv2',)),n,ExportOptions());"
-        "print(hashlib.sha256(onnx_direct.build_model(c,n).model).hexdigest())"
+        "print(hashlib.sha256(direct.build_model(c,n).model).hexdigest())"
     )
     import hashlib
 

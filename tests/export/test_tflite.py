@@ -15,7 +15,7 @@ pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
 from fmedge.export.tflite import converter as tflite  # noqa: E402
-from fmedge.export.tflite import file as tflite_file
+from fmedge.export.tflite import file as tflite_file  # noqa: E402
 
 TFLITE = {"format": Format.TFLITE}
 

@@ -24,7 +24,7 @@ from fmedge.model.card import ModelCard
 from fmedge.model.h5_weights import read_h5
 from fmedge.model.submodel import Format
 from fmedge.model.vgg16 import layers_through
-from fmedge.render import render_page
+from fmedge.render.page import render_page
 from fmedge.runtime.gate.checks import inspect_model
 from fmedge.workflow.tuned_choice import read_tuned
 

@@ -10,7 +10,8 @@ from PIL import Image
 import fmedge
 from fmedge.data.page_options import PageOptions
 from fmedge.errors import LimitExceeded, UsageError
-from fmedge.render import figures, render_page, sheet
+from fmedge.render import figures, sheet
+from fmedge.render.page import render_page
 
 GRID = PageOptions(style="grid")
 

@@ -12,7 +12,8 @@ from PIL import Image
 from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.model.card import WeightsFacts
-from fmedge.render import layer_data, plotly_js, render_page
+from fmedge.render import layer_data, plotly_js
+from fmedge.render.page import render_page
 from fmedge.render.sheet import render_sheet
 
 HOSTILE = [

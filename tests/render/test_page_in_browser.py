@@ -13,8 +13,9 @@ from PIL import Image
 from test_page import HOSTILE, poisoned
 
 from fmedge.data.page_options import PageOptions
-from fmedge.render import plotly_js, render_page
+from fmedge.render import plotly_js
 from fmedge.render.difference_page import render_difference
+from fmedge.render.page import render_page
 
 pytestmark = pytest.mark.browser
 

@@ -10,7 +10,8 @@ import pytest
 
 from fmedge.errors import ProviderUnavailable
 from fmedge.model.run_options import RunOptions
-from fmedge.runtime import choose_backend, describe_placement, open_session
+from fmedge.runtime.opening import choose_backend, open_session
+from fmedge.runtime.session import describe_placement
 
 ort = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install 'fmedge[cpu]'")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

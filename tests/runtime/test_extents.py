@@ -16,8 +16,8 @@ from fmedge.model.artifact import write_artifact
 from fmedge.model.card import TensorSpec, WeightsFacts
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import KERAS, ExportOptions, Format, SubModel
-from fmedge.runtime import open_session
 from fmedge.runtime.gate.bounds import Needs
+from fmedge.runtime.opening import open_session
 from fmedge.runtime.session import Session
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))

@@ -9,7 +9,7 @@ import pytest
 
 from fmedge import export_submodel
 from fmedge.model.submodel import ExportOptions, Format
-from fmedge.runtime import BACKENDS
+from fmedge.runtime.backends import BACKENDS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="no fork on this system")
 

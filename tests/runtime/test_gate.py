@@ -31,12 +31,12 @@ from hostile import (
 )
 
 from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.export import read_calibration
+from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
-from fmedge.runtime import open_session
 from fmedge.runtime.gate import checks
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import open_model, run_batches
 
 ROWS = [

@@ -11,7 +11,7 @@ from hostile import computed, constant, edited
 from onnx import TensorProto, helper
 
 from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.export import read_calibration
+from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import build_artifact
 from fmedge.model import known_models
 from fmedge.model.artifact import card_path, read_artifact

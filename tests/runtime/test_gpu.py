@@ -9,8 +9,9 @@ from fmedge.export.exporter import EXPORTERS
 from fmedge.model.parity import gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
-from fmedge.runtime import BACKENDS, describe_placement, open_session
-from fmedge.runtime.backends import NOT_GPUS
+from fmedge.runtime.backends import BACKENDS, NOT_GPUS
+from fmedge.runtime.opening import open_session
+from fmedge.runtime.session import describe_placement
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
 

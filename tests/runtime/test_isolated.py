@@ -33,7 +33,8 @@ from fmedge.model.artifact import read_artifact, write_artifact
 from fmedge.model.card import WeightsFacts
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
-from fmedge.runtime import isolated, open_session
+from fmedge.runtime import isolated
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, describe_model, open_model, run_batches, verify_artifact
 from fmedge.workflow.request import request_artifact
 

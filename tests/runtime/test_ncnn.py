@@ -18,8 +18,8 @@ from fmedge.model.artifact import write_artifact
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format
-from fmedge.runtime import open_session
 from fmedge.runtime.gate import checks
+from fmedge.runtime.opening import open_session
 
 sys.path.insert(0, str(ROOT / "tests" / "export"))
 from builds import build
@@ -229,9 +229,10 @@ import sys
 sys.path[:0] = [{tests!r}, {exports!r}]
 import numpy as np
 from builds import build
-from fmedge.export import StockNetwork, ncnn_direct
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.run_options import RunOptions
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.model.submodel import Format
 from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block2_conv1"))
@@ -274,9 +275,10 @@ sys.path[:0] = [{tests!r}, {exports!r}]
 import numpy as np
 from builds import build
 from fmedge.errors import LimitExceeded
-from fmedge.export import StockNetwork, ncnn_direct
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.run_options import RunOptions
-from fmedge.runtime import open_session
+from fmedge.runtime.opening import open_session
 from fmedge.model.submodel import Format
 from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block3_conv1"))

@@ -142,8 +142,9 @@ import numpy as np
 from dataclasses import replace
 from builds import build
 from fmedge.errors import ArtifactError
-from fmedge.export import StockNetwork, ncnn_direct
-from fmedge.runtime import open_session
+from fmedge.export.ncnn import direct as ncnn_direct
+from fmedge.export.stock_network import StockNetwork
+from fmedge.runtime.opening import open_session
 from fmedge.model.submodel import Format
 from fmedge.model.weights import UNTRAINED, load_weights
 network = StockNetwork(*load_weights(UNTRAINED, "block2_conv1"))

@@ -8,8 +8,8 @@ from onnx import numpy_helper
 
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
-from fmedge.runtime import open_session
 from fmedge.runtime.engines.onnx_weights import detach_weights
+from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
 

@@ -9,16 +9,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ArtifactError
-from fmedge.export import read_calibration
+from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact, describe, own_artifact
 from fmedge.export.int8.plan import QuantizedConv
 from fmedge.export.onnx import file as onnx_file
 from fmedge.export.onnx import int8 as onnx_int8
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel, every_tap
 from fmedge.model.vgg16 import VGG16_LAYERS
-from fmedge.runtime import open_session
 from fmedge.runtime.gate import checks
 from fmedge.runtime.gate.relu_count import IMAGE, joined, wrong_rectifiers
+from fmedge.runtime.opening import open_session
 
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")

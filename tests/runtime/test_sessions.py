@@ -18,8 +18,10 @@ from fmedge.export.exporter import EXPORTERS
 from fmedge.model.parity import GATES, gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
-from fmedge.runtime import BACKENDS, describe_placement, open_session
 from fmedge.runtime import backends as table
+from fmedge.runtime.backends import BACKENDS
+from fmedge.runtime.opening import open_session
+from fmedge.runtime.session import describe_placement
 from fmedge.system.install import install_command
 from fmedge.system.processor import missing_features
 from fmedge.workflow.artifacts import create_artifact

@@ -11,11 +11,12 @@ import pytest
 
 import fmedge
 from fmedge.data.images import load_photo
-from fmedge.export import read_calibration
+from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import build_artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
-from fmedge.runtime import backends, open_session
+from fmedge.runtime import backends
+from fmedge.runtime.opening import open_session
 from fmedge.system.processor import sums_saturate
 from fmedge.workflow.artifacts import run_batches
 from fmedge.workflow.extraction import Extraction

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.export.int8.calibration import Calibration
+from fmedge.export.built import Simulation
+from fmedge.export.calibration import Calibration
 from fmedge.export.int8.plan import EIGHT_BIT, SEVEN_BIT, QuantizedConv, plan_layers
 from fmedge.export.int8.simulation import rounded_to_nearest, simulate
-from fmedge.export.judging import Simulation
-from fmedge.export.network import StockNetwork
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
 from fmedge.model.vgg16 import layers_through
 

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import ParityError
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
-from fmedge.export.judging import LARGEST_HALF
-from fmedge.export.network import StockNetwork
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import METADATA_KEY, ModelCard
-from fmedge.model.submodel import Activation, Precision
+from fmedge.model.submodel import MAX_FLOAT16, Activation, Precision
 from fmedge.model.vgg16 import KERNEL_SIZE, LayerSpec, layers_through
 
 MAGIC = 7767517
@@ -96,8 +95,8 @@ class _Graph:
         if not self.half:
             self.weights += [FLOAT32.to_bytes(4, "little"), values.astype("<f4").tobytes()]
             return
-        if np.abs(values).max(initial=0.0) > LARGEST_HALF:
-            raise ParityError(f"'{name}' holds values beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32.")
+        if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
+            raise ParityError(f"'{name}' holds values beyond float16's {MAX_FLOAT16:,.0f}. Use --precision fp32.")
         content = values.astype("<f2").tobytes()
         self.weights += [FLOAT16.to_bytes(4, "little"), content, bytes(-len(content) % _ALIGNMENT)]
 

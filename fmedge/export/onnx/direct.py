@@ -9,11 +9,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
-from fmedge.export.network import StockNetwork
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
 from fmedge.export.onnx.file import finish, make_model, output_transposes
 from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Activation, Precision, SubModel
 from fmedge.model.vgg16 import LayerSpec, layers_through

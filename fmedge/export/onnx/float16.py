@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ParityError, UsageError
-from fmedge.export.judging import LARGEST_HALF
+from fmedge.model.submodel import MAX_FLOAT16
 
 RECIPE = {
     "weights": "float16",
@@ -56,9 +56,9 @@ def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
     for tensor in list(graph.initializer):
         if tensor.name in used and tensor.data_type == TensorProto.FLOAT:
             values = numpy_helper.to_array(tensor)
-            if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+            if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{tensor.name}' holds values beyond float16's {LARGEST_HALF:,.0f}. Use --precision fp32."
+                    f"'{tensor.name}' holds values beyond float16's {MAX_FLOAT16:,.0f}. Use --precision fp32."
                 )
             if tensor.name in before:  # both sides share it
                 shared, tensor = tensor.name, graph.initializer.add(name=f"{tensor.name}_half")

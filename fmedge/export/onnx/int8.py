@@ -14,12 +14,12 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
 from fmedge.export.int8.plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
 from fmedge.export.int8.recipe import make_plan, recipe, simulations
-from fmedge.export.network import StockNetwork
 from fmedge.export.onnx.file import finish, make_model, output_transposes
+from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Activation
 

@@ -10,8 +10,8 @@ from importlib.metadata import version
 import onnx
 
 from fmedge.errors import UsageError
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
 from fmedge.export.onnx import passes
 from fmedge.export.onnx.file import OPSET, finish, make_model
 from fmedge.export.onnx.float16 import RECIPE, to_float16

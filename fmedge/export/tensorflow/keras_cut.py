@@ -18,8 +18,8 @@ from fmedge.errors import LimitExceeded, UsageError
 from fmedge.export.tensorflow.keras_calls import calls, maker
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tensorflow.keras_taps import Tap, find_tap, require_spatial
+from fmedge.export.tensorflow.scopes import LayerScopes
 from fmedge.export.tensorflow.tf_import import Tensor, tf
-from fmedge.export.tensorflow.trace import LayerScopes
 from fmedge.model.submodel import SubModel
 
 _Arguments = Any

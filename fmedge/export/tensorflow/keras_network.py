@@ -19,8 +19,9 @@ from fmedge.export.tensorflow.keras_file import read_keras_model
 from fmedge.export.tensorflow.keras_import import Model, is_graph, reason_of
 from fmedge.export.tensorflow.keras_reference import keras_outputs
 from fmedge.export.tensorflow.keras_taps import find_tap
+from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
 from fmedge.export.tensorflow.tf_import import Tensor, tf
-from fmedge.export.tensorflow.trace import LayerScopes, TfComputation, multiplications, peak_bytes
+from fmedge.export.tensorflow.trace import multiplications, peak_bytes
 from fmedge.model.card import WeightsFacts
 from fmedge.model.keras_input import KerasInput
 from fmedge.model.preprocessing import Preprocessing, for_channels

@@ -23,7 +23,8 @@ class Tap:
         name: What the layer was asked for by.
         place: The call.
         side: Which of the three.
-        function: The activation that belongs to the layer, whichever side is shown; see :mod:`fmedge.model.activations`.
+        function: The activation that belongs to the layer, whichever side is shown: one of
+            :mod:`fmedge.model.activations`.
         twin: A copy of the layer without its activation.
     """
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from fmedge.export.network import StockNetwork
+from fmedge.export.tensorflow.scopes import LayerScopes
 from fmedge.export.tensorflow.tf_import import Tensor, tf
-from fmedge.export.tensorflow.trace import LayerScopes
 from fmedge.model.submodel import Activation, SubModel
 from fmedge.model.vgg16 import layers_through
+from fmedge.model.weights import Weights
 
 
-def vgg16_outputs(network: StockNetwork, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
+def vgg16_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
     """The taps of stock VGG16; weights behind the deepest one are not looked at.
 
     Args:
-        network: Its weights.
+        weights: Kernel and bias of every convolution up to the deepest tap.
         submodel: The taps, and what they show.
         pixels: (N, H, W, 3), float32, RGB, the mean subtracted. The first kernel is turned from BGR to RGB.
         scopes: Names the operations.
@@ -28,7 +28,7 @@ def vgg16_outputs(network: StockNetwork, submodel: SubModel, pixels: Tensor, sco
             if spec.kind == "pool":
                 values = shown = tf.nn.max_pool2d(values, 2, 2, "VALID")
             else:
-                kernel, bias = network.weights[spec.name]
+                kernel, bias = weights[spec.name]
                 kernel = kernel[:, :, ::-1] if spec.in_channels == 3 else kernel
                 raw = tf.nn.bias_add(tf.nn.conv2d(values, tf.constant(kernel), 1, "SAME"), tf.constant(bias))
                 values = tf.nn.relu(raw)

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import ParityError, UsageError
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
-from fmedge.export.judging import LARGEST_HALF
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
 from fmedge.export.tensorflow.tf_import import ConverterError, tf
 from fmedge.export.tensorflow.trace import TfNetwork, Traced, trace
 from fmedge.export.tflite.file import finish
 from fmedge.model.card import ModelCard
-from fmedge.model.submodel import Precision
+from fmedge.model.submodel import MAX_FLOAT16, Precision
 from fmedge.system.stderr import quietly
 
 _RECIPES: Mapping[Precision, dict[str, str]] = {
@@ -93,9 +92,9 @@ def _require_half_range(traced: Traced) -> None:
     for operation in traced.function.graph.get_operations():
         if operation.type == "Const" and operation.outputs[0].dtype == tf.float32:
             values: Any = tf.make_ndarray(operation.get_attr("value"))
-            if np.abs(values).max(initial=0.0) > LARGEST_HALF:
+            if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {LARGEST_HALF:,.0f}. "
+                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {MAX_FLOAT16:,.0f}. "
                     "Use --precision fp32."
                 )
 

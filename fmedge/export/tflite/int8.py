@@ -11,11 +11,11 @@ from importlib.metadata import version
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.export.exporter import Built
-from fmedge.export.int8.calibration import Calibration
+from fmedge.export.built import Built
+from fmedge.export.calibration import Calibration
 from fmedge.export.int8.plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
 from fmedge.export.int8.recipe import make_plan, recipe, simulations
-from fmedge.export.network import StockNetwork
+from fmedge.export.stock_network import StockNetwork
 from fmedge.export.tflite.file import finish
 from fmedge.export.tflite.graph import TfliteGraph
 from fmedge.model.card import ModelCard

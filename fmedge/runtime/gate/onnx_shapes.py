@@ -1,4 +1,4 @@
-"""What each ONNX operator makes of sizes; see :mod:`fmedge.runtime.gate.shapes`. Rules are those of ONNX' Operators.md."""
+"""What each ONNX operator makes of sizes, by the rules of ONNX' Operators.md; see :mod:`fmedge.runtime.gate.shapes`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,4 @@
+"""Writes ONNX files.
+
+Imports the onnx package.
+"""

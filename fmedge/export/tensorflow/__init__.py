@@ -1,0 +1,4 @@
+"""Reads, bounds, cuts and traces Keras models.
+
+Imports TensorFlow and Keras.
+"""

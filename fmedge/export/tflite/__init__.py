@@ -1,0 +1,4 @@
+"""Writes TFLite files.
+
+Imports TensorFlow.
+"""

@@ -1,0 +1,4 @@
+"""What a model is: layers, weights, cards, artifacts.
+
+Imports `system` and the errors.
+"""

@@ -1,0 +1,4 @@
+"""The machine underneath: files, memory, processes, the processor.
+
+Imports the errors alone.
+"""
