@@ -45,8 +45,8 @@ LONGEST_S = 600.0
 SETTLED = 0.2
 """Share of the time that does not count: allocators and caches find their size."""
 
-MOST_BYTES_PER_RUN = 1000
-MOST_DRIFT = 0.10
+MAX_BYTES_PER_RUN = 1000
+MAX_DRIFT = 0.10
 """The bounds."""
 
 
@@ -143,10 +143,10 @@ def judge(found: Found) -> Iterator[str]:
         yield "too few runs to tell anything"
         return
     slope = slope_per_run(found.resident[first:])
-    if slope.robust >= MOST_BYTES_PER_RUN:
+    if slope.robust >= MAX_BYTES_PER_RUN:
         yield (
             f"memory grows by {slope.robust:,.0f} bytes per run (95 %: {slope.low:,.0f} to {slope.high:,.0f}), "
-            f"allowed are less than {MOST_BYTES_PER_RUN:,}"
+            f"allowed are less than {MAX_BYTES_PER_RUN:,}"
         )
     rounds = [each for each in found.rounds if each["run"] > first]
     if not rounds:
@@ -160,11 +160,11 @@ def judge(found: Found) -> Iterator[str]:
     drifts = found.drifts()
     if not drifts:
         yield "too few runs to tell how latency drifts"
-    elif joined(list(drifts.values())).corrected >= MOST_DRIFT:
+    elif joined(list(drifts.values())).corrected >= MAX_DRIFT:
         both = joined(list(drifts.values()))
         yield (
             f"slower by {both.corrected:.1%} in the last third ({both.raw:.1%} with the machine's own drift), "
-            f"allowed is less than {MOST_DRIFT:.0%}"
+            f"allowed is less than {MAX_DRIFT:.0%}"
         )
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from turns import take_turns
 
 from fmedge.bench.compare import Bound, compare_metric
-from fmedge.bench.matrix import Wishes, prepare_cases
+from fmedge.bench.matrix import BenchMatrix, prepare_cases
 from fmedge.bench.scheduler import Protocol, measure
 from fmedge.bench.worker_pipe import Worker
 from fmedge.data.measurement import Measurement, Process
@@ -45,8 +45,8 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
     """Ratio of fmedge's median to the bare engine's, per configuration and pair of processes."""
     rows: list[dict[str, object]] = []
     for backend, layer in CONFIGURATIONS:
-        wishes = Wishes((layer,), (backend,), threads=(threads,), weights="untrained", models=models)
-        ((case,), _) = prepare_cases(wishes)
+        matrix = BenchMatrix((layer,), (backend,), threads=(threads,), weights="untrained", models=models)
+        ((case,), _) = prepare_cases(matrix)
         ratios = []
         for _ in range(repeats):
             ours, bare = Worker("fmedge.bench.worker"), Worker("bare_engine")
@@ -72,8 +72,8 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
 
 def check_load(models: Path | None) -> list[dict[str, object]]:
     """Cores that every engine keeps busy with one thread and with two."""
-    wishes = Wishes(("block3_conv3",), threads=(1, 2), weights="untrained", models=models)
-    cases, missing = prepare_cases(wishes)
+    matrix = BenchMatrix(("block3_conv3",), threads=(1, 2), weights="untrained", models=models)
+    cases, missing = prepare_cases(matrix)
     for each in missing:
         print(f"{each.configuration.describe()}: {each.reason}")
     rows: list[dict[str, object]] = []
@@ -86,7 +86,7 @@ def check_load(models: Path | None) -> list[dict[str, object]]:
 
 def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> list[dict[str, object]]:
     """Verdicts on pairs of the same thing, as it is and with a slowdown planted in the second."""
-    ((case,), _) = prepare_cases(Wishes((layer,), (backend,), weights="untrained", models=models))
+    ((case,), _) = prepare_cases(BenchMatrix((layer,), (backend,), weights="untrained", models=models))
     measured: list[Measurement] = []
     for number in range(pairs + 1):
         measured += measure([case], Protocol()).measurements

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bare_engine import CALLS
 
-from fmedge.bench.matrix import Case, Wishes, prepare_cases
+from fmedge.bench.matrix import BenchMatrix, Case, prepare_cases
 from fmedge.bench.scheduler import Protocol, load_order
 from fmedge.bench.tune import Goal, tune
 from fmedge.bench.worker_pipe import Worker
@@ -30,28 +30,28 @@ TURNS = 30
 PROCESSES = 3
 
 
-def compare(wishes: Wishes, goal: Goal) -> dict[str, object]:
+def compare(matrix: BenchMatrix, goal: Goal) -> dict[str, object]:
     """Tune one layer and hold the choice against the hand-written loops."""
-    choice = tune(wishes, goal, Protocol(), warn=lambda _: None).tuned.choice
+    choice = tune(matrix, goal, Protocol(), warn=lambda _: None).tuned.choice
     alike = (Precision.FP32,) if choice.exact else (Precision.INT8,)
-    by_hand = replace(wishes, backends=tuple(CALLS), precisions=alike, threads=(usable_cpus(),))
+    by_hand = replace(matrix, backends=tuple(CALLS), precisions=alike, threads=(usable_cpus(),))
     cases, _ = prepare_cases(by_hand, warn=lambda _: None)
     medians: dict[str, list[float]] = {}
     for _ in range(PROCESSES):
-        for name, seconds in _measure(cases, choice, wishes).items():
+        for name, seconds in _measure(cases, choice, matrix).items():
             medians.setdefault(name, []).append(statistics.median(seconds))
     found = {name: statistics.median(each) for name, each in medians.items()}
     ours = found.pop("fmedge")
     best = min(found, key=found.__getitem__)
     snr_db = choice.parity.snr_db
-    print(f"{wishes.layers[0]:13} fmedge tune: {choice.describe():38} {1e3 * ours:7.2f} ms  {snr_db:5.1f} dB")
+    print(f"{matrix.layers[0]:13} fmedge tune: {choice.describe():38} {1e3 * ours:7.2f} ms  {snr_db:5.1f} dB")
     for name, seconds in sorted(found.items(), key=lambda item: item[1]):
         print(f"{'':13} by hand:     {name:38} {1e3 * seconds:7.2f} ms")
     print(f"{'':13} tuned / best by hand: {ours / found[best]:.3f}", flush=True)
-    return {"layer": wishes.layers[0], "choice": choice.describe(), "fmedge_s": ours, "by_hand_s": found}
+    return {"layer": matrix.layers[0], "choice": choice.describe(), "fmedge_s": ours, "by_hand_s": found}
 
 
-def _measure(cases: list[Case], choice: Candidate, wishes: Wishes) -> dict[str, list[float]]:
+def _measure(cases: list[Case], choice: Candidate, matrix: BenchMatrix) -> dict[str, list[float]]:
     workers: dict[str, Worker] = {}
     for case in cases:
         what = case.configuration
@@ -88,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             compare(
-                Wishes(
+                BenchMatrix(
                     (layer,),
                     weights=chosen.weights,
                     models=chosen.models or Path(folder),

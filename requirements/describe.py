@@ -97,9 +97,9 @@ def licences() -> str:
 
 def main() -> None:
     """Write both files."""
-    version = re.search(r'__version__ = "(.+)"', (ROOT / "fmedge" / "__init__.py").read_text())
+    version = re.search(r'__version__ = "(.+)"', (ROOT / "fmedge" / "_version.py").read_text())
     if version is None:
-        raise SystemExit("fmedge/__init__.py has no __version__.")
+        raise SystemExit("fmedge/_version.py has no __version__.")
     (ROOT / "requirements" / "sbom.cdx.json").write_text(json.dumps(sbom(version[1]), indent=1) + "\n")
     (ROOT / "docs" / "licences.md").write_text(licences())
 

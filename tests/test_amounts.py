@@ -6,12 +6,12 @@ import pytest
 from measurements import measurement, report
 from strangers import field, shared_vectors
 
-from fmedge.data.bench_report import MOST_MEASUREMENTS, read_report
+from fmedge.data.bench_report import MAX_MEASUREMENTS, read_report
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.model.artifact import MAX_CARD_BYTES
 from fmedge.model.card import METADATA_KEY
 from fmedge.runtime.gate import flatbuffer
-from fmedge.runtime.gate.bounds import MOST_ENTRIES
+from fmedge.runtime.gate.bounds import MAX_ENTRIES
 from fmedge.runtime.gate.onnx_reader import inspect_onnx
 from fmedge.runtime.gate.tflite_reader import inspect_tflite
 from fmedge.system import serde
@@ -35,7 +35,7 @@ def test_facts_in_a_model_are_no_longer_than_a_card(more):
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_entries_of_metadata_are_few(more):
-    content = EMPTY_GRAPH + entry(b"k", b"v") * (MOST_ENTRIES + more)
+    content = EMPTY_GRAPH + entry(b"k", b"v") * (MAX_ENTRIES + more)
     if more:
         with pytest.raises(LimitExceeded, match="1,025 entries of metadata"):
             inspect_onnx(content)
@@ -68,7 +68,7 @@ def test_lists_that_tables_share_are_counted_each_time():
             each.numbers(1, "i", 1024)
 
 
-@pytest.mark.parametrize(("what", "count"), [("lists", serde._MOST_LISTS), ("values", serde._MOST_VALUES)])
+@pytest.mark.parametrize(("what", "count"), [("lists", serde._MAX_LISTS), ("values", serde._MAX_VALUES)])
 def test_documents_are_counted_before_they_are_read(what, count):
     unit, last = ("[],", "[]") if what == "lists" else ("0,", "0")
     within = f"[{unit * (count - 2)}{last}]"
@@ -80,9 +80,9 @@ def test_documents_are_counted_before_they_are_read(what, count):
 def test_a_report_of_more_measurements_than_there_are(tmp_path):
     path = tmp_path / "report.json"
     data = report(measurement()).to_dict()
-    data["measurements"] *= MOST_MEASUREMENTS
+    data["measurements"] *= MAX_MEASUREMENTS
     path.write_text(json.dumps(data))
-    assert len(read_report(path).measurements) == MOST_MEASUREMENTS
+    assert len(read_report(path).measurements) == MAX_MEASUREMENTS
     data["measurements"] *= 2
     path.write_text(json.dumps(data))
     with pytest.raises(LimitExceeded, match=r"8,192 measurements\. Allowed: 4,096"):

@@ -23,7 +23,7 @@ from fmedge import (
     render_page,
     render_sheet,
 )
-from fmedge.bench.matrix import Wishes
+from fmedge.bench.matrix import BenchMatrix
 from fmedge.data.images import load_photo
 from fmedge.errors import UsageError, WeightsError
 from fmedge.model.submodel import Activation, Converter, Format, Precision, artifact_name
@@ -48,8 +48,8 @@ WORDS = [
     *((PageOptions, {}, "values", word) for word in ("12bit", "float16", "float32")),
     *((PageOptions, {}, "plotlyjs", word) for word in ("embed", "cdn", "file")),
     *((PageOptions, {}, "style", word) for word in ("viewer", "grid")),
-    *((Wishes, {}, "activation", word) for word in ("relu", "none")),
-    *((Wishes, {"batch": 1}, "scenario", word) for word in ("single-stream", "offline")),
+    *((BenchMatrix, {}, "activation", word) for word in ("relu", "none")),
+    *((BenchMatrix, {"batch": 1}, "scenario", word) for word in ("single-stream", "offline")),
 ]
 
 
@@ -131,9 +131,9 @@ def test_the_closest_word_is_named(make, message):
         (RunOptions, {"once": 1}),
         (RunOptions, {"max_pixels": "10"}),
         (PageOptions, {"both": "no"}),
-        (Wishes, {"precisions": ("fp17",)}),
-        (Wishes, {"maths": ("fp17",)}),
-        (Wishes, {"batch": "1"}),
+        (BenchMatrix, {"precisions": ("fp17",)}),
+        (BenchMatrix, {"maths": ("fp17",)}),
+        (BenchMatrix, {"batch": "1"}),
     ],
     ids=str,
 )

@@ -24,12 +24,12 @@ from PIL import Image
 from test_odd_images import decoded, posix
 
 from fmedge.data.image_bounds import (
+    DEFAULT_PIXELS,
+    MAX_DATA_CHUNKS,
+    MAX_EXIF_BYTES,
+    MAX_PARTS,
     MAX_PIXELS,
-    MOST_DATA_CHUNKS,
-    MOST_EXIF_BYTES,
-    MOST_PARTS,
-    MOST_PIXELS,
-    MOST_SCANS,
+    MAX_SCANS,
     count_scans,
     decoding_bytes,
 )
@@ -88,9 +88,9 @@ PHOTOSHOP = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5459
 
 BEYOND = {
     "1600 segments of EXIF": (lambda: many_segments(0xE1, b"Exif\0\0", 1600), "bytes of EXIF"),
-    "EXIF in a PNG": (lambda: many_chunks(b"eXIf", bytes(MOST_EXIF_BYTES + 1), 1), "bytes of EXIF"),
-    "EXIF in a WebP": (lambda: with_webp_chunk(b"EXIF", MOST_EXIF_BYTES + 2), "bytes of EXIF"),
-    "full segments": (lambda: many_segments(0xE5, b"", MOST_PARTS + 1), "parts of metadata"),
+    "EXIF in a PNG": (lambda: many_chunks(b"eXIf", bytes(MAX_EXIF_BYTES + 1), 1), "bytes of EXIF"),
+    "EXIF in a WebP": (lambda: with_webp_chunk(b"EXIF", MAX_EXIF_BYTES + 2), "bytes of EXIF"),
+    "full segments": (lambda: many_segments(0xE5, b"", MAX_PARTS + 1), "parts of metadata"),
     "empty segments": (lambda: with_segments(saved(picture()), b"\xff\xe5\0\2" * 50_000), "parts of metadata"),
     "comments": (lambda: with_segments(saved(picture()), segment(0xFE, b"") * 600), "parts of metadata"),
     "Huffman tables": (lambda: with_segments(saved(picture()), segment(0xC4, b"") * 600), "parts of metadata"),
@@ -99,13 +99,13 @@ BEYOND = {
         "belong to no segment",
     ),
     "padding before a segment": (lambda: with_segments(saved(picture()), b"\xff" * (1 << 20)), "belong to no segment"),
-    "scans": (lambda: with_scans(saved(picture(), progressive=True), MOST_SCANS + 1), "scans"),
+    "scans": (lambda: with_scans(saved(picture(), progressive=True), MAX_SCANS + 1), "scans"),
     "500 scans": (lambda: with_scans(saved(picture(), progressive=True), 500), "scans"),
     "one huge chunk": (lambda: many_chunks(b"prVt", bytes(40 << 20), 1), "bytes of metadata"),
     "chunks of text": (lambda: many_chunks(b"tEXt", b"a\0b", 1000), "parts of metadata"),
     "packed texts": (lambda: many_chunks(b"zTXt", b"\0\0" + packed(1 << 20), 1000), "parts of metadata"),
     "colour profiles": (lambda: many_chunks(b"iCCP", b"a\0\0" + packed(1 << 20), 1000), "parts of metadata"),
-    "empty chunks of pixels": (lambda: many_chunks(b"IDAT", b"", MOST_DATA_CHUNKS + 1), "chunks of pixels"),
+    "empty chunks of pixels": (lambda: many_chunks(b"IDAT", b"", MAX_DATA_CHUNKS + 1), "chunks of pixels"),
     "chunks after the pixels": (
         lambda: png(8, 8, zeros(8, 8), *[chunk(b"tEXt", b"a\0b")] * 1000),
         "parts of metadata",
@@ -128,7 +128,7 @@ def test_beyond_the_bounds(cases, tmp_path):
 
 
 WITHIN = {
-    "segments of EXIF": lambda: many_segments(0xE1, b"Exif\0\0", MOST_EXIF_BYTES // (FULL + 2)),
+    "segments of EXIF": lambda: many_segments(0xE1, b"Exif\0\0", MAX_EXIF_BYTES // (FULL + 2)),
     "segments of Photoshop": lambda: with_segments(saved(picture()), *[segment(0xED, PHOTOSHOP[:FULL])] * 500),
     "a directory of overlapping values": lambda: with_segments(
         saved(picture()), segment(0xE1, (b"Exif\0\0" + DIRECTORY + ENTRIES)[:FULL])
@@ -142,7 +142,7 @@ WITHIN = {
     "packed texts": lambda: many_chunks(b"zTXt", b"\0\0" + packed(1 << 20), 500),
     "texts of no language": lambda: many_chunks(b"iTXt", b"a\0\1\0\0\0" + packed(1 << 20, b"\xff"), 500),
     "colour profiles": lambda: many_chunks(b"iCCP", b"a\0\0" + packed(1 << 20), 500),
-    "scans": lambda: with_scans(saved(picture(), progressive=True), MOST_SCANS),
+    "scans": lambda: with_scans(saved(picture(), progressive=True), MAX_SCANS),
     "steps of a BMP": lambda: bitmap_runs(60, 60, b"\1\1" * 2_000_000),
 }
 """The worst that is let through."""
@@ -161,7 +161,7 @@ def test_within_the_bounds(cases, tmp_path):
 
 LARGEST = {
     "a progressive JPEG": lambda: with_scans(
-        saved(Image.new("RGB", (SIDE, SIDE), (9, 90, 200)), progressive=True, subsampling=0), MOST_SCANS
+        saved(Image.new("RGB", (SIDE, SIDE), (9, 90, 200)), progressive=True, subsampling=0), MAX_SCANS
     ),
     "a JPEG of four colours": lambda: saved(Image.new("CMYK", (SIDE, SIDE), (9, 90, 200, 3))),
     "16 bits and alpha": lambda: png(SIDE, SIDE, filtered_rows(SIDE, 4, 16, 4), depth=16, colour=6),
@@ -287,13 +287,16 @@ def test_a_webp_within_the_pixels_may_need_too_much(tmp_path):
     with pytest.raises(LimitExceeded, match=r"needs about 1\.1 GB; at most 0\.9 GB allowed"):
         load_photo(tmp_path / "a.webp", (8, 8))
     if (memory.available_bytes() or 4e9) > 2e9:
-        assert load_photo(tmp_path / "a.webp", (8, 8), max_pixels=MOST_PIXELS).original_size == (8000, 8000)
+        assert load_photo(tmp_path / "a.webp", (8, 8), max_pixels=MAX_PIXELS).original_size == (8000, 8000)
 
 
 def test_a_bound_that_cannot_be_raised_is_not_advised(tmp_path):
     for side, advised in ((10_000, True), (13_378, False), (65_000, False)):
         (tmp_path / "a.png").write_bytes(png(side, side))
-        with warnings.catch_warnings(), pytest.raises(LimitExceeded, match=f"at most {MAX_PIXELS:,} pixels") as caught:
+        with (
+            warnings.catch_warnings(),
+            pytest.raises(LimitExceeded, match=f"at most {DEFAULT_PIXELS:,} pixels") as caught,
+        ):
             warnings.simplefilter("ignore")  # as in a command
             load_photo(tmp_path / "a.png", (8, 8))
         assert ("--max-pixels" in str(caught.value)) == advised, side
@@ -303,6 +306,6 @@ def test_a_bound_that_cannot_be_raised_is_not_advised(tmp_path):
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP"])
 def test_files_that_are_too_large(tmp_path, kind):
     picture().save(tmp_path / "a", kind)
-    os.truncate(tmp_path / "a", (512 << 20) + 1 if kind != "JPEG" else 3 * MAX_PIXELS + 1)
+    os.truncate(tmp_path / "a", (512 << 20) + 1 if kind != "JPEG" else 3 * DEFAULT_PIXELS + 1)
     with pytest.raises(LimitExceeded, match=r"bytes; at most [0-9,]+ allowed"):
         load_photo(tmp_path / "a", (8, 8))

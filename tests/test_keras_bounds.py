@@ -26,10 +26,10 @@ from strangers import (
 )
 
 from fmedge.errors import FmedgeError, LimitExceeded, UsageError
-from fmedge.model.keras_config import MAX_CONFIG_BYTES, MOST_LINKS, MOST_PARTS, UNPACKED_FREELY, read_config
+from fmedge.model.keras_config import MAX_CONFIG_BYTES, MAX_LINKS, MAX_PARTS, UNPACKED_FREELY, read_config
 from fmedge.model.keras_input import KerasInput
 from fmedge.model.submodel import ExportOptions
-from fmedge.workflow.request import MOST_OWN_PIXELS, settle_options
+from fmedge.workflow.request import MAX_OWN_PIXELS, settle_options
 
 SHAPE = (3, 3, 3, 4)
 BYTES = 4 * 3 * 3 * 3 * 4
@@ -130,7 +130,7 @@ BEYOND = {
     "a comment": (with_comment, 4, "list of members"),
     "a long configuration": (lambda folder: keras_file(folder, text=b" " * (MAX_CONFIG_BYTES + 1)), 7, "8,388,609"),
     "many parts": (
-        lambda folder: keras_file(folder, sequential(*[layer("ReLU", "r")] * MOST_PARTS)),
+        lambda folder: keras_file(folder, sequential(*[layer("ReLU", "r")] * MAX_PARTS)),
         7,
         "30,001 parts",
     ),
@@ -175,7 +175,7 @@ BEYOND = {
     ),
     "deep groups": (with_more(nested), 7, "very long names"),
     "many groups": (
-        with_more(lambda file: [file.create_group(str(index)) for index in range(MOST_LINKS)]),
+        with_more(lambda file: [file.create_group(str(index)) for index in range(MAX_LINKS)]),
         7,
         "65,536 entries",
     ),
@@ -226,7 +226,7 @@ def test_within_the_bounds(what, tmp_path):
 def test_a_file_does_not_ask_for_any_size(side):
     own = KerasInput(((None, side, 1024, 3),))
     wished = ExportOptions(preprocessing="unit")
-    assert MOST_OWN_PIXELS == 1024 * 1024
+    assert MAX_OWN_PIXELS == 1024 * 1024
     if side == 1024:
         assert settle_options(wished, own)[0].size == (1024, 1024)
         return
@@ -274,7 +274,7 @@ def test_calls_of_layers_are_counted(tmp_path, monkeypatch):
     keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
     from fmedge.export.tensorflow import keras_bounds
 
-    monkeypatch.setattr(keras_bounds, "MOST_CALLS", 40)
+    monkeypatch.setattr(keras_bounds, "MAX_CALLS", 40)
     made, call = keras.Variable.__init__, keras.Operation.__call__
     assert len(built(tmp_path, calls_of(30)).layers) == 3
     with pytest.raises(LimitExceeded, match="more layers than the 40 allowed"):

@@ -21,7 +21,7 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS, find_backend
 from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.batch import MOST_WORKERS, run_many, share_out
+from fmedge.workflow.batch import MAX_WORKERS, run_many, share_out
 from fmedge.workflow.pipeline import run_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
 
@@ -93,9 +93,9 @@ def test_bad_files_are_passed_over_or_raised_in_their_turn(pictures, block1, tmp
     ],
 )
 def test_cores_are_shared_out(block1, run, images, threads):
-    crew = share_out(block1, run, "nearest", images)
-    assert crew.threads == threads
-    assert crew.window <= 2 * (MOST_WORKERS if run.device == "cpu" else 8)
+    plan = share_out(block1, run, "nearest", images)
+    assert plan.threads == threads
+    assert plan.window <= 2 * (MAX_WORKERS if run.device == "cpu" else 8)
 
 
 def test_what_takes_much_memory_is_not_done_at_once(block1):
@@ -108,7 +108,7 @@ def test_what_takes_much_memory_is_not_done_at_once(block1):
 
 def test_few_images_are_held_at_a_time(pictures, block1):
     """As many as the window says, and the one that is looked at."""
-    crew = share_out(block1, RunOptions(threads=2), "nearest")
+    plan = share_out(block1, RunOptions(threads=2), "nearest")
     lock, alive, most, taken, given = threading.Lock(), 0, 0, 0, 0
 
     def gone():
@@ -129,7 +129,7 @@ def test_few_images_are_held_at_a_time(pictures, block1):
         for _ in range(4):
             for path in pictures:
                 taken += 1
-                assert taken - given <= crew.window + 1
+                assert taken - given <= plan.window + 1
                 yield path
 
     with closing(run_many(block1, images(), finish, run=RunOptions(threads=2))) as results:
@@ -137,7 +137,7 @@ def test_few_images_are_held_at_a_time(pictures, block1):
             given += 1
     del _
     assert given == 48
-    assert 1 < most <= crew.window + 1
+    assert 1 < most <= plan.window + 1
     assert alive == 0
 
 

@@ -17,7 +17,7 @@ from conftest import ROOT, TEST_DATA, bare
 from image_files import bitmap, chunk, jpeg, png, webp, zeros
 from PIL import Image
 
-from fmedge.data.image_bounds import MAX_PIXELS, MOST_PIXELS
+from fmedge.data.image_bounds import DEFAULT_PIXELS, MAX_PIXELS
 from fmedge.data.images import load_photo
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
@@ -72,7 +72,7 @@ BOMBS = {
     "header.jpg": lambda: jpeg(65_000, 65_000),
     "negative.bmp": lambda: bitmap(5, -5),
     "header.webp": lambda: webp(16383, 16383),
-    "just-over.png": lambda: png(MAX_PIXELS // 1000 + 1, 1000),
+    "just-over.png": lambda: png(DEFAULT_PIXELS // 1000 + 1, 1000),
     "just-over.jpg": lambda: jpeg(9460, 9460),
 }
 
@@ -210,10 +210,10 @@ def test_max_pixels(fmedge, tmp_path, models):
         "Error: 'a.png' has 20 x 30 pixels; at most 599 pixels allowed. Make it smaller, or raise --max-pixels.\n"
     )
     fmedge(*words, "--max-pixels", "600")
-    for wrong in ("0", "-1", str(MOST_PIXELS + 1)):
-        assert f"allowed are 1 to {MOST_PIXELS}" in fmedge(*words, "--max-pixels", wrong, code=2).stderr
-    assert f"up to {MOST_PIXELS}" in " ".join(fmedge("run", "--help").stdout.split())
-    assert f"[default: {MAX_PIXELS}]" in " ".join(fmedge("run", "--help").stdout.split())
+    for wrong in ("0", "-1", str(MAX_PIXELS + 1)):
+        assert f"allowed are 1 to {MAX_PIXELS}" in fmedge(*words, "--max-pixels", wrong, code=2).stderr
+    assert f"up to {MAX_PIXELS}" in " ".join(fmedge("run", "--help").stdout.split())
+    assert f"[default: {DEFAULT_PIXELS}]" in " ".join(fmedge("run", "--help").stdout.split())
 
 
 def test_max_pixels_from_python(block1, tmp_path):
@@ -234,7 +234,7 @@ def test_max_pixels_from_python(block1, tmp_path):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bound_above_the_default(tmp_path):
     Image.new("1", (9500, 9500)).save(tmp_path / "a.png")
-    assert load_photo(tmp_path / "a.png", (8, 8), max_pixels=MOST_PIXELS).original_size == (9500, 9500)
+    assert load_photo(tmp_path / "a.png", (8, 8), max_pixels=MAX_PIXELS).original_size == (9500, 9500)
 
 
 DECODED = {

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
-from fmedge.data.bench_report import MOST_MEASUREMENTS, Missing
+from fmedge.data.bench_report import MAX_MEASUREMENTS, Missing
 from fmedge.data.measurement import Configuration, Scenario
 from fmedge.errors import (
     ArtifactError,
@@ -37,7 +37,7 @@ from fmedge.runtime.opening import choose_backend
 from fmedge.system.choices import one_of, require_whole
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import create_artifact, require_place, require_request
-from fmedge.workflow.request import ArtifactRequest, find_artifact, request_artifact
+from fmedge.workflow.request import ArtifactSpec, find_artifact, request_artifact
 
 PLAIN = ""
 """The variant of a model that is written without any of :data:`VARIANTS`."""
@@ -73,7 +73,7 @@ def variants_here() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class BenchMatrix:
     """What shall be measured: every combination.
 
     Attributes:
@@ -146,12 +146,12 @@ class Case:
 
 
 def prepare_cases(
-    wishes: Wishes, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
+    matrix: BenchMatrix, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
 ) -> tuple[list[Case], list[Missing]]:
     """Find the artifacts of all configurations; export what is missing.
 
     Args:
-        wishes: What shall be measured.
+        matrix: What shall be measured.
         progress: Told how exports get on.
         warn: Told what is exported, and what is worth knowing.
 
@@ -168,28 +168,28 @@ def prepare_cases(
     made: dict[Path, Artifact | FmedgeError] = {}
     cases: list[Case] = []
     missing: list[Missing] = []
-    rows, forms = _backends(wishes), [*_forms(wishes)]
-    threads_tried = wishes.threads or (default_threads(),)
-    combined = math.prod(map(len, (wishes.layers, rows, forms, wishes.maths, threads_tried)))
-    if combined > MOST_MEASUREMENTS:
-        raise LimitExceeded(f"{combined:,} configurations are asked for. Allowed: {MOST_MEASUREMENTS:,}. Name fewer.")
-    for layer, row, (variant, options) in product(wishes.layers, rows, forms):
+    rows, forms = _backends(matrix), [*_forms(matrix)]
+    threads_tried = matrix.threads or (default_threads(),)
+    combined = math.prod(map(len, (matrix.layers, rows, forms, matrix.maths, threads_tried)))
+    if combined > MAX_MEASUREMENTS:
+        raise LimitExceeded(f"{combined:,} configurations are asked for. Allowed: {MAX_MEASUREMENTS:,}. Name fewer.")
+    for layer, row, (variant, options) in product(matrix.layers, rows, forms):
         if variant and row.formats[0] not in VARIANTS[variant].formats:
             continue
         request = request_artifact(
             layer,
-            wishes.activation,
-            weights=wishes.weights,
-            models=wishes.models,
+            matrix.activation,
+            weights=matrix.weights,
+            models=matrix.models,
             options=replace(options, format=row.formats[0]),
         )
-        for arithmetic, threads in product(wishes.maths, threads_tried):
-            configuration = _configuration(wishes, request, row, arithmetic, threads, variant)
+        for arithmetic, threads in product(matrix.maths, threads_tried):
+            configuration = _configuration(matrix, request, row, arithmetic, threads, variant)
             if arithmetic not in row.maths:
                 missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
                 continue
             if request.path not in made:
-                made[request.path] = _artifact(request, row, wishes, progress, warn)
+                made[request.path] = _artifact(request, row, matrix, progress, warn)
             found = made[request.path]
             if isinstance(found, Artifact):
                 cases.append(Case(configuration, found.path, found.card, found.size))
@@ -199,21 +199,21 @@ def prepare_cases(
     return cases, missing
 
 
-def _forms(wishes: Wishes) -> Iterator[tuple[str, ExportOptions]]:
+def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
     """Every wanted variant of every wanted precision, but for the format; and 7 bits where that is the faster int8."""
-    names = dict.fromkeys((*wishes.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
-    for precision, name in product(wishes.precisions, names):
+    names = dict.fromkeys((*matrix.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
+    for precision, name in product(matrix.precisions, names):
         if name == PLAIN:
-            yield PLAIN, ExportOptions(precision=precision, size=wishes.size)
+            yield PLAIN, ExportOptions(precision=precision, size=matrix.size)
         elif precision is VARIANTS[name].precision:
-            yield name, ExportOptions(precision=precision, size=wishes.size, **VARIANTS[name].options)
+            yield name, ExportOptions(precision=precision, size=matrix.size, **VARIANTS[name].options)
 
 
-def _backends(wishes: Wishes) -> list[Backend]:
-    if wishes.backends is None:
-        rows = [row for row in BACKENDS if row.installed and providers_for(row, wishes.device)]
-        return rows or [choose_backend(RunOptions(device=wishes.device))]  # raises what is wrong
-    rows = [find_backend(name) for name in wishes.backends]
+def _backends(matrix: BenchMatrix) -> list[Backend]:
+    if matrix.backends is None:
+        rows = [row for row in BACKENDS if row.installed and providers_for(row, matrix.device)]
+        return rows or [choose_backend(RunOptions(device=matrix.device))]  # raises what is wrong
+    rows = [find_backend(name) for name in matrix.backends]
     for row in rows:
         if not row.installed:
             raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
@@ -221,17 +221,17 @@ def _backends(wishes: Wishes) -> list[Backend]:
 
 
 def _configuration(
-    wishes: Wishes, request: ArtifactRequest, row: Backend, math: Math, threads: int, variant: str
+    matrix: BenchMatrix, request: ArtifactSpec, row: Backend, math: Math, threads: int, variant: str
 ) -> Configuration:
     return Configuration(
         layer="+".join(request.submodel.taps),
-        activation=wishes.activation,
+        activation=matrix.activation,
         weights=request.weights.facts.describe(),
-        size=wishes.size,
-        batch=wishes.batch,
-        scenario=wishes.scenario,
+        size=matrix.size,
+        batch=matrix.batch,
+        scenario=matrix.scenario,
         backend=row.name,
-        device=wishes.device,
+        device=matrix.device,
         precision=request.options.precision,
         math=math,
         threads=threads,
@@ -240,7 +240,7 @@ def _configuration(
 
 
 def _artifact(
-    request: ArtifactRequest, row: Backend, wishes: Wishes, progress: Progress, warn: Callable[[str], None]
+    request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress, warn: Callable[[str], None]
 ) -> Artifact | FmedgeError:
     """The artifact, exported where it is missing, or why it cannot be had."""
     found = find_artifact(request)
@@ -248,8 +248,8 @@ def _artifact(
         return found
     options = request.options
     try:
-        require_request(request, wishes.calibration or Path())
-        if options.precision is Precision.INT8 and wishes.calibration is None:
+        require_request(request, matrix.calibration or Path())
+        if options.precision is Precision.INT8 and matrix.calibration is None:
             words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
             flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
             return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
@@ -257,8 +257,8 @@ def _artifact(
         warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(
             request,
-            calibration=wishes.calibration if options.precision is Precision.INT8 else None,
-            offline=wishes.offline,
+            calibration=matrix.calibration if options.precision is Precision.INT8 else None,
+            offline=matrix.offline,
             run=RunOptions(row.name),
             progress=progress,
             warn=warn,

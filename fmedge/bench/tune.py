@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmedge._version import __version__
-from fmedge.bench.matrix import PLAIN, Case, Wishes, prepare_cases, variants_here
+from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, prepare_cases, variants_here
 from fmedge.bench.scheduler import MODULE, Protocol, load_order, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Missing, Report
@@ -30,7 +30,7 @@ from fmedge.system.files import temporary_folder, write_error
 from fmedge.system.machine import this_machine
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import reference_maps
-from fmedge.workflow.request import ArtifactRequest, request_artifact
+from fmedge.workflow.request import ArtifactSpec, request_artifact
 from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
 FIRST_S = 0.3
@@ -39,7 +39,7 @@ FIRST_S = 0.3
 FINALISTS = 4
 """Ways that go through the whole protocol, beside the front: halving further would save little and risk the best."""
 
-MOST_PHOTOS = 8
+MAX_PHOTOS = 8
 """Photos that accuracy is judged on, at most; each takes the float64 reference about a second at full depth."""
 
 _ROUGH_DB = 60.0
@@ -63,8 +63,8 @@ class Goal:
     @property
     def judges(self) -> tuple[Path, ...]:
         """The photos that are used: some of all, evenly chosen."""
-        step = max(1, len(self.photos) / MOST_PHOTOS)
-        return tuple(self.photos[int(place * step)] for place in range(min(MOST_PHOTOS, len(self.photos))))
+        step = max(1, len(self.photos) / MAX_PHOTOS)
+        return tuple(self.photos[int(place * step)] for place in range(min(MAX_PHOTOS, len(self.photos))))
 
 
 class Found(NamedTuple):
@@ -83,7 +83,7 @@ class _Way:
 
 
 def tune(
-    wishes: Wishes,
+    matrix: BenchMatrix,
     goal: Goal,
     protocol: Protocol | None = None,
     *,
@@ -93,7 +93,7 @@ def tune(
     """Search the ways to run one layer's sub-model.
 
     Args:
-        wishes: Layer, engines, threads, weights and so on; precisions, arithmetic and variants follow from the goal.
+        matrix: Layer, engines, threads, weights and so on; precisions, arithmetic and variants follow from the goal.
         goal: What is looked for.
         protocol: How the last round is measured; None takes the defaults.
         progress: Told how it gets on.
@@ -106,9 +106,9 @@ def tune(
         FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
     protocol, started = protocol or Protocol(), datetime.now(UTC)
-    cases, missing = _prepare(wishes, goal, progress, warn)
+    cases, missing = _prepare(matrix, goal, progress, warn)
     dropped = [Dropped(each.configuration.describe(), each.reason, each.exit_code) for each in missing]
-    ways = _judge(cases, wishes, goal, dropped, protocol.timeout_s, progress)
+    ways = _judge(cases, matrix, goal, dropped, protocol.timeout_s, progress)
     seconds = FIRST_S
     while True:
         last = len(ways) <= FINALISTS or seconds >= protocol.seconds
@@ -133,7 +133,7 @@ def tune(
         objective=goal.objective,
         min_snr_db=goal.min_snr_db,
         judged_on=f"{len(goal.judges)} photos" if goal.photos else "the parity image",
-        batch=wishes.batch,
+        batch=matrix.batch,
         front=tuple(front),
         dropped=tuple(dropped),
     )
@@ -141,17 +141,17 @@ def tune(
 
 
 def _prepare(
-    wishes: Wishes, goal: Goal, progress: Progress, warn: Callable[[str], None]
+    matrix: BenchMatrix, goal: Goal, progress: Progress, warn: Callable[[str], None]
 ) -> tuple[list[Case], list[Missing]]:
     """All ways that may keep the bound, as far as can be told without a measurement."""
     cores = default_threads()
-    threads = wishes.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
+    threads = matrix.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
     rough = goal.min_snr_db < _ROUGH_DB
-    asked = [replace(wishes, threads=threads, maths=("fp32", "bf16") if rough else ("fp32",), variants=(PLAIN,))]
+    asked = [replace(matrix, threads=threads, maths=("fp32", "bf16") if rough else ("fp32",), variants=(PLAIN,))]
     if goal.min_snr_db < EXACT_DB:
-        asked += [replace(wishes, threads=threads, precisions=(Precision.FP16,))]
+        asked += [replace(matrix, threads=threads, precisions=(Precision.FP16,))]
     if rough:
-        asked += [replace(wishes, threads=threads, precisions=(Precision.INT8,), variants=(PLAIN, *variants_here()))]
+        asked += [replace(matrix, threads=threads, precisions=(Precision.INT8,), variants=(PLAIN, *variants_here()))]
     cases: list[Case] = []
     missing: list[Missing] = []
     for each in asked:
@@ -163,7 +163,7 @@ def _prepare(
 
 def _judge(
     cases: Sequence[Case],
-    wishes: Wishes,
+    matrix: BenchMatrix,
     goal: Goal,
     dropped: list[Dropped],
     timeout_s: float,
@@ -182,7 +182,7 @@ def _judge(
         for number, case in enumerate(cases):
             what = case.configuration
             if number == 0:
-                _write_reference(reference, case, wishes, goal)
+                _write_reference(reference, case, matrix, goal)
             key = case.model, what.backend, what.math
             if key not in judged:
                 progress(f"judging {what.describe()}", number / len(cases))
@@ -204,21 +204,21 @@ def _judge(
     return ways
 
 
-def _write_reference(path: Path, case: Case, wishes: Wishes, goal: Goal) -> None:
-    request = _request(wishes)
+def _write_reference(path: Path, case: Case, matrix: BenchMatrix, goal: Goal) -> None:
+    request = _request(matrix)
     if goal.photos:
-        images = np.stack([load_photo(photo, wishes.size).pixels for photo in goal.judges])
+        images = np.stack([load_photo(photo, matrix.size).pixels for photo in goal.judges])
     else:
-        images = parity_image(*wishes.size)[np.newaxis]
-    expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=wishes.offline)
+        images = parity_image(*matrix.size)[np.newaxis]
+    expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=matrix.offline)
     with write_error(path):
         np.savez(path, allow_pickle=False, images=images, **expected)
 
 
-def _request(wishes: Wishes) -> ArtifactRequest:
-    (layer,) = wishes.layers
-    options = ExportOptions(size=wishes.size)
-    return request_artifact(layer, wishes.activation, weights=wishes.weights, models=wishes.models, options=options)
+def _request(matrix: BenchMatrix) -> ArtifactSpec:
+    (layer,) = matrix.layers
+    options = ExportOptions(size=matrix.size)
+    return request_artifact(layer, matrix.activation, weights=matrix.weights, models=matrix.models, options=options)
 
 
 def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | WorkerFailed:

@@ -78,7 +78,7 @@ def bench_command(
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
         raise UsageError("--stages follows one photo. Give it with --image, without --scenario offline.")
-    wishes = matrix.Wishes(
+    wanted = matrix.BenchMatrix(
         layers=tuple(options.split(layer)),
         backends=None if backend is None else tuple(options.split(backend)),
         precisions=tuple(options.parse_list(precision, Precision)),
@@ -95,7 +95,7 @@ def bench_command(
         calibration=calibration,
         offline=offline,
     )
-    found, missing = matrix.prepare_cases(wishes, progress=ProgressLine(), warn=say)
+    found, missing = matrix.prepare_cases(wanted, progress=ProgressLine(), warn=say)
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     report = scheduler.measure(

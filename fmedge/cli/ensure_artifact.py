@@ -9,10 +9,10 @@ from fmedge.cli.console import ProgressLine, say
 if TYPE_CHECKING:
     from fmedge.model.artifact import Artifact
     from fmedge.model.run_options import RunOptions
-    from fmedge.workflow.request import ArtifactRequest
+    from fmedge.workflow.request import ArtifactSpec
 
 
-def ensure_artifact(request: ArtifactRequest, run: RunOptions, *, offline: bool) -> Artifact:
+def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) -> Artifact:
     """Read an artifact; where it is missing, or another than asked for, say so and export it.
 
     Args:

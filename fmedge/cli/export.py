@@ -21,7 +21,7 @@ from fmedge.model.vgg16 import LAYER_NAMES
 if TYPE_CHECKING:
     from fmedge.model.artifact import Artifact
     from fmedge.model.card import ModelCard
-    from fmedge.workflow.request import ArtifactRequest
+    from fmedge.workflow.request import ArtifactSpec
 
 _FAILED = {
     False: "does not keep its gate. Export it again: fmedge export.",
@@ -111,7 +111,7 @@ def export_command(
 
 
 def _export_all(
-    requests: list[ArtifactRequest], calibration: Path | None, *, verify: bool, offline: bool
+    requests: list[ArtifactSpec], calibration: Path | None, *, verify: bool, offline: bool
 ) -> list[Artifact]:
     from fmedge.workflow.artifacts import create_artifact, require_place, require_request
 
@@ -158,7 +158,7 @@ def _facts(artifact: Artifact) -> dict[str, object]:
     }
 
 
-def _show_plans(requests: list[ArtifactRequest], as_json: bool) -> None:
+def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
     from fmedge.model.footprint import plan_export
 
     if any(request.submodel.source != "vgg16" for request in requests):

@@ -11,7 +11,7 @@ from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import Math, RunOptions
 from fmedge.model.submodel import OWN_SIZE
 
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 """No machine has more cores; the session allows fewer still."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -113,7 +113,7 @@ def parse_threads(words: str) -> tuple[int, ...]:
         UsageError: One is none.
     """
     for word in split(words):
-        if not word.isdecimal() or not 1 <= int(word) <= _MOST_THREADS:
+        if not word.isdecimal() or not 1 <= int(word) <= _MAX_THREADS:
             raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
     return tuple(dict.fromkeys(map(int, split(words))))
 

@@ -23,7 +23,7 @@ from fmedge.system.reading import digest
 if TYPE_CHECKING:
     from fmedge.model.preprocessing import Preprocessing
     from fmedge.model.run_options import RunOptions
-    from fmedge.workflow.request import ArtifactRequest
+    from fmedge.workflow.request import ArtifactSpec
     from fmedge.workflow.tuned_choice import Adopted
 
 
@@ -135,7 +135,7 @@ def run(
     tell_of_guard(artifact)
 
 
-def _adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool) -> Adopted | None:
+def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
     from fmedge.workflow.tuned_choice import adopt
 
     adopted = adopt(request, run, anyway=anyway, warn=say)

@@ -46,7 +46,7 @@ def tune_command(
 ) -> None:
     """Find the fastest way to run a layer here, under an accuracy bound; fmedge run then takes it."""
     from fmedge.bench import report_formats, tune
-    from fmedge.bench.matrix import Wishes
+    from fmedge.bench.matrix import BenchMatrix
     from fmedge.bench.scheduler import Protocol
     from fmedge.data.image_list import expand_images
     from fmedge.data.images import require_image_file
@@ -76,7 +76,7 @@ def tune_command(
     require_writable(*paths.values())
     found: list[Tuned] = []
     for name, path in paths.items():
-        wishes = Wishes(
+        matrix = BenchMatrix(
             layers=(name,),
             backends=None if backend is None else tuple(options.split(backend)),
             threads=None if threads is None else options.parse_threads(threads),
@@ -91,7 +91,7 @@ def tune_command(
             offline=offline,
         )
         tuned, report = tune.tune(
-            wishes, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine(), warn=say
+            matrix, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine(), warn=say
         )
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():

@@ -27,7 +27,7 @@ KIND = "fmedge bench"
 MAX_REPORT_BYTES = 1 << 26
 """A measurement of two seconds holds about a thousand numbers, 15 kB: room for 4,000."""
 
-MOST_MEASUREMENTS = 1 << 12
+MAX_MEASUREMENTS = 1 << 12
 """Every layer of VGG16 on four engines in three precisions on one to four threads are 864."""
 
 
@@ -118,8 +118,8 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a report without its head, those of an older version brought up to date."""
     for name in ("measurements", "missing"):
         count = len(data[name]) if isinstance(data.get(name), list) else 0
-        if count > MOST_MEASUREMENTS:
-            raise LimitExceeded(f"'{path}' holds {count:,} {name}. Allowed: {MOST_MEASUREMENTS:,}.")
+        if count > MAX_MEASUREMENTS:
+            raise LimitExceeded(f"'{path}' holds {count:,} {name}. Allowed: {MAX_MEASUREMENTS:,}.")
     if data.pop("kind", None) != KIND:
         raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
     schema: object = data.pop("schema", None)

@@ -19,46 +19,46 @@ from PIL import Image
 
 from fmedge.errors import LimitExceeded
 
-MAX_PIXELS = 89_478_485
+DEFAULT_PIXELS = 89_478_485
 """Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
 1/4 GiB as RGB."""
 
-MOST_PIXELS = 2 * MAX_PIXELS
+MAX_PIXELS = 2 * DEFAULT_PIXELS
 """Largest bound that can be set: above it Pillow refuses every image."""
 
-MOST_BYTES = 10 * MAX_PIXELS
+MAX_BYTES = 10 * DEFAULT_PIXELS
 """Most memory that decoding may take where nobody raises the bound on pixels, in bytes: that of a progressive JPEG of
-:data:`MAX_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients). Images that are decoded at
-once take no more together."""
+:data:`DEFAULT_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients). Images that are decoded
+at once take no more together."""
 
-MOST_RUN_LENGTH_STEPS = 16_000_000
+MAX_RUN_LENGTH_STEPS = 16_000_000
 """Most pixels and bytes of a run-length coded BMP: Pillow decodes those one by one, in Python."""
 
-MOST_FILE_BYTES = 512 << 20
+MAX_FILE_BYTES = 512 << 20
 """Largest file that is opened: a 16-bit PNG of 89 megapixels takes as much where nothing in it can be packed."""
 
-MOST_JPEG_BYTES = 3 * MAX_PIXELS
+MAX_JPEG_BYTES = 3 * DEFAULT_PIXELS
 """Largest JPEG that is opened: a progressive one of noise at full quality has 3 bytes per pixel."""
 
-MOST_PARTS = 512
+MAX_PARTS = 512
 """Most segments or chunks that hold no pixels. A colour profile takes 255 of a JPEG at the most (it counts them in one
 byte; ICC.1:2022, B.4), as does a thermal image; Google's depth maps (extended XMP) take 100 to 150."""
 
-MOST_METADATA_BYTES = 32 << 20
+MAX_METADATA_BYTES = 32 << 20
 """Most bytes of all those together: as many full segments of a JPEG, 64 KiB each."""
 
-MOST_EXIF_BYTES = 4 << 20
+MAX_EXIF_BYTES = 4 << 20
 """Most bytes of EXIF, which is 64 KiB in a JPEG (Exif 2.32, 4.7.2); some writers use several segments, and PNG and WebP
 allow any size."""
 
-MOST_DATA_CHUNKS = 1 << 18
+MAX_DATA_CHUNKS = 1 << 18
 """Most chunks of pixels in a PNG: libpng writes 8 KiB into each."""
 
-MOST_SCANS = 64
+MAX_SCANS = 64
 """Most scans of a JPEG. libjpeg's own script for a progressive file has 10, and mozjpeg tries 64 candidates for no more
 than that; each scan is a pass over the whole image, however few bytes it has."""
 
-_MOST_JUNK_BYTES = 64 << 10
+_MAX_JUNK_BYTES = 64 << 10
 """Most bytes between the segments of a JPEG that belong to none: Pillow skips them one by one."""
 
 _WINDOW_BYTES = 1 << 18
@@ -87,9 +87,9 @@ class _Count:
         if self.metadata_bytes > self.file_bytes:
             raise EOFError
         for got, most, unit in (
-            (self.parts, MOST_PARTS, "parts of metadata"),
-            (self.metadata_bytes, MOST_METADATA_BYTES, "bytes of metadata"),
-            (self.exif_bytes, MOST_EXIF_BYTES, "bytes of EXIF"),
+            (self.parts, MAX_PARTS, "parts of metadata"),
+            (self.metadata_bytes, MAX_METADATA_BYTES, "bytes of metadata"),
+            (self.exif_bytes, MAX_EXIF_BYTES, "bytes of EXIF"),
         ):
             if got > most:
                 raise _too_much(self.path, f"more than {most:,} {unit}")
@@ -113,7 +113,7 @@ def count_scans(file: IO[bytes], path: Path) -> int:
         OSError: It cannot be read.
     """
     size = os.fstat(file.fileno()).st_size
-    _require_size(path, size, MOST_FILE_BYTES)
+    _require_size(path, size, MAX_FILE_BYTES)
     start = file.read(12)
     try:
         for magic, step in _FORMATS:
@@ -141,12 +141,12 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
     """
     pixels = image.width * image.height
     if pixels > most:
-        raise too_large(path, f"{image.height} x {image.width} pixels", most, can_raise=pixels <= MOST_PIXELS)
+        raise too_large(path, f"{image.height} x {image.width} pixels", most, can_raise=pixels <= MAX_PIXELS)
     size = path.stat().st_size
-    if _codec(image) == "bmp_rle" and pixels + size > MOST_RUN_LENGTH_STEPS:
+    if _codec(image) == "bmp_rle" and pixels + size > MAX_RUN_LENGTH_STEPS:
         raise LimitExceeded(f"'{path}' is too large for a run-length coded BMP. Save it as PNG.")
     wanted = decoding_bytes(image, scans, size)
-    allowed = MOST_BYTES * max(most, MAX_PIXELS) // MAX_PIXELS
+    allowed = MAX_BYTES * max(most, DEFAULT_PIXELS) // DEFAULT_PIXELS
     if wanted > allowed:
         raise LimitExceeded(
             f"Decoding '{path}' needs about {wanted / 1e9:.1f} GB; at most {allowed / 1e9:.1f} GB allowed. "
@@ -200,7 +200,7 @@ def _require_size(path: Path, size: int, most: int) -> None:
 
 
 def _jpeg(file: IO[bytes], count: _Count) -> int:
-    _require_size(count.path, count.file_bytes, MOST_JPEG_BYTES)
+    _require_size(count.path, count.file_bytes, MAX_JPEG_BYTES)
     file.seek(2)
     progressive, channels = False, 0
     while (marker := _next_marker(file, count.path)) != _SOS:
@@ -235,8 +235,8 @@ def _next_marker(file: IO[bytes], path: Path) -> int:
             return byte[0]
         before = byte
         junk += 1
-        if junk > _MOST_JUNK_BYTES:
-            raise _too_much(path, f"more than {_MOST_JUNK_BYTES:,} bytes that belong to no segment")
+        if junk > _MAX_JUNK_BYTES:
+            raise _too_much(path, f"more than {_MAX_JUNK_BYTES:,} bytes that belong to no segment")
     raise EOFError
 
 
@@ -262,8 +262,8 @@ def _scans(file: IO[bytes], path: Path) -> int:
         if marker == _EOI:
             break
         scans += marker == _SOS
-        if scans > MOST_SCANS:
-            raise LimitExceeded(f"'{path}' has more than the {MOST_SCANS} scans allowed. Save it as a baseline JPEG.")
+        if scans > MAX_SCANS:
+            raise LimitExceeded(f"'{path}' has more than the {MAX_SCANS} scans allowed. Save it as a baseline JPEG.")
         _segment(file)
     return scans
 
@@ -277,9 +277,9 @@ def _png(file: IO[bytes], count: _Count) -> int:
             return 1
         if kind in {b"IDAT", b"fdAT", b"fcTL"}:
             data_chunks += 1
-            if data_chunks > MOST_DATA_CHUNKS:
+            if data_chunks > MAX_DATA_CHUNKS:
                 raise LimitExceeded(
-                    f"'{count.path}' has more than {MOST_DATA_CHUNKS:,} chunks of pixels. Save it again."
+                    f"'{count.path}' has more than {MAX_DATA_CHUNKS:,} chunks of pixels. Save it again."
                 )
         else:
             count.add(size, exif=kind == b"eXIf")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from fmedge.data.image_bounds import MAX_PIXELS, MOST_BYTES, MOST_PIXELS, count_scans, require_decodable, too_large
+from fmedge.data.image_bounds import DEFAULT_PIXELS, MAX_BYTES, MAX_PIXELS, count_scans, require_decodable, too_large
 from fmedge.data.upright import RESIZES, Resize, Upright
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.system.choices import one_of, require_whole
@@ -56,7 +56,7 @@ def load_photo(
         size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
             None leaves the image as it is.
         resize: ``nearest`` is what Keras' ``load_img`` does by default.
-        max_pixels: Most pixels that are decoded, up to :data:`MOST_PIXELS`; None means :data:`MAX_PIXELS`. Larger
+        max_pixels: Most pixels that are decoded, up to :data:`MAX_PIXELS`; None means :data:`DEFAULT_PIXELS`. Larger
             images are told by their header.
 
     Returns:
@@ -73,9 +73,9 @@ def load_photo(
     require_whole("max_pixels", max_pixels, unset="as many as usual")
     for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
-    most = MAX_PIXELS if max_pixels is None else max_pixels
-    if not 1 <= most <= MOST_PIXELS:
-        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MOST_PIXELS}, above which nothing is decoded.")
+    most = DEFAULT_PIXELS if max_pixels is None else max_pixels
+    if not 1 <= most <= MAX_PIXELS:
+        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.")
     try:
         with contextlib.ExitStack() as files:
             file = files.enter_context(open_regular(path))
@@ -84,7 +84,7 @@ def load_photo(
             opened = files.enter_context(Image.open(file, formats=FORMATS))
             wanted = require_decodable(opened, path, scans, most)
             depth = _png_depth(opened)
-            with reserved_memory(f"Decoding '{path}'", wanted, MOST_BYTES):
+            with reserved_memory(f"Decoding '{path}'", wanted, MAX_BYTES):
                 opened.load()
                 _scale_transparency(opened, depth)
                 upright = Upright(opened, _orientation(opened))
@@ -92,9 +92,9 @@ def load_photo(
                 pixels, original_size = upright.pixels(size, resize), upright.size
                 opened.close()  # which gives its memory back
     except Image.DecompressionBombError as error:
-        raise too_large(path, f"more than {MOST_PIXELS:,} pixels", most, can_raise=False) from error
+        raise too_large(path, f"more than {MAX_PIXELS:,} pixels", most, can_raise=False) from error
     except Image.DecompressionBombWarning as error:  # raised where a program makes warnings errors, as the next one is
-        raise too_large(path, f"more than {MAX_PIXELS:,} pixels", MAX_PIXELS, can_raise=False) from error
+        raise too_large(path, f"more than {DEFAULT_PIXELS:,} pixels", DEFAULT_PIXELS, can_raise=False) from error
     except Warning as error:  # of odd metadata
         raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:

@@ -21,13 +21,13 @@ CARD_SCHEMA = 2
 """Version of the card's fields; another one is refused."""
 
 
-MOST_EXTENT = 1 << 20
+MAX_EXTENT = 1 << 20
 """Largest extent of a tensor. The largest of a known network is 25,088, a dense kernel's."""
 
-MOST_TENSOR_BYTES = 1 << 31
+MAX_TENSOR_BYTES = 1 << 31
 """Largest tensor: a batch of 167 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
 
-MOST_INPUT_BYTES = 1 << 28
+MAX_INPUT_BYTES = 1 << 28
 """Largest batch of images that a card may ask for: that of the largest image which is decoded unless told otherwise."""
 
 _FLOAT_BYTES = 4
@@ -202,7 +202,7 @@ class ModelCard:
         )
         if not sensible:
             raise ArtifactError("The card's facts contradict each other. Export the model again.")
-        for spec, most in ((self.inputs[0], MOST_INPUT_BYTES), *((spec, MOST_TENSOR_BYTES) for spec in self.outputs)):
+        for spec, most in ((self.inputs[0], MAX_INPUT_BYTES), *((spec, MAX_TENSOR_BYTES) for spec in self.outputs)):
             if spec.least_bytes > most:
                 raise ArtifactError(
                     f"The card's '{spec.name}' has {spec.least_bytes:,} bytes. Allowed: {most:,}. "

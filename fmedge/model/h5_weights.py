@@ -47,7 +47,7 @@ chooses 8 KiB or more."""
 _STORED_MORE = 1 << 10
 """Bytes that a chunk may take beyond its own size: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
 
-_MOST_ENTRIES = 16
+_MAX_ENTRIES = 16
 """Most entries looked at in one group; Keras writes two."""
 
 FloatArray = npt.NDArray[np.float32]
@@ -119,9 +119,9 @@ def _layer_group(file: h5py.File, layer: str, position: int) -> h5py.Group | Non
 
 
 def _datasets(group: h5py.Group, depth: int = _DEPTH) -> Iterator[h5py.Dataset]:
-    if len(group) > _MOST_ENTRIES:
+    if len(group) > _MAX_ENTRIES:
         raise WeightsError(
-            f"The weights file's group '{group.name}' holds {len(group)} entries; at most {_MOST_ENTRIES} are allowed."
+            f"The weights file's group '{group.name}' holds {len(group)} entries; at most {_MAX_ENTRIES} are allowed."
         )
     for name in group.keys():  # noqa: SIM118 - typed, unlike the group's own iterator
         member = _child(group, name)

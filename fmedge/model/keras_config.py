@@ -30,7 +30,7 @@ from fmedge.system.serde import short_integer
 MAX_CONFIG_BYTES = 1 << 23
 """Keras' own largest, NASNetLarge's, has 1.2 MB; read, JSON may take 30 times its length."""
 
-MOST_PARTS = 30_000
+MAX_PARTS = 30_000
 """Objects that a configuration describes: a layer is about six (itself, its type, its initializers)."""
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
@@ -41,27 +41,27 @@ _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP64_BYTES = 20
 """The end of a zip file and, before it, what points to a longer one (APPNOTE.TXT, 4.3.15 and 4.3.16)."""
 
-_MOST_LISTED_BYTES = 1 << 12
+_MAX_LISTED_BYTES = 1 << 12
 """Of the list of members: 46 and the name, and what some writers add, for each of three."""
 
 UNPACKED_FREELY, UNPACKED_TIMES = 64 << 20, 16
 """Bytes that may become of any file, and how many for each of its own: float32 weights pack to nine tenths."""
 
-MOST_LINKS = 1 << 16
+MAX_LINKS = 1 << 16
 """Entries of an HDF5 file: about ten belong to a layer."""
 
 _LONGEST_NAME = 1 << 10
 """Letters of the path of an entry, as in a model file."""
 
-_MOST_TEXTS, _SHORT_BYTES = 1 << 12, 1 << 16
-_MOST_TEXT_BYTES = 1 << 26
+_MAX_TEXTS, _SHORT_BYTES = 1 << 12, 1 << 16
+_MAX_TEXT_BYTES = 1 << 26
 """Texts in a list (as many fit into the 64 KiB of an attribute), how large a collection of short ones is, and the bytes
 of all long ones: model and training configuration are two."""
 
 _COLLECTION = b"GCOL\1\0\0\0"
 """How a collection of texts begins; its size follows."""
 
-_MOST_ATTRIBUTES = 256
+_MAX_ATTRIBUTES = 256
 """Of one group or array: Keras writes up to four, and splits lists of names into parts of 64 KiB."""
 
 DAMAGE = (
@@ -145,8 +145,8 @@ def _parse(path: Path, text: str | bytes) -> Json:
             stack.extend(part.values())
         elif isinstance(part, list):
             stack.extend(part)
-    if count > MOST_PARTS:
-        raise LimitExceeded(f"The configuration of '{path}' has {count:,} parts. Allowed: {MOST_PARTS:,}.")
+    if count > MAX_PARTS:
+        raise LimitExceeded(f"The configuration of '{path}' has {count:,} parts. Allowed: {MAX_PARTS:,}.")
     return config
 
 
@@ -160,7 +160,7 @@ def _require_plain_zip(path: Path, stream: IO[bytes]) -> None:
         raise WeightsError(
             f"'{path}' is not a readable Keras model: its list of members is odd. Save it with model.save."
         )
-    if count > len(_MEMBERS) or length > _MOST_LISTED_BYTES:
+    if count > len(_MEMBERS) or length > _MAX_LISTED_BYTES:
         raise WeightsError(f"'{path}' holds {count:,} files. Allowed: {', '.join(_MEMBERS)}. Save it with model.save.")
 
 
@@ -207,10 +207,10 @@ def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
 
         def keep(name: str, link: object) -> bool | None:  # an error raised in here would come out garbled
             links[name] = link
-            return len(links) > MOST_LINKS or len(name) > _LONGEST_NAME or None
+            return len(links) > MAX_LINKS or len(name) > _LONGEST_NAME or None
 
         if file.visititems_links(keep):
-            raise LimitExceeded(f"'{path}' holds more than {MOST_LINKS:,} entries, or very long names. Save it anew.")
+            raise LimitExceeded(f"'{path}' holds more than {MAX_LINKS:,} entries, or very long names. Save it anew.")
         lists = _require_attributes(path, file)
         for name, link in links.items():
             if not isinstance(link, h5py.HardLink):
@@ -224,7 +224,7 @@ def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
                     raise LimitExceeded(f"'{path}' declares more than {MAX_WEIGHTS_BYTES:,} bytes of weights.")
                 require_bounded(member)
         odd = file.userblock_size or file.id.get_create_plist().get_sizes() != (8, 8)
-    if lists and (odd or _long_texts(stream) > _MOST_TEXT_BYTES):
+    if lists and (odd or _long_texts(stream) > _MAX_TEXT_BYTES):
         raise WeightsError(f"'{path}' holds lists of long texts. Save it again with model.save.")
     stored = path.stat().st_size
     if total > _allowed(stored):
@@ -240,12 +240,12 @@ def _require_attributes(path: Path, member: Any) -> int:  # noqa: ANN401 - a gro
     """
     lists = 0
     attributes = member.attrs
-    if len(attributes) > _MOST_ATTRIBUTES:
-        raise LimitExceeded(f"'{path}' holds {len(attributes):,} attributes at one place. Allowed: {_MOST_ATTRIBUTES}.")
+    if len(attributes) > _MAX_ATTRIBUTES:
+        raise LimitExceeded(f"'{path}' holds {len(attributes):,} attributes at one place. Allowed: {_MAX_ATTRIBUTES}.")
     for name in attributes:
         found = attributes.get_id(name)
         count, texts = prod(found.shape or ()), found.dtype.hasobject
-        if count * found.dtype.itemsize > MAX_CONFIG_BYTES or (texts and count > _MOST_TEXTS):
+        if count * found.dtype.itemsize > MAX_CONFIG_BYTES or (texts and count > _MAX_TEXTS):
             raise LimitExceeded(f"'{path}' holds {count:,} values in '{name[:40]}'. Save it again with model.save.")
         lists += texts and count > 1
     return lists
@@ -269,10 +269,10 @@ def _long_texts(stream: IO[bytes]) -> int:
             if size > _SHORT_BYTES:
                 place = struct.pack("<Q", collection)
                 entry = data.find(place)
-                while entry >= 0 and total <= _MOST_TEXT_BYTES:
+                while entry >= 0 and total <= _MAX_TEXT_BYTES:
                     total += min(int.from_bytes(data[max(0, entry - 4) : entry], "little"), size)
                     entry = data.find(place, entry + 8)
-            if total > _MOST_TEXT_BYTES:
+            if total > _MAX_TEXT_BYTES:
                 break
             collection = data.find(_COLLECTION, collection + len(_COLLECTION))
     return total

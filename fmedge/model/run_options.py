@@ -31,7 +31,7 @@ class RunOptions:
             that follow each other, slower where other work goes on beside.
         once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
             then differ from those of other sessions in their last digits.
-        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.data.image_bounds.MAX_PIXELS`.
+        max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.data.image_bounds.DEFAULT_PIXELS`.
 
     Raises:
         UsageError: A value is none of those that are allowed; whether engine and device are there is seen later.

@@ -19,7 +19,7 @@ from fmedge.render.document import asset, assets, comment, fill, policy, script_
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-MOST_SUBPLOTS = 1024
+MAX_SUBPLOTS = 1024
 """Heatmaps in a figure: 512 already take a browser 14 s to draw."""
 
 SIDE, SINGLE_SIDE = 800, 400
@@ -53,8 +53,8 @@ def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
         made.update_layout(title=f"{layer} - Feature Map {channel}", width=SINGLE_SIDE, height=SINGLE_SIDE)
     else:
         channels = maps.maps.shape[1]
-        if channels > MOST_SUBPLOTS:
-            raise LimitExceeded(f"{channels} channels: a figure holds {MOST_SUBPLOTS}. Name one, or take the viewer.")
+        if channels > MAX_SUBPLOTS:
+            raise LimitExceeded(f"{channels} channels: a figure holds {MAX_SUBPLOTS}. Name one, or take the viewer.")
         side = math.ceil(math.sqrt(channels))
         made = make_subplots(rows=side, cols=side)
         for index in range(channels):

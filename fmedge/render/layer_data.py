@@ -16,7 +16,7 @@ from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
 
-MOST_VALUES = 256 * 1024 * 1024
+MAX_VALUES = 256 * 1024 * 1024
 """Values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
 
 
@@ -39,9 +39,9 @@ def require_room(values: int) -> None:
     Raises:
         LimitExceeded: It cannot.
     """
-    if values > MOST_VALUES:
+    if values > MAX_VALUES:
         raise LimitExceeded(
-            f"{values / 1e6:.0f} million values: a page holds at most {MOST_VALUES / 1e6:.0f} million. "
+            f"{values / 1e6:.0f} million values: a page holds at most {MAX_VALUES / 1e6:.0f} million. "
             "Draw one channel with --channel, or save the array alone with --no-page --save-maps."
         )
 

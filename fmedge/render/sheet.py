@@ -16,7 +16,7 @@ from fmedge.model.activations import view_words
 from fmedge.render.captions import views_of, write_captions
 from fmedge.system.choices import require_record
 
-MOST_PIXELS = 64_000_000
+MAX_PIXELS = 64_000_000
 """Of a sheet; a grey picture of that many is held in memory twice."""
 
 LEAST_TILE = 56
@@ -74,9 +74,9 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
 def _require_room(values: npt.NDArray[np.float32], factor: int, views: int) -> None:
     channels, rows, columns = values.shape
     pixels = channels * (rows * factor + GAP) * (columns * factor + GAP) * views
-    if pixels > MOST_PIXELS:
+    if pixels > MAX_PIXELS:
         raise LimitExceeded(
-            f"The picture would have {pixels / 1e6:.0f} million pixels, allowed are {MOST_PIXELS / 1e6:.0f}. "
+            f"The picture would have {pixels / 1e6:.0f} million pixels, allowed are {MAX_PIXELS / 1e6:.0f}. "
             "Draw one channel with --channel, or a page instead of --png."
         )
 

@@ -160,7 +160,7 @@ WIDE = "wide int8"
 NOT_GPUS = ("cpu", "openvino")
 """Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
 
-MOST_THREADS = 64
+MAX_THREADS = 64
 """Threads allowed where there are fewer cores: more would only cost memory."""
 
 

@@ -50,7 +50,7 @@ _DEVICE_TIMES = 30
 _RUN_S, _PRODUCTS_PER_S = 4.0, 500_000_000
 """A run, and for what it computes: a quarter of what one core of a Raspberry Pi 3 does."""
 
-MOST_PRODUCTS_PER_PIXEL = 4 * 15_500_000_000 // (224 * 224)
+MAX_PRODUCTS_PER_PIXEL = 4 * 15_500_000_000 // (224 * 224)
 """Multiplications and the like per pixel of the image: four times those of VGG16 at full depth. Of networks in use
 EfficientNet-B7 needs 100,000 and U-Net 700,000."""
 
@@ -249,7 +249,7 @@ def require_products(needs: Needs, images: Shape) -> None:
     Raises:
         LimitExceeded: It does.
     """
-    most = MOST_PRODUCTS_PER_PIXEL * prod(images[:3])
+    most = MAX_PRODUCTS_PER_PIXEL * prod(images[:3])
     if needs.products > most:
         raise LimitExceeded(
             f"A run computes {needs.products / 1e9:,.0f} thousand million products. "

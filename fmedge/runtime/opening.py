@@ -20,7 +20,7 @@ from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime import forks
 from fmedge.runtime.backends import (
     BACKENDS,
-    MOST_THREADS,
+    MAX_THREADS,
     WIDE,
     Adapter,
     Backend,
@@ -197,7 +197,7 @@ def _sizes(artifact: Artifact) -> tuple[int, int]:
 
 def _count_threads(options: RunOptions) -> int:
     count = default_threads(options.cpus) if options.threads is None else options.threads
-    most = max(MOST_THREADS, usable_cpus())
+    most = max(MAX_THREADS, usable_cpus())
     if not 1 <= count <= most:
         raise UsageError(f"--threads {count}: at least 1 is needed, and at most {most} are allowed.")
     return count

@@ -25,18 +25,18 @@ Record = TypeVar("Record")
 _TOLD_LETTERS = 70
 """Of the reason why a document cannot be read."""
 
-_MOST_DIGITS = 19
+_MAX_DIGITS = 19
 """Of an integer in JSON: those of a signed 64-bit number."""
 
-_MOST_LISTS = 1 << 19
-_MOST_VALUES = 1 << 22
+_MAX_LISTS = 1 << 19
+_MAX_VALUES = 1 << 22
 """Lists and objects of a document, of at least 64 bytes each in memory, and commas between values, of 32. A report of
 4,000 measurements of two seconds each has half of either."""
 
 _LONGEST_TEXT = 1 << 14
 """Letters of a text: a reason or a recipe has some hundred, the names of a network's layers together a few thousand."""
 
-_MOST = 1 << 53
+_MAX = 1 << 53
 """Integers up to here are the same as floats: about 10^16."""
 
 _LEAST = 1e-30
@@ -82,7 +82,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "megahertz": (1e-3, 1e6),
 }
 """Least and most of a number, by the name of its field; a number in a list or a mapping has the name of that. What is
-not here lies between 0 and :data:`_MOST`."""
+not here lies between 0 and :data:`_MAX`."""
 
 
 def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
@@ -96,8 +96,8 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
     if isinstance(text, bytes):
         text = text.decode()  # once, since all of it is looked at first
     for what, count, most in (
-        ("lists", text.count("[") + text.count("{"), _MOST_LISTS),
-        ("values", text.count(","), _MOST_VALUES),
+        ("lists", text.count("[") + text.count("{"), _MAX_LISTS),
+        ("values", text.count(","), _MAX_VALUES),
     ):
         if count > most:
             raise ValueError(f"{count:,} {what}, {most:,} are allowed")
@@ -119,7 +119,7 @@ def short_integer(word: str) -> int:
     Raises:
         ValueError: It has more digits than any that something is sized by.
     """
-    if len(word) > _MOST_DIGITS:
+    if len(word) > _MAX_DIGITS:
         raise ValueError(f"an integer of {len(word)} digits")
     return int(word)
 
@@ -250,7 +250,7 @@ def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
         data = float(data)
     value = require_kind(kind, data, name)
     if kind in (int, float):
-        least, most = _BOUNDS.get(name, (0, _MOST))
+        least, most = _BOUNDS.get(name, (0, _MAX))
         if not least <= value <= most or 0 < abs(value) < _LEAST:
             raise ValueError(f"'{name}' is {value}; from {least} to {most} are allowed")
     if kind is str:

@@ -23,7 +23,7 @@ _TOKEN_BYTES = 6
 _END = re.compile(rf"[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp")
 """How the name of a temporary file ends."""
 
-_MOST_NAME_BYTES = 200
+_MAX_NAME_BYTES = 200
 """Of the final name, in that of the temporary file: file systems allow 255 in all."""
 
 _LONGEST_WAIT_S = 5.0
@@ -161,7 +161,7 @@ if hasattr(os, "register_at_fork"):
 def _start(path: Path) -> str:
     """How temporary files of ``path`` begin; a long name is cut, since a name has 255 bytes at most."""
     name = os.fsencode(path.name)
-    return f".{path.name if len(name) <= _MOST_NAME_BYTES else name[:_MOST_NAME_BYTES].decode(errors='ignore')}."
+    return f".{path.name if len(name) <= _MAX_NAME_BYTES else name[:_MAX_NAME_BYTES].decode(errors='ignore')}."
 
 
 def sweep(path: Path) -> None:

@@ -49,7 +49,7 @@ from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.request import (
     DEFAULT_LAYER,
-    ArtifactRequest,
+    ArtifactSpec,
     default_options,
     models_folder,
     request_artifact,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from fmedge.export.tensorflow.keras_import import Model
 
 
-def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
+def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
     """Check, before any work, that an artifact can be exported as asked.
 
     Raises:
@@ -87,7 +87,7 @@ def require_request(request: ArtifactRequest, calibration: Path | None) -> None:
         raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
 
 
-def require_place(request: ArtifactRequest) -> None:
+def require_place(request: ArtifactSpec) -> None:
     """Check, before any work, that an artifact can be written where it belongs; its folder is created.
 
     Raises:
@@ -98,7 +98,7 @@ def require_place(request: ArtifactRequest) -> None:
 
 
 def create_artifact(
-    request: ArtifactRequest,
+    request: ArtifactSpec,
     *,
     network: Network | None = None,
     calibration: Path | None = None,
@@ -147,7 +147,7 @@ def create_artifact(
     )
 
 
-def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -> Network:
+def _load_network(request: ArtifactSpec, offline: bool, progress: Progress) -> Network:
     from fmedge.export.stock_network import StockNetwork
 
     if request.submodel.source == KERAS:
@@ -159,7 +159,7 @@ def _load_network(request: ArtifactRequest, offline: bool, progress: Progress) -
 
 
 def reference_maps(
-    request: ArtifactRequest,
+    request: ArtifactSpec,
     images: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
     *,
     offline: bool = False,
@@ -270,7 +270,7 @@ def verify_artifact(
             f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
         )
     card.require_room()
-    request = ArtifactRequest(card.submodel, choice, path.parent, card.options)
+    request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration, warn=warn)
     network = _load_network(request, True, no_progress)
     true = replace(card, functions=network.functions(card.submodel))
@@ -329,7 +329,7 @@ def export_submodel(
     network = network_of_model(keras, options.preprocessing or NONE)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
-    request = ArtifactRequest(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
+    request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
 
 

@@ -19,7 +19,7 @@ from fmedge.model.footprint import tap_bytes, vgg16_bytes
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import VGG16
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.runtime.backends import MOST_THREADS, default_threads, usable_cpus
+from fmedge.runtime.backends import MAX_THREADS, default_threads, usable_cpus
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.runtime.opening import open_session
 from fmedge.runtime.session import Session
@@ -27,11 +27,11 @@ from fmedge.system.address_space import is_thrifty
 from fmedge.system.memory import available_bytes
 from fmedge.workflow.extraction import Extraction, Resizing
 
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 """Threads that work on an image each. More would only cost memory: each holds a model of its own, and shares
 its work with the threads of its engine where there are more cores."""
 
-_MOST_BESIDE_A_DEVICE = 8
+_MAX_BESIDE_A_DEVICE = 8
 """Threads that decode and draw beside a device: a photo takes them longer than the device."""
 
 _MEMORY_SHARE = 0.5
@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerPlan:
     """How a machine is shared out.
 
     Attributes:
@@ -65,7 +65,7 @@ class Crew:
     window: int
 
 
-def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int | None = None) -> Crew:
+def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int | None = None) -> WorkerPlan:
     """Decide how many images are in work at once, and on how many sessions.
 
     On the CPU every worker has a session of its own, with its share of the cores: an image that is run by one
@@ -81,16 +81,16 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
         images: How many there are, where that is known.
     """
     cores = default_threads(run.cpus) if run.threads is None else run.threads
-    if not 1 <= cores <= max(MOST_THREADS, usable_cpus()):
-        return Crew(1, (cores,), 1)  # opening the session says what is wrong with it
+    if not 1 <= cores <= max(MAX_THREADS, usable_cpus()):
+        return WorkerPlan(1, (cores,), 1)  # opening the session says what is wrong with it
     if resize == "none" and artifact.card.options.size is None:
-        return Crew(1, (run.threads,), 1)
+        return WorkerPlan(1, (run.threads,), 1)
     if run.device != "cpu":
-        workers = max(1, min(usable_cpus(), _MOST_BESIDE_A_DEVICE, _most_by_memory(artifact)))
-        return Crew(workers, (run.threads,), workers * _AHEAD)
-    workers = max(1, min(cores, MOST_WORKERS, _most_by_memory(artifact), images or MOST_WORKERS))
+        workers = max(1, min(usable_cpus(), _MAX_BESIDE_A_DEVICE, _most_by_memory(artifact)))
+        return WorkerPlan(workers, (run.threads,), workers * _AHEAD)
+    workers = max(1, min(cores, MAX_WORKERS, _most_by_memory(artifact), images or MAX_WORKERS))
     threads = tuple(cores // workers + (number < cores % workers) for number in range(workers))
-    return Crew(workers, threads, workers * _AHEAD)
+    return WorkerPlan(workers, threads, workers * _AHEAD)
 
 
 def _most_by_memory(artifact: Artifact) -> int:
@@ -99,7 +99,7 @@ def _most_by_memory(artifact: Artifact) -> int:
         return 1
     card, available = artifact.card, available_bytes()
     if available is None:
-        return MOST_WORKERS
+        return MAX_WORKERS
     wanted = artifact.size * _WEIGHT_COPIES
     if card.submodel.source == VGG16:
         size = card.options.size or INPUT_SIZE
@@ -161,9 +161,9 @@ def run_many(
     """
     require_artifact(artifact)  # before anything is as large as its card says
     run = replace(run or RunOptions(), spinning=False)  # idle threads would take the time of the other workers
-    crew = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
+    plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
     job = Extraction(artifact.card, resize, run)
-    places = [_Place(artifact, replace(run, threads=threads)) for threads in crew.threads]
+    places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
     numbers, mine, stopped = itertools.count(), threading.local(), threading.Event()
 
     def begin() -> None:
@@ -199,13 +199,13 @@ def run_many(
     with ExitStack() as ending:
         for place in places:
             ending.callback(place.close)
-        pool = ThreadPoolExecutor(crew.workers, "fmedge", begin)
+        pool = ThreadPoolExecutor(plan.workers, "fmedge", begin)
         ending.callback(_wait_for_running, pending)  # where a second signal broke the pool's own wait off
         ending.callback(pool.shutdown, cancel_futures=True)
         ending.callback(stopped.set)
         for image in images:
             pending.append((image, pool.submit(work, image)))
-            if len(pending) == crew.window:
+            if len(pending) == plan.window:
                 yield _next_of(pending)
         while pending:
             yield _next_of(pending)

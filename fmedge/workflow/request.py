@@ -34,7 +34,7 @@ from fmedge.system.choices import require_record
 if TYPE_CHECKING:
     from fmedge.model.keras_input import KerasInput
 
-MOST_OWN_PIXELS = 1 << 20
+MAX_OWN_PIXELS = 1 << 20
 """Pixels that a Keras file may ask for by itself: no stock network has more than 600 x 600. Larger sizes are named."""
 
 DEFAULT_LAYER = "block1_conv1"
@@ -46,7 +46,7 @@ def models_folder(folder: Path | str | None = None) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactRequest:
+class ArtifactSpec:
     """What an artifact has to be to be taken.
 
     Attributes:
@@ -103,7 +103,7 @@ def request_artifact(
     keras: Path | str | None = None,
     models: Path | str | None = None,
     options: ExportOptions | None = None,
-) -> ArtifactRequest:
+) -> ArtifactSpec:
     """Say which artifact is meant, in plain words.
 
     Args:
@@ -136,12 +136,12 @@ def request_artifact(
         from fmedge.model.keras_input import read_input
 
         options, notes = settle_options(options, read_input(read_config(Path(keras))[0]))
-        return ArtifactRequest(submodel, choice, models_folder(models), options, notes)
+        return ArtifactSpec(submodel, choice, models_folder(models), options, notes)
     submodel = SubModel(taps, chosen)
     if channel is not None:
         for tap in submodel.taps:
             require_channel(tap, find_layer(tap).channels, channel)
-    return ArtifactRequest(submodel, choose_weights(weights), models_folder(models), options)
+    return ArtifactSpec(submodel, choose_weights(weights), models_folder(models), options)
 
 
 def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:
@@ -190,7 +190,7 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     if height is None or width is None:
         takes = f"{height or 'any'} x {width or 'any'}"
         raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
-    if height * width > MOST_OWN_PIXELS:
+    if height * width > MAX_OWN_PIXELS:
         raise LimitExceeded(
             f"The Keras model takes {height:,} x {width:,} pixels. If that is meant, say so: --size {height}x{width}."
         )
@@ -238,7 +238,7 @@ def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
     return options
 
 
-def find_artifact(request: ArtifactRequest) -> Artifact | None:
+def find_artifact(request: ArtifactSpec) -> Artifact | None:
     """Read the artifact if it is there, whole, and the one asked for; None otherwise."""
     for path in _places(request):
         try:
@@ -250,7 +250,7 @@ def find_artifact(request: ArtifactRequest) -> Artifact | None:
     return None
 
 
-def _places(request: ArtifactRequest) -> list[Path]:
+def _places(request: ArtifactSpec) -> list[Path]:
     """Where the artifact may be: under one name, or with any activation in it where that is not known."""
     path = request.path
     if not request.names_its_function or request.functions:
@@ -267,7 +267,7 @@ def has_choices(folder: Path) -> bool:
     return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
 
 
-def tuned_path(request: ArtifactRequest) -> Path:
+def tuned_path(request: ArtifactSpec) -> Path:
     """Where the choice for a sub-model is, beside its models: ``block3_conv3.tuned.json`` for the default options."""
     options = ExportOptions(size=request.options.size)
     name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])

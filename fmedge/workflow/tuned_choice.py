@@ -16,7 +16,7 @@ from fmedge.model.run_options import Math, RunOptions
 from fmedge.system import files, reading
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.serde import read_document, refusing
-from fmedge.workflow.request import ArtifactRequest, tuned_path
+from fmedge.workflow.request import ArtifactSpec, tuned_path
 
 KIND = "fmedge tune"
 """Says in the file what it is."""
@@ -196,7 +196,7 @@ class Adopted:
     words: str
 
 
-def adopt(request: ArtifactRequest, run: RunOptions, *, anyway: bool, warn: Callable[[str], None]) -> Adopted | None:
+def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callable[[str], None]) -> Adopted | None:
     """The tuned choice for a sub-model, where there is one that a run may take.
 
     Args:
@@ -260,7 +260,7 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
     return ""
 
 
-def _read_model(request: ArtifactRequest, choice: Candidate) -> Artifact:
+def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
     path = request.folder / choice.model
     if path.parent != request.folder:
         raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice. Make it again: fmedge tune.")

@@ -34,7 +34,7 @@ from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime.backends import BACKENDS, Backend
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, read_artifact
-from fmedge.workflow.request import ArtifactRequest, request_artifact
+from fmedge.workflow.request import ArtifactSpec, request_artifact
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
 PRECISIONS = (Precision.FP32, Precision.INT8)
@@ -63,7 +63,7 @@ class Case:
     """A model on an engine."""
 
     backend: Backend
-    request: ArtifactRequest
+    request: ArtifactSpec
     subject: Subject
 
     @property

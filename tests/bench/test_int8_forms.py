@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from fmedge.bench.matrix import PLAIN, Wishes, prepare_cases, variants_here
+from fmedge.bench.matrix import PLAIN, BenchMatrix, prepare_cases, variants_here
 from fmedge.cli.export import _is_faster_with_seven_bits
 from fmedge.model.submodel import Precision
 from fmedge.runtime import backends
@@ -21,7 +21,7 @@ def seven_bits_pay(request, monkeypatch):
 
 
 def test_seven_bits_are_tried_where_sums_would_overflow(seven_bits_pay, untrained_models, photos_folder):
-    wishes = Wishes(
+    matrix = BenchMatrix(
         precisions=(Precision.INT8,),
         backends=tuple(row.name for row in backends.BACKENDS if row.installed and row.name != "ncnn"),
         size=(48, 64),
@@ -30,11 +30,11 @@ def test_seven_bits_are_tried_where_sums_would_overflow(seven_bits_pay, untraine
         models=untrained_models,
         calibration=photos_folder,
     )
-    cases, missing = prepare_cases(wishes, warn=lambda text: None)
+    cases, missing = prepare_cases(matrix, warn=lambda text: None)
     assert missing == []
     found = {(case.configuration.backend, case.configuration.variant) for case in cases}
-    plain = {(name, PLAIN) for name in wishes.backends}
-    seven = {(name, "seven-bit") for name in wishes.backends if name != "litert"}
+    plain = {(name, PLAIN) for name in matrix.backends}
+    seven = {(name, "seven-bit") for name in matrix.backends if name != "litert"}
     assert found == (plain | seven if seven_bits_pay else plain)
     assert {name for name in variants_here() if "seven" in name} == (
         {"seven-bit", "seven-bit-tap-float"} if seven_bits_pay else set()
@@ -42,7 +42,7 @@ def test_seven_bits_are_tried_where_sums_would_overflow(seven_bits_pay, untraine
 
 
 def test_export_says_which_form_is_faster_here(seven_bits_pay, untrained_models, photos_folder):
-    wishes = Wishes(
+    matrix = BenchMatrix(
         precisions=(Precision.INT8, Precision.FP32),
         variants=(PLAIN, "seven-bit"),
         backends=("onnxruntime",),
@@ -51,6 +51,6 @@ def test_export_says_which_form_is_faster_here(seven_bits_pay, untrained_models,
         models=untrained_models,
         calibration=photos_folder,
     )
-    cases, _ = prepare_cases(wishes, warn=lambda text: None)
+    cases, _ = prepare_cases(matrix, warn=lambda text: None)
     told = {case.configuration.form: _is_faster_with_seven_bits(case.card) for case in cases}
     assert told == {"int8": seven_bits_pay, "int8/seven-bit": False, "fp32": False}

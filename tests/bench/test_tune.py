@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fmedge.bench.matrix import Wishes
+from fmedge.bench.matrix import BenchMatrix
 from fmedge.bench.scheduler import Protocol
 from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
 from fmedge.errors import UsageError
@@ -37,13 +37,13 @@ def test_better_half_keeps_the_front_and_says_why_others_went():
     assert len(_better_half(list(range(5)), {p: found[p] for p in range(5)}, Goal(), [])) == FINALISTS
 
 
-def wishes(models, **changes):
-    some = Wishes(("block2_conv1",), ("onnxruntime", "ncnn"), size=(48, 64), weights="untrained", models=models)
+def matrix(models, **changes):
+    some = BenchMatrix(("block2_conv1",), ("onnxruntime", "ncnn"), size=(48, 64), weights="untrained", models=models)
     return replace(some, **changes)
 
 
 def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
-    found, report = tune(wishes(untrained_models, threads=(1,)), Goal(), BRIEF, warn=lambda _: None)
+    found, report = tune(matrix(untrained_models, threads=(1,)), Goal(), BRIEF, warn=lambda _: None)
     fastest = min(report.measurements, key=lambda each: each.p50)
     assert found.choice.backend == fastest.configuration.backend
     assert found.choice.p50_s == fastest.p50
@@ -55,7 +55,7 @@ def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
 
 def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):
     goal = Goal("size", 20.0, tuple(sorted(photos_folder.iterdir())[:2]))
-    asked = wishes(untrained_models, backends=("onnxruntime",), threads=(1,), calibration=photos_folder)
+    asked = matrix(untrained_models, backends=("onnxruntime",), threads=(1,), calibration=photos_folder)
     found = tune(asked, goal, BRIEF, warn=lambda _: None).tuned
     assert found.judged_on == "2 photos"
     assert found.choice.form.startswith("int8")
@@ -69,11 +69,11 @@ def test_nothing_keeps_the_bound(untrained_models, monkeypatch):
 
     monkeypatch.setattr(module, "EXACT_DB", 200.0)
     with pytest.raises(UsageError, match=r"--min-snr 200: nothing reaches it\. Best: 1\d\d\.\d dB"):
-        tune(wishes(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF, warn=lambda _: None)
+        tune(matrix(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF, warn=lambda _: None)
 
 
 def test_int8_without_photos_is_left_out_with_its_reason(untrained_models, tmp_path):
-    asked = wishes(tmp_path, backends=("onnxruntime",), threads=(1,))
+    asked = matrix(tmp_path, backends=("onnxruntime",), threads=(1,))
     found = tune(asked, Goal("latency", 20.0), BRIEF, warn=lambda _: None).tuned
     assert any("--calibration DIR" in each.reason for each in found.dropped)
     assert found.choice.exact or found.choice.form != "int8"

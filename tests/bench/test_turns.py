@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fmedge.bench import scheduler
-from fmedge.bench.matrix import Wishes, prepare_cases
+from fmedge.bench.matrix import BenchMatrix, prepare_cases
 from fmedge.bench.scheduler import Protocol, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.measurement import Configuration
@@ -22,9 +22,9 @@ QUICK = Protocol(runs=3, seconds=0, processes=1)
 
 @pytest.fixture
 def prepared(untrained_models):
-    def prepare(layers=("block1_conv1",), **wishes):
-        small = {"size": (64, 64), "weights": "untrained", "models": untrained_models, **wishes}
-        return prepare_cases(Wishes(layers, **small), warn=print)
+    def prepare(layers=("block1_conv1",), **matrix):
+        small = {"size": (64, 64), "weights": "untrained", "models": untrained_models, **matrix}
+        return prepare_cases(BenchMatrix(layers, **small), warn=print)
 
     return prepare
 
@@ -125,7 +125,7 @@ def test_batches_offline(prepared):
     (found,) = measure(cases, QUICK).measurements
     assert found.images_per_s == pytest.approx(4 * found.n / sum(found.seconds))
     with pytest.raises(UsageError, match="--scenario offline"):
-        Wishes(batch=4)
+        BenchMatrix(batch=4)
 
 
 def test_stages_of_a_photo(prepared, picture):

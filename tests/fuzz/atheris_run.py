@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ENGINE = "--engine"
 """First word of the process that does the work for one target."""
 
-MOST_BYTES = 1 << 14
+MAX_BYTES = 1 << 14
 """Inputs grow no longer: what is read is decided in the first few kB."""
 
 
@@ -58,7 +58,7 @@ def _fuzz(name: str, seconds: int, *, keep: bool) -> int:
         def call(*words: object) -> int:
             return subprocess.run(list(map(str, [program, *words])), check=False).returncode
 
-        limits = [f"-max_total_time={seconds}", f"-max_len={MOST_BYTES}", "-timeout=10", "-rss_limit_mb=2048"]
+        limits = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", "-timeout=10", "-rss_limit_mb=2048"]
         code = call(
             *limits, f"-artifact_prefix={findings}/{name}-", "-verbosity=0", "-print_final_stats=1", grown, corpus
         )

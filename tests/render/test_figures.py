@@ -56,7 +56,7 @@ def test_the_figure_is_the_tutorials_the_right_way_up(channel):
 def test_a_figure_for_a_channel_that_is_not_there(monkeypatch):
     with pytest.raises(UsageError, match="0 to 2"):
         fmedge.figure(make_maps(random_maps(3, 4, 4)), channel=3)
-    monkeypatch.setattr(figures, "MOST_SUBPLOTS", 2)
+    monkeypatch.setattr(figures, "MAX_SUBPLOTS", 2)
     with pytest.raises(LimitExceeded, match="Name one"):
         fmedge.figure(make_maps(random_maps(3, 4, 4)))
 

@@ -187,7 +187,7 @@ def test_where_values_lie_on_the_photo():
 
 
 def test_too_many_values(monkeypatch):
-    monkeypatch.setattr(layer_data, "MOST_VALUES", 100)
+    monkeypatch.setattr(layer_data, "MAX_VALUES", 100)
     with pytest.raises(LimitExceeded, match="--channel"):
         render_page(make_maps(random_maps(3, 10, 10)))
     render_page(make_maps(random_maps(3, 10, 10)), channel=1)

@@ -18,11 +18,11 @@ from fmedge.model.artifact import card_path, read_artifact
 from fmedge.model.card import WeightsFacts
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.runtime.gate import checks
-from fmedge.runtime.gate.bounds import MOST_NODES
-from fmedge.runtime.gate.flatbuffer import MOST_NAME as LONGEST_TFLITE_NAME
+from fmedge.runtime.gate.bounds import MAX_NODES
+from fmedge.runtime.gate.flatbuffer import MAX_NAME as LONGEST_TFLITE_NAME
 from fmedge.runtime.gate.onnx_constant import read_constant
 from fmedge.runtime.gate.onnx_reader import TENSOR
-from fmedge.runtime.gate.protobuf import MOST_FIELDS, MOST_NAME, Reader
+from fmedge.runtime.gate.protobuf import MAX_FIELDS, MAX_NAME, Reader
 from fmedge.workflow.artifacts import open_model
 
 ARTIFACT, LIMIT = ArtifactError, LimitExceeded
@@ -105,8 +105,8 @@ HOSTILE_ONNX = {
     ),
     "another file in an attribute": (ARTIFACT, "another file", computed("Relu", ["image"], value=elsewhere())),
     "an output that nobody computes": (ARTIFACT, "nothing computes the output", nobody_computes),
-    "numbers without end": (LIMIT, "fields. Allowed", computed("Relu", ["image"], pads=[1] * (MOST_FIELDS + 1))),
-    "a long name": (ARTIFACT, "a name of", computed("R" * (MOST_NAME + 1), ["image"])),
+    "numbers without end": (LIMIT, "fields. Allowed", computed("Relu", ["image"], pads=[1] * (MAX_FIELDS + 1))),
+    "a long name": (ARTIFACT, "a name of", computed("R" * (MAX_NAME + 1), ["image"])),
 }
 
 
@@ -158,7 +158,7 @@ def test_bytes_that_are_no_protobuf(data, message):
 
 @pytest.mark.cases("models")
 def test_very_many_packed_numbers():
-    count = MOST_FIELDS + 1
+    count = MAX_FIELDS + 1
     length = bytes([count & 0x7F | 0x80, count >> 7 & 0x7F | 0x80, count >> 14])
     data = b"\x0a" + length + bytes(count)
     with pytest.raises(LimitExceeded, match="fields"):
@@ -232,7 +232,7 @@ def metadata_twice(model, graph, schema):
 
 
 def many_codes(model, graph, schema):
-    model.operatorCodes *= MOST_NODES + 1
+    model.operatorCodes *= MAX_NODES + 1
 
 
 def long_name(model, graph, schema):

@@ -203,7 +203,7 @@ def test_time_of_the_child_is_bounded(onnx_fp32, monkeypatch, bound, what, says)
 
 
 def test_what_is_computed_is_bounded(onnx_fp32, monkeypatch):
-    monkeypatch.setattr(isolated, "MOST_PRODUCTS_PER_PIXEL", 100)
+    monkeypatch.setattr(isolated, "MAX_PRODUCTS_PER_PIXEL", 100)
     with open_session(onnx_fp32) as session, pytest.raises(LimitExceeded, match="thousand million products"):
         session.run(IMAGE)
 

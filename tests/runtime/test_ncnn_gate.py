@@ -128,8 +128,8 @@ def test_truncated_files_are_refused(small, cases):
 
 def test_graphs_too_large_are_refused_at_once(small):
     with pytest.raises(ArtifactError, match="graph of"):
-        reading(small, model=small.model + b"#" * ncnn_reader.MOST_TEXT)
-    lines = "".join(f"ReLU r{index} 1 1 t{index} t{index + 1}\n" for index in range(ncnn_reader.MOST_LAYERS))
+        reading(small, model=small.model + b"#" * ncnn_reader.MAX_TEXT)
+    lines = "".join(f"ReLU r{index} 1 1 t{index} t{index + 1}\n" for index in range(ncnn_reader.MAX_LAYERS))
     text = f"7767517\n1001 1001\nInput i 0 1 t0\n{lines}"
     with pytest.raises(ArtifactError, match="layers"):
         reading(small, model=text.encode())

@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float64]
 POSITIONS = 16_384
 """Places looked at in all: 3.5 times the 4,608 inputs of VGG16's widest kernel."""
 
-MOST_POSITIONS = 1_024
+MAX_POSITIONS = 1_024
 """Places looked at in one photo."""
 
 DAMPING = 0.01
@@ -47,7 +47,7 @@ def measure_moments(inputs: Iterable[npt.NDArray[np.uint8]], count: int) -> Mome
         count: How many photos there will be.
     """
     generator = np.random.Generator(np.random.PCG64(_SEED))
-    most = min(MOST_POSITIONS, -(-POSITIONS // count))
+    most = min(MAX_POSITIONS, -(-POSITIONS // count))
     total = chosen = gram = np.zeros(())
     places = sampled = 0
     for codes in inputs:

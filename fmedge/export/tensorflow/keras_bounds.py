@@ -18,10 +18,10 @@ from typing import Any
 from fmedge.errors import FmedgeError, LimitExceeded, WeightsError
 from fmedge.export.tensorflow.keras_import import keras
 
-MOST_CALLS = 3_000
+MAX_CALLS = 3_000
 """Calls of layers, those in nested models with every call of these: NASNetLarge, Keras' own largest, has 1,041."""
 
-MOST_REBUILDS = 24_000
+MAX_REBUILDS = 24_000
 """Calls of layers that Keras makes while it adds one to a sequential model: it calls all those before it again. So many
 are made for 218 layers; each takes a quarter of a millisecond."""
 
@@ -38,7 +38,7 @@ _turn = threading.Lock()
 
 def too_many_calls(path: Path) -> LimitExceeded:
     """The error of a model that calls too many layers."""
-    return LimitExceeded(f"'{path}' calls more layers than the {MOST_CALLS:,} allowed, or 218 in a sequential model.")
+    return LimitExceeded(f"'{path}' calls more layers than the {MAX_CALLS:,} allowed, or 218 in a sequential model.")
 
 
 class BuildingBounds:
@@ -118,7 +118,7 @@ class BuildingBounds:
             self._rebuilds += 1
         else:
             self._calls += 1
-        if self._calls > MOST_CALLS or self._rebuilds > MOST_REBUILDS:
+        if self._calls > MAX_CALLS or self._rebuilds > MAX_REBUILDS:
             self._break(too_many_calls(self._path))
         if time.monotonic() > ends:
             self._break(LimitExceeded(f"'{self._path}' could not be built within {SECONDS:g} s."))

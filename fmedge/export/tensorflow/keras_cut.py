@@ -170,7 +170,7 @@ class _Walk:
         return self._reversed
 
 
-MOST_STEPS = 256
+MAX_STEPS = 256
 """Steps of a recurrent layer that is unrolled: each is traced by itself, in some milliseconds."""
 
 
@@ -183,8 +183,8 @@ def _require_few_steps(operation: Layer, args: _Arguments) -> None:
     layers = (operation, getattr(operation, "layer", None), getattr(operation, "forward_layer", None))
     if args and any(getattr(layer, "unroll", False) is True for layer in layers):
         steps = args[0].shape[1]
-        if steps is not None and steps > MOST_STEPS:
-            raise LimitExceeded(f"'{operation.name}' unrolls {steps:,} steps. Allowed: {MOST_STEPS}. Cut before it.")
+        if steps is not None and steps > MAX_STEPS:
+            raise LimitExceeded(f"'{operation.name}' unrolls {steps:,} steps. Allowed: {MAX_STEPS}. Cut before it.")
 
 
 _SCOPE_NAME = r"[A-Za-z0-9_.-]*"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fmedge.errors import WeightsError
-from fmedge.export.tensorflow.keras_bounds import MOST_CALLS, BuildingBounds, too_many_calls
+from fmedge.export.tensorflow.keras_bounds import MAX_CALLS, BuildingBounds, too_many_calls
 from fmedge.export.tensorflow.keras_calls import count_calls
 from fmedge.export.tensorflow.keras_import import Model, is_graph, keras, reason_of
 from fmedge.model.keras_config import read_config, refusing_damage
@@ -50,7 +50,7 @@ def read_keras_model(path: Path) -> Model:
             raise shortage(error) from error
         raise WeightsError(f"Keras cannot load '{path}': {reason_of(error)} Save it again with model.save.") from error
     bounds.require_kept()
-    if is_graph(model) and model.built and count_calls(model) > MOST_CALLS:
+    if is_graph(model) and model.built and count_calls(model) > MAX_CALLS:
         raise too_many_calls(path)
     return model
 

@@ -8,33 +8,33 @@ from typing import NamedTuple
 
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.model.artifact import MAX_CARD_BYTES
-from fmedge.model.card import MOST_EXTENT as MOST_EXTENT
-from fmedge.model.card import MOST_TENSOR_BYTES as MOST_TENSOR_BYTES
+from fmedge.model.card import MAX_EXTENT as MAX_EXTENT
+from fmedge.model.card import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from fmedge.runtime.gate.relu_count import Way
 
-MOST_NODES = 10_000
+MAX_NODES = 10_000
 """Operators in a model: VGG16 has 31, the deepest networks in use about 1,500."""
 
-MOST_TENSORS = 30_000
+MAX_TENSORS = 30_000
 """Tensors in a model: about three belong to an operator."""
 
-MOST_AXES = 8
+MAX_AXES = 8
 """Axes of a tensor: images have 4; engines keep small fixed arrays for them."""
 
-MOST_WINDOW = 1 << 10
+MAX_WINDOW = 1 << 10
 """Largest kernel, stride, dilation and padding: no window is wider than a picture; VGG16's are 3 and 1."""
 
-MOST_SCALE = 32
+MAX_SCALE = 32
 """Largest enlargement by one operator: VGG16 shrinks its pictures by 32 in all, and a decoder undoes that."""
 
-MOST_VALUES = (1 << 31) - 1
+MAX_VALUES = (1 << 31) - 1
 """Values of a tensor that is computed: engines count them with signed 32-bit numbers."""
 
-MOST_NAME = 1 << 10
+MAX_NAME = 1 << 10
 """Letters of a name: names that say a path through nested models have some 200."""
 
 
-MOST_ENTRIES = 1 << 10
+MAX_ENTRIES = 1 << 10
 """Entries of metadata beside the graph: converters write up to ten."""
 
 
@@ -149,11 +149,11 @@ def require_extents(name: str, extents: Sequence[int]) -> int:
     Raises:
         LimitExceeded: It has too many axes, or one is too long.
     """
-    if len(extents) > MOST_AXES:
-        raise LimitExceeded(f"'{name}' has {len(extents)} axes. Allowed: {MOST_AXES}.")
+    if len(extents) > MAX_AXES:
+        raise LimitExceeded(f"'{name}' has {len(extents)} axes. Allowed: {MAX_AXES}.")
     for extent in extents:
-        if not 0 <= extent <= MOST_EXTENT:
-            raise LimitExceeded(f"'{name}' has an extent of {extent}. Allowed: 0 to {MOST_EXTENT:,}.")
+        if not 0 <= extent <= MAX_EXTENT:
+            raise LimitExceeded(f"'{name}' has an extent of {extent}. Allowed: 0 to {MAX_EXTENT:,}.")
     return prod(extents)
 
 
@@ -168,6 +168,6 @@ def require_shape(name: str, shape: Sequence[int | None], element_bits: int) -> 
     """
     extents = [extent for extent in shape if extent is not None]
     size = (require_extents(name, extents) * element_bits + 7) // 8
-    if size > MOST_TENSOR_BYTES:
-        raise LimitExceeded(f"'{name}' is {size:,} bytes large. Allowed: {MOST_TENSOR_BYTES:,}.")
+    if size > MAX_TENSOR_BYTES:
+        raise LimitExceeded(f"'{name}' is {size:,} bytes large. Allowed: {MAX_TENSOR_BYTES:,}.")
     return size

@@ -5,10 +5,10 @@ from __future__ import annotations
 import struct
 
 from fmedge.errors import LimitExceeded
-from fmedge.runtime.gate.bounds import MOST_NAME, damaged
+from fmedge.runtime.gate.bounds import MAX_NAME, damaged
 
 _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
-MOST_READ = 1 << 20
+MAX_READ = 1 << 20
 """Numbers, tables and names that are read of a file, wherever they are: many tables may point to one place, so the size
 of the file bounds nothing. The largest model that passes has 10,000 operators and 30,000 tensors, of about 20 each."""
 
@@ -30,7 +30,7 @@ def root(data: bytes, identifier: bytes) -> Table:
     """
     if data[4:8] != identifier:
         raise damaged(f"it does not say {identifier.decode()} at its fifth byte")
-    return Table(data, _U32.unpack_from(data, 0)[0], [MOST_READ])
+    return Table(data, _U32.unpack_from(data, 0)[0], [MAX_READ])
 
 
 class Table:
@@ -95,7 +95,7 @@ class Table:
     def _count(self, values: int) -> None:
         self._left[0] -= values
         if self._left[0] < 0:
-            raise LimitExceeded(f"more than {MOST_READ:,} numbers, tables and names. Allowed: {MOST_READ:,}.")
+            raise LimitExceeded(f"more than {MAX_READ:,} numbers, tables and names. Allowed: {MAX_READ:,}.")
 
     def numbers(self, field: int, kind: str, most: int) -> tuple[int, ...]:
         """A field that is a vector of at most so many numbers.
@@ -126,7 +126,7 @@ class Table:
     def text(self, field: int) -> str:
         """A field that is a name; empty where it is missing."""
         start, count = self.vector(field, 1)
-        if count > MOST_NAME:
+        if count > MAX_NAME:
             raise damaged(f"a name of {count:,} letters")
         self._count(1 + count // _LETTERS)
         try:

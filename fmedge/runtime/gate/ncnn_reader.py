@@ -12,23 +12,23 @@ from functools import partial
 from math import prod
 
 from fmedge.errors import ArtifactError
-from fmedge.runtime.gate.bounds import MOST_VALUES, Declared, ModelFacts, Needs, damaged
+from fmedge.runtime.gate.bounds import MAX_VALUES, Declared, ModelFacts, Needs, damaged
 from fmedge.runtime.gate.bounds import Shape as Extents
 from fmedge.runtime.gate.relu_count import IMAGE, Way
 
-MOST_TEXT = 1 << 20
+MAX_TEXT = 1 << 20
 """Largest graph, in bytes: full VGG16 with every tap has 6 kB, its facts among them."""
 
-MOST_LAYERS = 1_000
+MAX_LAYERS = 1_000
 """Layers in a graph: full VGG16 with every tap has 48."""
 
-MOST_CHANNELS = 1 << 12
+MAX_CHANNELS = 1 << 12
 """Channels of a tensor: VGG16 has up to 512. Two such numbers and a kernel's 9 multiply without leaving 32 bits."""
 
-MOST_EXTENT = 1 << 20
+MAX_EXTENT = 1 << 20
 """Height and width of a tensor in pixels; a card allows no more."""
 
-MOST_TENSOR_BYTES = 1 << 31
+MAX_TENSOR_BYTES = 1 << 31
 """Largest tensor: ncnn counts with signed 32-bit numbers."""
 
 _MAGIC = "7767517"
@@ -74,7 +74,7 @@ def _only(value: int) -> range:
     return range(value, value + 1)
 
 
-_CHANNELS, _EXTENT = range(1, MOST_CHANNELS + 1), range(1, MOST_EXTENT + 1)
+_CHANNELS, _EXTENT = range(1, MAX_CHANNELS + 1), range(1, MAX_EXTENT + 1)
 
 _KINDS = {
     "Input": _Kind(0, 1, {}, {0: _EXTENT, 1: _EXTENT, 2: _only(3)}),
@@ -167,12 +167,12 @@ def _require(condition: bool, what: str) -> None:
 
 def _lines(model: bytes) -> tuple[list[str], str | None]:
     """The lines down to the last layer, and the facts behind it."""
-    _require(len(model) <= MOST_TEXT, f"a graph of {len(model):,} bytes, {MOST_TEXT:,} are allowed")
+    _require(len(model) <= MAX_TEXT, f"a graph of {len(model):,} bytes, {MAX_TEXT:,} are allowed")
     _require(model.endswith(b"\n") and all(byte == 10 or 32 <= byte < 127 for byte in model), "not lines of plain text")
     lines = model.decode("ascii").removesuffix("\n").split("\n")
     facts = lines.pop().removeprefix(_FACTS) if lines[-1].startswith(_FACTS) else None
     _require(lines[:1] == [_MAGIC], "the first line is not ncnn's")
-    _require(3 <= len(lines) <= MOST_LAYERS + 2, f"{len(lines) - 2} layers, 1 to {MOST_LAYERS} are allowed")
+    _require(3 <= len(lines) <= MAX_LAYERS + 2, f"{len(lines) - 2} layers, 1 to {MAX_LAYERS} are allowed")
     return lines, facts
 
 
@@ -269,7 +269,7 @@ class _Reader:
 
     def _checked(self, shape: Shape) -> Shape:
         _require(0 not in shape, "a tensor without pixels")
-        size, most = 4 * _values(shape), MOST_TENSOR_BYTES if self._image is None else 4 * MOST_VALUES
+        size, most = 4 * _values(shape), MAX_TENSOR_BYTES if self._image is None else 4 * MAX_VALUES
         _require(size <= most, f"a tensor of {size:,} bytes, {most:,} are allowed")
         return shape
 

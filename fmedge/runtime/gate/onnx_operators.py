@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fmedge.runtime.gate.bounds import MOST_EXTENT, MOST_SCALE, MOST_WINDOW, Range
+from fmedge.runtime.gate.bounds import MAX_EXTENT, MAX_SCALE, MAX_WINDOW, Range
 
 _GROUPS: Mapping[str, str] = {
     "windows over a picture": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
@@ -32,15 +32,15 @@ OPERATORS = frozenset(name for names in _GROUPS.values() for name in names.split
 
 
 ATTRIBUTES: Mapping[str, Range] = {
-    "kernel_shape": Range(1, MOST_WINDOW),
-    "strides": Range(1, MOST_WINDOW),
-    "dilations": Range(1, MOST_WINDOW),
-    "pads": Range(0, MOST_WINDOW),
-    "output_padding": Range(0, MOST_WINDOW),
-    "output_shape": Range(1, MOST_WINDOW * MOST_SCALE),
-    "blocksize": Range(1, MOST_SCALE),
+    "kernel_shape": Range(1, MAX_WINDOW),
+    "strides": Range(1, MAX_WINDOW),
+    "dilations": Range(1, MAX_WINDOW),
+    "pads": Range(0, MAX_WINDOW),
+    "output_padding": Range(0, MAX_WINDOW),
+    "output_shape": Range(1, MAX_WINDOW * MAX_SCALE),
+    "blocksize": Range(1, MAX_SCALE),
     "group": Range(1, 1 << 16),
-    "size": Range(1, MOST_WINDOW),
+    "size": Range(1, MAX_WINDOW),
 }
 """Bounds of the attributes that decide how much is computed. A group is a channel or more; LRN's size is a window."""
 
@@ -48,10 +48,10 @@ OTHER = Range(-(1 << 20), 1 << 20)
 """Bounds of all other integers: axes, types, switches."""
 
 SIZES: Mapping[tuple[str, int], Range] = {
-    ("Pad", 1): Range(0, MOST_WINDOW),
-    ("Tile", 1): Range(1, MOST_SCALE),
-    ("Resize", 2): Range(0, MOST_SCALE),
-    ("Resize", 3): Range(1, MOST_WINDOW * MOST_SCALE),
-    ("Slice", 4): Range(-MOST_EXTENT, MOST_EXTENT),  # its step, which engines negate: the least int64 has no opposite
+    ("Pad", 1): Range(0, MAX_WINDOW),
+    ("Tile", 1): Range(1, MAX_SCALE),
+    ("Resize", 2): Range(0, MAX_SCALE),
+    ("Resize", 3): Range(1, MAX_WINDOW * MAX_SCALE),
+    ("Slice", 4): Range(-MAX_EXTENT, MAX_EXTENT),  # its step, which engines negate: the least int64 has no opposite
 }
 """Inputs, by operator and position, that say how large the output is: constants within these bounds."""

@@ -11,9 +11,9 @@ from math import prod
 
 from fmedge.model.card import METADATA_KEY
 from fmedge.runtime.gate.bounds import (
-    MOST_ENTRIES,
-    MOST_NODES,
-    MOST_TENSORS,
+    MAX_ENTRIES,
+    MAX_NODES,
+    MAX_TENSORS,
     Declared,
     ModelFacts,
     Needs,
@@ -30,7 +30,7 @@ from fmedge.runtime.gate.onnx_relu_count import onnx_way
 from fmedge.runtime.gate.onnx_shapes import DTYPES, RULES
 from fmedge.runtime.gate.protobuf import FIXED32, FIXED64, SPAN, VARINT, Fields, Message, Reader, spans
 from fmedge.runtime.gate.relu_count import IMAGE, Way
-from fmedge.runtime.gate.shapes import MOST_KNOWN, MOST_KNOWN_FLOATS, Step, Value, work_out
+from fmedge.runtime.gate.shapes import MAX_KNOWN, MAX_KNOWN_FLOATS, Step, Value, work_out
 
 MODEL = Message(
     "the model",
@@ -86,7 +86,7 @@ _SHAPE = Message("a shape", once={}, many={1: SPAN})
 _EXTENT = Message("an extent", once={1: VARINT, 2: SPAN, 3: SPAN})
 
 RAW = 9
-_MOST_OPTIONS = 64
+_MAX_OPTIONS = 64
 """Numbers of an option: two per axis at most."""
 
 
@@ -113,7 +113,7 @@ def inspect_onnx(data: bytes) -> ModelFacts:
 
 def _facts(reader: Reader, model: Fields) -> str | None:
     found: list[str] = []
-    require_count("entries of metadata", len(model.get(14, ())) // 2, MOST_ENTRIES)
+    require_count("entries of metadata", len(model.get(14, ())) // 2, MAX_ENTRIES)
     for start, end in spans(model, 14):
         entry = reader.read(_ENTRY, start, end)
         if reader.text(entry, 1) == METADATA_KEY and 2 in entry:
@@ -146,9 +146,9 @@ class _Graph:
     def check(self) -> None:
         """Read everything; see :func:`inspect_onnx`."""
         graph = self._graph
-        require_count("operators", len(graph.get(1, ())) // 2, MOST_NODES)
+        require_count("operators", len(graph.get(1, ())) // 2, MAX_NODES)
         for number in (5, 11, 12, 13):
-            require_count("tensors", len(graph.get(number, ())) // 2, MOST_TENSORS)
+            require_count("tensors", len(graph.get(number, ())) // 2, MAX_TENSORS)
         for start, end in spans(graph, 5):
             name, value = self._tensor(start, end)
             self._define(name)
@@ -236,7 +236,7 @@ class _Graph:
         attribute = reader.read(_ATTRIBUTE, start, end)
         name = reader.text(attribute, 1)
         integers = attribute.get(3, []) + attribute.get(8, [])
-        require_count(f"values in '{name}' of {operator}", len(integers), _MOST_OPTIONS)
+        require_count(f"values in '{name}' of {operator}", len(integers), _MAX_OPTIONS)
         bounds = ATTRIBUTES.get(name, OTHER)
         require_range(f"'{name}' of {operator}", integers, bounds.least, bounds.most)
         if 5 in attribute:
@@ -255,14 +255,14 @@ class _Graph:
         length = require_shape(name, shape, 8 * size)
         _require_length(name, tensor, field, length, size)
         count = prod(shape)
-        if dtype in _LOWEST and count <= _MOST_ZERO_POINTS and self._is_lowest(tensor, _LOWEST[dtype]):
+        if dtype in _LOWEST and count <= _MAX_ZERO_POINTS and self._is_lowest(tensor, _LOWEST[dtype]):
             self._lowest.add(name)
         return name, Value(tuple(shape), dtype, self._numbers(tensor, dtype, field, count))
 
     def _numbers(self, tensor: Fields, dtype: str, field: int, count: int) -> tuple[float, ...] | None:
         """Values of a small constant; None where there are many."""
         data, letter = self._reader.data, _SMALL.get(dtype)
-        if letter is None or count > (MOST_KNOWN_FLOATS if letter == "f" else MOST_KNOWN):
+        if letter is None or count > (MAX_KNOWN_FLOATS if letter == "f" else MAX_KNOWN):
             return None
         if RAW in tensor:
             return struct.unpack_from(f"<{count}{letter}", data, tensor[RAW][0])
@@ -285,7 +285,7 @@ _SMALL = {"float32": "f", "int32": "i", "int64": "q"}
 _LOWEST = {"uint8": 0, "int8": -128}
 """Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
 
-_MOST_ZERO_POINTS = 1 << 12
+_MAX_ZERO_POINTS = 1 << 12
 """Zero points of a tensor: one per channel at most. Larger constants are weights."""
 
 

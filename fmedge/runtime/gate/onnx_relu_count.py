@@ -35,7 +35,7 @@ _KEEPING = frozenset(
 _ZERO_POINTS: Mapping[str, int] = {"QuantizeLinear": 2, "QLinearConv": 7}
 """Operators that give 8-bit codes, and which input is their zero point."""
 
-_LARGEST = 3e38
+_MAX = 3e38
 """A bound above this one bounds no float."""
 
 _Constants = Mapping[str, Value]
@@ -79,7 +79,7 @@ def _rectifies(operator: str, inputs: Sequence[str], constants: _Constants) -> b
     if operator == "Clip":
         least, most = (*known[1:], None, None)[:2]
         bounded = len(inputs) > 2 and bool(inputs[2])
-        return least == (0,) and (not bounded or (most is not None and most >= (_LARGEST,)))
+        return least == (0,) and (not bounded or (most is not None and most >= (_MAX,)))
     if operator == "Max":
         return any(values and not any(values) for values in known)
     return operator == "Relu"

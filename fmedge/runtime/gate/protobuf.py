@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fmedge.errors import LimitExceeded
-from fmedge.runtime.gate.bounds import MOST_NAME, damaged, forbidden
+from fmedge.runtime.gate.bounds import MAX_NAME, damaged, forbidden
 
 VARINT, FIXED64, SPAN, FIXED32 = 0, 1, 2, 5
 """Wire types of https://protobuf.dev/programming-guides/encoding. 3 and 4, groups, are used by no schema of ours."""
 
-MOST_FIELDS = 1 << 19
+MAX_FIELDS = 1 << 19
 """Fields in a file: full-depth VGG16 has about 1,000, a network of 1,500 operators about 60,000."""
 
 _SIGN = 1 << 63
@@ -94,16 +94,16 @@ class Reader:
             else:
                 values += (start, stop)
             start = stop
-        if self._met > MOST_FIELDS:
-            raise LimitExceeded(f"more than {MOST_FIELDS:,} fields. Allowed: {MOST_FIELDS:,}.")
+        if self._met > MAX_FIELDS:
+            raise LimitExceeded(f"more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
         return found
 
     def _unpack(self, wire: int, start: int, stop: int, values: list[int]) -> None:
         """Append the numbers of a packed field as if each stood alone."""
         step = {FIXED32: 4, FIXED64: 8}.get(wire)
         self._met += (stop - start) // (step or 1)
-        if self._met > MOST_FIELDS:
-            raise LimitExceeded(f"more than {MOST_FIELDS:,} fields. Allowed: {MOST_FIELDS:,}.")
+        if self._met > MAX_FIELDS:
+            raise LimitExceeded(f"more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
         if step is not None and (stop - start) % step:
             raise damaged("a packed field ends in the middle of a number")
         while start < stop:
@@ -134,7 +134,7 @@ class Reader:
 
     def name(self, start: int, end: int) -> str:
         """The name in ``data[start:end]``."""
-        if end - start > MOST_NAME:
+        if end - start > MAX_NAME:
             raise damaged(f"a name of {end - start:,} letters")
         try:
             return self.data[start:end].decode()

@@ -10,7 +10,7 @@ from math import prod
 
 from fmedge.runtime.gate.bounds import Shape, require_count
 from fmedge.runtime.gate.extents import axis_of, broadcast
-from fmedge.runtime.gate.shapes import MOST_KNOWN, MOST_KNOWN_FLOATS, Call, Rule, Value, computed
+from fmedge.runtime.gate.shapes import MAX_KNOWN, MAX_KNOWN_FLOATS, Call, Rule, Value, computed
 
 
 def unchanged(call: Call) -> Value:
@@ -59,7 +59,7 @@ def joined_along(values: Sequence[Value], axis: int) -> Value:
         raise ValueError("other extents")
     extent = sum(value.shape[axis] for value in values)
     known = None
-    if len(first.shape) == 1 and extent <= MOST_KNOWN:
+    if len(first.shape) == 1 and extent <= MAX_KNOWN:
         known = _chained([value.known for value in values])
     return Value((*first.shape[:axis], extent, *first.shape[axis + 1 :]), first.dtype, known)
 
@@ -109,7 +109,7 @@ def split_along(value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
     axis = axis_of(axis, len(value.shape))
     if sum(sizes) != value.shape[axis] or any(size < 0 for size in sizes):
         raise ValueError("parts that are not the whole")
-    require_count("parts of one value", len(sizes), MOST_KNOWN)
+    require_count("parts of one value", len(sizes), MAX_KNOWN)
     return [Value((*value.shape[:axis], size, *value.shape[axis + 1 :]), value.dtype) for size in sizes]
 
 
@@ -117,7 +117,7 @@ def folded(operator: Callable[..., float], values: Sequence[Value], shape: Shape
     """What an operator makes, number by number, of what is known; None where something is not, or there is much."""
     numbers = [value.known for value in values]
     count = prod(shape)
-    if count > MOST_KNOWN_FLOATS or any(known is None or len(known) not in (1, count) for known in numbers):
+    if count > MAX_KNOWN_FLOATS or any(known is None or len(known) not in (1, count) for known in numbers):
         return None
     columns = [known if len(known or ()) == count else (known or ()) * count for known in numbers]
     return tuple(operator(*row) for row in zip(*(column or () for column in columns), strict=True))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.runtime.gate.bounds import (
-    MOST_VALUES,
+    MAX_VALUES,
     Needs,
     Range,
     Shape,
@@ -22,10 +22,10 @@ from fmedge.runtime.gate.bounds import (
     require_extents,
 )
 
-MOST_KNOWN = 1 << 12
+MAX_KNOWN = 1 << 12
 """Integers of a constant that are read, since they may say sizes or places: one per channel of a wide layer."""
 
-MOST_KNOWN_FLOATS = 64
+MAX_KNOWN_FLOATS = 64
 """Floats of a constant that are read: those that say sizes are one per axis."""
 
 BITS: Mapping[str, int] = {
@@ -167,7 +167,7 @@ def work_out(
         for name, value in zip(step.results, work.results, strict=False):
             if name:
                 values[name] = value
-                require_count(f"values in '{name}'", require_extents(name, value.shape), MOST_VALUES)
+                require_count(f"values in '{name}'", require_extents(name, value.shape), MAX_VALUES)
                 held[name] = _bytes(value)
                 total += held[name]
                 products += value.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from fmedge.runtime.gate.bounds import MOST_SCALE, MOST_WINDOW, Range
+from fmedge.runtime.gate.bounds import MAX_SCALE, MAX_WINDOW, Range
 
 _GROUPS: Mapping[str, dict[str, int]] = {
     "windows over a picture": {
@@ -61,9 +61,9 @@ class Options(NamedTuple):
     default: Mapping[int, int]
 
 
-_WINDOW = Range(1, MOST_WINDOW)
+_WINDOW = Range(1, MAX_WINDOW)
 _POOL = Options(5, dict.fromkeys((1, 2, 3, 4), _WINDOW), {})
-_BLOCK = {0: Range(1, MOST_SCALE)}
+_BLOCK = {0: Range(1, MAX_SCALE)}
 
 OPTIONS: Mapping[str, Options] = {
     "CONV_2D": Options(1, dict.fromkeys((1, 2, 4, 5), _WINDOW), {4: 1, 5: 1}),
@@ -73,19 +73,19 @@ OPTIONS: Mapping[str, Options] = {
     "TRANSPOSE_CONV": Options(49, dict.fromkeys((1, 2), _WINDOW), {}),
     "SPACE_TO_DEPTH": Options(19, _BLOCK, {}),
     "DEPTH_TO_SPACE": Options(94, _BLOCK, {}),
-    "SPLIT": Options(35, {0: Range(1, MOST_WINDOW)}, {}),
-    "UNPACK": Options(64, {0: Range(1, MOST_WINDOW)}, {}),
+    "SPLIT": Options(35, {0: Range(1, MAX_WINDOW)}, {}),
+    "UNPACK": Options(64, {0: Range(1, MAX_WINDOW)}, {}),
 }
 """Strides, dilations, windows and blocks."""
 
-_PAD = Range(0, MOST_WINDOW)
-_SIZE = Range(1, MOST_WINDOW * MOST_SCALE)
+_PAD = Range(0, MAX_WINDOW)
+_SIZE = Range(1, MAX_WINDOW * MAX_SCALE)
 
 SIZES: Mapping[tuple[str, int], Range] = {
     ("PAD", 1): _PAD,
     ("PADV2", 1): _PAD,
     ("MIRROR_PAD", 1): _PAD,
-    ("TILE", 1): Range(1, MOST_SCALE),
+    ("TILE", 1): Range(1, MAX_SCALE),
     ("RESIZE_BILINEAR", 1): _SIZE,
     ("RESIZE_NEAREST_NEIGHBOR", 1): _SIZE,
     ("SPACE_TO_BATCH_ND", 1): _WINDOW,

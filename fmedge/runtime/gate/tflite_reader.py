@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from fmedge.model.card import METADATA_KEY
 from fmedge.runtime.gate.bounds import (
-    MOST_AXES,
-    MOST_ENTRIES,
-    MOST_NODES,
-    MOST_TENSORS,
+    MAX_AXES,
+    MAX_ENTRIES,
+    MAX_NODES,
+    MAX_TENSORS,
     Declared,
     ModelFacts,
     Needs,
@@ -28,7 +28,7 @@ from fmedge.runtime.gate.bounds import (
 )
 from fmedge.runtime.gate.flatbuffer import Table, root
 from fmedge.runtime.gate.relu_count import IMAGE, Way, joined
-from fmedge.runtime.gate.shapes import MOST_KNOWN, Step, Value, work_out
+from fmedge.runtime.gate.shapes import MAX_KNOWN, Step, Value, work_out
 from fmedge.runtime.gate.tflite_operators import CONVOLUTIONS, FUSED, FUSED_RELU, KEEPING, OPERATORS, OPTIONS, SIZES
 from fmedge.runtime.gate.tflite_shapes import BYTES, INTEGERS, LISTS, RULES
 
@@ -46,7 +46,7 @@ _DTYPES: Mapping[int, tuple[str, int]] = {
 }
 """Per TFLite type: NumPy's name (int4 is TFLite's alone) and bits per value."""
 
-_MOST_PORTS = 1 << 10
+_MAX_PORTS = 1 << 10
 """Inputs or outputs of one operator: a concatenation of DenseNet's has 58."""
 
 
@@ -61,14 +61,14 @@ def inspect_tflite(data: bytes) -> ModelFacts:
         LimitExceeded: It is larger than allowed in some way; without the file's name.
     """
     model = root(data, b"TFL3")
-    graphs = model.tables(2, MOST_NODES)
+    graphs = model.tables(2, MAX_NODES)
     if len(graphs) != 1:
         raise forbidden(f"{len(graphs)} subgraphs", "1")
     if model.vector(8, 4)[1] or model.vector(9, 4)[1]:
         raise forbidden("constants in another file", "constants inside the file")
-    buffers = [_buffer(table) for table in model.tables(4, MOST_TENSORS)]
-    tensors = [_tensor(data, table, buffers) for table in graphs[0].tables(0, MOST_TENSORS)]
-    operators = [_operator(table) for table in model.tables(1, MOST_NODES)]
+    buffers = [_buffer(table) for table in model.tables(4, MAX_TENSORS)]
+    tensors = [_tensor(data, table, buffers) for table in graphs[0].tables(0, MAX_TENSORS)]
+    operators = [_operator(table) for table in model.tables(1, MAX_NODES)]
     graph = _Graph(tensors, operators)
     graph.check(graphs[0])
     inputs, outputs = (_signature(model, graphs[0], tensors, field) for field in (0, 1))
@@ -103,8 +103,8 @@ def _buffer(table: Table) -> tuple[int, int]:
 
 def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tensor:
     name = table.text(3)
-    shape = table.numbers(0, "i", MOST_AXES)
-    signature = table.numbers(7, "i", MOST_AXES)
+    shape = table.numbers(0, "i", MAX_AXES)
+    signature = table.numbers(7, "i", MAX_AXES)
     number = table.number(1, "b")
     if number not in _DTYPES:
         raise forbidden(f"'{name}' of TFLite's type {number}", ", ".join(known for known, _ in _DTYPES.values()))
@@ -126,7 +126,7 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
         raise damaged(f"'{name}' holds {length:,} bytes where its shape says {size:,}")
     spec = Declared(name, dtype, tuple(None if extent == -1 else extent for extent in signature or shape))
     values = None
-    if dtype in _SMALL and 0 < length <= MOST_KNOWN * bits // 8:
+    if dtype in _SMALL and 0 < length <= MAX_KNOWN * bits // 8:
         values = struct.unpack_from(f"<{length * 8 // bits}{_SMALL[dtype]}", data, start)
     return _Tensor(spec, length > 0, values, zero is not None and zero == _LOWEST.get(dtype))
 
@@ -183,12 +183,12 @@ class _Graph:
 
     def check(self, graph: Table) -> None:
         """Read everything; see :func:`inspect_tflite`."""
-        for index in graph.numbers(1, "i", _MOST_PORTS):
+        for index in graph.numbers(1, "i", _MAX_PORTS):
             self._define(index)
             self.ways[index] = IMAGE
-        for table in graph.tables(3, MOST_NODES):
+        for table in graph.tables(3, MAX_NODES):
             self._node(table)
-        for index in graph.numbers(2, "i", _MOST_PORTS):
+        for index in graph.numbers(2, "i", _MAX_PORTS):
             self._read("the model", index)
 
     def _define(self, index: int) -> None:
@@ -211,15 +211,15 @@ class _Graph:
         operator = self._operators[code]
         if table.vector(5, 1)[1] or table.number(9, "Q") or table.number(10, "Q") or table.number(11, "B"):
             raise forbidden(f"{operator} with options of its own", "built-in options")
-        if table.vector(8, 4)[1] or any(table.numbers(7, "B", _MOST_PORTS)):
+        if table.vector(8, 4)[1] or any(table.numbers(7, "B", _MAX_PORTS)):
             raise forbidden(f"{operator} with a memory", "operators without one")
-        sources = table.numbers(1, "i", _MOST_PORTS)
+        sources = table.numbers(1, "i", _MAX_PORTS)
         for index in sources:
             if index != -1:  # an input that was left out
                 self._read(operator, index)
         self._check_options(operator, table)
         way = self._way(operator, sources, table)
-        results = table.numbers(2, "i", _MOST_PORTS)
+        results = table.numbers(2, "i", _MAX_PORTS)
         self._steps.append(self._step(operator, sources, results, table.table(4)))
         for index in results:
             self._define(index)
@@ -246,7 +246,7 @@ class _Graph:
             for name, field in INTEGERS.get(operator, {}).items():
                 integers[name] = (options.number(field, "b" if name in BYTES else "i", _DEFAULTS.get(name, 0)),)
             for name, field in LISTS.get(operator, {}).items():
-                integers[name] = options.numbers(field, "i", MOST_AXES)
+                integers[name] = options.numbers(field, "i", MAX_AXES)
         dtypes = [self._tensors[index].spec.dtype for index in results if 0 <= index < len(self._tensors)]
         reads = [_key(index) if index != -1 else None for index in sources]
         return Step(operator, reads, [_key(index) for index in results], integers, dtypes=dtypes)
@@ -292,12 +292,12 @@ _DEFAULTS: Mapping[str, int] = {"apart across": 1, "apart down": 1}
 
 def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) -> list[tuple[Declared, int]]:
     """Inputs (side 0) or outputs (1) by the names of the signature, which has to cover the subgraph's."""
-    signatures = model.tables(7, MOST_NODES)
+    signatures = model.tables(7, MAX_NODES)
     if len(signatures) != 1 or signatures[0].number(4, "I"):
         raise forbidden(f"{len(signatures)} signatures", "1")
-    indices = graph.numbers(1 + side, "i", _MOST_PORTS)
+    indices = graph.numbers(1 + side, "i", _MAX_PORTS)
     found: list[tuple[Declared, int]] = []
-    for entry in signatures[0].tables(side, _MOST_PORTS):
+    for entry in signatures[0].tables(side, _MAX_PORTS):
         index = entry.number(1, "I")
         if index not in indices:
             raise damaged(f"the signature names tensor {index}, which is no input or output")
@@ -310,7 +310,7 @@ def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) ->
 
 def _facts(data: bytes, model: Table, buffers: list[tuple[int, int]]) -> str | None:
     found: list[str] = []
-    for entry in model.tables(6, MOST_ENTRIES):
+    for entry in model.tables(6, MAX_ENTRIES):
         buffer = entry.number(1, "I")
         if buffer >= len(buffers):
             raise damaged(f"there is no buffer {buffer}")

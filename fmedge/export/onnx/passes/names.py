@@ -99,8 +99,8 @@ def _plain(node: onnx.NodeProto) -> str:
     return {"Cast": "image_float", "Sub": "pixels"}.get(node.op_type, node.op_type.lower())
 
 
-def _first_free(wishes: Sequence[str], taken: set[str]) -> str:
-    candidates = [*wishes, *(f"{wishes[-1]}_{number}" for number in range(2, len(taken) + 3))]
+def _first_free(matrix: Sequence[str], taken: set[str]) -> str:
+    candidates = [*matrix, *(f"{matrix[-1]}_{number}" for number in range(2, len(taken) + 3))]
     name = next(candidate for candidate in candidates if candidate not in taken)
     taken.add(name)
     return name
