@@ -40,10 +40,10 @@ test-arm64: .venv-test/installed .arm64/venv/installed
 CPUS ?= Nehalem Haswell cortex-a53 cortex-a72 cortex-a76
 SUITES ?= yes
 ARM_CPUS = $(filter cortex-%,$(CPUS))
-CPU_TESTS = $(CONTRACT) tests/runtime/test_without_vnni.py tests/export/test_int8_gate.py tests/test_processor.py \
+CPU_TESTS = $(CONTRACT) tests/runtime/test_without_vnni.py tests/export/test_int8_gate.py tests/system/test_processor.py \
 	--deselect tests/runtime/test_sessions.py::test_any_two_engines_agree \
 	$(addprefix --deselect tests/export/test_int8_gate.py::test_,a_plan_is other_kernels sums_that_saturate_in_the_calibration) \
-	--deselect tests/test_processor.py::test_the_processor_and_the_kernel_agree
+	--deselect tests/system/test_processor.py::test_the_processor_and_the_kernel_agree
 test-cpus: export FMEDGE_TEST_MODELS = $(CURDIR)/.cpus/contract
 test-cpus: .venv-test/installed $(if $(ARM_CPUS),.arm64/venv/installed)
 	rm -rf .cpus

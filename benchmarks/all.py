@@ -21,11 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from page import render
-from tables import readme_table
-
 from fmedge import __version__
 from fmedge.system.machine import this_machine
+from page import render
+from tables import readme_table
 
 HERE = Path(__file__).parent
 THREE = "block1_conv1,block3_conv3,block5_conv3"

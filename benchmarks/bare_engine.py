@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from turns import Call, TimedCall
 
 from fmedge.bench.worker_pipe import serve
+from turns import Call, TimedCall
 
 
 def onnxruntime_call(path: str, tap: str, threads: int) -> Call:

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from inference import LONGEST_S, MODULE, PAUSE_S
-from turns import take_turns, workers_at_hand
 
 from fmedge.export.exporter import build_artifact
 from fmedge.export.stock_network import StockNetwork
@@ -31,6 +29,8 @@ from fmedge.model.submodel import ExportOptions, SubModel
 from fmedge.model.vgg16 import layers_through
 from fmedge.model.weights import UNTRAINED, Weights, load_weights
 from fmedge.runtime.backends import BACKENDS, find_backend, usable_cpus
+from inference import LONGEST_S, MODULE, PAUSE_S
+from turns import take_turns, workers_at_hand
 
 Row = dict[str, Any]
 

@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from flatness import resident_bytes, slope_per_run
 
+from flatness import resident_bytes, slope_per_run
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS

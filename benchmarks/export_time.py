@@ -13,11 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from programs import Program, median_run, run_in_turns, times_as_fast
-from weights_file import write_weights
-
 from fmedge.model.submodel import ExportOptions
 from fmedge.workflow.request import request_artifact
+from programs import Program, median_run, run_in_turns, times_as_fast
+from weights_file import write_weights
 
 PROGRAM = "Keras + tf2onnx"
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fmedge.runtime.backends import usable_cpus
 from inference import LONGEST_S, MODULE, PAUSE_S
 from turns import take_turns, workers_at_hand
 from weights_file import write_weights
-
-from fmedge.runtime.backends import usable_cpus
 
 Row = dict[str, Any]
 

@@ -18,10 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fmedge_choice import default_backend, fastest_backend
-from peers import PEERS
-from turns import pictures, take_turns, workers_at_hand
-from weights_file import write_weights
 
 from fmedge.bench.worker_pipe import WorkerFailed
 from fmedge.export.reference import reference_outputs
@@ -29,6 +25,10 @@ from fmedge.model.submodel import SubModel
 from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import usable_cpus
+from fmedge_choice import default_backend, fastest_backend
+from peers import PEERS
+from turns import pictures, take_turns, workers_at_hand
+from weights_file import write_weights
 
 LAYERS = "block1_conv1,block2_conv2,block3_conv3,block5_conv3"
 

@@ -11,11 +11,11 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from peers import find_peer
-from turns import TimedCall
 
 from fmedge.bench.worker_pipe import serve
 from fmedge.system.memory import peak_bytes
+from peers import find_peer
+from turns import TimedCall
 
 
 class Inference:

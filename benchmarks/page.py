@@ -7,12 +7,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from growth import verdicts
-from tables import OWN, Row, best_of, layers_of, milliseconds
-
 from fmedge.render import plotly_js
 from fmedge.render.document import asset, comment, fill, json_block, policy, script_hash
 from fmedge.render.elements import Element, element, to_html
+from growth import verdicts
+from tables import OWN, Row, best_of, layers_of, milliseconds
 
 ASSETS = Path(__file__).parent / "page_assets"
 LEVEL = 0.03

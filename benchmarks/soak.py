@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flatness import Drift, drift_of, joined, slope_per_run
-from turns import workers_at_hand
 
+from flatness import Drift, drift_of, joined, slope_per_run
 from fmedge.bench import roofline
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.runtime.backends import BACKENDS, usable_cpus
+from turns import workers_at_hand
 
 MODULE = "soak_worker"
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from flatness import descriptors, resident_bytes, threads
 from PIL import Image
 
 import fmedge
+from flatness import descriptors, resident_bytes, threads
 from fmedge.bench.worker_pipe import serve
 from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact

@@ -21,14 +21,13 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from turns import take_turns
-
 from fmedge.bench.compare import Bound, compare_metric
 from fmedge.bench.matrix import BenchMatrix, prepare_cases
 from fmedge.bench.scheduler import Protocol, measure
 from fmedge.bench.worker_pipe import Worker
 from fmedge.data.measurement import Measurement, Process
 from fmedge.runtime.backends import usable_cpus
+from turns import take_turns
 
 CONFIGURATIONS = (
     ("onnxruntime", "block1_conv1"),

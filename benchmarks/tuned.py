@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bare_engine import CALLS
-
 from fmedge.bench.matrix import BenchMatrix, Case, prepare_cases
 from fmedge.bench.scheduler import Protocol, load_order
 from fmedge.bench.tune import Goal, tune

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from draw_picture import draw
-
 from fmedge.cli import main as fmedge
 from fmedge.errors import FmedgeError, WeightsError
 from fmedge.workflow.artifacts import create_artifact

@@ -2,7 +2,7 @@
 
     python tests/bounds_table.py [--count 200] [--first 0] [KIND...]
 
-Every file is made anew by tests/strangers.py, from its number.
+Every file is made anew by tests/support/strangers.py, from its number.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from strangers import KINDS, case, measured, wrong
+from support.strangers import KINDS, case, measured, wrong
 
 COLUMNS = ("kind", "files", "good: MB", "worst: MB", "good: s", "worst: s", "good: CPU s", "worst: CPU s", "exit codes")
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections import Counter
@@ -16,18 +15,10 @@ from PIL import Image
 from fmedge.model.submodel import SubModel
 from fmedge.model.weights import UNTRAINED, load_weights
 from fmedge.system.processor import missing_features
-
-ROOT = Path(__file__).parent.parent
-TEST_DATA = Path(os.environ.get("FMEDGE_TEST_DATA") or ROOT.parent / "shared")
-"""Holds ``vgg16/`` (real weights), ``photos/`` and ``odd_images/``; not part of the project."""
+from support.places import ROOT, TEST_DATA
 
 if missing_features("TensorFlow"):  # importing it would end the tests by a signal: it counts as not installed
     sys.modules.update(dict.fromkeys(("tensorflow", "keras", "tf2onnx")))
-
-
-def bare(message: str) -> str:
-    """A message without what is never cut: paths, file names, addresses, hashes. The bound on length is on the rest."""
-    return re.sub(r"'[^']*(?:/|\.\w+')[^']*'?|\S*/\S*|\b[0-9a-f]{32,}\b", "", message)
 
 
 def pytest_collection_modifyitems(items):

@@ -18,7 +18,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import coverage
-from conftest import ROOT
+
+from support.places import ROOT
 
 GATES = """
 artifact card h5_weights image records report trust tuned
@@ -31,10 +32,11 @@ runtime/tflite_shapes
 
 TESTS = """
 tests/fuzz tests/runtime/test_gate.py tests/runtime/test_gate_odd.py tests/runtime/test_ncnn.py
-tests/runtime/test_ncnn_gate.py tests/runtime/test_onnx_weights.py tests/runtime/test_rectifiers.py
+tests/runtime/test_ncnn_gate.py tests/runtime/test_onnx_weights.py tests/runtime/test_relu_count.py
 tests/runtime/test_isolated.py tests/runtime/test_shapes.py
-tests/test_artifact.py tests/test_h5_hostile.py tests/test_h5_weights.py tests/test_image.py
-tests/test_measurement.py tests/test_odd_images.py tests/test_trust.py tests/test_tuned.py
+tests/model/test_artifact.py tests/model/test_h5_hostile.py tests/model/test_h5_weights.py tests/data/test_images.py
+tests/data/test_measurement.py tests/data/test_odd_images.py tests/model/test_known_models.py
+tests/workflow/test_tuned_choice.py
 """
 """Those that are about the gates, of the default suite."""
 

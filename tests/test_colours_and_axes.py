@@ -5,7 +5,6 @@ what is written, through every exporter and engine, against sums worked out here
 import numpy as np
 import pytest
 from PIL import Image
-from render.page_samples import Elements, decode, encoded_in
 
 from fmedge.data.page_options import PageOptions
 from fmedge.export.exporter import EXPORTERS
@@ -16,6 +15,7 @@ from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow import pipeline
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
+from support.page_samples import Elements, decode, encoded_in
 
 CASES = [
     pytest.param(

@@ -4,10 +4,10 @@ import ast
 import string
 
 import pytest
-from conftest import ROOT
 
 from fmedge import errors
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, ImageError, one_line
+from support.places import ROOT
 
 KINDS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, FmedgeError)}
 

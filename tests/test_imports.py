@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 import fmedge
+from support.places import ROOT
 
 HEAVY = {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "plotly", "h5py", "PIL", "numpy", "typer", "ncnn"}
 

@@ -1,8 +1,9 @@
 """The list of planted faults fits the package: what each exchanges stands there once, and its tests exist."""
 
 import pytest
-from conftest import ROOT
+
 from planted_faults import FAULTS
+from support.places import ROOT
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.what for fault in FAULTS])

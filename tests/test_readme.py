@@ -3,15 +3,13 @@
 import hashlib
 import re
 import shlex
-import sys
 
 import pytest
-from conftest import ROOT
 
 from fmedge.cli import main
 from fmedge.model import weights
+from support.places import ROOT
 
-sys.path += [str(ROOT / "examples"), str(ROOT / "benchmarks")]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()

@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
-from strangers import KINDS, case, measured, wrong
+
+from support.places import ROOT
+from support.strangers import KINDS, case, measured, wrong
 
 pytestmark = [
     pytest.mark.keras,

@@ -11,7 +11,8 @@ import zipfile
 from importlib.util import find_spec
 
 import pytest
-from conftest import ROOT
+
+from support.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 UNLOCKED = ("gpu", "peers", "fuzz")

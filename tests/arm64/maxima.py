@@ -20,7 +20,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
-from conftest import TEST_DATA
 from PIL import Image
 
 from fmedge.data.images import load_photo, parity_image
@@ -35,6 +34,7 @@ from fmedge.runtime.backends import BACKENDS, Backend
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, read_artifact
 from fmedge.workflow.request import ArtifactSpec, request_artifact
+from support.places import TEST_DATA
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
 PRECISIONS = (Precision.FP32, Precision.INT8)

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from measurements import MACHINE, measurement, report
 
 from fmedge.bench.compare import Bound, compare_metric, compare_reports, parse_bound, student
 from fmedge.data.bench_report import Missing
 from fmedge.data.measurement import Process
 from fmedge.errors import UsageError
+from support.measurements import MACHINE, measurement, report
 
 
 def drawn(seed, factor=1.0, processes=12, runs=60, place=0.03, spread=0.03, state=0.0, **fields):

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from support.places import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-sys.path.append(str(BENCHMARKS))
 KEPT = max((BENCHMARKS / "results").glob("20*.json"))
 
 

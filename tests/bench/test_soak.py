@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
+
+from support.places import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
-sys.path.append(str(BENCHMARKS))
 
 RUNS = 3000
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
-from measurements import measurement, report
 
 from fmedge.data.measurement import Process
+from support.measurements import measurement, report
+from support.places import ROOT
 
 FIVE = "block1_conv1,block1_conv2,block1_pool,block2_conv1,block2_conv2"
 

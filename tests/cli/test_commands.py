@@ -10,7 +10,9 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, bare
+
+from support.messages import bare
+from support.places import ROOT
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from faults import EXPORT, JOBS, RUN, Place
-from measurements import measurement, report
+
+from support.faults import EXPORT, JOBS, RUN, Place
+from support.measurements import measurement, report
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX limits and folders")
 

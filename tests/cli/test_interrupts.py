@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from faults import RUN, Place, wait_for_session
-from measurements import measurement, report
 from PIL import Image
 
 from fmedge.model.artifact import card_path
+from support.faults import RUN, Place, wait_for_session
+from support.measurements import measurement, report
+from support.places import ROOT
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not Path("/proc/self/status").is_file(), reason="POSIX signals, and Linux to see what is left"

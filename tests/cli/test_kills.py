@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import EXPORT, JOBS, RUN, Place, exported, wait_for_session
 
 from fmedge.model.artifact import read_artifact
+from support.faults import EXPORT, JOBS, RUN, Place, exported, wait_for_session
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not Path("/proc/self/status").is_file(), reason="POSIX signals, and Linux to see them handled"

@@ -6,12 +6,13 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, bare
 
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.system.address_space import FLOORS
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
+from support.messages import bare
+from support.places import ROOT
 
 resource = pytest.importorskip("resource", reason="this system has no limit on address space")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit on address space")

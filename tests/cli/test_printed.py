@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import onnx
 import pytest
-from measurements import measurement, report
 from PIL import Image, PngImagePlugin
 
 from fmedge.cli import main
 from fmedge.data.bench_report import Missing
 from fmedge.model.artifact import card_path
+from support.measurements import measurement, report
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file names of any bytes")
 

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from measurements import measurement, report
 
 from fmedge.bench.report_formats import FORMS, require_form
 from fmedge.cli import main
 from fmedge.errors import BackendUnavailable
 from fmedge.render import plotly_js
+from support.measurements import measurement, report
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.cli import main
 from fmedge.model.parity import GATES
+from support.places import ROOT
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from faults import EXPORT, RUN, SMALL, Place
-from measurements import measurement, report
 
 from fmedge.bench.report_formats import FORMS
 from fmedge.model.artifact import card_path
 from fmedge.system.temp_files import open_temporary
+from support.faults import EXPORT, RUN, SMALL, Place
+from support.measurements import measurement, report
+from support.places import ROOT
 
 pytestmark = [
     pytest.mark.skipif(os.name != "posix" or not Path("/dev/full").exists(), reason="POSIX shells, Linux' full device"),

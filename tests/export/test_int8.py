@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from builds import build_with, require_parity, sha256, sqnr_db
-from conftest import ROOT
 from onnx import numpy_helper
 
 from fmedge.data.images import load_photo
@@ -23,6 +21,8 @@ from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.workflow.artifacts import run_batches
+from support.builds import build_with, require_parity, sha256, sqnr_db
+from support.places import ROOT
 
 CASES = [
     (spec.name, activation)

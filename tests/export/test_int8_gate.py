@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.data.images import parity_image
 from fmedge.errors import ParityError
@@ -25,6 +24,7 @@ from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.engines import onnxruntime_engine
 from fmedge.workflow.artifacts import run_batches, verify_artifact
+from support.places import ROOT
 
 SIZE = (48, 64)
 FORMATS = sorted({row.format for row in EXPORTERS if Precision.INT8 in row.precisions})

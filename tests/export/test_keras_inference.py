@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEST_DATA
 from PIL import Image
 
 from fmedge.data.images import parity_image
@@ -15,6 +14,7 @@ from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.workflow.artifacts import export_submodel, run_batches
+from support.places import ROOT, TEST_DATA
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import TEST_DATA
 from PIL import Image
 
 from fmedge.cli import main
@@ -21,6 +20,7 @@ from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.submodel import Activation, ExportOptions
 from fmedge.workflow.artifacts import export_submodel, run_batches
 from fmedge.workflow.request import find_artifact, request_artifact
+from support.places import TEST_DATA
 
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
 keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")

@@ -5,7 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from builds import build, require_parity
 
 from fmedge.data.images import parity_image
 from fmedge.errors import UsageError, WeightsError
@@ -13,6 +12,7 @@ from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.submodel import Activation, Format, Precision, SubModel
 from fmedge.model.weights import choose_keras_file
 from fmedge.workflow.artifacts import run_batches
+from support.builds import build, require_parity
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 from fmedge.errors import ArtifactError, ParityError, UsageError
 from fmedge.export.exporter import require_options
@@ -18,6 +17,7 @@ from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel, ar
 from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import describe_model, open_model
+from support.builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 NCNN = {"format": Format.NCNN}
 

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 
-import builds
 import numpy as np
 import onnx
 import pytest
@@ -17,6 +16,7 @@ from fmedge.export.stock_network import StockNetwork
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
 from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.model.weights import UNTRAINED
+from support import builds
 
 
 def build(network, *taps, activation=Activation.RELU):

@@ -2,11 +2,11 @@
 
 import onnx
 import pytest
-from builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 from fmedge.errors import ParityError
 from fmedge.export.onnx import direct as onnx_direct
 from fmedge.model.submodel import Converter, Layout, Precision
+from support.builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")

@@ -4,10 +4,10 @@ import json
 from dataclasses import replace
 
 import pytest
-from builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 from fmedge.errors import ParityError
 from fmedge.model.submodel import Format, Precision
+from support.builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")

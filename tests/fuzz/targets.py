@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-from render.page_samples import make_maps, random_maps
 
 import fmedge.runtime.gate.ncnn_reader
 import fmedge.runtime.gate.onnx_reader
@@ -27,6 +26,7 @@ from fmedge.model.vgg16 import layers_through
 from fmedge.render.page import render_page
 from fmedge.runtime.gate.checks import inspect_model
 from fmedge.workflow.tuned_choice import read_tuned
+from support.page_samples import make_maps, random_maps
 
 
 @cache

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from page_samples import decode, random_maps
 
 from fmedge.errors import UsageError
 from fmedge.render.encoding import CHUNK_VALUES, encode_maps
+from support.page_samples import decode, random_maps
 
 SHAPES = [(1, 1, 1), (3, 1, 7), (5, 13, 11), (64, 56, 56), (2048, 3, 3), (3, 700, 801)]
 

@@ -4,7 +4,6 @@ import io
 
 import numpy as np
 import pytest
-from page_samples import Elements, make_maps, random_maps
 from PIL import Image
 
 import fmedge
@@ -12,6 +11,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.render import figures, sheet
 from fmedge.render.page import render_page
+from support.page_samples import Elements, make_maps, random_maps
 
 GRID = PageOptions(style="grid")
 

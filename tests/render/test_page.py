@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
 from PIL import Image
 
 from fmedge.data.page_options import PageOptions
@@ -15,6 +14,7 @@ from fmedge.model.card import WeightsFacts
 from fmedge.render import layer_data, plotly_js
 from fmedge.render.page import render_page
 from fmedge.render.sheet import render_sheet
+from support.page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
 
 HOSTILE = [
     "</script><script>alert(1)</script>",

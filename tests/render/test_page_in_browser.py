@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from page_samples import UNTRAINED, make_maps, random_maps
 from PIL import Image
 from test_page import HOSTILE, poisoned
 
@@ -16,6 +15,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.render import plotly_js
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
+from support.page_samples import UNTRAINED, make_maps, random_maps
 
 pytestmark = pytest.mark.browser
 

@@ -6,9 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from measurements import measurement, report
-from page_samples import Elements, inflate
-from report_samples import DESK, PI, parity, rich_report, several
 from test_page import HOSTILE
 
 from fmedge.data.bench_report import Missing
@@ -17,6 +14,9 @@ from fmedge.render.report import SAMPLES, render_report
 from fmedge.render.report_rows import front, lay_out
 from fmedge.render.report_tables import COLUMNS
 from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
+from support.measurements import measurement, report
+from support.page_samples import Elements, inflate
+from support.report_samples import DESK, PI, parity, rich_report, several
 
 NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
 

@@ -1,12 +1,12 @@
 """The report page in a real browser: headless Chromium, driven by Playwright."""
 
 import pytest
-from measurements import measurement, report
-from report_samples import rich_report, several
 from test_page_in_browser import DESKTOP, PHONE, browser  # noqa: F401 - a fixture
 from test_report import NAMES, poisoned
 
 from fmedge.render.report import render_report
+from support.measurements import measurement, report
+from support.report_samples import rich_report, several
 
 pytestmark = pytest.mark.browser
 

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import bare
-from hostile import edited
 
 from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
 from fmedge.model.run_options import RunOptions
@@ -17,6 +15,8 @@ from fmedge.runtime.opening import _load_adapter
 from fmedge.runtime.session import failure
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import request_artifact
+from support.hostile import edited
+from support.messages import bare
 
 _BLAMED = "Exception from src/inference/src/cpp/core.cpp:105:\n"
 _UNCONVERTED = (

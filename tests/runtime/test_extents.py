@@ -1,13 +1,10 @@
 """Models in which an operator leaves nothing over: one line, in every format and on every engine."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT
-from hostile import constant
 from onnx import TensorProto, helper
 
 from fmedge.cli import main
@@ -19,9 +16,8 @@ from fmedge.model.submodel import KERAS, ExportOptions, Format, SubModel
 from fmedge.runtime.gate.bounds import Needs
 from fmedge.runtime.opening import open_session
 from fmedge.runtime.session import Session
-
-sys.path.insert(0, str(ROOT / "tests" / "export"))
-from builds import build_with
+from support.builds import build_with
+from support.hostile import constant
 
 IMAGES = np.full((1, 32, 32, 3), 80, np.uint8)
 KERNEL = constant("k", np.ones((1, 3, 40, 40)), np.float32)

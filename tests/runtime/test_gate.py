@@ -5,7 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hostile import (
+
+from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.export.calibration import read_calibration
+from fmedge.export.exporter import EXPORTERS, build_artifact
+from fmedge.model.run_options import RunOptions
+from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
+from fmedge.runtime.gate import checks
+from fmedge.runtime.opening import open_session
+from fmedge.workflow.artifacts import open_model, run_batches
+from support.hostile import (
     backwards,
     body,
     computed,
@@ -29,15 +38,6 @@ from hostile import (
     twice_defined,
     typed_values,
 )
-
-from fmedge.errors import ArtifactError, LimitExceeded
-from fmedge.export.calibration import read_calibration
-from fmedge.export.exporter import EXPORTERS, build_artifact
-from fmedge.model.run_options import RunOptions
-from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
-from fmedge.runtime.gate import checks
-from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import open_model, run_batches
 
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hostile import computed, constant, edited
 from onnx import TensorProto, helper
 
 from fmedge.errors import ArtifactError, LimitExceeded
@@ -24,6 +23,7 @@ from fmedge.runtime.gate.onnx_constant import read_constant
 from fmedge.runtime.gate.onnx_reader import TENSOR
 from fmedge.runtime.gate.protobuf import MAX_FIELDS, MAX_NAME, Reader
 from fmedge.workflow.artifacts import open_model
+from support.hostile import computed, constant, edited
 
 ARTIFACT, LIMIT = ArtifactError, LimitExceeded
 

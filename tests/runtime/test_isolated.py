@@ -17,12 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT
-from hostile import constant, edited, mutations, structure
 from onnx import helper
-
-sys.path.insert(0, str(ROOT / "tests" / "export"))
-from builds import build
 
 from fmedge import cli
 from fmedge.data.images import parity_image
@@ -37,6 +32,9 @@ from fmedge.runtime import isolated
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, describe_model, open_model, run_batches, verify_artifact
 from fmedge.workflow.request import request_artifact
+from support.builds import build
+from support.hostile import constant, edited, mutations, structure
+from support.places import ROOT
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the child in /proc")
 IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)

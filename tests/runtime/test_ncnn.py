@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.errors import ArtifactError, ProviderUnavailable
 from fmedge.export.ncnn import direct as ncnn_direct
@@ -20,9 +19,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format
 from fmedge.runtime.gate import checks
 from fmedge.runtime.opening import open_session
-
-sys.path.insert(0, str(ROOT / "tests" / "export"))
-from builds import build
+from support.builds import build
+from support.places import ROOT
 
 NCNN = {"format": Format.NCNN}
 
@@ -226,9 +224,9 @@ def test_weights_are_never_read_beyond_their_end(ncnn, small, monkeypatch):
 
 MEMORY = """
 import sys
-sys.path[:0] = [{tests!r}, {exports!r}]
+sys.path.insert(0, {tests!r})
 import numpy as np
-from builds import build
+from support.builds import build
 from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.run_options import RunOptions
@@ -261,7 +259,7 @@ print(resident() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("opened", "runs"), [(30, 200), pytest.param(300, 10_000, marks=pytest.mark.slow)])
 def test_memory_does_not_grow(ncnn, opened, runs):
-    script = MEMORY.format(tests=str(ROOT / "tests"), exports=str(ROOT / "tests" / "export"))
+    script = MEMORY.format(tests=str(ROOT / "tests"))
     command = [sys.executable, "-c", script, str(opened), str(runs)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=True)
     sessions, calls = map(float, run.stdout.split())
@@ -271,9 +269,9 @@ def test_memory_does_not_grow(ncnn, opened, runs):
 
 SHORT = """
 import resource, sys
-sys.path[:0] = [{tests!r}, {exports!r}]
+sys.path.insert(0, {tests!r})
 import numpy as np
-from builds import build
+from support.builds import build
 from fmedge.errors import LimitExceeded
 from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.export.stock_network import StockNetwork
@@ -303,7 +301,7 @@ with open_session(artifact, RunOptions(threads=1)) as session:
 @pytest.mark.skipif(sys.platform != "linux", reason="sets a limit that Linux keeps")
 @pytest.mark.parametrize(("megabytes", "loads"), [(4, False), (12, False), (200, True)])
 def test_memory_runs_out_in_one_line(ncnn, megabytes, loads):
-    script = SHORT.format(tests=str(ROOT / "tests"), exports=str(ROOT / "tests" / "export"))
+    script = SHORT.format(tests=str(ROOT / "tests"))
     command = [sys.executable, "-c", script, str(megabytes)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=True)
     lines = run.stdout.splitlines()

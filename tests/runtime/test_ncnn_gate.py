@@ -6,16 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.errors import ArtifactError
 from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.model.submodel import Format
 from fmedge.runtime.gate import ncnn_reader
 from fmedge.runtime.gate.checks import require_artifact
-
-sys.path.insert(0, str(ROOT / "tests" / "export"))
-from builds import build
+from support.builds import build
+from support.places import ROOT
 
 NCNN = {"format": Format.NCNN}
 
@@ -137,10 +135,10 @@ def test_graphs_too_large_are_refused_at_once(small):
 
 MUTATE = """
 import sys
-sys.path[:0] = [{tests!r}, {exports!r}]
+sys.path.insert(0, {tests!r})
 import numpy as np
 from dataclasses import replace
-from builds import build
+from support.builds import build
 from fmedge.errors import ArtifactError
 from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.export.stock_network import StockNetwork
@@ -170,7 +168,7 @@ print(passed)
 
 
 def mutate(field, first, last):
-    script = MUTATE.format(tests=str(ROOT / "tests"), exports=str(ROOT / "tests" / "export"))
+    script = MUTATE.format(tests=str(ROOT / "tests"))
     command = [sys.executable, "-c", script, field, str(first), str(last)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -10,7 +10,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.data.images import load_photo
 from fmedge.errors import ArtifactError, BackendUnavailable, ProviderUnavailable, UsageError
@@ -26,6 +25,7 @@ from fmedge.system.install import install_command
 from fmedge.system.processor import missing_features
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
+from support.places import ROOT
 
 CASES = [
     (backend.name, form, precision)

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import stranger_models
 from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ArtifactError, LimitExceeded
@@ -16,6 +15,7 @@ from fmedge.runtime.gate.onnx_shapes import RULES
 from fmedge.runtime.gate.tflite_operators import OPERATORS as TFLITE_OPERATORS
 from fmedge.runtime.gate.tflite_reader import inspect_tflite
 from fmedge.runtime.gate.tflite_shapes import RULES as TFLITE_RULES
+from support import stranger_models
 
 PICTURE = (2, 4, 13, 9)
 

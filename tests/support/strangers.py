@@ -23,15 +23,13 @@ from typing import NamedTuple
 import flatbuffers
 import h5py
 import numpy as np
-from conftest import ROOT
-from image_files import bitmap_runs, chunk, png, segment, with_scans, with_segments, zeros
-from measurements import measurement, report
 from PIL import Image
 
-sys.path.insert(0, str(ROOT / "tests" / "runtime"))
-import stranger_models
-
 from fmedge.export.tflite.schema import schema
+from support import stranger_models
+from support.image_files import bitmap_runs, chunk, png, segment, with_scans, with_segments, zeros
+from support.measurements import measurement, report
+from support.places import ROOT
 
 LAUNCHER = """
 import json, os, resource, subprocess, sys, threading, time

@@ -8,12 +8,12 @@ import sys
 import threading
 
 import pytest
-from conftest import ROOT
 
 from fmedge.errors import WeightsError, WriteError
 from fmedge.model import download as module
 from fmedge.model.download import download
 from fmedge.system.progress import no_progress
+from support.places import ROOT
 
 CONTENT = bytes(range(256)) * 4096
 MD5 = hashlib.md5(CONTENT).hexdigest()

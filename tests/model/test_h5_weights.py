@@ -6,11 +6,11 @@ import struct
 import h5py
 import numpy as np
 import pytest
-from conftest import TEST_DATA
 
 from fmedge.errors import WeightsError
 from fmedge.model.h5_weights import read_h5
 from fmedge.model.vgg16 import layers_through
+from support.places import TEST_DATA
 
 LAYERS = layers_through("block1_pool")
 

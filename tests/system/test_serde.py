@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from measurements import MACHINE, measurement, report
 
 from fmedge.bench.compare import compare_reports
 from fmedge.bench.report_formats import FORMS
@@ -24,6 +23,7 @@ from fmedge.system import memory
 from fmedge.system.serde import build, parse
 from fmedge.workflow import extraction
 from fmedge.workflow.tuned_choice import Candidate, Dropped, Tuned, read_tuned
+from support.measurements import MACHINE, measurement, report
 
 ODD = (
     *(10**30, -(10**30), 1 << 62, -1, 0, 0.5, 1e308, 5e-324, -0.0, True, False, None),

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from conftest import ROOT
 
 from fmedge.export.exporter import describe, find_exporter, own_artifact
 from fmedge.export.judging import check
 from fmedge.model.submodel import Activation, ExportOptions, SubModel
 from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.workflow.artifacts import run_batches
+from support.places import ROOT
 
 ALL_CASES = [
     (spec.name, activation)
@@ -58,8 +58,8 @@ def hash_in_another_process(module, layers, options):
     """SHA-256 of the model of stock layers with untrained weights, built in a fresh interpreter."""
     script = (
         "import sys\n"
-        f"sys.path.insert(0, {str(ROOT / 'tests' / 'export')!r}); sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
-        "import builds\n"
+        f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
+        "from support import builds\n"
         "from fmedge.model.submodel import *\n"
         "from fmedge.export.stock_network import StockNetwork\n"
         "from fmedge.model.weights import UNTRAINED, load_weights\n"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 
 import fmedge
@@ -24,6 +23,7 @@ from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.batch import MAX_WORKERS, run_many, share_out
 from fmedge.workflow.pipeline import run_artifact
 from fmedge.workflow.request import find_artifact, request_artifact
+from support.places import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-from image_files import (
-    bitmap_runs,
-    chunk,
-    crossed_rows,
-    filtered_rows,
-    png,
-    segment,
-    webp,
-    with_scans,
-    with_segments,
-    zeros,
-)
 from PIL import Image
 from test_odd_images import decoded, posix
 
@@ -36,6 +24,18 @@ from fmedge.data.image_bounds import (
 from fmedge.data.images import load_photo
 from fmedge.errors import LimitExceeded
 from fmedge.system import memory
+from support.image_files import (
+    bitmap_runs,
+    chunk,
+    crossed_rows,
+    filtered_rows,
+    png,
+    segment,
+    webp,
+    with_scans,
+    with_segments,
+    zeros,
+)
 
 RNG = np.random.default_rng(18)
 SIDE = 9459

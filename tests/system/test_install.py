@@ -9,13 +9,13 @@ from importlib import metadata
 
 import pytest
 import typer.main
-from conftest import ROOT
 
 from fmedge.cli.app import app
 from fmedge.errors import BackendUnavailable
 from fmedge.runtime.backends import BACKENDS, find_backend
 from fmedge.system import install
 from fmedge.system.install import in_place, install_command
+from support.places import ROOT
 
 
 class Distribution:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from conftest import ROOT
 from PIL import Image
-from render.page_samples import Elements
 
 from fmedge.data.bench_report import read_report
 from fmedge.model.artifact import read_artifact
 from fmedge.render.plotly_js import file_name, script_file
 from fmedge.workflow.tuned_choice import read_tuned
+from support.page_samples import Elements
+from support.places import ROOT
 
 
 class Job(NamedTuple):

@@ -5,7 +5,6 @@ import io
 import json
 
 import pytest
-from measurements import measurement, report
 
 from fmedge.bench.report_formats import FORMS, doubt_lines, require_form
 from fmedge.bench.roofline import direct_seconds, measure_pace, measure_yardstick, summarize
@@ -13,6 +12,7 @@ from fmedge.bench.worker import _is_steady
 from fmedge.data.bench_report import Limit, Missing
 from fmedge.errors import UsageError
 from fmedge.model.vgg16 import layers_through
+from support.measurements import measurement, report
 
 
 def test_a_layer_bound_by_arithmetic():

@@ -7,13 +7,13 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT
 
 from fmedge import export_submodel
 from fmedge.model import known_models
 from fmedge.model.submodel import ExportOptions
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.request import request_artifact
+from support.places import ROOT
 
 OPTIONS = ExportOptions(size=(32, 32))
 

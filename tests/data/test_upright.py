@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image, ImageOps
 
 from fmedge.data import upright
 from fmedge.data.images import load_photo
 from fmedge.data.upright import Upright, nearest_indices
+from support.places import ROOT
 
 RNG = np.random.default_rng(20)
 TALL, WIDE = (83, 47), (47, 83)  # one of which Pillow resizes along the columns first

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-from measurements import MACHINE, measurement, report
 
 from fmedge.data.bench_report import Limit, Missing
 from fmedge.model.parity import GATES, Parity
 from fmedge.system.machine import Clocks
+from support.measurements import MACHINE, measurement, report
 
 PI = replace(MACHINE, processor="Raspberry Pi 5 Model B", architecture="aarch64", flags=("asimd", "asimddp"), cores=4)
 DESK = replace(MACHINE, processor="A desktop processor with a name of some length, 16 cores", cores=16)

@@ -4,7 +4,6 @@ import dataclasses
 import json
 
 import pytest
-from measurements import measurement, report
 
 from fmedge.data.bench_report import Missing, read_report
 from fmedge.data.measurement import Process
@@ -12,6 +11,7 @@ from fmedge.errors import UsageError
 from fmedge.system import machine, processor
 from fmedge.system.machine import read_clocks, this_machine
 from fmedge.system.serde import build
+from support.measurements import measurement, report
 
 
 def test_statistics():

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, TEST_DATA, bare
-from image_files import bitmap, chunk, jpeg, png, webp, zeros
 from PIL import Image
 
 from fmedge.data.image_bounds import DEFAULT_PIXELS, MAX_PIXELS
 from fmedge.data.images import load_photo
+from support.image_files import bitmap, chunk, jpeg, png, webp, zeros
+from support.messages import bare
+from support.places import ROOT, TEST_DATA
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 ODD = TEST_DATA / "odd_images"

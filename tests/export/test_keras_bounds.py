@@ -10,7 +10,13 @@ import zlib
 import h5py
 import numpy as np
 import pytest
-from strangers import (
+
+from fmedge.errors import FmedgeError, LimitExceeded, UsageError
+from fmedge.model.keras_config import MAX_CONFIG_BYTES, MAX_LINKS, MAX_PARTS, UNPACKED_FREELY, read_config
+from fmedge.model.keras_input import KerasInput
+from fmedge.model.submodel import ExportOptions
+from fmedge.workflow.request import MAX_OWN_PIXELS, settle_options
+from support.strangers import (
     GOOD,
     called,
     chunked,
@@ -24,12 +30,6 @@ from strangers import (
     layer,
     sequential,
 )
-
-from fmedge.errors import FmedgeError, LimitExceeded, UsageError
-from fmedge.model.keras_config import MAX_CONFIG_BYTES, MAX_LINKS, MAX_PARTS, UNPACKED_FREELY, read_config
-from fmedge.model.keras_input import KerasInput
-from fmedge.model.submodel import ExportOptions
-from fmedge.workflow.request import MAX_OWN_PIXELS, settle_options
 
 SHAPE = (3, 3, 3, 4)
 BYTES = 4 * 3 * 3 * 3 * 4

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge import (
     ExportOptions,
@@ -28,9 +26,7 @@ from fmedge.data.images import load_photo
 from fmedge.errors import UsageError, WeightsError
 from fmedge.model.submodel import Activation, Converter, Format, Precision, artifact_name
 from fmedge.workflow.request import request_artifact
-
-sys.path.insert(0, str(ROOT / "tests" / "render"))
-from page_samples import make_maps, random_maps
+from support.page_samples import make_maps, random_maps
 
 ENUMS = [
     *((ExportOptions, {}, "format", member) for member in Format),

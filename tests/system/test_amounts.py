@@ -3,8 +3,6 @@
 import json
 
 import pytest
-from measurements import measurement, report
-from strangers import field, shared_vectors
 
 from fmedge.data.bench_report import MAX_MEASUREMENTS, read_report
 from fmedge.errors import LimitExceeded, UsageError
@@ -15,6 +13,8 @@ from fmedge.runtime.gate.bounds import MAX_ENTRIES
 from fmedge.runtime.gate.onnx_reader import inspect_onnx
 from fmedge.runtime.gate.tflite_reader import inspect_tflite
 from fmedge.system import serde
+from support.measurements import measurement, report
+from support.strangers import field, shared_vectors
 
 EMPTY_GRAPH = b"\x08\x07" + field(8, b"") + field(7, b"")
 

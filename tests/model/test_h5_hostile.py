@@ -12,9 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from fmedge.model.weights import UNTRAINED, load_weights
+from support.places import ROOT
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 SHAPE = (3, 3, 64, 64)

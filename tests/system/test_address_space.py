@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.backends import BACKENDS
 from fmedge.system import address_space
+from support.places import ROOT
 
 MB = 1 << 20
 

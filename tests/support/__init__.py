@@ -1,0 +1,1 @@
+"""What tests share: places, samples, and files made to order."""
