@@ -21,8 +21,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.request import request_artifact
 
 LAYER = "block1_conv2"
 SIZE = (64, 64)
@@ -38,7 +38,7 @@ def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
     """Run, open and close, and look at the memory after each."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(LAYER, weights="untrained", options=ExportOptions(row.formats[0], size=SIZE))
-    artifact = find_artifact(request) or create_artifact(request, verify=False)
+    artifact = obtain_artifact(request, verify=False)
     generator = np.random.default_rng(0)
     used = np.empty(runs)
     with open_session(artifact, RunOptions(backend)) as session:

@@ -30,9 +30,9 @@ from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.batch import run_many
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.request import request_artifact
 
 
 def main() -> None:
@@ -47,13 +47,11 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     request = request_artifact(chosen.layer, weights=chosen.weights, models=chosen.models)
-    artifact = find_artifact(request)
-    if chosen.task and artifact is not None:
+    artifact = obtain_artifact(request)
+    if chosen.task:
         photos = itertools.islice(itertools.cycle(expand_images([chosen.photos])), chosen.count)
         print(json.dumps(_time(chosen.task, artifact, list(photos))))
         return
-    if artifact is None:
-        create_artifact(request)
     turns = [{task: _measure(task, chosen.count) for task in TASKS} for _ in range(chosen.rounds)]
     _report(chosen, turns, few=_measure("together", max(1, chosen.count // 10)))
 

@@ -24,8 +24,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.request import request_artifact
 
 Call = Callable[[np.ndarray], np.ndarray]
 
@@ -62,7 +62,7 @@ def measure(backend: str, layer: str, runs: int) -> dict[str, object]:
     """Median seconds of both calls, and of what one costs over the other in a pair."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(layer, weights="untrained", options=ExportOptions(row.formats[0]))
-    artifact = find_artifact(request) or create_artifact(request)
+    artifact = obtain_artifact(request)
     image = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
     with open_session(artifact, RunOptions(backend)) as session:
         plain = own_call(session, layer)

@@ -26,7 +26,7 @@ from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import find_backend
-from fmedge.workflow.artifacts import create_artifact, open_model
+from fmedge.workflow.artifacts import obtain_artifact, open_model
 from fmedge.workflow.pipeline import make_page
 from fmedge.workflow.request import request_artifact
 
@@ -90,10 +90,8 @@ def prepare(folder: str, backends: list[str], side: int, seed: int) -> dict[str,
 def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOptions) -> Path:
     """One that is there is another engine's, too."""
     request = request_artifact(layer, activation, weights="untrained", models=home / "models", options=form)
-    if not request.path.exists():
-        photos = home / "calibration" if form.precision is Precision.INT8 else None
-        create_artifact(request, calibration=photos, verify=False, warn=lambda _: None)
-    return request.path
+    photos = home / "calibration" if form.precision is Precision.INT8 else None
+    return obtain_artifact(request, calibration=photos, verify=False, warn=lambda _: None).path
 
 
 def _write_photo(

@@ -9,8 +9,8 @@ from pathlib import Path
 from draw_picture import draw
 from fmedge.cli import main as fmedge
 from fmedge.errors import FmedgeError, WeightsError
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.request import request_artifact
 
 
 def main() -> int:
@@ -22,9 +22,7 @@ def main() -> int:
     image = chosen.image or _own_picture()
     words = ["run", image, "--layer", chosen.layer]
     try:
-        request = request_artifact(chosen.layer)
-        if find_artifact(request) is None:
-            create_artifact(request)
+        obtain_artifact(request_artifact(chosen.layer))
     except WeightsError as error:
         print(f"{error}\nThe demonstration goes on with untrained weights: random filters, not learned ones.")
         words += ["--weights", "untrained"]

@@ -113,11 +113,11 @@ def untrained_network(untrained_weights):
 @pytest.fixture
 def block1(untrained_models):
     """The artifact of block1_conv1 with untrained weights."""
-    from fmedge.workflow.artifacts import create_artifact
-    from fmedge.workflow.request import find_artifact, request_artifact
+    from fmedge.workflow.artifacts import obtain_artifact
+    from fmedge.workflow.request import request_artifact
 
     request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
-    return find_artifact(request) or create_artifact(request)
+    return obtain_artifact(request)
 
 
 @pytest.fixture

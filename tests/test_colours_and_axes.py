@@ -13,8 +13,8 @@ from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow import pipeline
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.request import request_artifact
 from support.page_samples import Elements, decode, encoded_in
 
 CASES = [
@@ -62,7 +62,7 @@ def make(untrained_models, photos_folder, weights):
         )
         request = request_artifact(layer, activation, weights=weights[0], models=untrained_models, options=form)
         photos = photos_folder if precision is Precision.INT8 else None
-        return find_artifact(request) or create_artifact(request, calibration=photos)
+        return obtain_artifact(request, calibration=photos)
 
     return made
 

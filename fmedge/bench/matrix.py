@@ -36,7 +36,7 @@ from fmedge.runtime.backends import (
 from fmedge.runtime.opening import choose_backend
 from fmedge.system.choices import one_of, require_whole
 from fmedge.system.progress import Progress, no_progress
-from fmedge.workflow.artifacts import create_artifact, require_place, require_request
+from fmedge.workflow.artifacts import obtain_artifact, require_request
 from fmedge.workflow.request import ArtifactSpec, find_artifact, request_artifact
 
 PLAIN = ""
@@ -243,25 +243,27 @@ def _artifact(
     request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress, warn: Callable[[str], None]
 ) -> Artifact | FmedgeError:
     """The artifact, exported where it is missing, or why it cannot be had."""
-    found = find_artifact(request)
-    if found is not None:
-        return found
-    options = request.options
+    int8 = request.options.precision is Precision.INT8
     try:
-        require_request(request, matrix.calibration or Path())
-        if options.precision is Precision.INT8 and matrix.calibration is None:
-            words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
-            flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
-            return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
-        require_place(request)
-        warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
-        return create_artifact(
+        if int8 and matrix.calibration is None:
+            return find_artifact(request) or _no_int8(request)
+        return obtain_artifact(
             request,
-            calibration=matrix.calibration if options.precision is Precision.INT8 else None,
+            calibration=matrix.calibration if int8 else None,
             offline=matrix.offline,
             run=RunOptions(row.name),
+            on_export=lambda _: warn(f"Exporting {request.path} first: it is not there, or not the one asked for."),
             progress=progress,
             warn=warn,
         )
     except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
         return error
+
+
+def _no_int8(request: ArtifactSpec) -> UsageError:
+    """What to do where there is no int8 model and nothing to calibrate it with."""
+    require_request(request, Path())
+    options = request.options
+    words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
+    flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
+    return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")

@@ -21,22 +21,18 @@ def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) ->
         offline: Never touch the network.
 
     Raises:
-        FmedgeError: See ``create_artifact``.
+        FmedgeError: See ``obtain_artifact``.
     """
     from fmedge.model.run_options import RunOptions
-    from fmedge.workflow.artifacts import create_artifact, require_place, require_request
-    from fmedge.workflow.request import find_artifact
+    from fmedge.workflow.artifacts import obtain_artifact
 
-    found = find_artifact(request)
-    if found is not None:
-        return found
-    require_request(request, None)
-    require_place(request)
-    for note in request.notes:
-        say(note)
-    say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
+    def tell(request: ArtifactSpec) -> None:
+        for note in request.notes:
+            say(note)
+        say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
+
     check = RunOptions(run.backend, threads=run.threads)
-    return create_artifact(request, offline=offline, run=check, progress=ProgressLine(), warn=say)
+    return obtain_artifact(request, offline=offline, run=check, on_export=tell, progress=ProgressLine(), warn=say)
 
 
 def tell_of_guard(artifact: Artifact) -> None:

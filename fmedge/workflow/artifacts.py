@@ -51,6 +51,7 @@ from fmedge.workflow.request import (
     DEFAULT_LAYER,
     ArtifactSpec,
     default_options,
+    find_artifact,
     models_folder,
     request_artifact,
     settle_options,
@@ -97,6 +98,44 @@ def require_place(request: ArtifactSpec) -> None:
     require_writable(*artifact_paths(request.path, request.options.format))
 
 
+def obtain_artifact(
+    request: ArtifactSpec,
+    *,
+    calibration: Path | None = None,
+    verify: bool = True,
+    offline: bool = False,
+    run: RunOptions | None = None,
+    on_export: Callable[[ArtifactSpec], None] = lambda _: None,
+    progress: Progress = no_progress,
+    warn: Callable[[str], None] = print,
+) -> Artifact:
+    """Read the artifact where it is there, whole, and the one asked for; else export it.
+
+    Args:
+        request: Which artifact.
+        calibration: As in :func:`create_artifact`.
+        verify: As in :func:`create_artifact`.
+        offline: As in :func:`create_artifact`.
+        run: As in :func:`create_artifact`.
+        on_export: As in :func:`create_artifact`.
+        progress: As in :func:`create_artifact`.
+        warn: As in :func:`create_artifact`.
+
+    Raises:
+        FmedgeError: See :func:`create_artifact`.
+    """
+    return find_artifact(request) or create_artifact(
+        request,
+        calibration=calibration,
+        verify=verify,
+        offline=offline,
+        run=run,
+        on_export=on_export,
+        progress=progress,
+        warn=warn,
+    )
+
+
 def create_artifact(
     request: ArtifactSpec,
     *,
@@ -105,6 +144,7 @@ def create_artifact(
     verify: bool = True,
     offline: bool = False,
     run: RunOptions | None = None,
+    on_export: Callable[[ArtifactSpec], None] = lambda _: None,
     progress: Progress = no_progress,
     warn: Callable[[str], None] = print,
 ) -> Artifact:
@@ -117,6 +157,7 @@ def create_artifact(
         verify: Hold the model against a reference before it is written.
         offline: Never touch the network.
         run: On which engine and device the parity check runs; None takes the defaults.
+        on_export: Called when all that can be checked before the work was found right, and the work begins.
         progress: Told how a download of the weights, or the calibration, gets on.
         warn: Told what is worth knowing and no error.
 
@@ -132,6 +173,7 @@ def create_artifact(
 
     require_request(request, calibration)
     require_place(request)
+    on_export(request)
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, warn=warn, progress=progress)

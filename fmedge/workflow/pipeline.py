@@ -22,12 +22,12 @@ from fmedge.runtime.opening import load_engine_early
 from fmedge.system.address_space import is_thrifty
 from fmedge.system.choices import require_switch
 from fmedge.system.files import create_folder, require_writable
-from fmedge.workflow.artifacts import create_artifact
+from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.batch import run_many
 from fmedge.workflow.extraction import Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.workflow.output_paths import Outputs
 from fmedge.workflow.outputs import first_kernels, write_outputs, write_page
-from fmedge.workflow.request import default_options, find_artifact, request_artifact
+from fmedge.workflow.request import default_options, request_artifact
 
 
 def extract(
@@ -58,12 +58,12 @@ def extract(
         Maps of shape (1, C, H, W), float32, and what made them.
 
     Raises:
-        FmedgeError: See :func:`request_artifact`, :func:`create_artifact` and :func:`run_artifact`.
+        FmedgeError: See :func:`request_artifact`, :func:`obtain_artifact` and :func:`run_artifact`.
     """
     resize = find_resizing(resize)
     require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
-    artifact = find_artifact(request) or create_artifact(request, offline=offline)
+    artifact = obtain_artifact(request, offline=offline)
     return run_artifact(artifact, Path(image), resize=resize, run=run)
 
 
@@ -99,14 +99,14 @@ def extract_many(
         In the order of the photos: each with its maps per tap, in the network's order, as from :func:`extract`.
 
     Raises:
-        FmedgeError: At once, see :func:`request_artifact` and :func:`create_artifact`; on the way, :func:`run_many`.
+        FmedgeError: At once, see :func:`request_artifact` and :func:`obtain_artifact`; on the way, :func:`run_many`.
     """
     several = isinstance(images, (str, Path))
     paths = expand_images([Path(images)]) if several else map(Path, images)
     resize = find_resizing(resize)
     require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
-    artifact = find_artifact(request) or create_artifact(request, offline=offline)
+    artifact = obtain_artifact(request, offline=offline)
     return _extract_each(artifact, paths, resize, run, on_error)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.system.address_space import FLOORS
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.request import request_artifact
 from support.messages import bare
 from support.places import ROOT
 
@@ -37,7 +37,7 @@ def model(untrained_models, photos_folder):
         pytest.importorskip(PACKAGES.get(backend, backend))
         request = request_artifact(layer, weights="untrained", models=untrained_models, options=OPTIONS[backend])
         calibration = photos_folder if request.options.precision is Precision.INT8 else None
-        return (find_artifact(request) or create_artifact(request, calibration=calibration)).path
+        return (obtain_artifact(request, calibration=calibration)).path
 
     return make
 
