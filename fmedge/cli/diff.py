@@ -27,7 +27,7 @@ def diff_command(
     second: Annotated[str, typer.Argument(metavar="B", help="What is held against it.")],
     image: Annotated[Path, typer.Argument(readable=False, metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
     min_snr: Annotated[float | None, typer.Option(help="Exit with 4 where B is less than this, in dB, from A.")] = None,
-    layer: options.RunLayer = None,
+    layer: Annotated[str | None, options.of_run("layer")] = None,
     activation: options.OptionalActivation = None,
     precision: Annotated[Precision | None, typer.Option(help="With engines: number format. [default: fp32]")] = None,
     threads: options.Threads = None,

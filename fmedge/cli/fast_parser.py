@@ -1,6 +1,6 @@
 """Reading the words of ``fmedge run`` without Typer, which takes longer to load than a run computes.
 
-What is read here is what Typer would read, word for word; ``tests/cli/test_quick.py`` holds the two against each other.
+What is read here is what Typer would read, word for word: ``tests/cli/test_fast_parser.py`` compares the two.
 All else is left to Typer: other commands, help, whatever is wrong or unusual.
 """
 
@@ -10,9 +10,10 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from fmedge.model.submodel import Format, Precision
+from fmedge.cli.run_command import OPTIONS, RunCommand
 
 
 def _number(word: str) -> int:
@@ -30,51 +31,35 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def _reader(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401 - a type, an alias or a union
+    """How a word becomes a value of a type of :class:`RunCommand`; None, where it is one of them, is no word."""
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+    if get_origin(kind) is Literal:
+        return _one_of(*get_args(kind))
+    return _number if kind is int else kind
+
+
+_SWITCHES = (bool, bool | None)
+
 VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
-    "--layer": ("layer", str),
-    "--activation": ("activation", _one_of("relu", "none", "both")),
-    "--channel": ("channel", _number),
-    "--output": ("output", Path),
-    "--save-maps": ("save_maps", Path),
-    "--png": ("png", Path),
-    "--values": ("values", _one_of("12bit", "float16", "float32")),
-    "--plotlyjs": ("plotlyjs", _one_of("embed", "cdn", "file")),
-    "--style": ("style", _one_of("viewer", "grid")),
-    "--model": ("model", Path),
-    "--resize": ("resize", _one_of("nearest", "bilinear", "bicubic", "none")),
-    "--max-pixels": ("max_pixels", _number),
-    "--format": ("model_format", Format),
-    "--precision": ("precision", Precision),
-    "--size": ("size", str),
-    "--backend": ("backend", str),
-    "--device": ("device", str),
-    "--threads": ("threads", _number),
-    "--cpus": ("cpus", str),
-    "--math": ("math", _one_of("fp32", "bf16")),
-    "--weights": ("weights", str),
-    "--keras": ("keras", Path),
-    "--preprocessing": ("preprocessing", str),
-    "--scale": ("scale", str),
-    "--mean": ("mean", str),
-    "--std": ("std", str),
-    "--order": ("order", _one_of("rgb", "bgr")),
-    "--models": ("models", Path),
+    option.flag: (name, _reader(RunCommand.__annotations__[name]))
+    for name, option in OPTIONS.items()
+    if RunCommand.__annotations__[name] not in _SWITCHES
 }
-"""Per option that takes a value: the argument of :func:`fmedge.cli.run_job.run`, and how it is read."""
+"""Per option that takes a value: the argument of :class:`RunCommand`, and how it is read."""
 
 SWITCHES: Mapping[str, tuple[str, bool]] = {
-    "--no-page": ("no_page", True),
-    "--tuned": ("tuned", True),
-    "--untuned": ("tuned", False),
-    "--allow-fallback": ("allow_fallback", True),
-    "--offline": ("offline", True),
-    "--json": ("as_json", True),
+    flag: (name, value)
+    for name, option in OPTIONS.items()
+    if RunCommand.__annotations__[name] in _SWITCHES
+    for flag, value in zip(option.flag.split("/"), (True, False), strict=False)
 }
 """Per option without a value: the argument, and what it makes of it."""
 
 
-def read_quickly(words: Sequence[str]) -> dict[str, Any] | None:
-    """The arguments of :func:`fmedge.cli.run_job.run` that a command line names; None leaves it to Typer."""
+def read_quickly(words: Sequence[str]) -> RunCommand | None:
+    """What a command line asks of ``fmedge run``; None leaves it to Typer."""
     plain = os.name == "posix" and "_FMEDGE_COMPLETE" not in os.environ  # elsewhere Typer expands patterns itself
     if not plain or not words or words[0] != "run":
         return None
@@ -97,7 +82,7 @@ def read_quickly(words: Sequence[str]) -> dict[str, Any] | None:
             chosen[name] = found
     except (KeyError, ValueError, StopIteration):
         return None
-    return {"images": images, **chosen} if images else None
+    return RunCommand(images, **chosen) if images else None
 
 
 def _usual(word: str) -> str:

@@ -100,7 +100,7 @@ def _do(words: list[str], arguments: list[str] | None, settings: dict[str, bool]
         return _run_typer(arguments, settings)
     from fmedge.cli.run_job import run
 
-    run(**chosen)
+    run(chosen)
     return 0
 
 

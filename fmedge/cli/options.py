@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from fmedge.cli.parsing import parse_size as parse_size
 from fmedge.cli.parsing import parse_threads as parse_threads
 from fmedge.cli.parsing import run_options as run_options
 from fmedge.cli.parsing import split as split
+from fmedge.cli.run_command import OPTIONS
 from fmedge.model.run_options import Math
 from fmedge.model.submodel import ALL, Activation, Layout
 from fmedge.model.vgg16 import LAYER_NAMES
@@ -23,6 +24,19 @@ from fmedge.model.vgg16 import LAYER_NAMES
 
 def _complete_layer(incomplete: str) -> list[str]:
     return [name for name in (*LAYER_NAMES, ALL) if name.startswith(incomplete)]
+
+
+def of_run(name: str) -> Any:  # noqa: ANN401 - what Typer's own function gives
+    """An option that ``fmedge run`` has, too."""
+    option = OPTIONS[name]
+    return typer.Option(
+        option.flag,
+        metavar=option.metavar or None,
+        help=option.help,
+        readable=False,
+        show_default="[default: " not in option.help,
+        autocompletion=_complete_layer if name == "layer" else None,
+    )
 
 
 LayerList = Annotated[
@@ -55,51 +69,20 @@ Size = Annotated[
     typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the Keras model's own; 224]"),
 ]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
-Keras = Annotated[
-    Path | None,
-    typer.Option(readable=False, metavar="FILE", help="A Keras model of your own, .keras or .h5, in place of VGG16."),
-]
-RunLayer = Annotated[
-    str | None,
-    typer.Option(
-        "--layer",
-        metavar="LAYER[+LAYER]|all",
-        help="Keras' name of the layer; a+b or all: several in one pass, a page each. [default: block1_conv1]",
-        autocompletion=_complete_layer,
-    ),
-]
+Keras = Annotated[Path | None, of_run("keras")]
 _ACTIVATION_HELP = "Values after the layer's activation (relu, whatever it is), or before it (none)."
 
 ActivationChoice = Annotated[Activation, typer.Option(help=_ACTIVATION_HELP)]
 OptionalActivation = Annotated[
     Activation | None, typer.Option("--activation", help=f"{_ACTIVATION_HELP} [default: relu]")
 ]
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        metavar="imagenet|untrained|FILE",
-        help="Official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",
-    ),
-]
-Models = Annotated[
-    Path | None,
-    typer.Option(readable=False, metavar="DIR", help="Folder of the models. [env: FMEDGE_MODELS; default: models]"),
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Never touch the network.")]
+Weights = Annotated[str | None, of_run("weights")]
+Models = Annotated[Path | None, of_run("models")]
+Offline = Annotated[bool, of_run("offline")]
 NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
-MaxPixels = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", help="Refuse photos of more pixels; up to 178956970. [default: 89478485]", show_default=False
-    ),
-]
-Backend = Annotated[
-    str | None, typer.Option(metavar="ENGINE", help="Engine. [default: the first that is installed and runs the model]")
-]
-Device = Annotated[
-    str,
-    typer.Option(metavar="cpu|gpu|NAME", help="Where it computes, or not at all; gpu: the best that is there."),
-]
+MaxPixels = Annotated[int | None, of_run("max_pixels")]
+Backend = Annotated[str | None, of_run("backend")]
+Device = Annotated[str, of_run("device")]
 BackendList = Annotated[
     str | None,
     typer.Option("--backend", metavar="ENGINE[,...]", help="Engines. [default: all that are installed]"),
@@ -117,32 +100,16 @@ ReportFiles = Annotated[
         "--output", readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."
     ),
 ]
-Threads = Annotated[int | None, typer.Option(help="CPU threads in all. [default: one per core]")]
-Cpus = Annotated[str | None, typer.Option(metavar="N[,N]", help="Numbers of the cores to compute on. [default: all]")]
-MathChoice = Annotated[Math, typer.Option("--math", help="Arithmetic of a float model.")]
-AllowFallback = Annotated[
-    bool, typer.Option("--allow-fallback", help="Compute on the CPU what the device does not take, and say so.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print data as JSON on stdout.")]
+Threads = Annotated[int | None, of_run("threads")]
+Cpus = Annotated[str | None, of_run("cpus")]
+MathChoice = Annotated[Math, of_run("math")]
+AllowFallback = Annotated[bool, of_run("allow_fallback")]
+AsJson = Annotated[bool, of_run("as_json")]
 
-Preprocessing = Annotated[
-    str | None,
-    typer.Option(
-        metavar="caffe|tf|torch|unit|none",
-        help="With --keras: what it wants done to pixels. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
-        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, where it starts with Rescaling or Normalization]",
-    ),
-]
-Scale = Annotated[
-    str | None,
-    typer.Option(
-        metavar="S", help="With --keras, in place of a word: (x * S - M) / D, x from 0 to 255. S: such as 1/255."
-    ),
-]
-Mean = Annotated[str | None, typer.Option(metavar="M[,M,M]", help="Mean, for all channels or each. [default: 0]")]
-Std = Annotated[str | None, typer.Option(metavar="D[,D,D]", help="Divisor, for all channels or each. [default: 1]")]
-Order = Annotated[
-    Literal["rgb", "bgr"] | None, typer.Option(help="Order of the model's channels, and of M and D. [default: rgb]")
-]
+Preprocessing = Annotated[str | None, of_run("preprocessing")]
+Scale = Annotated[str | None, of_run("scale")]
+Mean = Annotated[str | None, of_run("mean")]
+Std = Annotated[str | None, of_run("std")]
+Order = Annotated[Literal["rgb", "bgr"] | None, of_run("order")]
 
 LAYOUTS: dict[str, Layout] = {"nchw": "NCHW", "nhwc": "NHWC"}

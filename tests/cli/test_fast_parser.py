@@ -1,11 +1,9 @@
 """What is read without Typer is what Typer reads."""
 
-import inspect
-
 import pytest
 from typer.main import get_command
 
-from fmedge.cli import app, run_job
+from fmedge.cli import app
 from fmedge.cli.fast_parser import SWITCHES, VALUES, read_quickly
 
 
@@ -22,8 +20,7 @@ def typer_reads(command, words):
 def quickly(words):
     """Every argument, as the function takes it."""
     found = read_quickly(["run", *words])
-    parameters = inspect.signature(run_job.run).parameters
-    return found and {name: found.get(name, parameter.default) for name, parameter in parameters.items()}
+    return found and found._asdict()
 
 
 def test_the_tables_are_the_commands_options(run_command):
