@@ -22,12 +22,12 @@ import coverage
 from support.places import ROOT
 
 GATES = """
-artifact card h5_weights image records report trust tuned
-runtime/flatbuffer runtime/gate runtime/gate_bounds runtime/ncnn_gate
-runtime/isolated runtime/isolated_child runtime/onnx_constant runtime/onnx_gate runtime/onnx_operators
-runtime/onnx_rectifiers runtime/onnx_shapes runtime/shapes
-runtime/onnx_weights runtime/protobuf runtime/rectifiers runtime/tflite_gate runtime/tflite_operators
-runtime/tflite_shapes
+model/artifact model/card model/h5_weights data/images system/serde data/bench_report model/known_models
+workflow/tuned_choice runtime/gate/flatbuffer runtime/gate/checks runtime/gate/bounds runtime/gate/ncnn_reader
+runtime/isolated runtime/isolated_child runtime/gate/onnx_constant runtime/gate/onnx_reader
+runtime/gate/onnx_operators runtime/gate/onnx_relu_count runtime/gate/onnx_shapes runtime/gate/shapes
+runtime/engines/onnx_weights runtime/gate/protobuf runtime/gate/relu_count runtime/gate/tflite_reader
+runtime/gate/tflite_operators runtime/gate/tflite_shapes runtime/gate/onnx_windows runtime/gate/tflite_windows
 """
 
 TESTS = """

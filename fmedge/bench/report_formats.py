@@ -15,6 +15,7 @@ from fmedge.data.measurement import Configuration, Measurement
 from fmedge.errors import UsageError
 from fmedge.render import plotly_js
 from fmedge.render.report import render_report
+from fmedge.system.wording import plural
 
 HEADER = (
     *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),
@@ -80,7 +81,7 @@ def describe(report: Report) -> list[str]:
         f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, turn by turn",
     ]
     return lines + [
-        f"Limit with {limit.threads} thread{'s'[: limit.threads - 1]}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
+        f"Limit with {plural(limit.threads, 'thread')}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
         f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
         for limit in report.limits
     ]
@@ -129,7 +130,7 @@ def _doubt_line(what: str, rows: Sequence[Measurement]) -> str:
     if not rows:
         return ""
     names = [each.configuration.describe() for each in rows]
-    line = f"{what}: {len(rows)} row{'s'[: len(rows) - 1]}: "
+    line = f"{what}: {plural(len(rows), 'row')}: "
     shown = 0
     while shown < len(names) and len(line) + len(names[shown]) + 2 <= _LINE - _COUNTED * (shown + 1 < len(names)):
         line += f"{'; ' if shown else ''}{names[shown]}"

@@ -48,6 +48,9 @@ _PACE_TURNS = 5
 _STAGE_TURNS = 15
 """Ways from a photo to its page, at most."""
 
+_OF_A_PROCESS = ("load_s", "first_run_s", "warm_up_runs", "steady")
+"""What each process tells of itself; the rest of its facts are the same for all of a case."""
+
 MODULE = "fmedge.bench.worker"
 
 
@@ -325,10 +328,10 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
             )
             for process in started
         ),
-        load_s=median(each.pop("load_s") for each in facts),
-        first_run_s=median(each.pop("first_run_s") for each in facts),
-        warm_up_runs=max(each.pop("warm_up_runs") for each in facts),
-        steady=all(each.pop("steady") for each in facts),
+        load_s=median(each["load_s"] for each in facts),
+        first_run_s=median(each["first_run_s"] for each in facts),
+        warm_up_runs=max(each["warm_up_runs"] for each in facts),
+        steady=all(each["steady"] for each in facts),
         cpu_s=sum(turn["cpu_s"] for turn in subject.turns),
         wall_s=sum(turn["wall_s"] for turn in subject.turns),
         others_s=max(0.0, sum(others)) if others else None,
@@ -341,5 +344,5 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         stages={
             name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
         },
-        **facts[0],
+        **{name: value for name, value in facts[0].items() if name not in _OF_A_PROCESS},
     )

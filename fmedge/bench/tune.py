@@ -25,7 +25,7 @@ from fmedge.data.measurement import Measurement
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.model.parity import Parity
 from fmedge.model.submodel import ExportOptions, Precision
-from fmedge.runtime.backends import default_threads
+from fmedge.runtime.backends import default_threads, find_backend
 from fmedge.system.files import temporary_folder, write_error
 from fmedge.system.machine import this_machine
 from fmedge.system.progress import Progress, no_progress
@@ -157,7 +157,7 @@ def _prepare(
     for each in asked:
         found, absent = prepare_cases(each, progress=progress, warn=warn)
         cases += found
-        missing += [one for one in absent if "has no --math" not in one.reason]
+        missing += [one for one in absent if one.configuration.math in find_backend(one.configuration.backend).maths]
     return cases, missing
 
 

@@ -12,6 +12,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.system.files import is_folder, require_folder, require_output
+from fmedge.system.wording import plural
 from fmedge.workflow.output_paths import Outputs, name_outputs, page_name, require_no_image
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
         print_json(_facts(outputs, artifact, maps.provenance))
         return
     shape, ran = " x ".join(map(str, maps.maps.shape[1:])), maps.provenance
-    say(f"{maps.layer}: {shape}, {_placed(ran)}, {ran.threads} thread{'s'[: ran.threads - 1]}.")
+    say(f"{maps.layer}: {shape}, {_placed(ran)}, {plural(ran.threads, 'thread')}.")
     _emit_path(outputs)
 
 
@@ -209,7 +210,7 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
     if skipped == total:
         raise ImageError(f"None of the {total} images is of use: see the lines above.")
     _warn_of_weights(artifact)
-    say(f"{artifact.card.submodel.label} of {total - skipped} image{'s'[: total - skipped - 1]}, {told}.")
+    say(f"{artifact.card.submodel.label} of {plural(total - skipped, 'image')}, {told}.")
     if skipped:
         raise InputsSkipped(f"{skipped} of {total} images skipped: see the lines above. The others are done.")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from fmedge.errors import ImageError
 from fmedge.system.files import is_file, is_folder
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 """By what a folder's images are known, in small letters."""
 
 
@@ -43,7 +43,7 @@ def _expand(path: Path) -> list[Path]:
         images = sorted(entry for entry in _entries(path) if _is_image(entry) and not entry.name.startswith("."))
         if not images:
             raise ImageError(
-                f"No images in the folder '{path}'. Looked for: {', '.join(SUFFIXES)}. Deeper: '{path}/**'."
+                f"No images in the folder '{path}'. Looked for: {', '.join(IMAGE_SUFFIXES)}. Deeper: '{path}/**'."
             )
         return images
     if not _is_pattern(path):
@@ -109,4 +109,4 @@ def _is_pattern(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in IMAGE_SUFFIXES

@@ -11,6 +11,7 @@ import numpy as np
 
 from fmedge.model.parity import Parity
 from fmedge.model.run_options import Math
+from fmedge.system.wording import plural
 
 NOISY = 0.10
 """Middle half of the runs, over their median, above which a median is not to be trusted; PyTorch's benchmark utilities
@@ -74,7 +75,7 @@ class Configuration:
 
     def describe(self) -> str:
         """In words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""
-        threads = f"{self.threads} thread{'s'[: self.threads - 1]}"
+        threads = plural(self.threads, "thread")
         return f"{self.layer} on {self.backend}, {self.form}, {threads}"
 
 

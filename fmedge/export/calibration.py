@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.data.image_list import IMAGE_SUFFIXES
 from fmedge.data.images import load_photo
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.model.vgg16 import INPUT_SIZE
@@ -23,8 +24,6 @@ FEW = 16
 """Below this the ranges are a matter of luck: a warning."""
 FEWEST = 4
 """Below this there is no calibration."""
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def read_calibration(
     if not is_folder(folder):
         raise UsageError(f"No calibration folder '{folder}'. Give a folder of photos, {SUGGESTED} or more.")
     try:
-        candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+        candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise UsageError(f"Cannot look into the calibration folder '{folder}': {error.strerror}.") from error
     good = list(_usable(candidates, warn))

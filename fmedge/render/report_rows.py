@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fmedge.data.bench_report import Missing, Report
 from fmedge.data.measurement import Configuration, Measurement
+from fmedge.system.wording import plural
 
 SINGLE_STREAM = "single-stream"
 
@@ -162,7 +163,7 @@ class _Namer:
         """Machines differ in their number of cores, so one thread per core pairs with one thread per core."""
         if self._several and what.threads == report.machine.cores:
             return "all cores"
-        return f"{what.threads} thread{'s'[: what.threads != 1]}"
+        return plural(what.threads, "thread")
 
 
 def front(rows: Iterable[Row]) -> list[Row]:

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
-from fmedge.errors import LimitExceeded
+from fmedge.errors import LimitExceeded, printable
 from fmedge.model.activations import view_words
 from fmedge.render.captions import views_of, write_captions
 from fmedge.system.choices import require_record
@@ -60,7 +60,7 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
     height = sum(part.height + 2 * LINE for part in parts) + LINE + MARGIN
     sheet = Image.new("L", (width, height), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    pen.text((MARGIN, 8), _printable(f"{maps.layer}  {captions.subtitle}  {captions.note}"), INK, font)
+    pen.text((MARGIN, 8), printable(f"{maps.layer}  {captions.subtitle}  {captions.note}")[:200], INK, font)
     top = LINE + 8
     for view, part in zip(views, parts, strict=True):
         pen.text((MARGIN, top), view_words(maps.function)[view], INK, font)
@@ -108,7 +108,3 @@ def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     low, high = (exact[finite].min(), exact[finite].max()) if finite.any() else (0.0, 0.0)
     levels = (np.where(finite, exact, (low + high) / 2) - low) * (255 / (high - low) if high > low else 0)
     return np.rint(levels).astype(np.uint8)
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:200]

@@ -21,6 +21,7 @@ from fmedge.runtime.cores import bound_to
 from fmedge.runtime.engine_errors import Mend, in_our_words
 from fmedge.runtime.gate.bounds import Needs, Shape
 from fmedge.system.memory import require_memory
+from fmedge.system.wording import plural
 
 _STRIP = 128
 """Pixels transposed at a time: what is read and written then stays in the cache. 2.7 times as fast as NumPy's own
@@ -266,7 +267,7 @@ def describe_placement(placement: Placement, provider: str) -> str:
     if not words:
         line = f"{sum(placement.get(provider, {}).values())} nodes on {provider}"
     others = {name: sum(nodes.values()) for name, nodes in placement.items() if name != provider}
-    return ", ".join([line, *(f"{count} other node{'s'[: count - 1]} on {name}" for name, count in others.items())])
+    return ", ".join([line, *(f"{plural(count, 'other node')} on {name}" for name, count in others.items())])
 
 
 def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fmedge.system.cgroup import group_limits
 from fmedge.system.memory import available_bytes, total_bytes
 from fmedge.system.processor import cpuinfo, processor_features
+from fmedge.system.wording import plural
 
 _BOARD = Path("/proc/device-tree/model")
 _CPUS = Path("/sys/devices/system/cpu")
@@ -56,7 +57,7 @@ class Machine:
     def cores_in_words(self) -> str:
         """Such as ``8 cores``, with the control group's quota where there is one."""
         quota = "" if self.cpu_quota is None else f", of them {self.cpu_quota:g} by quota"
-        return f"{self.cores} core{'s'[: self.cores - 1]}{quota}"
+        return f"{plural(self.cores, 'core')}{quota}"
 
     @property
     def hardware(self) -> tuple[object, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
@@ -127,6 +127,60 @@ class _Place:
             self.session.close()
 
 
+@dataclass
+class _Workers(Generic[Result]):
+    """What the threads of a pool do.
+
+    Attributes:
+        job: What is done with every image.
+        places: The sessions; each thread has one of them.
+        finish: See :func:`run_many`.
+        stopped: Set where nobody waits for results any more.
+    """
+
+    job: Extraction
+    places: Sequence[_Place]
+    finish: Callable[[Path, FeatureMaps], Result]
+    stopped: threading.Event = field(default_factory=threading.Event)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _mine: threading.local = field(default_factory=threading.local)
+
+    def take_place(self) -> None:
+        """What a thread does first."""
+        self._mine.place = self.places[next(self._numbers) % len(self.places)]
+
+    def work(self, image: Path) -> dict[str, Result] | FmedgeError:
+        """What becomes of an image: a result per tap, or its error.
+
+        Raises:
+            CancelledError: Nobody waits for it any more.
+        """
+        place: _Place = self._mine.place
+        try:
+            photo = self.job.load(image)
+        except _OF_THE_IMAGE as error:
+            return error
+        with place.turn:
+            self._go_on()
+            session = place.opened()  # what is wrong with it concerns the run
+            try:
+                taps = self.job.maps(session, photo)
+            except _OF_THE_IMAGE as error:
+                return error
+        try:
+            return {tap: self._finished(image, maps) for tap, maps in taps.items()}
+        except _OF_THE_IMAGE as error:
+            return error
+
+    def _finished(self, image: Path, maps: FeatureMaps) -> Result:
+        self._go_on()
+        return self.finish(image, maps)
+
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise CancelledError
+
+
 def run_many(
     artifact: Artifact,
     images: Iterable[Path],
@@ -162,49 +216,18 @@ def run_many(
     require_artifact(artifact)  # before anything is as large as its card says
     run = replace(run or RunOptions(), spinning=False)  # idle threads would take the time of the other workers
     plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
-    job = Extraction(artifact.card, resize, run)
     places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
-    numbers, mine, stopped = itertools.count(), threading.local(), threading.Event()
-
-    def begin() -> None:
-        mine.place = places[next(numbers) % len(places)]
-
-    def go_on() -> None:
-        if stopped.is_set():
-            raise CancelledError
-
-    def work(image: Path) -> dict[str, Result] | FmedgeError:
-        place: _Place = mine.place
-        try:
-            photo = job.load(image)
-        except _OF_THE_IMAGE as error:
-            return error
-        with place.turn:
-            go_on()
-            session = place.opened()
-            try:
-                taps = job.maps(session, photo)
-            except _OF_THE_IMAGE as error:
-                return error
-        made: dict[str, Result] = {}
-        try:
-            for tap, maps in taps.items():
-                go_on()
-                made[tap] = finish(image, maps)
-        except _OF_THE_IMAGE as error:
-            return error
-        return made
-
+    workers = _Workers(Extraction(artifact.card, resize, run), places, finish)
     pending: deque[tuple[Path, Future[dict[str, Result] | FmedgeError]]] = deque()
     with ExitStack() as ending:
         for place in places:
             ending.callback(place.close)
-        pool = ThreadPoolExecutor(plan.workers, "fmedge", begin)
+        pool = ThreadPoolExecutor(plan.workers, "fmedge", workers.take_place)
         ending.callback(_wait_for_running, pending)  # where a second signal broke the pool's own wait off
         ending.callback(pool.shutdown, cancel_futures=True)
-        ending.callback(stopped.set)
+        ending.callback(workers.stopped.set)
         for image in images:
-            pending.append((image, pool.submit(work, image)))
+            pending.append((image, pool.submit(workers.work, image)))
             if len(pending) == plan.window:
                 yield _next_of(pending)
         while pending:

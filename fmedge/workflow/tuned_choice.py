@@ -16,6 +16,7 @@ from fmedge.model.run_options import Math, RunOptions
 from fmedge.system import files, reading
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.serde import read_document, refusing
+from fmedge.system.wording import plural
 from fmedge.workflow.request import ArtifactSpec, tuned_path
 
 KIND = "fmedge tune"
@@ -91,7 +92,7 @@ class Candidate:
 
     def describe(self) -> str:
         """In words: ``ncnn, fp32, 2 threads``."""
-        return f"{self.backend}, {self.form}, {self.threads} thread{'s'[: self.threads - 1]}"
+        return f"{self.backend}, {self.form}, {plural(self.threads, 'thread')}"
 
 
 @dataclass(frozen=True, slots=True)

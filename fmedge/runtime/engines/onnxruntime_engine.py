@@ -24,6 +24,7 @@ from fmedge.runtime.engine_errors import Mend, explain, in_our_words
 from fmedge.runtime.engines.onnx_weights import detach_weights
 from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
 from fmedge.system.stderr import owns_process, quietly
+from fmedge.system.wording import plural
 
 _CPU = "CPUExecutionProvider"
 
@@ -210,7 +211,7 @@ def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
         )
     elsewhere = {name: sum(nodes.values()) for name, nodes in engine.placement.items() if name != wanted}
     if elsewhere:
-        words = ", ".join(f"{count} node{'s'[: count - 1]} on {name}" for name, count in elsewhere.items())
+        words = ", ".join(f"{plural(count, 'node')} on {name}" for name, count in elsewhere.items())
         raise ProviderUnavailable(f"{wanted} would leave {words}. To allow it: --allow-fallback.")
 
 

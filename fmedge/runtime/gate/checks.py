@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from weakref import ref
 
-from fmedge.errors import ArtifactError, LimitExceeded
+from fmedge.errors import ArtifactError, LimitExceeded, printable
 from fmedge.model.artifact import MAX_MODEL_BYTES, Artifact
 from fmedge.model.card import ModelCard, TensorSpec
 from fmedge.model.submodel import VGG16, Format
@@ -191,8 +191,7 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
 
 def _one_line(text: str) -> str:
     """A message that may quote names in the file, which may hold anything."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable)
+    return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable(text))
 
 
 _LONGEST_PATH = 60

@@ -6,11 +6,11 @@ that the file declares for an operator's results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import prod
 
 from fmedge.runtime.gate.bounds import Shape, forbidden
-from fmedge.runtime.gate.extents import axis_of, broadcast, product_of_matrices, reduced, reshaped, same, sliced, slid
+from fmedge.runtime.gate.extents import axis_of, broadcast, reduced, reshaped, sliced
 from fmedge.runtime.gate.shape_rules import (
     ARITHMETIC,
     concatenated,
@@ -23,6 +23,14 @@ from fmedge.runtime.gate.shape_rules import (
     unchanged,
 )
 from fmedge.runtime.gate.shapes import Call, Rule, Value, Work, computed
+from fmedge.runtime.gate.tflite_windows import (
+    connected,
+    convolution,
+    depthwise,
+    matrices,
+    pooled,
+    transposed_convolution,
+)
 
 INTEGERS: Mapping[str, Mapping[str, int]] = {
     "CONV_2D": {"padding": 0, "across": 1, "down": 2, "apart across": 4, "apart down": 5},
@@ -49,8 +57,6 @@ LISTS: Mapping[str, Mapping[str, int]] = {"RESHAPE": {"shape": 0}, "SQUEEZE": {"
 BYTES = frozenset(("padding", "keep", "left", "right", "offset"))
 """Options that take one byte; the others are 32-bit numbers."""
 
-_SAME_PADDING = 0
-
 
 def _cast(call: Call) -> Value:
     return call.value(0)
@@ -60,72 +66,6 @@ def _chosen(call: Call) -> Value:
     if call.step.operator == "SELECT":
         return Value(call.value(1).shape)
     return Value(broadcast([call.value(position).shape for position in range(3)]))
-
-
-def _places(call: Call, extents: Sequence[int], windows: Sequence[int]) -> Sequence[int]:
-    """Places of a window on height and width."""
-    strides = [call.option("down", 1), call.option("across", 1)]
-    pairs = zip(extents, strides, windows, strict=True)
-    if call.option("padding", _SAME_PADDING) == _SAME_PADDING:
-        return [same(extent, stride) for extent, stride, _ in pairs]
-    return [slid(extent, window, stride, 0, 0) for extent, stride, window in pairs]
-
-
-def _spread(call: Call, sizes: Sequence[int]) -> list[int]:
-    apart = (call.option("apart down", 1), call.option("apart across", 1))
-    return [(size - 1) * distance + 1 for size, distance in zip(sizes, apart, strict=True)]
-
-
-def _convolution(call: Call) -> Work:
-    (count, height, width, channels), (filters, rows, columns, depth) = call.value(0).shape, call.value(1).shape
-    if not depth or channels % depth or filters % (channels // depth):
-        raise ValueError("other channels")
-    shape = (count, *_places(call, (height, width), _spread(call, (rows, columns))), filters)
-    return Work([Value(shape)], prod(shape) * rows * columns * depth)
-
-
-def _depthwise(call: Call) -> Work:
-    (count, height, width, channels), (one, rows, columns, filters) = call.value(0).shape, call.value(1).shape
-    if one != 1 or filters % channels:
-        raise ValueError("other channels")
-    shape = (count, *_places(call, (height, width), _spread(call, (rows, columns))), filters)
-    return Work([Value(shape)], prod(shape) * rows * columns)
-
-
-def _transposed_convolution(call: Call) -> Work:
-    stated = call.numbers(0) or []
-    count, height, width, filters = stated
-    kernel, picture = call.value(1).shape, call.value(2).shape
-    rows, columns = kernel[1:3]
-    there = (count, *_places(call, (height, width), (rows, columns)), kernel[3])
-    if there != picture or filters != kernel[0]:
-        raise ValueError("a size that is not that of what it is made of")
-    return Work([Value(tuple(stated))], prod(picture) * rows * columns * filters)
-
-
-def _pooled(call: Call) -> Work:
-    (count, height, width, channels), window = call.value(0).shape, (call.option("height", 0), call.option("width", 0))
-    shape = (count, *_places(call, (height, width), window), channels)
-    return Work([Value(shape)], prod(shape) * prod(window))
-
-
-def _connected(call: Call) -> Work:
-    value, (filters, depth) = call.value(0), call.value(1).shape
-    if call.option("keep", 0):
-        if value.shape[-1] != depth:
-            raise ValueError("other inputs")
-        shape = (*value.shape[:-1], filters)
-    else:
-        shape = (*reshaped(value.size, (-1, depth))[:1], filters)
-    return Work([Value(shape)], prod(shape) * depth)
-
-
-def _matrices(call: Call) -> Work:
-    sides = [call.value(position).shape for position in (0, 1)]
-    turned = [call.option("left", 0), call.option("right", 0)]
-    left, right = ((*side[:-2], *side[-2:][::-1]) if turn else side for side, turn in zip(sides, turned, strict=True))
-    shape, products = product_of_matrices(left, right)
-    return Work([Value(shape)], products)
 
 
 def _summed(call: Call) -> Work:
@@ -322,16 +262,16 @@ RULES: Mapping[str, Rule] = {
     **{_NAMES.get(name, name.upper()): stretched(operator) for name, operator in ARITHMETIC.items()},
     **dict.fromkeys(_UNCHANGED.split(), unchanged),
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN"), _summed),
-    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pooled),
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), pooled),
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _padded),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resized),
     **dict.fromkeys(("SELECT", "SELECT_V2"), _chosen),
     "CAST": _cast,
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "TRANSPOSE_CONV": _transposed_convolution,
-    "FULLY_CONNECTED": _connected,
-    "BATCH_MATMUL": _matrices,
+    "CONV_2D": convolution,
+    "DEPTHWISE_CONV_2D": depthwise,
+    "TRANSPOSE_CONV": transposed_convolution,
+    "FULLY_CONNECTED": connected,
+    "BATCH_MATMUL": matrices,
     "CONCATENATION": concatenated,
     "RESHAPE": _reshaped,
     "SPACE_TO_DEPTH": _to_depth,

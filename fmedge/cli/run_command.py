@@ -1,0 +1,143 @@
+"""What ``fmedge run`` can be asked for: one record and one table, from which both parsers are built.
+
+:mod:`fmedge.cli.run` makes Typer's command of them, :mod:`fmedge.cli.fast_parser` reads plain words by them without
+Typer, and :mod:`fmedge.cli.run_job` does what the record says.
+"""
+
+# Annotations are values here, not text: the parsers read them.
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from fmedge.data.page_options import PlotlyPlace, Style, Values
+from fmedge.model.run_options import Math
+from fmedge.model.submodel import Format, Precision
+
+
+class RunCommand(NamedTuple):
+    """The arguments of ``fmedge run``; their types say how words are read.
+
+    What each means says :data:`OPTIONS`. No dataclass: making one takes longer, at every start.
+    """
+
+    images: list[Path]
+    layer: str | None = None
+    activation: Literal["relu", "none", "both"] | None = None
+    channel: int | None = None
+    output: Path | None = None
+    no_page: bool = False
+    save_maps: Path | None = None
+    png: Path | None = None
+    values: Values = "12bit"
+    plotlyjs: PlotlyPlace = "embed"
+    style: Style = "viewer"
+    model: Path | None = None
+    resize: Literal["nearest", "bilinear", "bicubic", "none"] = "nearest"
+    max_pixels: int | None = None
+    model_format: Format | None = None
+    precision: Precision | None = None
+    size: str | None = None
+    tuned: bool | None = None
+    backend: str | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    cpus: str | None = None
+    math: Math = "fp32"
+    allow_fallback: bool = False
+    weights: str | None = None
+    keras: Path | None = None
+    preprocessing: str | None = None
+    scale: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    order: Literal["rgb", "bgr"] | None = None
+    models: Path | None = None
+    offline: bool = False
+    as_json: bool = False
+
+
+class Option(NamedTuple):
+    """How a user writes an option.
+
+    Attributes:
+        flag: Its name; a switch may have a second one that turns it off, after a stroke.
+        help: What it does.
+        metavar: What its value looks like; empty where the type says so.
+    """
+
+    flag: str
+    help: str
+    metavar: str = ""
+
+
+OPTIONS: Mapping[str, Option] = {
+    "layer": Option(
+        "--layer",
+        "Keras' name of the layer; a+b or all: several in one pass, a page each. [default: block1_conv1]",
+        "LAYER[+LAYER]|all",
+    ),
+    "activation": Option(
+        "--activation",
+        "Values after the layer's activation, before it (none), or both on one page. [default: relu]",
+    ),
+    "channel": Option("--channel", "Draw this channel alone; counted from 0."),
+    "output": Option(
+        "--output",
+        "The page; of several images or layers their folder, or of one image a page with all layers. "
+        "[default: IMAGE.LAYER.html, here]",
+        "PAGE.html|DIR",
+    ),
+    "no_page": Option("--no-page", "Write no page."),
+    "save_maps": Option(
+        "--save-maps",
+        "Save the maps as a NumPy archive too; of several images or layers their folder.",
+        "MAPS.npz|DIR",
+    ),
+    "png": Option(
+        "--png",
+        "Draw all channels as a picture too; of several images or layers their folder.",
+        "SHEET.png|DIR",
+    ),
+    "values": Option("--values", "Numbers that the page holds."),
+    "plotlyjs": Option("--plotlyjs", "plotly.js: inside the page, from Plotly's server, or in a file beside it."),
+    "style": Option("--style", "The viewer, or one figure with a heatmap per channel."),
+    "model": Option("--model", "Run this model file instead of one from --models.", "MODEL"),
+    "resize": Option("--resize", "How the photo is brought to the model's size; none: not at all."),
+    "max_pixels": Option("--max-pixels", "Refuse photos of more pixels; up to 178956970. [default: 89478485]", "N"),
+    "model_format": Option("--format", "Kind of model file. [default: the engine's]"),
+    "precision": Option("--precision", "Number format. [default: fp32]"),
+    "size": Option("--size", "Size of the model's image. [default: the Keras model's own; 224]", "N|HxW|dynamic"),
+    "tuned": Option(
+        "--tuned/--untuned",
+        "Take what fmedge tune chose, be it less exact, or not. [default: where it is exact, made here]",
+    ),
+    "backend": Option("--backend", "Engine. [default: the first that is installed and runs the model]", "ENGINE"),
+    "device": Option("--device", "Where it computes, or not at all; gpu: the best that is there.", "cpu|gpu|NAME"),
+    "threads": Option("--threads", "CPU threads in all. [default: one per core]"),
+    "cpus": Option("--cpus", "Numbers of the cores to compute on. [default: all]", "N[,N]"),
+    "math": Option("--math", "Arithmetic of a float model."),
+    "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device does not take, and say so."),
+    "weights": Option(
+        "--weights",
+        "Official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",
+        "imagenet|untrained|FILE",
+    ),
+    "keras": Option("--keras", "A Keras model of your own, .keras or .h5, in place of VGG16.", "FILE"),
+    "preprocessing": Option(
+        "--preprocessing",
+        "With --keras: what it wants done to pixels. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
+        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, where it starts with Rescaling or Normalization]",
+        "caffe|tf|torch|unit|none",
+    ),
+    "scale": Option(
+        "--scale", "With --keras, in place of a word: (x * S - M) / D, x from 0 to 255. S: such as 1/255.", "S"
+    ),
+    "mean": Option("--mean", "Mean, for all channels or each. [default: 0]", "M[,M,M]"),
+    "std": Option("--std", "Divisor, for all channels or each. [default: 1]", "D[,D,D]"),
+    "order": Option("--order", "Order of the model's channels, and of M and D. [default: rgb]"),
+    "models": Option("--models", "Folder of the models. [env: FMEDGE_MODELS; default: models]", "DIR"),
+    "offline": Option("--offline", "Never touch the network."),
+    "as_json": Option("--json", "Print data as JSON on stdout."),
+}
+"""Per argument of :class:`RunCommand` but the images; other commands with one of these options take it from here."""
