@@ -1,7 +1,7 @@
 """Reading the words of ``fmedge run`` without Typer, which takes longer to load than a run computes.
 
-What is read here is what Typer would read, word for word; ``tests/cli/test_quick.py`` holds the two against each other.
-All else is left to Typer: other commands, help, whatever is wrong or unusual.
+What is read here is what Typer would read, word for word; ``tests/cli/test_fast_parser.py`` holds the two against each
+other. All else is left to Typer: other commands, help, whatever is wrong or unusual.
 """
 
 from __future__ import annotations
