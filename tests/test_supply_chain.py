@@ -79,6 +79,15 @@ def test_the_bill_of_materials_and_the_licences_say_what_is_locked():
         assert version in row
 
 
+def test_who_cites_names_the_version():
+    from fmedge import __version__
+
+    (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited == __version__
+    assert f"license: {PROJECT['license']}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_the_floors_say_why():
     text = (ROOT / "pyproject.toml").read_text()
     for name in ("pillow", "onnx", "h5py", "keras"):
