@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from support.messages import bare
 from support.places import ROOT
+from support.processes import wait_until
 
 
 @pytest.fixture
@@ -245,9 +245,7 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (tmp_path / "models").is_dir():  # the command is under way once its folder is there
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(process, (tmp_path / "models").is_dir)  # the command is under way once its folder is there
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from fmedge.cli import main
 from fmedge.model.parity import GATES
 from support.places import ROOT
+from support.processes import wait_until
 
 
 @pytest.fixture
@@ -162,9 +162,7 @@ def test_interrupted_in_mid_run(here, picture, number, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(here.glob("pages/*.html")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+    wait_until(process, lambda: any(here.glob("pages/*.html")))
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code

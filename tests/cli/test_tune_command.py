@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-BRIEF = ("--size", "48x64", "--weights", "untrained", "--backend", "onnxruntime", "--seconds", "0")
+BRIEF = ("--size", "48x64", "--weights", "untrained", "--backend", "onnxruntime", "--threads", "1", "--seconds", "0")
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Files that break image loaders: what a viewer would show, or one line and exit 3 (7: too many pixels).
 
-Each is decoded in a process that has 1 GB of address space, and 5 seconds for a file.
+Each is decoded in a process that has 1 GB of address space, and 5 seconds of computing for a file.
 """
 
 import os

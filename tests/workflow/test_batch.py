@@ -162,7 +162,8 @@ def slow(path, maps):
     begun.append(path)
     if len(begun) == 1:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
-    time.sleep(1)
+    while len(came) < 2:
+        time.sleep(0.01)
     ended.append(path)
 
 def interrupt(number, frame):
