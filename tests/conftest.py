@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
 from fmedge.cli import main
@@ -93,6 +95,14 @@ def _own_state(untrained_models):
     """What is known of models lasts as long as the artifacts that tests share."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FMEDGE_STATE", str(untrained_models / "state"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_built_once():
+    """Typer builds every command anew at each call, which takes longer than what most of them do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
         yield
 
 

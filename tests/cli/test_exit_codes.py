@@ -17,8 +17,8 @@ def folder(tmp_path, picture):
     """Photos, one of them none, and two reports: the second twice as slow."""
     shutil.copy(picture, tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "plotly").mkdir()
-    (tmp_path / "plotly" / "__init__.py").touch()
+    (tmp_path / "without" / "plotly").mkdir(parents=True)
+    (tmp_path / "without" / "plotly" / "__init__.py").touch()
     for name, seconds in (("before", 0.01), ("after", 0.02)):
         slow = report(measurement(processes=(Process(((seconds,) * 10,), 0.001),) * 4))
         (tmp_path / f"{name}.json").write_text(json.dumps(slow.to_dict()))
@@ -43,7 +43,7 @@ def test_a_shell_sees_it(fmedge_process, folder, block1, code):
     words, message = CODES[code]
     settings = {"FMEDGE_WEIGHTS": "untrained", "FMEDGE_MODELS": str(block1.path.parent)}
     if code == 5:  # a Plotly that holds no plotly.js
-        settings["PYTHONPATH"] = os.pathsep.join([str(folder), str(ROOT)])
+        settings["PYTHONPATH"] = os.pathsep.join([str(folder / "without"), str(ROOT)])
     said = fmedge_process(*words, code=code, **settings)
     assert message in said.stderr
     assert "Traceback" not in said.stderr
