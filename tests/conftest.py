@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import signal
 import subprocess
@@ -106,10 +107,18 @@ def _commands_built_once():
         yield
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory):
+    """Folders, one after the other: pytest would look through all former ones for each."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_surroundings(monkeypatch, tmp_path_factory):
+def _own_surroundings(monkeypatch, _homes):
     """No test sees the user's weights, models or caches, or reaches the network by them."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(_homes)
+    home.mkdir()
     for name in ("FMEDGE_WEIGHTS", "FMEDGE_MODELS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
@@ -170,10 +179,10 @@ def submodel() -> SubModel:
 
 @pytest.fixture(scope="session")
 def photos_folder(tmp_path_factory) -> Path:
-    """Eighteen small pictures to calibrate with: soft noise of several sizes and colours."""
+    """Sixteen small pictures to calibrate with: soft noise of several sizes and colours."""
     folder = tmp_path_factory.mktemp("calibration")
     generator = np.random.default_rng(11)
-    for index in range(18):
+    for index in range(16):
         coarse = generator.integers(0, 256, (3 + index, 4 + index, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((256, 224), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
     return folder

@@ -71,7 +71,7 @@ def test_parity_of_every_kind_of_tap(untrained_network, calibration, model_forma
     artifact = int8(untrained_network, calibration, layers, activation, format=model_format)
     require_parity(artifact, untrained_network, calibration)
     assert "GPTQ" in artifact.card.recipe["weights"]
-    assert "18 photos" in artifact.card.recipe["calibration"]
+    assert "16 photos" in artifact.card.recipe["calibration"]
 
 
 @pytest.mark.parametrize(
