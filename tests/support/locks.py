@@ -17,4 +17,7 @@ def locked(path: Path, *, shared: bool = False) -> Generator[None]:
         return
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing would not do: a forked child may have the file open, too
