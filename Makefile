@@ -12,12 +12,15 @@ SECONDS ?= 60
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
 
+# A worker per core, four at most: each holds TensorFlow in the end. WORKERS=0: one process, as a debugger wants it.
+WORKERS ?= auto
+PYTEST = .venv-test/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
 test: .venv-test/installed
-	.venv-test/bin/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 # The whole of the matrices of which the default suite runs a slice.
 test-slow: .venv-test/installed
-	.venv-test/bin/python -m pytest -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 # 64-bit Arm, emulated: docs/arm64.md. The models of the contract suite are made here and handed over: some want TensorFlow,
 # and all are checked faster. Deep layers are left to the maxima, bounds on memory to real machines: qemu keeps none.

@@ -1,8 +1,12 @@
-"""Data and models that the tests share."""
+"""Data and models that the tests share, and the command, in a process of its own or in this one."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -10,15 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
 from PIL import Image
 
+from fmedge.cli import main
 from fmedge.model.submodel import SubModel
 from fmedge.model.weights import UNTRAINED, load_weights
 from fmedge.system.processor import missing_features
+from support.locks import locked
 from support.places import ROOT, TEST_DATA
 
 if missing_features("TensorFlow"):  # importing it would end the tests by a signal: it counts as not installed
     sys.modules.update(dict.fromkeys(("tensorflow", "keras", "tf2onnx")))
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; children would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +37,29 @@ def pytest_collection_modifyitems(items):
             item.user_properties.append(("cases", (mark.args[0], 1)))
         if item.get_closest_marker("imagenet") and not TEST_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real weights and photos in {TEST_DATA}: set FMEDGE_TEST_DATA"))
+
+
+def _common_folder(config) -> Path | None:
+    """The folder that the workers of this run share; None where there are no workers."""
+    if not hasattr(config, "workerinput"):
+        return None
+    return config._tmp_path_factory.getbasetemp().parent
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test marked ``alone`` runs while no other worker runs a test.
+
+    Every test holds one lock, which those share that are not alone; whoever comes asks for it at a gate, so that a test
+    that waits to be alone is the next.
+    """
+    common = _common_folder(item.config)
+    if common is None:
+        return (yield)
+    with contextlib.ExitStack() as held:
+        with locked(common / "gate.lock"):
+            held.enter_context(locked(common / "machine.lock", shared=not item.get_closest_marker("alone")))
+        return (yield)
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -46,19 +79,46 @@ def cases(record_property):
     return lambda subject, number: record_property("cases", (subject, number))
 
 
+@pytest.fixture(scope="session")
+def untrained_models(pytestconfig, tmp_path_factory) -> Path:
+    """A folder of models that tests may add to, one for all workers; FMEDGE_TEST_MODELS names one that lasts."""
+    if kept := os.environ.get("FMEDGE_TEST_MODELS"):
+        return Path(kept)
+    common = _common_folder(pytestconfig)
+    if common is None:
+        return tmp_path_factory.mktemp("models")
+    (common / "models").mkdir(exist_ok=True)
+    return common / "models"
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_state(tmp_path_factory):
+def _own_state(untrained_models):
     """What is known of models lasts as long as the artifacts that tests share."""
-    kept = os.environ.get("FMEDGE_TEST_MODELS")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FMEDGE_STATE", str(Path(kept, "state") if kept else tmp_path_factory.mktemp("state")))
+        patch.setenv("FMEDGE_STATE", str(untrained_models / "state"))
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _commands_built_once():
+    """Typer builds every command anew at each call, which takes longer than what most of them do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory):
+    """Folders, one after the other: pytest would look through all former ones for each."""
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_surroundings(monkeypatch, tmp_path_factory):
+def _own_surroundings(monkeypatch, _homes):
     """No test sees the user's weights, models or caches, or reaches the network by them."""
-    home = tmp_path_factory.mktemp("home")
+    home = next(_homes)
+    home.mkdir()
     for name in ("FMEDGE_WEIGHTS", "FMEDGE_MODELS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
@@ -90,13 +150,6 @@ def picture(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def untrained_models(tmp_path_factory) -> Path:
-    """A folder of models that tests may add to; FMEDGE_TEST_MODELS names one that outlives the tests."""
-    kept = os.environ.get("FMEDGE_TEST_MODELS")
-    return Path(kept) if kept else tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="session")
 def untrained_weights():
     """Seeded weights of the whole network."""
     return load_weights(UNTRAINED, "block5_pool")[0]
@@ -113,11 +166,10 @@ def untrained_network(untrained_weights):
 @pytest.fixture
 def block1(untrained_models):
     """The artifact of block1_conv1 with untrained weights."""
-    from fmedge.workflow.artifacts import obtain_artifact
     from fmedge.workflow.request import request_artifact
+    from support.models import artifact_for
 
-    request = request_artifact("block1_conv1", weights="untrained", models=untrained_models)
-    return obtain_artifact(request)
+    return artifact_for(request_artifact("block1_conv1", weights="untrained", models=untrained_models))
 
 
 @pytest.fixture
@@ -127,17 +179,17 @@ def submodel() -> SubModel:
 
 @pytest.fixture(scope="session")
 def photos_folder(tmp_path_factory) -> Path:
-    """Eighteen small pictures to calibrate with: soft noise of several sizes and colours."""
+    """Sixteen small pictures to calibrate with: soft noise of several sizes and colours."""
     folder = tmp_path_factory.mktemp("calibration")
     generator = np.random.default_rng(11)
-    for index in range(18):
+    for index in range(16):
         coarse = generator.integers(0, 256, (3 + index, 4 + index, 3), dtype=np.uint8)
         Image.fromarray(coarse).resize((256, 224), Image.Resampling.BICUBIC).save(folder / f"{index:02}.png")
     return folder
 
 
 @pytest.fixture
-def fmedge(tmp_path):
+def fmedge_process(tmp_path):
     """The command as a user types it, in a process of its own and a folder of the test's."""
 
     def run(*words, code=0, before=("-m", "fmedge"), **environment):
@@ -155,5 +207,24 @@ def fmedge(tmp_path):
         )
         assert process.returncode == code, process.stderr
         return process
+
+    return run
+
+
+@pytest.fixture
+def fmedge_inprocess(tmp_path, monkeypatch, capsys):
+    """The same in this process: faster, for what neither signals, streams nor limits of a process have to do with."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, code=0, **environment):
+        words = list(map(str, words))
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            found = main(words)
+        said = subprocess.CompletedProcess(words, found, *capsys.readouterr())
+        assert said.returncode == code, said.stderr
+        return said
 
     return run

@@ -13,8 +13,8 @@ from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow import pipeline
-from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.request import request_artifact
+from support.models import artifact_for
 from support.page_samples import Elements, decode, encoded_in
 
 CASES = [
@@ -61,8 +61,7 @@ def make(untrained_models, photos_folder, weights):
             **{"size": SIZE, **options}, format=row.format, precision=precision, converter=row.converter
         )
         request = request_artifact(layer, activation, weights=weights[0], models=untrained_models, options=form)
-        photos = photos_folder if precision is Precision.INT8 else None
-        return obtain_artifact(request, calibration=photos)
+        return artifact_for(request, photos_folder)
 
     return made
 
@@ -212,13 +211,13 @@ def test_a_bright_spot_deep_in_the_network(case, layer, make, tmp_path, cases):
 
 
 @pytest.mark.imagenet
-def test_three_colours_from_the_command_line(fmedge, real_weights, tmp_path, cases):
+def test_three_colours_from_the_command_line(fmedge_inprocess, real_weights, tmp_path, cases):
     """As a user types it: a folder of pictures, the archive read back."""
     colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
     for name, colour in colours.items():
         Image.new("RGB", (17, 11), colour).save(tmp_path / f"{name}.png")
     words = ["--activation", "none", "--size", "24x40", "--no-page", "--save-maps", "maps", "--weights", real_weights]
-    fmedge("run", *(f"{name}.png" for name in colours), *words)
+    fmedge_inprocess("run", *(f"{name}.png" for name in colours), *words)
     for name, colour in colours.items():
         (path,) = (tmp_path / "maps").glob(f"{name}.*.npz")
         with np.load(path) as archive:

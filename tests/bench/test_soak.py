@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from support.places import ROOT
+from support.processes import children, wait_until, words_of
 
 BENCHMARKS = ROOT / "benchmarks"
 
@@ -99,14 +99,18 @@ def start(*words):
     return subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.alone
 def test_a_short_one(tmp_path):
-    kept = tmp_path / "soak.json"
-    process = start("--seconds", 3, "--json", kept)
-    told, errors = process.communicate(timeout=120)
-    assert process.returncode in (0, 1), errors  # three seconds settle nothing
-    found = json.loads(kept.read_text())["onnxruntime"]
-    assert not found["failure"]
-    assert len({*found["kinds"]}) >= 3  # in the order of the draw, as far as three seconds go
+    kept, found = tmp_path / "soak.json", {"rounds": []}
+    for seconds in (3, 30):  # a round takes a second; many where others have the processor
+        process = start("--seconds", seconds, "--json", kept)
+        told, errors = process.communicate(timeout=300)
+        assert process.returncode in (0, 1), errors  # so short a time settles nothing
+        found = json.loads(kept.read_text())["onnxruntime"]
+        assert not found["failure"]
+        if found["rounds"]:
+            break
+    assert len({*found["kinds"]}) >= 3  # in the order of the draw, as far as the time goes
     assert len(found["kinds"]) == len(found["seconds"]) == len(found["resident"]) == len(found["yardstick"])
     assert len({each["descriptors"] for each in found["rounds"]}) == 1
     assert b"bytes per run" in told
@@ -114,7 +118,7 @@ def test_a_short_one(tmp_path):
 
 def test_interrupted_it_tells_what_it_found(tmp_path):
     process = start("--seconds", 600, "--json", tmp_path / "soak.json")
-    time.sleep(6)
+    wait_until(process, lambda: any("roofline" in words_of(child) for child in children(process.pid)))  # it measures
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert b"interrupted" in errors

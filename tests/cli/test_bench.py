@@ -24,9 +24,9 @@ def small(untrained_models):
     ]
 
 
-def test_bench_writes_every_form(fmedge, small, tmp_path):
+def test_bench_writes_every_form(fmedge_process, small, tmp_path):
     outputs = [word for name in ("r.json", "r.csv", "r.md") for word in ("--output", name)]
-    ran = fmedge("bench", "--layer", "block1_conv1,block1_conv2", *small, "--threads", "1,2", *outputs)
+    ran = fmedge_process("bench", "--layer", "block1_conv1,block1_conv2", *small, "--threads", "1,2", *outputs)
     header = next(line for line in ran.stdout.splitlines() if line.startswith("layer"))
     assert header.split()[:6] == ["layer", "engine", "form", "threads", "p50", "ms"]
     assert sum(line.startswith("block1_conv") for line in ran.stdout.splitlines()) == 4
@@ -34,13 +34,13 @@ def test_bench_writes_every_form(fmedge, small, tmp_path):
     assert len(data["measurements"]) == 4
     assert (tmp_path / "r.md").read_text().startswith("# fmedge bench")
     assert len((tmp_path / "r.csv").read_text().splitlines()) == 5
-    same = fmedge("compare", "r.json", "r.json")
+    same = fmedge_process("compare", "r.json", "r.json")
     assert sum(" +0.0 % " in line for line in same.stdout.splitlines()) == 4  # whatever the intervals on a busy machine
 
 
-def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
+def test_data_on_stdout_talk_on_stderr(fmedge_process, small, picture):
     chosen = ["--image", picture, "--stages", "--precision", "fp32,int8", "--activation", "none"]
-    ran = fmedge("bench", *small, *chosen, "--json")
+    ran = fmedge_process("bench", *small, *chosen, "--json")
     data = json.loads(ran.stdout)
     assert set(data["measurements"][0]["stages"]) == {"decode", "resize", "copy in", "compute", "copy out", "render"}
     assert "Skipped: block1_conv1 on onnxruntime, int8" in ran.stderr
@@ -65,14 +65,14 @@ def test_data_on_stdout_talk_on_stderr(fmedge, small, picture):
         (["--threads", ",".join(map(str, range(1, 1_001))), "--layer", FIVE], 7, "are asked for. Allowed: 4,096"),
     ],
 )
-def test_bench_says_what_is_wrong(fmedge, small, words, code, message):
-    ran = fmedge("bench", *small, *words, code=code)
+def test_bench_says_what_is_wrong(fmedge_inprocess, small, words, code, message):
+    ran = fmedge_inprocess("bench", *small, *words, code=code)
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1
 
 
-def test_a_row_that_fails_is_told_and_the_rest_is_kept(fmedge, small):
-    ran = fmedge("bench", *small, "--threads", "1,1000", "--json", code=2)
+def test_a_row_that_fails_is_told_and_the_rest_is_kept(fmedge_process, small):
+    ran = fmedge_process("bench", *small, "--threads", "1,1000", "--json", code=2)
     data = json.loads(ran.stdout)
     assert [each["configuration"]["threads"] for each in data["measurements"]] == [1]
     assert "Failed: block1_conv1 on onnxruntime, fp32, 1000 threads: --threads 1000" in ran.stderr
@@ -113,13 +113,13 @@ def reports(tmp_path):
     return "before.json", "after.json"
 
 
-def test_compare_exits_with_8_on_a_regression(fmedge, reports):
+def test_compare_exits_with_8_on_a_regression(fmedge_inprocess, reports):
     before, after = reports
-    assert "↑ slower" in fmedge("compare", before, after).stdout
-    fmedge("compare", before, after, "--fail-on", "p50:15%", "--fail-on", "peak_memory:0%")
-    ran = fmedge("compare", before, after, "--fail-on", "p50:5%", code=8)
+    assert "↑ slower" in fmedge_inprocess("compare", before, after).stdout
+    fmedge_inprocess("compare", before, after, "--fail-on", "p50:15%", "--fail-on", "peak_memory:0%")
+    ran = fmedge_inprocess("compare", before, after, "--fail-on", "p50:5%", code=8)
     assert ran.stderr.startswith("Error: block1_conv1 on onnxruntime, fp32, 2 threads: p50 +10.0 %, allowed +5 %")
-    ran = fmedge("compare", after, before, "--fail-on", "p50:5%", "--fail-on", "min:5%", "--json")
+    ran = fmedge_inprocess("compare", after, before, "--fail-on", "p50:5%", "--fail-on", "min:5%", "--json")
     assert [change["verdict"] for change in json.loads(ran.stdout)["changes"]] == ["faster", "faster"]
 
 
@@ -132,8 +132,8 @@ def test_compare_exits_with_8_on_a_regression(fmedge, reports):
         (["before.json", "other.json"], "this version reads 1 and 2"),
     ],
 )
-def test_compare_says_what_is_wrong(fmedge, reports, tmp_path, words, message):
+def test_compare_says_what_is_wrong(fmedge_inprocess, reports, tmp_path, words, message):
     (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 3}))
-    ran = fmedge("compare", *words, code=2)
+    ran = fmedge_inprocess("compare", *words, code=2)
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1

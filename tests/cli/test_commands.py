@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 
 from support.messages import bare
 from support.places import ROOT
+from support.processes import wait_until
 
 
 @pytest.fixture
@@ -20,46 +20,46 @@ def models(block1):
     return block1.path.parent
 
 
-def test_version_layers_and_help(fmedge):
-    assert fmedge("--version").stdout.startswith("fmedge 0.")
-    lines = fmedge("layers").stdout.splitlines()
+def test_version_layers_and_help(fmedge_process):
+    assert fmedge_process("--version").stdout.startswith("fmedge 0.")
+    lines = fmedge_process("layers").stdout.splitlines()
     assert len(lines) == 19
     assert lines[1].split() == ["block1_conv1", "64", "x", "224", "x", "224", "1", "3", "1,792", "86.7"]
-    rows = json.loads(fmedge("layers", "--json", "--size", "64").stdout)
+    rows = json.loads(fmedge_process("layers", "--json", "--size", "64").stdout)
     assert rows[-1] == {
         "layer": "block5_pool", "kind": "pool", "channels": 512, "shape": [512, 2, 2], "stride": 32,
         "receptive_field": 212, "parameters": 0, "macs": 0,
     }  # fmt: skip
-    assert "run" in fmedge("--help").stdout
-    assert fmedge().stdout == fmedge("--help").stdout
+    assert "run" in fmedge_process("--help").stdout
+    assert fmedge_process().stdout == fmedge_process("--help").stdout
 
 
-def test_export_then_info_then_run(fmedge, tmp_path, picture):
-    exported = fmedge("export", "--layer", "block1_conv1", "--weights", "untrained")
+def test_export_then_info_then_run(fmedge_process, tmp_path, picture):
+    exported = fmedge_process("export", "--layer", "block1_conv1", "--weights", "untrained")
     assert exported.stdout == "models/block1_conv1.relu.fp32.untrained.onnx\n".replace("/", os.sep)
     assert "untrained weights" in exported.stderr
     assert "dB SNR" in exported.stderr
     model = exported.stdout.strip()
-    shown = fmedge("info", model).stdout
+    shown = fmedge_process("info", model).stdout
     assert "uint8 N x 224 x 224 x 3 (NHWC)" in shown
     assert "untrained weights (He normal" in shown
-    assert json.loads(fmedge("info", model, "--json").stdout)["submodel"]["taps"] == ["block1_conv1"]
-    ran = fmedge("run", picture, "--model", model)
+    assert json.loads(fmedge_process("info", model, "--json").stdout)["submodel"]["taps"] == ["block1_conv1"]
+    ran = fmedge_process("run", picture, "--model", model)
     assert ran.stdout == "picture.block1_conv1.html\n"
     assert "untrained weights" in ran.stderr
     assert b"untrained" in (tmp_path / "picture.block1_conv1.html").read_bytes()
     assert "Exporting" not in ran.stderr
 
 
-def test_info_of_a_bare_file(fmedge, block1, tmp_path):
+def test_info_of_a_bare_file(fmedge_inprocess, block1, tmp_path):
     (tmp_path / "bare.onnx").write_bytes(block1.model)
-    shown = fmedge("info", "bare.onnx").stdout
+    shown = fmedge_inprocess("info", "bare.onnx").stdout
     assert "block1_conv1" in shown
     assert "the facts inside it" in shown
-    assert json.loads(fmedge("info", "bare.onnx", "--json").stdout)["file_sha256"] is None
+    assert json.loads(fmedge_inprocess("info", "bare.onnx", "--json").stdout)["file_sha256"] is None
 
 
-def test_run_exports_what_is_missing_and_says_so(fmedge, tmp_path, picture):
+def test_run_exports_what_is_missing_and_says_so(fmedge_process, tmp_path, picture):
     words = [
         "run",
         picture,
@@ -73,7 +73,7 @@ def test_run_exports_what_is_missing_and_says_so(fmedge, tmp_path, picture):
         "untrained",
     ]
     files = ["--output", "five.html", "--save-maps", "maps.npz"]
-    ran = fmedge(*words, *files, "--json", FMEDGE_MODELS="here")
+    ran = fmedge_process(*words, *files, "--json", FMEDGE_MODELS="here")
     assert "Exporting" in ran.stderr
     assert (tmp_path / "here" / "block1_conv2.none.fp32.untrained.onnx").is_file()
     facts = json.loads(ran.stdout)
@@ -83,9 +83,9 @@ def test_run_exports_what_is_missing_and_says_so(fmedge, tmp_path, picture):
         assert archive["maps"].min() < 0
 
 
-def test_same_page_twice(fmedge, tmp_path, picture, models):
+def test_same_page_twice(fmedge_inprocess, tmp_path, picture, models):
     for name in ("a.html", "b.html"):
-        fmedge("run", picture, "--weights", "untrained", "--models", models, "--output", name)
+        fmedge_inprocess("run", picture, "--weights", "untrained", "--models", models, "--output", name)
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
@@ -159,11 +159,11 @@ def models_is_a_file(folder):
         (6, models_is_a_file, "Cannot write"),
     ],
 )  # fmt: skip
-def test_wrong_input_is_one_line_with_its_code(fmedge, tmp_path, picture, models, code, words, message):
+def test_wrong_input_is_one_line_with_its_code(fmedge_inprocess, tmp_path, picture, models, code, words, message):
     words = words(tmp_path) if callable(words) else words
     words = [picture if word == "PICTURE" else word for word in words]
     before = sorted(tmp_path.rglob("*"))
-    result = fmedge(*words, code=code, FMEDGE_WEIGHTS="untrained", FMEDGE_MODELS=str(models))
+    result = fmedge_inprocess(*words, code=code, FMEDGE_WEIGHTS="untrained", FMEDGE_MODELS=str(models))
     assert message in result.stderr
     assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
@@ -171,26 +171,26 @@ def test_wrong_input_is_one_line_with_its_code(fmedge, tmp_path, picture, models
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_debug_shows_where_an_error_came_from(fmedge):
-    plain = fmedge("run", "gone.jpg", code=3).stderr
-    said = fmedge("--debug", "run", "gone.jpg", code=3).stderr
+def test_debug_shows_where_an_error_came_from(fmedge_inprocess):
+    plain = fmedge_inprocess("run", "gone.jpg", code=3).stderr
+    said = fmedge_inprocess("--debug", "run", "gone.jpg", code=3).stderr
     assert plain.count("\n") == 1
     assert said.endswith(plain)
     assert said.startswith("Traceback (most recent call last):")
     assert "FileNotFoundError" in said  # the cause
     assert "fmedge.errors.ImageError" in said
-    assert "\x1b" not in fmedge("--debug", "run", "\x1b[2J.jpg", code=3).stderr
+    assert "\x1b" not in fmedge_inprocess("--debug", "run", "\x1b[2J.jpg", code=3).stderr
 
 
-def test_messages_keep_to_two_hundred_letters(fmedge):
+def test_messages_keep_to_two_hundred_letters(fmedge_inprocess):
     for words in (["run", "x" * 250], ["run", "x y" * 2000 + ".jpg"], ["info", "a/" * 150], ["run", "--" + "z" * 300]):
-        line = fmedge(*words, code={"info": 4}.get(words[0], 2 if words[1].startswith("--") else 3)).stderr
+        line = fmedge_inprocess(*words, code={"info": 4}.get(words[0], 2 if words[1].startswith("--") else 3)).stderr
         assert line.count("\n") == 1
         assert len(bare(line.rstrip("\n"))) <= 200
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
-def test_a_name_that_is_no_utf8(fmedge, tmp_path, picture, models):
+def test_a_name_that_is_no_utf8(fmedge_process, tmp_path, picture, models):
     name = os.fsdecode(b"a\xff.png")
     try:
         (tmp_path / name).write_bytes(picture.read_bytes())
@@ -207,22 +207,22 @@ def test_a_name_that_is_no_utf8(fmedge, tmp_path, picture, models):
     assert process.returncode == 6
 
 
-def test_control_characters_of_a_name_do_not_reach_the_terminal(fmedge):
-    assert "\x1b" not in fmedge("run", "\x1b[31m.jpg", code=3).stderr
+def test_control_characters_of_a_name_do_not_reach_the_terminal(fmedge_inprocess):
+    assert "\x1b" not in fmedge_inprocess("run", "\x1b[31m.jpg", code=3).stderr
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_read_only_folder(fmedge, tmp_path, picture):
+def test_read_only_folder(fmedge_inprocess, tmp_path, picture):
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
-    assert "read-only" in fmedge("run", picture, "--output", "closed/page.html", code=6).stderr
+    assert "read-only" in fmedge_inprocess("run", picture, "--output", "closed/page.html", code=6).stderr
 
 
-def test_without_plotly_a_page_is_refused_in_one_line(fmedge, tmp_path, picture, models):
+def test_without_plotly_a_page_is_refused_in_one_line(fmedge_process, tmp_path, picture, models):
     (tmp_path / "plotly").mkdir()
     (tmp_path / "plotly/__init__.py").touch()
     words = ["run", picture, "--weights", "untrained", "--models", models]
-    said = fmedge(*words, code=5, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).stderr
+    said = fmedge_process(*words, code=5, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).stderr
     assert said == "Error: plotly.js is missing: the page needs the plotly package. Install it: pip install plotly.\n"
 
 
@@ -245,9 +245,7 @@ def test_signals_leave_nothing_half_written(tmp_path, number, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (tmp_path / "models").is_dir():  # the command is under way once its folder is there
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(process, (tmp_path / "models").is_dir)  # the command is under way once its folder is there
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code
@@ -290,7 +288,7 @@ def test_a_signal_that_an_import_swallows_comes_again(tmp_path, number, raised):
     assert ran.stdout.splitlines() == [f"[{int(number)}]", "True (0.0, 0.0)"], ran.stderr
 
 
-def test_layer_names_complete(fmedge):
+def test_layer_names_complete(fmedge_process):
     typed = {"COMP_WORDS": "fmedge run --layer block3_c", "COMP_CWORD": "3"}
-    found = fmedge(_FMEDGE_COMPLETE="complete_bash", **typed)
+    found = fmedge_process(_FMEDGE_COMPLETE="complete_bash", **typed)
     assert found.stdout.split() == ["block3_conv1", "block3_conv2", "block3_conv3"]

@@ -9,31 +9,31 @@ from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow.doctor import DeviceState, EngineState, _problems, _try
 
 
-def test_two_models(fmedge, block1, picture):
-    ran = fmedge("diff", block1.path, block1.path, picture)
+def test_two_models(fmedge_process, block1, picture):
+    ran = fmedge_process("diff", block1.path, block1.path, picture)
     lines = ran.stdout.splitlines()
     assert lines[0] == "A: onnx fp32 on onnxruntime, 1/1 Conv on CPUExecutionProvider"
     assert lines[2] == "block1_conv1: inf dB SNR, max error 0.0e+00 of the range"
     assert len(lines) == 4 + 5
 
 
-def test_one_model_on_two_engines_with_a_bound(fmedge, block1, picture):
+def test_one_model_on_two_engines_with_a_bound(fmedge_inprocess, block1, picture):
     pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'fmedge[openvino]'")
     other = f"{block1.path}@openvino"
-    data = json.loads(fmedge("diff", block1.path, other, picture, "--json", "--min-snr", 100).stdout)
+    data = json.loads(fmedge_inprocess("diff", block1.path, other, picture, "--json", "--min-snr", 100).stdout)
     (layer,) = data["layers"]
     assert layer["layer"] == "block1_conv1"
     assert layer["parity"]["snr_db"] > 100
     assert len(layer["channels"]) == 64
-    ran = fmedge("diff", block1.path, other, picture, "--min-snr", 300, code=4)
+    ran = fmedge_inprocess("diff", block1.path, other, picture, "--min-snr", 300, code=4)
     assert ran.stderr.count("\n") == 1
     assert "Allowed: at least 300 dB." in ran.stderr
 
 
-def test_two_engines_export_what_they_need(fmedge, picture, untrained_models):
+def test_two_engines_export_what_they_need(fmedge_inprocess, picture, untrained_models):
     pytest.importorskip("ncnn", reason="needs ncnn: pip install 'fmedge[ncnn]'")
     words = ["--weights", "untrained", "--models", untrained_models, "--layer", "block1_conv2+block1_pool"]
-    ran = fmedge("diff", "onnxruntime", "ncnn", picture, *words, "--min-snr", 100)
+    ran = fmedge_inprocess("diff", "onnxruntime", "ncnn", picture, *words, "--min-snr", 100)
     assert "B: ncnn fp32 on ncnn, 2/2 Convolution on CPU" in ran.stdout
     assert "block1_conv2: 1" in ran.stdout
     assert "block1_pool: 1" in ran.stdout
@@ -48,15 +48,15 @@ def test_two_engines_export_what_they_need(fmedge, picture, untrained_models):
         (["BLOCK1@litert", "BLOCK1"], 2, "litert does not run onnx models"),
     ],
 )
-def test_diff_says_what_is_wrong(fmedge, block1, picture, words, code, message):
+def test_diff_says_what_is_wrong(fmedge_inprocess, block1, picture, words, code, message):
     named = [word.replace("BLOCK1", str(block1.path)) for word in words]
-    ran = fmedge("diff", *named[:2], picture, *named[2:], code=code)
+    ran = fmedge_inprocess("diff", *named[:2], picture, *named[2:], code=code)
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1
 
 
-def test_doctor_tries_every_engine(fmedge):
-    found = json.loads(fmedge("doctor", "--json").stdout)
+def test_doctor_tries_every_engine(fmedge_process):
+    found = json.loads(fmedge_process("doctor", "--json").stdout)
     assert [engine["backend"] for engine in found["engines"]] == [row.name for row in BACKENDS]
     for engine, row in zip(found["engines"], BACKENDS, strict=True):
         devices = {state["device"]: state for state in engine["devices"]}

@@ -103,9 +103,9 @@ def test_other_commands_are_left_to_typer(monkeypatch):
     assert read_quickly(["run", "a.jpg"]) is None
 
 
-def test_a_run_loads_no_typer(fmedge, block1, picture):
+def test_a_run_loads_no_typer(fmedge_process, block1, picture):
     words = ("run", picture, "--weights", "untrained", "--models", block1.path.parent)
-    told = fmedge(*words, PYTHONPROFILEIMPORTTIME="1").stderr
+    told = fmedge_process(*words, PYTHONPROFILEIMPORTTIME="1").stderr
     loaded = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
     assert "onnxruntime" in loaded
     assert not loaded & {"typer", "pydantic", "onnx", "h5py", "plotly"}

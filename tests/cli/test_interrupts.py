@@ -18,13 +18,11 @@ from fmedge.model.artifact import card_path
 from support.faults import RUN, Place, wait_for_session
 from support.measurements import measurement, report
 from support.places import ROOT
+from support.processes import wait_until
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not Path("/proc/self/status").is_file(), reason="POSIX signals, and Linux to see what is left"
 )
-
-WAIT_S = 60
-"""Longest wait for a command to come to where it is interrupted."""
 
 END_S = 20
 """Longest wait for its end."""
@@ -120,22 +118,12 @@ def started(place, tmp_path, words, *before):
 def interrupt(process, number):
     """Interrupt a command; what it said on stderr."""
     process.send_signal(number)
-    began = time.monotonic()
     _, talk = process.communicate(timeout=END_S)
-    print(f"ended after {time.monotonic() - began:.2f} s")
     assert process.returncode == 128 + number, talk
     assert "Traceback" not in talk
     assert ("Interrupted. Nothing half-written was left." in talk) == (number == signal.SIGINT)
     wait_for_session(process)
     return talk
-
-
-def wait_until(process, condition):
-    ends = time.monotonic() + WAIT_S
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < ends
-        time.sleep(0.002)
 
 
 def of_all(names):

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmedge.cli import main
-
 pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
 keras = pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
@@ -31,17 +29,6 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def fmedge(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words, code=0):
-        assert main(list(map(str, words))) == code
-        return capsys.readouterr()
-
-    return run
-
-
 def predicted(model, picture, prepare):
     """(C, H, W)."""
     pixels = np.asarray(Image.open(picture).resize(SIZE[::-1], Image.Resampling.NEAREST), np.float64)
@@ -52,9 +39,9 @@ def predicted(model, picture, prepare):
 @pytest.mark.parametrize(
     "words", [("export", "--keras", "{}"), ("run", "gone.jpg", "--keras", "{}")], ids=["export", "run"]
 )
-def test_a_model_that_does_not_say_is_asked(fmedge, models, picture, words, suffix):
+def test_a_model_that_does_not_say_is_asked(fmedge_inprocess, models, picture, words, suffix):
     words = [word.format(models / f"asks{suffix}").replace("gone.jpg", str(picture)) for word in words]
-    line = fmedge(*words, "--layer", "conv", code=2).err
+    line = fmedge_inprocess(*words, "--layer", "conv", code=2).stderr
     assert line.startswith("Error: This Keras model needs --preprocessing. Allowed: caffe")
     assert all(word in line for word in ("tf", "torch", "unit", "none", "--scale", "--mean", "--std", "--order"))
     assert len(line) <= 201
@@ -73,19 +60,19 @@ def test_a_model_that_does_not_say_is_asked(fmedge, models, picture, words, suff
     ],
     ids=["word", "synonym", "formula"],
 )
-def test_export_run_info_and_verify_follow_it(fmedge, models, picture, words, token, prepare):
+def test_export_run_info_and_verify_follow_it(fmedge_inprocess, models, picture, words, token, prepare):
     own = models / "asks.keras"
-    model = fmedge("export", "--keras", own, "--layer", "conv", "--format", "onnx", *words).out.strip()
+    model = fmedge_inprocess("export", "--keras", own, "--layer", "conv", "--format", "onnx", *words).stdout.strip()
     assert f".24x40.{token}" in model
-    card = json.loads(fmedge("info", model, "--json").out)
+    card = json.loads(fmedge_inprocess("info", model, "--json").stdout)
     assert card["inputs"][0]["shape"] == [None, *SIZE, 3]
-    assert "inside the model" in fmedge("info", model).out
-    fmedge("verify", model, "--keras", own)
-    fmedge("run", picture, "--model", model, "--no-page", "--save-maps", "by_model.npz")
-    said = fmedge(
+    assert "inside the model" in fmedge_inprocess("info", model).stdout
+    fmedge_inprocess("verify", model, "--keras", own)
+    fmedge_inprocess("run", picture, "--model", model, "--no-page", "--save-maps", "by_model.npz")
+    said = fmedge_inprocess(
         *("run", picture, "--keras", own, "--layer", "conv", "--format", "onnx", "--no-page"),
         *("--save-maps", "by_keras.npz", *words),
-    ).err
+    ).stderr
     assert "Exporting" not in said
     expected = predicted(own, picture, prepare)
     for name in ("by_model.npz", "by_keras.npz"):
@@ -94,16 +81,20 @@ def test_export_run_info_and_verify_follow_it(fmedge, models, picture, words, to
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-def test_a_model_that_prepares_pixels_itself_says_so(fmedge, models, picture):
+def test_a_model_that_prepares_pixels_itself_says_so(fmedge_inprocess, models, picture):
     own = models / "scales.keras"
-    said = fmedge("run", picture, "--keras", own, "--layer", "conv", "--no-page", "--save-maps", "maps.npz").err
+    said = fmedge_inprocess(
+        "run", picture, "--keras", own, "--layer", "conv", "--no-page", "--save-maps", "maps.npz"
+    ).stderr
     assert "Note: 'scale' in the model prepares the pixels: nothing is added to it (--preprocessing none)." in said
     expected = predicted(own, picture, lambda pixels: pixels)
     with np.load("maps.npz") as archive:
         np.testing.assert_allclose(archive["maps"], expected, rtol=1e-4, atol=1e-5)
-    again = fmedge("run", picture, "--keras", own, "--layer", "conv", "--no-page", "--save-maps", "maps.npz").err
+    again = fmedge_inprocess(
+        "run", picture, "--keras", own, "--layer", "conv", "--no-page", "--save-maps", "maps.npz"
+    ).stderr
     assert "Exporting" not in again
-    said = fmedge("export", "--keras", own, "--layer", "conv", "--preprocessing", "unit").err
+    said = fmedge_inprocess("export", "--keras", own, "--layer", "conv", "--preprocessing", "unit").stderr
     assert "Note: 'scale' in the model prepares the pixels, too, after the preprocessing asked for." in said
 
 
@@ -118,13 +109,20 @@ def test_a_model_that_prepares_pixels_itself_says_so(fmedge, models, picture):
         (["--scale", "1/255"], "--preprocessing belongs to --keras"),
     ],
 )
-def test_what_cannot_be_meant(fmedge, models, monkeypatch, words, message):
+def test_what_cannot_be_meant(fmedge_inprocess, models, monkeypatch, words, message):
     monkeypatch.setenv("FMEDGE_WEIGHTS", "untrained")
     words = [str(models / word) if word.endswith(".keras") else word for word in words]
-    assert message in fmedge("export", "--layer", "conv" if "--keras" in words else "block1_conv1", *words, code=2).err
+    assert (
+        message
+        in fmedge_inprocess(
+            "export", "--layer", "conv" if "--keras" in words else "block1_conv1", *words, code=2
+        ).stderr
+    )
 
 
-def test_a_model_file_knows_it(fmedge, models, picture):
-    model = fmedge("export", "--keras", models / "scales.keras", "--layer", "conv", "--format", "onnx").out.strip()
-    said = fmedge("run", picture, "--model", model, "--preprocessing", "unit", code=2).err
+def test_a_model_file_knows_it(fmedge_inprocess, models, picture):
+    model = fmedge_inprocess(
+        "export", "--keras", models / "scales.keras", "--layer", "conv", "--format", "onnx"
+    ).stdout.strip()
+    said = fmedge_inprocess("run", picture, "--model", model, "--preprocessing", "unit", code=2).stderr
     assert "--model says which layer" in said

@@ -9,9 +9,9 @@ import pytest
 
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.system.address_space import FLOORS
-from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.request import request_artifact
 from support.messages import bare
+from support.models import artifact_for
 from support.places import ROOT
 
 resource = pytest.importorskip("resource", reason="this system has no limit on address space")
@@ -36,8 +36,7 @@ def model(untrained_models, photos_folder):
     def make(backend, layer="block1_conv1"):
         pytest.importorskip(PACKAGES.get(backend, backend))
         request = request_artifact(layer, weights="untrained", models=untrained_models, options=OPTIONS[backend])
-        calibration = photos_folder if request.options.precision is Precision.INT8 else None
-        return (obtain_artifact(request, calibration=calibration)).path
+        return artifact_for(request, photos_folder).path
 
     return make
 

@@ -257,7 +257,7 @@ def test_texts_in_a_picture(here, said, cases):
     cases("texts", 60)
 
 
-def test_a_bug_of_ours_shows_no_such_letter(fmedge):
+def test_a_bug_of_ours_shows_no_such_letter(fmedge_process):
     """Nor what an engine said before it."""
     script = (
         "import os, fmedge.cli.run_job as running, fmedge.system.stderr as quiet\n"
@@ -268,7 +268,7 @@ def test_a_bug_of_ours_shows_no_such_letter(fmedge):
         "running.run = run\n"
         "from fmedge.__main__ import entry; entry()"
     )
-    ran = fmedge("run", "a.png", code=1, before=["-c", script])
+    ran = fmedge_process("run", "a.png", code=1, before=["-c", script])
     require_clean(ran.stderr.encode())
     assert "Traceback" in ran.stderr
     assert re.search(r"said \?\[31m \?2J", ran.stderr)

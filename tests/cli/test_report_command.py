@@ -5,7 +5,6 @@ import json
 import pytest
 
 from fmedge.bench.report_formats import FORMS, require_form
-from fmedge.cli import main
 from fmedge.errors import BackendUnavailable
 from fmedge.render import plotly_js
 from support.measurements import measurement, report
@@ -21,11 +20,11 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_machines_are_called_by_their_files(folder, capfd):
-    assert main(["report", "pi.json", "desk.json", "--output", "boards.html"]) == 0
-    assert capfd.readouterr().out == "boards.html\n"
+def test_machines_are_called_by_their_files(folder, fmedge_inprocess):
+    said = fmedge_inprocess("report", "pi.json", "desk.json", "--output", "boards.html")
+    assert said.stdout == "boards.html\n"
     assert b"measured on pi, desk</h1>" in (folder / "boards.html").read_bytes()
-    assert main(["report", "pi.json", "other/pi.json"]) == 0
+    fmedge_inprocess("report", "pi.json", "other/pi.json")
     assert b"measured on pi.json, other/pi.json</h1>" in (folder / "report.html").read_bytes()
 
 
@@ -38,20 +37,20 @@ def test_machines_are_called_by_their_files(folder, capfd):
         (["pi.json", "--output", "nowhere/page.html"], 6, "does not exist"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(folder, capfd, words, code, message):
-    assert main(["report", *words]) == code
-    talk = capfd.readouterr().err
+def test_what_is_wrong_is_said_in_a_line(folder, words, code, message, fmedge_inprocess):
+    said = fmedge_inprocess("report", *words, code=code)
+    talk = said.stderr
     assert message in talk
     assert talk.count("\n") == 1
     assert not list(folder.glob("*.html"))
 
 
 @pytest.mark.parametrize("second", ["NaN", "Infinity", "1e999", "-1", "0"])
-def test_a_time_that_is_none_is_refused(folder, capfd, second):
+def test_a_time_that_is_none_is_refused(folder, second, fmedge_inprocess):
     text = (folder / "pi.json").read_text().replace("0.0105", second, 1)
     (folder / "pi.json").write_text(text)
-    assert main(["report", "pi.json"]) == 2
-    assert "Measure again" in capfd.readouterr().err
+    said = fmedge_inprocess("report", "pi.json", code=2)
+    assert "Measure again" in said.stderr
 
 
 def test_bench_writes_the_same_page(folder):

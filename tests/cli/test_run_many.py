@@ -6,14 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
-from fmedge.cli import main
 from fmedge.model.parity import GATES
 from support.places import ROOT
+from support.processes import wait_until
 
 
 @pytest.fixture
@@ -32,61 +31,59 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_files_folders_and_patterns(here, capsys):
+def test_files_folders_and_patterns(here, fmedge_inprocess):
     words = ["run", "more/c.png", "photos", "photos/a.png", "--output", "pages", "--save-maps", "maps"]
-    assert main([*words, "--threads", "1"]) == 0
-    shown = capsys.readouterr()
-    assert shown.out.splitlines() == [f"pages{os.sep}{name}.block1_conv1.html" for name in "cab"]
-    assert "3 of 3 images" in shown.err
-    assert "CPUExecutionProvider" in shown.err
+    said = fmedge_inprocess(*words, "--threads", "1")
+    assert said.stdout.splitlines() == [f"pages{os.sep}{name}.block1_conv1.html" for name in "cab"]
+    assert "3 of 3 images" in said.stderr
+    assert "CPUExecutionProvider" in said.stderr
     assert names(here / "pages") == [f"{name}.block1_conv1.html" for name in "abc"]
     assert names(here / "maps") == [f"{name}.block1_conv1.npz" for name in "abc"]
-    assert main(["run", "**/*.png", "--output", "all"]) == 0
+    fmedge_inprocess("run", "**/*.png", "--output", "all")
     assert names(here / "all") == names(here / "pages")
-    assert main(["run", "photos/a.png", "--threads", "1"]) == 0
+    fmedge_inprocess("run", "photos/a.png", "--threads", "1")
     assert (here / "a.block1_conv1.html").read_bytes() == (here / "pages/a.block1_conv1.html").read_bytes()
 
 
-def test_every_layer_has_its_page(here, capsys):
-    assert main(["run", "photos/a.png", "--layer", "all", "--output", "pages"]) == 0
+def test_every_layer_has_its_page(here, fmedge_inprocess):
+    said = fmedge_inprocess("run", "photos/a.png", "--layer", "all", "--output", "pages")
     assert len(names(here / "pages")) == 18
-    assert "block5_pool" in capsys.readouterr().out.splitlines()[-1]
+    assert "block5_pool" in said.stdout.splitlines()[-1]
     words = ["run", "photos/a.png", "--activation", "none", "--no-page", "--save-maps"]
-    assert main([*words, "maps", "--layer", "all", "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    said = fmedge_inprocess(*words, "maps", "--layer", "all", "--json")
+    rows = json.loads(said.stdout)
     assert [row["layer"] for row in rows] == [name.split(".")[1] for name in names(here / "maps")]
     assert len(rows) == 13
     assert rows[0]["page"] is None
     assert rows[0]["placement"] == "13/13 Conv on CPUExecutionProvider"
-    assert main([*words, "one.npz", "--layer", "block3_conv2"]) == 0
+    fmedge_inprocess(*words, "one.npz", "--layer", "block3_conv2")
     with np.load("one.npz") as one, np.load("maps/a.block3_conv2.none.npz") as both:
         allowed = GATES["fp32"].max_error_over_range * np.ptp(one["maps"])
         np.testing.assert_allclose(one["maps"], both["maps"], rtol=0, atol=allowed)
 
 
-def test_two_layers_in_one_pass(here, capsys):
-    assert main(["run", "photos/a.png", "--layer", "block1_conv1+block1_conv2", "--channel", "3"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["a.block1_conv1.channel3.html", "a.block1_conv2.channel3.html"]
+def test_two_layers_in_one_pass(here, fmedge_inprocess):
+    said = fmedge_inprocess("run", "photos/a.png", "--layer", "block1_conv1+block1_conv2", "--channel", "3")
+    assert said.stdout.splitlines() == ["a.block1_conv1.channel3.html", "a.block1_conv2.channel3.html"]
 
 
-def test_bad_files_are_skipped(here, capsys):
+def test_bad_files_are_skipped(here, fmedge_inprocess):
     (here / "photos/aa.png").write_text("not an image")
-    assert main(["run", "photos", "gone.png", "--output", "pages", "--json"]) == 9
-    shown = capsys.readouterr()
-    rows = json.loads(shown.out)
+    said = fmedge_inprocess("run", "photos", "gone.png", "--output", "pages", "--json", code=9)
+    rows = json.loads(said.stdout)
     assert [(row["image"], "error" in row) for row in rows] == [
         (f"photos{os.sep}a.png", False),
         (f"photos{os.sep}aa.png", True),
         (f"photos{os.sep}b.png", False),
         ("gone.png", True),
     ]
-    assert shown.err.count("Skipped: ") == 2
-    assert "2 of 4 images skipped" in shown.err.splitlines()[-1]
+    assert said.stderr.count("Skipped: ") == 2
+    assert "2 of 4 images skipped" in said.stderr.splitlines()[-1]
     assert len(names(here / "pages")) == 2
-    assert main(["run", "photos/aa.png", "gone.png"]) == 3
-    assert "None of the 2 images" in capsys.readouterr().err
-    assert main(["run", "photos/aa.png", "--layer", "block1_conv1+block1_conv2"]) == 3
-    assert capsys.readouterr().err.splitlines()[-1].startswith("Error: Cannot decode")
+    said = fmedge_inprocess("run", "photos/aa.png", "gone.png", code=3)
+    assert "None of the 2 images" in said.stderr
+    said = fmedge_inprocess("run", "photos/aa.png", "--layer", "block1_conv1+block1_conv2", code=3)
+    assert said.stderr.splitlines()[-1].startswith("Error: Cannot decode")
 
 
 @pytest.mark.parametrize(
@@ -110,40 +107,39 @@ def test_bad_files_are_skipped(here, capsys):
         (6, ["photos", "--output", "photos/a.png/pages"], "Cannot write"),
     ],
 )
-def test_wrong_requests_are_one_line(here, block1, capsys, code, words, message):
+def test_wrong_requests_are_one_line(here, block1, code, words, message, fmedge_inprocess):
     (here / "empty").mkdir()
     words = [str(block1.path) if word == "MODEL" else word for word in words]
     before = sorted(here.rglob("*"))
-    assert main(["run", *words]) == code
-    shown = capsys.readouterr()
-    assert message in shown.err
-    assert shown.err.startswith("Error: ")
-    assert shown.err.count("\n") == 1
-    assert shown.out == ""
+    said = fmedge_inprocess("run", *words, code=code)
+    assert message in said.stderr
+    assert said.stderr.startswith("Error: ")
+    assert said.stderr.count("\n") == 1
+    assert said.stdout == ""
     assert sorted(here.rglob("*")) == before
 
 
-def test_a_folder_that_is_there_takes_a_single_page_too(here, capsys):
+def test_a_folder_that_is_there_takes_a_single_page_too(here, fmedge_inprocess):
     (here / "pages").mkdir()
-    assert main(["run", "photos/a.png", "--output", "pages"]) == 0
-    assert capsys.readouterr().out.strip() == str(here.__class__("pages/a.block1_conv1.html"))
+    said = fmedge_inprocess("run", "photos/a.png", "--output", "pages")
+    assert said.stdout.strip() == str(here.__class__("pages/a.block1_conv1.html"))
 
 
-def test_one_image_gives_one_object(here, capsys):
-    assert main(["run", "photos/a.png", "--no-page", "--json", "--threads", "1"]) == 0
-    facts = json.loads(capsys.readouterr().out)
+def test_one_image_gives_one_object(here, fmedge_inprocess):
+    said = fmedge_inprocess("run", "photos/a.png", "--no-page", "--json", "--threads", "1")
+    facts = json.loads(said.stdout)
     assert facts["page"] is facts["maps"] is None
     assert (facts["device"], facts["math"], facts["threads"]) == ("cpu", "fp32", 1)
     assert facts["placement"] == "1/1 Conv on CPUExecutionProvider"
-    assert main(["run", "photos/a.png", "--no-page", "--save-maps", "a.npz"]) == 0
-    assert capsys.readouterr().out == "a.npz\n"
+    said = fmedge_inprocess("run", "photos/a.png", "--no-page", "--save-maps", "a.npz")
+    assert said.stdout == "a.npz\n"
 
 
-def test_no_image_is_written_over(here, picture, capsys):
+def test_no_image_is_written_over(here, picture, fmedge_inprocess):
     shutil.copy(picture, here / "a.html")
     content = (here / "a.html").read_bytes()
-    assert main(["run", "a.html", "--output", "a.html"]) == 2
-    assert "written over" in capsys.readouterr().err
+    said = fmedge_inprocess("run", "a.html", "--output", "a.html", code=2)
+    assert "written over" in said.stderr
     assert (here / "a.html").read_bytes() == content
 
 
@@ -162,9 +158,7 @@ def test_interrupted_in_mid_run(here, picture, number, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(here.glob("pages/*.html")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+    wait_until(process, lambda: any(here.glob("pages/*.html")))
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == code

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 
-from fmedge.cli import main
 from fmedge.render.plotly_js import script_file
 
 
@@ -26,9 +25,9 @@ def header(path):
     return json.loads(content[start:].split(b"</script>")[0])
 
 
-def test_both_sides_of_relu(here, capsys):
-    assert main(["run", "a.png", "--activation", "both", "--save-maps", "m.npz", "--png", "s.png"]) == 0
-    assert capsys.readouterr().out == "a.block1_conv1.both.html\n"
+def test_both_sides_of_relu(here, fmedge_inprocess):
+    said = fmedge_inprocess("run", "a.png", "--activation", "both", "--save-maps", "m.npz", "--png", "s.png")
+    assert said.stdout == "a.block1_conv1.both.html\n"
     assert header(here / "a.block1_conv1.both.html")["views"] == ["relu", "raw"]
     with np.load(here / "m.npz") as saved:  # what was computed: ReLU is one step from it
         assert str(saved["activation"]) == "none"
@@ -36,9 +35,9 @@ def test_both_sides_of_relu(here, capsys):
     assert (here / "s.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_both_of_many(here):
+def test_both_of_many(here, fmedge_inprocess):
     words = ["run", "a.png", "--activation", "both", "--output", "p", "--save-maps", "m", "--png", "s"]
-    assert main([*words, "--layer", "block1_conv1+block1_conv2"]) == 0
+    fmedge_inprocess(*words, "--layer", "block1_conv1+block1_conv2")
     assert sorted(path.name for path in (here / "p").iterdir()) == [
         "a.block1_conv1.both.html",
         "a.block1_conv2.both.html",
@@ -50,25 +49,25 @@ def test_both_of_many(here):
     assert len(list((here / "s").glob("*.both.png"))) == 2
 
 
-def test_several_layers_on_one_page(here, capsys):
+def test_several_layers_on_one_page(here, fmedge_inprocess):
     words = ["run", "a.png", "--layer", "block1_conv1+block1_pool", "--output", "walk.html", "--save-maps", "m"]
-    assert main(words) == 0
-    assert capsys.readouterr().out == "walk.html\n"
+    said = fmedge_inprocess(*words)
+    assert said.stdout == "walk.html\n"
     assert [layer["name"] for layer in header(here / "walk.html")["layers"]] == ["block1_conv1", "block1_pool"]
     assert len(list((here / "m").iterdir())) == 2
-    assert main([*words, "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
+    said = fmedge_inprocess(*words, "--json")
+    rows = json.loads(said.stdout)
     assert [(row["layer"], row["page"]) for row in rows] == [
         ("block1_conv1", "walk.html"),
         ("block1_pool", "walk.html"),
     ]
 
 
-def test_values_style_and_plotly(here):
-    assert main(["run", "a.png", "--values", "float32", "--plotlyjs", "file", "--output", "x.html"]) == 0
+def test_values_style_and_plotly(here, fmedge_inprocess):
+    fmedge_inprocess("run", "a.png", "--values", "float32", "--plotlyjs", "file", "--output", "x.html")
     assert header(here / "x.html")["values"] == "float32"
     assert len(list(here.glob("plotly-*.min.js"))) == 1
-    assert main(["run", "a.png", "--style", "grid", "--channel", "3"]) == 0
+    fmedge_inprocess("run", "a.png", "--style", "grid", "--channel", "3")
     assert (here / "a.block1_conv1.channel3.grid.html").is_file()
 
 
@@ -85,37 +84,37 @@ def test_values_style_and_plotly(here):
         (["--values", "8bit"], "8bit"),
     ],
 )
-def test_wrong_requests_are_one_line(here, block1, capsys, words, message):
+def test_wrong_requests_are_one_line(here, block1, words, message, fmedge_inprocess):
     named = [str(block1.path) if word == "MODEL" else word for word in words]
-    assert main(["run", "a.png", *named]) == 2
-    error = capsys.readouterr().err
+    said = fmedge_inprocess("run", "a.png", *named, code=2)
+    error = said.stderr
     assert message in error
     assert error.splitlines()[-1].startswith("Error: ")
     assert not (here / "x.html").exists()
 
 
-def test_the_page_of_a_difference(here, block1, capsys):
+def test_the_page_of_a_difference(here, block1, fmedge_inprocess):
     path = str(block1.path)
-    assert main(["diff", path, path, "a.png", "--output", "diff.html"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "diff.html"
+    said = fmedge_inprocess("diff", path, path, "a.png", "--output", "diff.html")
+    assert said.stdout.splitlines()[-1] == "diff.html"
     found = header(here / "diff.html")
     assert found["kind"] == "difference"
     assert found["views"] == ["error", "a", "b"]
     first = (here / "diff.html").read_bytes()
-    assert main(["diff", path, path, "a.png", "--output", "diff.html", "--json"]) == 0
+    fmedge_inprocess("diff", path, path, "a.png", "--output", "diff.html", "--json")
     assert (here / "diff.html").read_bytes() == first
-    assert main(["diff", path, path, "a.png", "--output", "diff.txt"]) == 2
+    fmedge_inprocess("diff", path, path, "a.png", "--output", "diff.txt", code=2)
 
 
 @pytest.mark.parametrize("lies_there", [b"", b"alert(1)", None, "cut", "longer"])
-def test_a_script_that_lies_beside_the_page_is_ours(here, lies_there):
+def test_a_script_that_lies_beside_the_page_is_ours(here, lies_there, fmedge_inprocess):
     """Whatever was there under that name: the page would run it."""
     name, script = script_file()
     if lies_there is not None:
         others = {"cut": script[:-1], "longer": script + b"//"}
         (here / name).write_bytes(others.get(lies_there, lies_there))
-    assert main(["run", "a.png", "--plotlyjs", "file", "--output", "x.html"]) == 0
+    fmedge_inprocess("run", "a.png", "--plotlyjs", "file", "--output", "x.html")
     assert (here / name).read_bytes() == script
     written = (here / name).stat().st_ino
-    assert main(["run", "a.png", "--plotlyjs", "file", "--output", "x.html"]) == 0
+    fmedge_inprocess("run", "a.png", "--plotlyjs", "file", "--output", "x.html")
     assert (here / name).stat().st_ino == written  # a right one stays

@@ -9,7 +9,6 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from test_odd_images import decoded, posix
 
 from fmedge.data.image_bounds import (
     DEFAULT_PIXELS,
@@ -24,6 +23,7 @@ from fmedge.data.image_bounds import (
 from fmedge.data.images import load_photo
 from fmedge.errors import LimitExceeded
 from fmedge.system import memory
+from support.decoding import decoded, posix
 from support.image_files import (
     bitmap_runs,
     chunk,

@@ -1,13 +1,10 @@
 """Files that break image loaders: what a viewer would show, or one line and exit 3 (7: too many pixels).
 
-Each is decoded in a process that has 1 GB of address space, and 5 seconds for a file.
+Each is decoded in a process that has 1 GB of address space, and 5 seconds of computing for a file.
 """
 
-import json
 import os
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -17,50 +14,17 @@ from PIL import Image
 
 from fmedge.data.image_bounds import DEFAULT_PIXELS, MAX_PIXELS
 from fmedge.data.images import load_photo
+from support.decoding import decoded, posix
 from support.image_files import bitmap, chunk, jpeg, png, webp, zeros
-from support.messages import bare
-from support.places import ROOT, TEST_DATA
+from support.places import TEST_DATA
 
-posix = pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 ODD = TEST_DATA / "odd_images"
-SECONDS = 5
-
-CHILD = """
-import json, pathlib, resource, signal, sys, warnings
-warnings.simplefilter("ignore")  # as in a command
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-from fmedge.errors import FmedgeError
-from fmedge.data.images import load_photo
-outcomes = {}
-for name in json.loads(sys.argv[1]):
-    signal.alarm(5)  # unhandled: it ends the process
-    try:
-        outcomes[name] = [0, list(load_photo(pathlib.Path(name), (8, 8)).original_size)]
-    except FmedgeError as error:
-        outcomes[name] = [error.exit_code, str(error)]
-    signal.alarm(0)
-print(json.dumps(outcomes))
-"""
 
 
 @pytest.fixture
 def decode(cases):
     """Exit code and size, or message, of each file; all in one process with little memory and time."""
     return lambda *paths: cases("images", len(paths)) or decoded(*paths)
-
-
-def decoded(*paths):
-    words = [sys.executable, "-c", CHILD, json.dumps(list(map(str, paths)))]
-    # a machine of many cores would give NumPy's threads all of the little memory: 40 MB each
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    process = subprocess.run(
-        words, env=environment, capture_output=True, text=True, timeout=SECONDS * (len(paths) + 2), check=False
-    )
-    assert process.returncode == 0, (process.returncode, process.stderr)
-    assert process.stderr == ""
-    outcomes = json.loads(process.stdout)
-    assert all(code == 0 or (said.isprintable() and len(bare(said)) <= 190) for code, said in outcomes.values())
-    return outcomes
 
 
 BOMBS = {
@@ -175,13 +139,13 @@ def test_what_is_no_file(decode, tmp_path):
 
 @posix
 @pytest.mark.parametrize("name", ["zero.jpg", "pipe.jpg", "bomb.png", "eps.jpg"])
-def test_the_command(fmedge, tmp_path, models, name):
+def test_the_command(fmedge_process, tmp_path, models, name):
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "bomb.png").write_bytes(png(65_000, 65_000))
     (tmp_path / "eps.jpg").write_bytes(DISGUISED["eps"]())
     words = ["run", name, "--weights", "untrained", "--models", models]
-    line = fmedge(*words, code=7 if name == "bomb.png" else 3).stderr
+    line = fmedge_process(*words, code=7 if name == "bomb.png" else 3).stderr
     assert line.count("\n") == 1
     assert not list(tmp_path.glob("*.html"))
 
@@ -203,18 +167,18 @@ def test_one_pixel(tmp_path):
         assert load_photo(tmp_path / "b.png", None).pixels.shape == (*size[::-1], 3)
 
 
-def test_max_pixels(fmedge, tmp_path, models):
+def test_max_pixels(fmedge_inprocess, tmp_path, models):
     Image.new("RGB", (30, 20), (9, 9, 9)).save(tmp_path / "a.png")
     words = ["run", "a.png", "--weights", "untrained", "--models", models, "--no-page", "--save-maps", "m.npz"]
-    said = fmedge(*words, "--max-pixels", "599", code=7).stderr
+    said = fmedge_inprocess(*words, "--max-pixels", "599", code=7).stderr
     assert said == (
         "Error: 'a.png' has 20 x 30 pixels; at most 599 pixels allowed. Make it smaller, or raise --max-pixels.\n"
     )
-    fmedge(*words, "--max-pixels", "600")
+    fmedge_inprocess(*words, "--max-pixels", "600")
     for wrong in ("0", "-1", str(MAX_PIXELS + 1)):
-        assert f"allowed are 1 to {MAX_PIXELS}" in fmedge(*words, "--max-pixels", wrong, code=2).stderr
-    assert f"up to {MAX_PIXELS}" in " ".join(fmedge("run", "--help").stdout.split())
-    assert f"[default: {DEFAULT_PIXELS}]" in " ".join(fmedge("run", "--help").stdout.split())
+        assert f"allowed are 1 to {MAX_PIXELS}" in fmedge_inprocess(*words, "--max-pixels", wrong, code=2).stderr
+    assert f"up to {MAX_PIXELS}" in " ".join(fmedge_inprocess("run", "--help").stdout.split())
+    assert f"[default: {DEFAULT_PIXELS}]" in " ".join(fmedge_inprocess("run", "--help").stdout.split())
 
 
 def test_max_pixels_from_python(block1, tmp_path):

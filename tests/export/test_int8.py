@@ -1,7 +1,5 @@
 """int8: the recipe, both formats, and what photos have to do with it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.workflow.artifacts import run_batches
 from support.builds import build_with, require_parity, sha256, sqnr_db
-from support.places import ROOT
 
 CASES = [
     (spec.name, activation)
@@ -74,7 +71,7 @@ def test_parity_of_every_kind_of_tap(untrained_network, calibration, model_forma
     artifact = int8(untrained_network, calibration, layers, activation, format=model_format)
     require_parity(artifact, untrained_network, calibration)
     assert "GPTQ" in artifact.card.recipe["weights"]
-    assert "18 photos" in artifact.card.recipe["calibration"]
+    assert "16 photos" in artifact.card.recipe["calibration"]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +134,11 @@ def test_same_bytes_again(untrained_network, calibration, model_format, monkeypa
     assert len(found) == 1
 
 
-def test_same_bytes_in_another_process(model_format, photos_folder, tmp_path):
-    command = [sys.executable, "-m", "fmedge", "export", "--weights", "untrained", "--no-verify", "--precision", "int8"]
-    options = ["--format", str(model_format), "--calibration", str(photos_folder)]
-    for name in ("one", "two"):
-        subprocess.run(
-            [*command, *options, "--models", str(tmp_path / name)], cwd=ROOT, check=True, capture_output=True
-        )
+def test_same_bytes_in_another_process(model_format, photos_folder, tmp_path, fmedge_inprocess, fmedge_process):
+    words = ["export", "--weights", "untrained", "--no-verify", "--precision", "int8", "--size", "48x64"]
+    words += ["--format", model_format, "--calibration", photos_folder]
+    fmedge_inprocess(*words, "--models", "one")
+    fmedge_process(*words, "--models", "two")
     (one,), (two,) = (list((tmp_path / name).glob(f"*.{model_format}")) for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
 

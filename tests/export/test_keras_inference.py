@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmedge.data.images import parity_image
 from fmedge.errors import ParityError, UsageError
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.preprocessing import Preprocessing
@@ -21,37 +20,9 @@ pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
 from fmedge.export.tensorflow import keras_cut  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
-
-layers = keras.layers
+from support.keras_models import chain, conv, export, layers, photo, require_close, run  # noqa: E402
 
 FORMATS = [Format.ONNX, Format.TFLITE]
-
-
-def export(model, folder, layer="conv", activation="relu", **options):
-    return export_submodel(layer, activation, keras=model, models=folder, options=ExportOptions(**options))
-
-
-def run(artifact, images, layer="conv"):
-    """(N, H, W, C)."""
-    return next(run_batches(artifact, [images]))[layer].transpose(0, 2, 3, 1)
-
-
-def require_close(found, expected, gate="fp32"):
-    parity = measure_parity(found, np.asarray(expected), GATES[gate])
-    assert parity.passed, parity.describe()
-
-
-def photo(size=(32, 32)):
-    return parity_image(*size)[np.newaxis]
-
-
-def chain(*parts, shape=(32, 32, 3), **options):
-    keras.utils.set_random_seed(11)
-    return keras.Sequential([layers.Input(shape, **options), *parts])
-
-
-def conv(name="conv", channels=4, **options):
-    return layers.Conv2D(channels, 3, name=name, bias_initializer="random_normal", **options)
 
 
 def shaken(*parts):
@@ -345,7 +316,8 @@ def test_no_other_size_is_advised_where_none_helps(tmp_path):
 
 CHANNELS_FIRST = """
 import sys, numpy as np
-from test_keras_inference import chain, conv, export, layers, photo, require_close, run, Format
+from fmedge.model.submodel import Format
+from support.keras_models import chain, conv, export, layers, photo, require_close, run
 model = chain(layers.Permute((3, 1, 2)), conv(data_format="channels_first"), layers.Permute((2, 3, 1), name="back"))
 twin = chain(conv())
 twin.set_weights(model.get_weights())
@@ -358,7 +330,7 @@ for kind in Format.ONNX, Format.TFLITE:
 
 def test_channels_first_where_tensorflow_has_no_such_convolution(tmp_path):
     """Without oneDNN, as on processors without its instructions, TensorFlow's own is for channels last alone."""
-    paths = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "export")]
+    paths = [str(ROOT), str(ROOT / "tests")]
     process = subprocess.run(
         [sys.executable, "-c", CHANNELS_FIRST, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_ENABLE_ONEDNN_OPTS": "0"},

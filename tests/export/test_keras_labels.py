@@ -12,7 +12,6 @@ import onnx
 import pytest
 from PIL import Image
 
-from fmedge.cli import main
 from fmedge.data.images import parity_image
 from fmedge.errors import ArtifactError
 from fmedge.model.card import ModelCard
@@ -195,16 +194,9 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def fmedge(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def _photo(tmp_path):
     Image.fromarray(parity_image(16, 16)).save(tmp_path / "photo.png")
-
-    def run(*words, code=0):
-        assert main(list(map(str, words))) == code
-        return capsys.readouterr()
-
-    return run
 
 
 def header_of(page):
@@ -215,41 +207,46 @@ def words_for(files, name):
     return ("--keras", files / f"{name}.keras", "--layer", "conv", "--preprocessing", "none")
 
 
-def test_a_run_finds_what_was_exported_under_its_true_name(fmedge, files, tmp_path):
-    said = fmedge("export", *words_for(files, "sigmoid"))
-    assert said.out.startswith("models/conv.sigmoid.fp32.")
-    assert "after sigmoid" in said.err
-    assert "Exporting" not in fmedge("run", "photo.png", *words_for(files, "sigmoid"), "--save-maps", "maps.npz").err
+def test_a_run_finds_what_was_exported_under_its_true_name(fmedge_inprocess, files, tmp_path):
+    said = fmedge_inprocess("export", *words_for(files, "sigmoid"))
+    assert said.stdout.startswith("models/conv.sigmoid.fp32.")
+    assert "after sigmoid" in said.stderr
+    assert (
+        "Exporting"
+        not in fmedge_inprocess("run", "photo.png", *words_for(files, "sigmoid"), "--save-maps", "maps.npz").stderr
+    )
     assert np.load(tmp_path / "maps.npz")["activation"] == "sigmoid"
     assert header_of((tmp_path / "photo.conv.html").read_bytes())["captions"]["title"] == "conv, after sigmoid"
-    model = said.out.strip()
-    assert "activation     after sigmoid\n" in fmedge("info", model).out
-    assert json.loads(fmedge("info", model, "--json").out)["functions"] == ["sigmoid"]
-    line = fmedge("run", "photo.png", "--model", model, "--activation", "both", code=2).err
+    model = said.stdout.strip()
+    assert "activation     after sigmoid\n" in fmedge_inprocess("info", model).stdout
+    assert json.loads(fmedge_inprocess("info", model, "--json").stdout)["functions"] == ["sigmoid"]
+    line = fmedge_inprocess("run", "photo.png", "--model", model, "--activation", "both", code=2).stderr
     assert "'conv' ends in sigmoid, which a page cannot compute" in line
 
 
-def test_both_of_a_model_without_an_activation_is_one_side(fmedge, files, tmp_path):
-    model = fmedge("export", *words_for(files, "linear")).out.strip()
-    fmedge("run", "photo.png", "--model", model, "--activation", "both")
+def test_both_of_a_model_without_an_activation_is_one_side(fmedge_inprocess, files, tmp_path):
+    model = fmedge_inprocess("export", *words_for(files, "linear")).stdout.strip()
+    fmedge_inprocess("run", "photo.png", "--model", model, "--activation", "both")
     page = header_of((tmp_path / "photo.conv.both.html").read_bytes())
     assert page["views"] == ["relu"]
     assert page["captions"]["title"] == "conv, no activation"
 
 
-def test_values_before_an_activation_and_without_one(fmedge, files, tmp_path):
-    said = fmedge("run", "photo.png", *words_for(files, "sigmoid"), "--activation", "none").err
+def test_values_before_an_activation_and_without_one(fmedge_inprocess, files, tmp_path):
+    said = fmedge_inprocess("run", "photo.png", *words_for(files, "sigmoid"), "--activation", "none").stderr
     assert "conv.none.fp32" in said
     title = header_of((tmp_path / "photo.conv.none.html").read_bytes())["captions"]["title"]
     assert title == "conv, before sigmoid"
-    said = fmedge("run", "photo.png", *words_for(files, "linear")).err
+    said = fmedge_inprocess("run", "photo.png", *words_for(files, "linear")).stderr
     assert "Exporting 'conv' of" in said
     assert header_of((tmp_path / "photo.conv.html").read_bytes())["captions"]["title"] == "conv, no activation"
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "leaky"])
-def test_both_is_refused_where_the_page_would_need_another_function(fmedge, files, name, tmp_path):
-    line = fmedge("run", "photo.png", *words_for(files, name), "--activation", "both", code=2).err.splitlines()[-1]
+def test_both_is_refused_where_the_page_would_need_another_function(fmedge_inprocess, files, name, tmp_path):
+    line = fmedge_inprocess(
+        "run", "photo.png", *words_for(files, name), "--activation", "both", code=2
+    ).stderr.splitlines()[-1]
     assert name in line
     assert "it has ReLU alone" in line
     assert len(line) <= 200
@@ -257,8 +254,8 @@ def test_both_is_refused_where_the_page_would_need_another_function(fmedge, file
 
 
 @pytest.mark.parametrize(("name", "views"), [("relu", ["relu", "raw"]), ("linear", ["raw"])])
-def test_both_where_the_page_has_the_function(fmedge, files, name, views, tmp_path):
-    fmedge("run", "photo.png", *words_for(files, name), "--activation", "both")
+def test_both_where_the_page_has_the_function(fmedge_inprocess, files, name, views, tmp_path):
+    fmedge_inprocess("run", "photo.png", *words_for(files, name), "--activation", "both")
     page = header_of((tmp_path / "photo.conv.both.html").read_bytes())
     assert page["views"] == views
     assert page["captions"]["title"] == {"relu": "conv, before and after ReLU", "linear": "conv, no activation"}[name]
@@ -285,9 +282,9 @@ def test_names_in_a_card_are_checked(files, tmp_path, wrong):
         ModelCard.from_json(json.dumps({**data, "functions": wrong}))
 
 
-def test_verify_holds_the_names_against_the_model(fmedge, files):
-    model = fmedge("export", *words_for(files, "leaky")).out.strip()
-    fmedge("verify", model, "--keras", files / "leaky.keras")
+def test_verify_holds_the_names_against_the_model(fmedge_inprocess, files):
+    model = fmedge_inprocess("export", *words_for(files, "leaky")).stdout.strip()
+    fmedge_inprocess("verify", model, "--keras", files / "leaky.keras")
     true, said = "leaky_relu(negative_slope=0.3)", "relu"
     inside = onnx.load(model)
     for entry in inside.metadata_props:
@@ -296,7 +293,7 @@ def test_verify_holds_the_names_against_the_model(fmedge, files):
     card = json.loads(Path(f"{model}.json").read_text().replace(true, said))
     card["file_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     Path(f"{model}.json").write_text(json.dumps(card))
-    line = fmedge("verify", model, "--keras", files / "leaky.keras", code=4).err
+    line = fmedge_inprocess("verify", model, "--keras", files / "leaky.keras", code=4).stderr
     assert "is 'after ReLU' by its card and 'after leaky_relu(negative_slope=0.3)' by the Keras model" in line
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fmedge.errors import ParityError
 from fmedge.model.submodel import Format, Precision
-from support.builds import ALL_CASES, FEW_CASES, build, hash_in_another_process, require_parity, sha256
+from support.builds import ALL_CASES, FEW_CASES, build, hashes_in_another_process, require_parity, sha256
 
 pytestmark = pytest.mark.keras
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
@@ -18,6 +18,7 @@ from fmedge.export.tflite import converter as tflite  # noqa: E402
 from fmedge.export.tflite import file as tflite_file  # noqa: E402
 
 TFLITE = {"format": Format.TFLITE}
+PRECISIONS = ("FP32", "FP16")
 
 
 def operators(artifact):
@@ -90,13 +91,19 @@ def metadata(model):
     return bytes(content.buffers[entry.buffer].data)
 
 
-@pytest.mark.parametrize("precision", ["FP32", "FP16"])
-def test_same_bytes_twice_and_in_another_process(untrained_network, precision):
+@pytest.fixture(scope="module")
+def made_elsewhere():
+    """Hashes of the models of another process, by their precision."""
+    words = [f"dict(format=Format.TFLITE, precision=Precision.{precision})" for precision in PRECISIONS]
+    return dict(zip(PRECISIONS, hashes_in_another_process(tflite, "block1_conv2+block2_conv1", *words), strict=True))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_same_bytes_twice_and_in_another_process(untrained_network, precision, made_elsewhere):
     options = {"precision": Precision[precision], **TFLITE}
     one, two = (build(tflite, untrained_network, "block1_conv2+block2_conv1", **options) for _ in range(2))
     assert one.model == two.model
-    words = f"dict(format=Format.TFLITE, precision=Precision.{precision})"
-    assert hash_in_another_process(tflite, "block1_conv2+block2_conv1", words) == sha256(one)
+    assert made_elsewhere[precision] == sha256(one)
 
 
 def test_half_is_half(untrained_network):

@@ -10,36 +10,20 @@ from PIL import Image
 
 from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
-from fmedge.model.card import WeightsFacts
 from fmedge.render import layer_data, plotly_js
 from fmedge.render.page import render_page
 from fmedge.render.sheet import render_sheet
-from support.page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
-
-HOSTILE = [
-    "</script><script>alert(1)</script>",
-    "<!--<script>",
-    "]]><svg onload=alert(1)>",
-    "\"'><img src=x onerror=alert(1)>",
-    "{{script}} {{data}}",
-    "&lt;b&gt; \u2028\u2029\x00\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
-    "<b>bold</b> <a href='javascript:alert(1)'>x</a>",
-    "--><script>alert(1)</script>",
-]
-"""Names that want to be more than text."""
-
-
-def poisoned(name):
-    """Maps of which every name from outside is this one."""
-    return make_maps(
-        random_maps(4, 3, 3),
-        layer=name,
-        weights=WeightsFacts(name, name),
-        image_name=name,
-        resize=name,
-        backend=name,
-        active_provider=name,
-    )
+from support.page_samples import (
+    HOSTILE,
+    UNTRAINED,
+    Elements,
+    decode,
+    encoded_in,
+    inflate,
+    make_maps,
+    poisoned_maps,
+    random_maps,
+)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +84,7 @@ def test_a_licence_cannot_end_its_comment(monkeypatch):
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("channel", [None, 2])
 def test_names_from_outside_stay_text(plain, name, channel):
-    page = render_page(poisoned(name), channel=channel)
+    page = render_page(poisoned_maps(name), channel=channel)
     elements = Elements(page)
     assert [tag for tag, _, _ in elements.found] == [tag for tag, _, _ in plain.found]
     assert page.count(b"<script") == page.count(b"</script>") == len(plain.texts("script"))
@@ -110,7 +94,7 @@ def test_names_from_outside_stay_text(plain, name, channel):
 
 
 def test_the_header_is_free_of_what_html_could_read():
-    page = render_page(poisoned("".join(HOSTILE)))
+    page = render_page(poisoned_maps("".join(HOSTILE)))
     header = page[page.index(b'id="header">') + len(b'id="header">') :].split(b"</script>")[0]
     assert not set(b"<>&\n") & set(header)
     assert header.isascii()

@@ -1,79 +1,36 @@
 """Pages in a real browser: headless Chromium, driven by Playwright."""
 
 import math
-import os
 import re
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_page import HOSTILE, poisoned
 
 from fmedge.data.page_options import PageOptions
 from fmedge.render import plotly_js
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
-from support.page_samples import UNTRAINED, make_maps, random_maps
+from support.page_samples import HOSTILE, UNTRAINED, make_maps, poisoned_maps, random_maps
+from support.viewports import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
-
-
-def find_browser():
-    named = os.environ.get("FMEDGE_CHROMIUM")
-    return named or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="Playwright is not installed: pip install playwright"
-    )
-    path = find_browser()
-    if not path:
-        pytest.skip("no Chromium found: install one or name it in FMEDGE_CHROMIUM")
-    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # root has no sandbox
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=["--disable-gpu", *sandbox])
-        yield opened
-        opened.close()
-
 
 @pytest.fixture
-def show(browser, tmp_path):
-    """Open maps in a page; when the test ends, the page must have been silent and without network."""
-    complaints, requests, contexts = [], [], []
+def show(open_file):
+    """Open maps in a page, or a page that was made before."""
 
     def open_page(maps, channel=None, viewport=DESKTOP, page_options=None, address="", kernels=None, **options):
-        path = tmp_path / "page.html"
         content = (
             maps
             if isinstance(maps, bytes)
             else render_page(maps, channel=channel, options=page_options, kernels=kernels)
         )
-        path.write_bytes(content)
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri() + address)
-        page.wait_for_selector("body[data-state=ready], body[data-state=failed]")
-        assert page.get_attribute("body", "data-state") == "ready", page.inner_text("#status")
-        return page
+        return open_file(content, address, viewport=viewport, **options)
 
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", "blob:", tmp_path.as_uri()))] == []
+    return open_page
 
 
 def settle(page):
@@ -608,7 +565,7 @@ NAMES = [
 @pytest.mark.parametrize("name", [*NAMES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[3:])])
 def test_names_from_outside_are_shown_as_they_are(show, name):
     """One name in six places: layer, weights, recipe, image, resizing, engine and its provider."""
-    layers = [poisoned(name), replace(poisoned(name), layer=name + "2")]
+    layers = [poisoned_maps(name), replace(poisoned_maps(name), layer=name + "2")]
     page = show(layers)
     scripts = page.locator("script").count()
     assert name in page.text_content("h1")
@@ -626,7 +583,7 @@ def test_names_from_outside_are_shown_as_they_are(show, name):
 
 def test_names_add_no_scripts(show):
     plain = show(make_maps(random_maps(4, 3, 3))).locator("script").count()
-    assert show(poisoned("".join(NAMES))).locator("script").count() == plain
+    assert show(poisoned_maps("".join(NAMES))).locator("script").count() == plain
 
 
 ODD = {"one value": (1, 1, 1), "1x1": (300, 1, 1), "a row": (3, 1, 40), "a column": (3, 40, 1), "many": (2048, 7, 7)}

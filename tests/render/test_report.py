@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_page import HOSTILE
 
 from fmedge.data.bench_report import Missing
 from fmedge.data.measurement import Process
@@ -16,20 +15,7 @@ from fmedge.render.report_tables import COLUMNS
 from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
 from support.measurements import measurement, report
 from support.page_samples import Elements, inflate
-from support.report_samples import DESK, PI, parity, rich_report, several
-
-NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
-
-
-def poisoned(name):
-    """A report of which every name from outside is this one, as a file can hold it."""
-    made = measurement(
-        layer=name, backend=name, engine_version=name, active_provider=name, placement=name, stages={name: (0.1,)}
-    )
-    what = replace(made.configuration, activation=name, weights=name, device=name, precision=name, math=name)
-    machine = replace(DESK, processor=name, system=name, architecture=name, python=name, flags=(name,))
-    gap = Missing(replace(what, threads=1), name, 7)
-    return report(replace(made, configuration=what), machine=machine, missing=(gap,), started=name, fmedge=name)
+from support.report_samples import DESK, HOSTILE_NAMES, PI, parity, poisoned_report, rich_report, several
 
 
 def data_in(page):
@@ -45,10 +31,10 @@ def test_same_reports_give_the_same_bytes(page):
     assert render_report({"desk": rich_report()}) == page
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_names_from_outside_stay_text(name):
-    plain = Elements(render_report({"plain": poisoned("plain"), "other": poisoned("plain")}))
-    page = render_report({name: poisoned(name), f"{name}2": poisoned(name)})
+    plain = Elements(render_report({"plain": poisoned_report("plain"), "other": poisoned_report("plain")}))
+    page = render_report({name: poisoned_report(name), f"{name}2": poisoned_report(name)})
     elements = Elements(page)
     assert [tag for tag, _, _ in elements.found] == [tag for tag, _, _ in plain.found]
     assert page.count(b"<script") == page.count(b"</script>") == len(plain.texts("script"))

@@ -1,41 +1,19 @@
 """The report page in a real browser: headless Chromium, driven by Playwright."""
 
 import pytest
-from test_page_in_browser import DESKTOP, PHONE, browser  # noqa: F401 - a fixture
-from test_report import NAMES, poisoned
 
 from fmedge.render.report import render_report
 from support.measurements import measurement, report
-from support.report_samples import rich_report, several
+from support.report_samples import HOSTILE_NAMES, poisoned_report, rich_report, several
+from support.viewports import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def show(browser, tmp_path):  # noqa: F811
-    """Open reports as a page; when the test ends, the page must have been silent and without network."""
-    complaints, requests, contexts = [], [], []
-
-    def open_page(reports, viewport=DESKTOP, **options):
-        path = tmp_path / "report.html"
-        path.write_bytes(render_report(reports))
-        context = browser.new_context(viewport=viewport, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        page.wait_for_selector("body[data-state]")
-        assert page.get_attribute("body", "data-state") == "ready", page.inner_text("#status")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", "blob:", tmp_path.as_uri()))] == []
+def show(open_file):
+    """Open reports as a page."""
+    return lambda reports, viewport=DESKTOP, **options: open_file(render_report(reports), viewport=viewport, **options)
 
 
 def drawn_texts(page, id_):
@@ -116,8 +94,8 @@ def test_dark_follows_the_system_and_paper_is_light(show):
 
 
 def test_names_from_outside_are_shown_as_they_are(show):
-    name = "".join(NAMES[:-1]).replace("\x00", "")
-    page = show({name: poisoned(name), f"{name}2": poisoned(name)})
+    name = "".join(HOSTILE_NAMES[:-1]).replace("\x00", "")
+    page = show({name: poisoned_report(name), f"{name}2": poisoned_report(name)})
     assert name in page.text_content("h1")
     assert page.locator("h1 *, td :not(b, code), option *").count() == 0
     assert any(text.startswith(name[:20]) for text in drawn_texts(page, "times"))

@@ -12,8 +12,8 @@ from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime.backends import BACKENDS, NOT_GPUS
 from fmedge.runtime.opening import open_session
 from fmedge.runtime.session import describe_placement
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.request import request_artifact
+from support.models import artifact_for
 
 HERE = [name for name in os.environ.get("FMEDGE_TEST_GPU", "").split(",") if name]
 DEVICES = [
@@ -49,10 +49,7 @@ def make(untrained_models):
             pytest.skip(f"{form} has no {precision}")
         options = ExportOptions(form, precision)
         request = request_artifact(layer, activation, weights="untrained", models=untrained_models, options=options)
-        found = find_artifact(request)
-        if found is None and form == "tflite":
-            pytest.importorskip("tensorflow", reason="writing TFLite needs TensorFlow: pip install 'fmedge[export]'")
-        return found or create_artifact(request)
+        return artifact_for(request)
 
     return made
 
@@ -106,11 +103,11 @@ def test_several_sessions_at_once(device, make, images):
         np.testing.assert_allclose(each, maps[0], rtol=0, atol=1e-3)
 
 
-def test_the_command(device, make, picture, fmedge, untrained_models):
+def test_the_command(device, make, picture, fmedge_process, untrained_models):
     backend, run = device
     make(backend, "block1_conv1")
     words = ["run", picture, "--weights", "untrained", "--models", untrained_models, "--output", "page.html"]
-    said = fmedge(*words, "--backend", backend.name, "--device", run.device)
+    said = fmedge_process(*words, "--backend", backend.name, "--device", run.device)
     assert "1/1 Conv" in said.stdout + said.stderr
     assert "CPUExecutionProvider" not in said.stdout + said.stderr
 

@@ -1,6 +1,5 @@
 """Models of others: what ends an engine ends a child."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -35,6 +34,7 @@ from fmedge.workflow.request import request_artifact
 from support.builds import build
 from support.hostile import constant, edited, mutations, structure
 from support.places import ROOT
+from support.processes import children, has_mapped, words_of
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for the child in /proc")
 IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
@@ -177,7 +177,7 @@ def test_a_small_file_that_wants_terabytes(onnx_fp32):
 
 
 def test_memory_of_the_child_is_bounded(onnx_fp32, monkeypatch):
-    monkeypatch.setattr(isolated, "address_space", lambda *_: 64 << 20)  # too little even for the engine itself
+    monkeypatch.setattr(isolated, "address_bytes", lambda *_: 64 << 20)  # too little even for the engine itself
     with pytest.raises((LimitExceeded, ArtifactError)) as caught:
         open_session(onnx_fp32)
     assert "\n" not in str(caught.value)
@@ -257,25 +257,14 @@ def test_verify_runs_a_picture_that_nobody_knows(onnx_fp32, tmp_path):
     np.testing.assert_array_equal(odd["block1_conv2"], good["block1_conv2"])
 
 
-def children(process_id):
-    found = []
-    for task in Path(f"/proc/{process_id}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # a thread that has ended
-            found += [int(word) for word in task.read_text().split()]
-    return found
-
-
 def wait_for_engine(process_id):
     """The child, once it has loaded the engine."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for child in children(process_id):
-            try:
-                words = Path(f"/proc/{child}/cmdline").read_bytes()  # before it is another program, it has our maps
-                if b"isolated_child" in words and b"onnxruntime_p" in Path(f"/proc/{child}/maps").read_bytes():
-                    return child
-            except OSError:
-                continue  # it is gone
+            # before it is another program, it has our maps
+            if "isolated_child" in words_of(child) and has_mapped(child, "onnxruntime_p"):
+                return child
     raise AssertionError("no child came")
 
 
@@ -289,7 +278,7 @@ def test_a_crash_ends_the_child_alone(onnx_fp32, number):
             session.run(IMAGE)
     with open_session(onnx_fp32) as session:
         session.run(IMAGE)
-    assert not children(os.getpid())
+    assert not [child for child in children(os.getpid()) if "isolated_child" in words_of(child)]
 
 
 @linux

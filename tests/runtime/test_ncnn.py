@@ -166,16 +166,16 @@ import sys, numpy as np
 from pathlib import Path
 from fmedge import RunOptions, open_session, read_artifact
 from fmedge.errors import ProviderUnavailable
-from fmedge.runtime import ncnn_backend
-if ncnn_backend.ncnn.get_gpu_count() == 0:
+from fmedge.runtime.engines import ncnn_engine
+if ncnn_engine.ncnn.get_gpu_count() == 0:
     sys.exit(77)
 artifact, images = read_artifact(Path(sys.argv[1])), np.load(sys.argv[2])
-if ncnn_backend._graphics_card() is None:
+if ncnn_engine._graphics_card() is None:
     try:
         open_session(artifact, RunOptions(device="vulkan"))
     except ProviderUnavailable as error:
         assert "no graphics card" in str(error)
-    ncnn_backend._SOFTWARE = -1
+    ncnn_engine._SOFTWARE = -1
 with open_session(artifact, RunOptions(device="vulkan")) as session:
     assert session.active_provider.startswith("Vulkan ("), session.active_provider
     assert set(session.placement) == {session.active_provider}, session.placement

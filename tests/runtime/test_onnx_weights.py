@@ -10,15 +10,15 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime.engines.onnx_weights import detach_weights
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.request import request_artifact
+from support.models import artifact_for
 
 
 @pytest.fixture(params=[Precision.FP32, Precision.FP16])
 def artifact(request, untrained_models):
     options = ExportOptions(precision=request.param)
     asked = request_artifact("block3_conv1", weights="untrained", models=untrained_models, options=options)
-    return obtain_artifact(asked)
+    return artifact_for(asked)
 
 
 @pytest.fixture

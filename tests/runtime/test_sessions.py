@@ -23,8 +23,8 @@ from fmedge.runtime.opening import open_session
 from fmedge.runtime.session import describe_placement
 from fmedge.system.install import install_command
 from fmedge.system.processor import missing_features
-from fmedge.workflow.artifacts import create_artifact
-from fmedge.workflow.request import find_artifact, request_artifact
+from fmedge.workflow.request import request_artifact
+from support.models import artifact_for
 from support.places import ROOT
 
 CASES = [
@@ -53,15 +53,6 @@ def backend(case):
     return case[0]
 
 
-def found_or_made(request, photos_folder=None):
-    """The model asked for; some machines cannot make all of them, and find them in FMEDGE_TEST_MODELS."""
-    found = find_artifact(request)
-    int8 = request.options.precision is Precision.INT8
-    if found is None and request.options.format is Format.TFLITE and not int8:
-        pytest.importorskip("tensorflow", reason="writing TFLite needs TensorFlow: pip install 'fmedge[export]'")
-    return found or create_artifact(request, calibration=photos_folder if int8 else None)
-
-
 @pytest.fixture
 def make(untrained_models, photos_folder):
     """Export a model with untrained weights, or take it where it is already."""
@@ -74,7 +65,7 @@ def make(untrained_models, photos_folder):
             models=untrained_models,
             options=ExportOptions(format=Format(form), precision=Precision(precision), **options),
         )
-        return found_or_made(request, photos_folder)
+        return artifact_for(request, photos_folder)
 
     return made
 
@@ -315,7 +306,7 @@ def test_engines_agree_on_real_weights_and_a_photo(name, real_weights, photos, u
     for kind, engine in ((Format.ONNX, "onnxruntime"), (form, name)):
         options = ExportOptions(format=kind)
         request = request_artifact("block3_conv3", weights=str(real_weights), models=untrained_models, options=options)
-        with open_session(found_or_made(request), RunOptions(engine)) as session:
+        with open_session(artifact_for(request), RunOptions(engine)) as session:
             found.append(session.run(pixels)["block3_conv3"])
     parity = measure_parity(found[1], found[0], GATES["fp32"])
     assert parity.passed, parity.describe()

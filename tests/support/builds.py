@@ -54,8 +54,8 @@ def require_parity(artifact, network, calibration=None):
     return parity
 
 
-def hash_in_another_process(module, layers, options):
-    """SHA-256 of the model of stock layers with untrained weights, built in a fresh interpreter."""
+def hashes_in_another_process(module, layers, *options):
+    """SHA-256 of models of stock layers with untrained weights, one for each options, built in a new interpreter."""
     script = (
         "import sys\n"
         f"sys.path.insert(0, {str(ROOT / 'tests')!r})\n"
@@ -65,10 +65,11 @@ def hash_in_another_process(module, layers, options):
         "from fmedge.model.weights import UNTRAINED, load_weights\n"
         f"import {module.__name__} as module\n"
         "network = StockNetwork(*load_weights(UNTRAINED, 'block2_pool'))\n"
-        f"print(builds.sha256(builds.build(module, network, {layers!r}, **{options})))"
+        f"for options in ({', '.join(options)},):\n"
+        f"    print(builds.sha256(builds.build(module, network, {layers!r}, **options)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    return run.stdout.strip()
+    return run.stdout.split()
 
 
 def sqnr_db(found, true):

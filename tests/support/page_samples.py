@@ -16,6 +16,19 @@ IMAGENET = WeightsFacts("imagenet", "ab" * 32)
 UNTRAINED = WeightsFacts("untrained", None, "seed 0")
 
 
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "]]><svg onload=alert(1)>",
+    "\"'><img src=x onerror=alert(1)>",
+    "{{script}} {{data}}",
+    "&lt;b&gt; \u2028\u2029\x00\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    "<b>bold</b> <a href='javascript:alert(1)'>x</a>",
+    "--><script>alert(1)</script>",
+]
+"""Names that want to be more than text."""
+
+
 def make_maps(
     maps,
     *,
@@ -56,6 +69,19 @@ def random_maps(channels, rows, columns):
     generator = np.random.default_rng(channels)
     scale = generator.lognormal(2, 1, (channels, 1, 1))
     return (generator.normal(0, 1, (channels, rows, columns)) * scale).astype(np.float32)
+
+
+def poisoned_maps(name):
+    """Maps of which every name from outside is this one."""
+    return make_maps(
+        random_maps(4, 3, 3),
+        layer=name,
+        weights=WeightsFacts(name, name),
+        image_name=name,
+        resize=name,
+        backend=name,
+        active_provider=name,
+    )
 
 
 def inflate(block):

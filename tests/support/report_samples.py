@@ -8,6 +8,7 @@ from fmedge.data.bench_report import Limit, Missing
 from fmedge.model.parity import GATES, Parity
 from fmedge.system.machine import Clocks
 from support.measurements import MACHINE, measurement, report
+from support.page_samples import HOSTILE
 
 PI = replace(MACHINE, processor="Raspberry Pi 5 Model B", architecture="aarch64", flags=("asimd", "asimddp"), cores=4)
 DESK = replace(MACHINE, processor="A desktop processor with a name of some length, 16 cores", cores=16)
@@ -29,6 +30,10 @@ LAYERS = {"block1_conv1": (0.0018, 86_704_128), "block3_conv3": (0.041, 5_635_96
 """Seconds of ONNX Runtime's float32, and operations."""
 
 STAGES = {"decode": 0.004, "resize": 0.001, "copy in": 0.0002, "compute": 0.02, "copy out": 0.001, "render": 0.03}
+
+
+HOSTILE_NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
+"""Names in a report that want to be more than text; the last is none that JSON can hold as UTF-8."""
 
 
 def drawn(seed, centre, runs=120, spread=0.02):
@@ -76,3 +81,14 @@ def several():
         "jetson": rich_report(replace(PI, processor="Jetson Orin Nano", cores=6), 4.0, stages=False),
         "desk": rich_report(),
     }
+
+
+def poisoned_report(name):
+    """A report of which every name from outside is this one, as a file can hold it."""
+    made = measurement(
+        layer=name, backend=name, engine_version=name, active_provider=name, placement=name, stages={name: (0.1,)}
+    )
+    what = replace(made.configuration, activation=name, weights=name, device=name, precision=name, math=name)
+    machine = replace(DESK, processor=name, system=name, architecture=name, python=name, flags=(name,))
+    gap = Missing(replace(what, threads=1), name, 7)
+    return report(replace(made, configuration=what), machine=machine, missing=(gap,), started=name, fmedge=name)

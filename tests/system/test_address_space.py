@@ -69,9 +69,9 @@ def test_without_a_limit_nothing_is_asked(monkeypatch):
 THRIFT = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
-from fmedge import floors
-floors.begin(["run", "photo.jpg"])
-print(floors.is_thrifty(), os.environ.get("OPENBLAS_NUM_THREADS"), os.environ.get("MALLOC_ARENA_MAX"))
+from fmedge.system import address_space
+address_space.begin(["run", "photo.jpg"])
+print(address_space.is_thrifty(), os.environ.get("OPENBLAS_NUM_THREADS"), os.environ.get("MALLOC_ARENA_MAX"))
 """
 
 

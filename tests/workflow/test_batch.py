@@ -19,10 +19,10 @@ from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS, find_backend
-from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.batch import MAX_WORKERS, run_many, share_out
 from fmedge.workflow.pipeline import run_artifact
 from fmedge.workflow.request import request_artifact
+from support.models import artifact_for
 from support.places import ROOT
 
 
@@ -162,7 +162,8 @@ def slow(path, maps):
     begun.append(path)
     if len(begun) == 1:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
-    time.sleep(1)
+    while len(came) < 2:
+        time.sleep(0.01)
     ended.append(path)
 
 def interrupt(number, frame):
@@ -209,7 +210,7 @@ def test_every_engine_gives_the_same_many_at_a_time(name, pictures, untrained_mo
     pytest.importorskip(backend.package, reason=f"{backend.package} is not installed")
     options = ExportOptions(format=backend.formats[0])
     request = request_artifact("block2_conv1", weights="untrained", models=untrained_models, options=options)
-    artifact = obtain_artifact(request)
+    artifact = artifact_for(request)
     many = run_many(artifact, pictures[1:9], lambda _, maps: maps, run=RunOptions(name, threads=4))
     for path, found in many:
         alone = run_artifact(artifact, path, run=RunOptions(name, threads=1))

@@ -9,10 +9,10 @@ import fmedge
 from fmedge.errors import UsageError
 from fmedge.model.submodel import Activation, SubModel
 from fmedge.workflow import pipeline
-from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.output_paths import page_name
 from fmedge.workflow.outputs import first_kernels
 from fmedge.workflow.request import find_artifact, models_folder, request_artifact
+from support.models import artifact_for
 
 
 def test_what_is_missing_is_exported_once(picture, tmp_path):
@@ -115,4 +115,4 @@ def test_the_kernels_are_those_of_the_weights(block1, untrained_weights, picture
     keras = untrained_weights["block1_conv1"][0]  # rows, columns, blue green red, channels
     np.testing.assert_array_equal(kernels, keras[:, :, ::-1].transpose(3, 0, 1, 2))
     deep = request_artifact("block1_pool", weights="untrained", models=untrained_models)
-    assert first_kernels(obtain_artifact(deep)) == {}
+    assert first_kernels(artifact_for(deep)) == {}
