@@ -261,7 +261,7 @@ def test_a_bug_of_ours_shows_no_such_letter(fmedge_process):
     """Nor what an engine said before it."""
     script = (
         "import os, fmedge.cli.run_job as running, fmedge.system.stderr as quiet\n"
-        "def run(**_):\n"
+        "def run(_):\n"
         "    with quiet.quietly():\n"
         "        os.write(2, 'said \\x1b[31m \\x9b2J\\r\\n'.encode())\n"
         "        raise ZeroDivisionError('\\x1b]0;x\\x07 \\u202e\\n')\n"
