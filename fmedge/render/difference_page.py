@@ -1,4 +1,4 @@
-"""The page of a difference: two runs of one photo, channel by channel, with the error as a map."""
+"""Make the page of a difference: two runs of one photo, channel by channel, with the error as a map."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def render_difference(
     *,
     options: PageOptions | None = None,
 ) -> bytes:
-    """Draw how far the first image's feature maps of two runs are apart, the channels that agree least first.
+    """Draw how far the first image's feature maps of two runs differ; the channels that agree least come first.
 
     Args:
-        pairs: Per layer the maps of A, the reference, and of B; both of one shape.
-        snr_db: Per layer the signal-to-noise ratio of B against A, float64, (C,), in dB; infinite where equal.
+        pairs: Per layer the maps of A, the reference, and of B, both of the same shape.
+        snr_db: Per layer the signal-to-noise ratio of B relative to A, float64, (C,), in dB; infinite where equal.
         options: How the page is made; None takes the defaults.
 
     Returns:
