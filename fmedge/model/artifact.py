@@ -49,7 +49,7 @@ class Artifact:
 def weights_path(model_path: Path, kind: Format) -> Path | None:
     """Return the path of a model's second file; None where its format has one file.
 
-    Only the suffix differs, so a renamed model needs its second file renamed likewise.
+    Only the suffix is replaced, so a model file under any name has its second file next to it.
     """
     if len(kind.suffixes) == 1:
         return None

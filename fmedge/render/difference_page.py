@@ -37,7 +37,7 @@ def render_difference(
 
     Raises:
         LimitExceeded: There are too many values for a page.
-        FmedgeError: See :func:`fmedge.render.render_page`.
+        FmedgeError: See :func:`fmedge.render.page.render_page`.
     """
     options = options or PageOptions()
     require_room(2 * sum(first.maps[0].size for first, _ in pairs))

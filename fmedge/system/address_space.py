@@ -82,8 +82,8 @@ MB, most of it for NumPy. Commands that are not listed need only 48 MB."""
 _THRIFTY_BELOW = 4 << 30
 _THRIFTY_PER_CORE = 128 * _MB
 """A limit below the sum of these two, the second taken once per core, is low: the process then gives up what only makes
-it faster. Otherwise OpenBLAS, which NumPy loads, takes 40 MB per core, and glibc reserves 64 MB for every thread that
-allocates."""
+it faster. Without these savings OpenBLAS, which NumPy loads, takes 40 MB per core, and glibc reserves 64 MB for every
+thread that allocates."""
 
 _THRIFT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """Libraries read these variables when they are loaded: OpenBLAS in this process, and the C library of child

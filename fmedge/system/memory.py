@@ -105,8 +105,8 @@ class _Reserved:
 _reserved = _Reserved()
 
 _LARGE = 1 << 28
-"""Bytes (those of 67 megapixels) above which freed memory goes back to the system at once, before another thread
-allocates as much. That takes a few milliseconds."""
+"""Bytes (those of 67 megapixels) above which reserved memory, once freed, is returned to the system at once, before
+another thread allocates as much. That takes a few milliseconds."""
 
 
 @contextlib.contextmanager

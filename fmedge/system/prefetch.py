@@ -1,4 +1,4 @@
-"""Start work early in a background thread, next to imports, which use one core, and collect it where it is needed."""
+"""Start work early in a background thread, while imports use one core, and collect it where it is needed."""
 
 from __future__ import annotations
 
