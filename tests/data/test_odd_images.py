@@ -1,6 +1,6 @@
-"""Files that break image loaders: what a viewer would show, or one line and exit 3 (7: too many pixels).
+"""Files that break image loaders give what a viewer would show, or one line and exit 3 (7: too many pixels).
 
-Each is decoded in a process that has 1 GB of address space, and 5 seconds for a file.
+They are decoded in a process that has 1 GB of address space, and 5 seconds for each file.
 """
 
 import json
@@ -45,13 +45,13 @@ print(json.dumps(outcomes))
 
 @pytest.fixture
 def decode(cases):
-    """Exit code and size, or message, of each file; all in one process with little memory and time."""
+    """Decode the files in one process with little memory and time; return exit code and size, or message, of each."""
     return lambda *paths: cases("images", len(paths)) or decoded(*paths)
 
 
 def decoded(*paths):
     words = [sys.executable, "-c", CHILD, json.dumps(list(map(str, paths)))]
-    # a machine of many cores would give NumPy's threads all of the little memory: 40 MB each
+    # On a machine with many cores NumPy's threads would take all of the little memory: 40 MB each.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.run(
         words, env=environment, capture_output=True, text=True, timeout=SECONDS * (len(paths) + 2), check=False
@@ -89,7 +89,7 @@ def test_bombs_are_told_by_their_header(decode, tmp_path):
 
 @posix
 def test_the_largest_that_is_allowed_is_decoded_or_needs_more_memory(decode, tmp_path):
-    side = 9459  # squared just below the bound
+    side = 9459  # its square is just below the limit
     path = tmp_path / "zeros.png"
     path.write_bytes(png(side, side, zeros(side, side)))
     assert path.stat().st_size < 500_000
@@ -282,7 +282,7 @@ def test_orientations_show_the_same_picture():
 
 @pytest.mark.imagenet
 def test_transparency_and_palettes_as_a_viewer_shows_them():
-    """A viewer lays what is transparent over its page, here a white one: worked out from the stored samples."""
+    """A viewer lays transparent pixels over its page, here white; expected values come from the stored samples."""
     for name in ("transparent.png", "transparent.webp", "1_trns.png", "l_trns.png", "p_trns_single.png", "p_16.png"):
         with Image.open(ODD / name) as image:
             layer = np.asarray(image.convert("RGBA"), np.float64)

@@ -26,11 +26,11 @@ HOSTILE = [
     "<b>bold</b> <a href='javascript:alert(1)'>x</a>",
     "--><script>alert(1)</script>",
 ]
-"""Names that want to be more than text."""
+"""Names that try to be more than text."""
 
 
 def poisoned(name):
-    """Maps of which every name from outside is this one."""
+    """Return maps in which every name from outside is this one."""
     return make_maps(
         random_maps(4, 3, 3),
         layer=name,
@@ -270,7 +270,7 @@ def test_layers_without_an_activation():
 
 
 def test_a_picture_of_values_below_zero_keeps_them():
-    """LeakyReLU leaves values below zero: a picture that cut them off would be another one."""
+    """LeakyReLU leaves values below zero; the picture must not cut them off."""
     values = np.linspace(-1, 1, 48, dtype=np.float32).reshape(1, 6, 8)
     leaky = make_maps(values, layer="conv", function="leaky_relu(negative_slope=0.2)")
     raw = make_maps(values, layer="conv", activation="none", function="linear")

@@ -46,7 +46,7 @@ def browser():
 
 @pytest.fixture
 def show(browser, tmp_path):
-    """Open maps in a page; when the test ends, the page must have been silent and without network."""
+    """Open maps in a page; when the test ends, the page must have logged nothing and used no network."""
     complaints, requests, contexts = [], [], []
 
     def open_page(maps, channel=None, viewport=DESKTOP, page_options=None, address="", kernels=None, **options):
@@ -90,7 +90,7 @@ def press(page, *keys):
 
 
 class Mosaic:
-    """Where a value of the mosaic is on the screen, reckoned from the picture's place."""
+    """Screen position of a value of the mosaic, computed from the position of the picture."""
 
     def __init__(self, page, shape):
         self.page = page
@@ -112,7 +112,7 @@ class Mosaic:
 
 
 class Panel:
-    """Where a value of an open channel is on the screen: the maps cover the photo."""
+    """Screen position of a value of an open channel: the maps cover the photo."""
 
     def __init__(self, page, shape, number=0):
         self.page, self.number = page, number
@@ -131,7 +131,7 @@ class Panel:
 
 
 def read_value(page, point):
-    """What the tooltip says at a point: channel, row, column, value; and all of its text."""
+    """Return what the tooltip shows at a point: channel, row, column, value; and its whole text."""
     page.mouse.move(0, 0)
     page.wait_for_selector("#tooltip", state="hidden")
     page.mouse.move(*point)
@@ -193,7 +193,7 @@ def test_hover_tells_the_arrays_value_after_wheel_and_drag(show):
     page.wait_for_timeout(300)
     assert mosaic.box()["width"] > 1.5 * before
     assert_hover_agrees(mosaic, values, [(5, 12, 8), (5, 10, 7), (5, 14, 9)])
-    assert page.get_attribute("body", "data-view") == "overview"  # a drag is no click
+    assert page.get_attribute("body", "data-view") == "overview"  # a drag is not a click
 
 
 def test_no_value_between_the_tiles_or_beyond_the_last(show):
@@ -219,7 +219,7 @@ def brightness(page, tmp_path, point):
 
 def test_the_mosaic_is_the_right_way_up(show, tmp_path):
     values = np.zeros((4, 20, 20))
-    values[:, 0, 0] = 1  # scales every channel alike
+    values[:, 0, 0] = 1  # determines the scale of every channel
     values[1, :10, :] = 1
     values[2, :, 10:] = 1
     page = show(make_maps(values))
@@ -237,7 +237,7 @@ def test_order_scale_and_colours(show, tmp_path):
     values[:, :, 4:] = np.reshape([3, 9, 1, 6], (4, 1, 1))
     page = show(make_maps(values))
     mosaic = Mosaic(page, values.shape)
-    assert brightness(page, tmp_path, mosaic.point(2, 3, 6)) > 250  # each its own scale
+    assert brightness(page, tmp_path, mosaic.point(2, 3, 6)) > 250  # each has its own scale
     page.select_option("#order", "max")
     page.select_option("#scale", "shared")
     settle(page)
@@ -306,7 +306,7 @@ def test_keys_zoom_move_and_go_home(show):
 
 def test_keys_walk_open_and_go_back(show):
     page = show(make_maps(random_maps(9, 20, 20)))
-    press(page, "ArrowRight", "ArrowRight", "ArrowDown")  # the first arrow shows where one is
+    press(page, "ArrowRight", "ArrowRight", "ArrowDown")  # the first arrow shows the current position
     assert page.locator("#labels .cursor").count() == 1
     assert page.inner_text("#spoken") == "channel 4"
     press(page, "Enter")
@@ -355,7 +355,7 @@ def test_hover_draws_the_receptive_field_on_the_photo(show):
     )
     assert (width, height) == pytest.approx((24, 24), abs=0.5)  # block3_conv1 sees 24 x 24 pixels, one value every 4
     assert (left, top) == pytest.approx((4.5 * 4 - 12, 8.5 * 4 - 12), abs=0.5)
-    assert page.locator("#marks .pane .pointed").count() == 2  # the value itself, and the field on the photo beside
+    assert page.locator("#marks .pane .pointed").count() == 2  # the value itself, and its field on the photo next to it
 
 
 def test_raw_values_and_relu(show, tmp_path):
@@ -501,7 +501,7 @@ def test_several_layers_with_one_place(show):
     page.click("#strip button:first-child")
     settle(page)
     assert_hover_agrees(Panel(page, shallow.shape), shallow, [(3, 31, 31)])
-    press(page, "p", "ArrowDown")  # a pin of another layer lies beside, on the same pixels of the photo
+    press(page, "p", "ArrowDown")  # a pin of another layer is next to it, on the same pixels of the photo
     assert_hover_agrees(Panel(page, deep.shape, 0), deep, [(3, 8, 8)])
     assert_hover_agrees(Panel(page, shallow.shape, 1), shallow, [(3, 8, 8)])
     press(page, "Escape", "ArrowRight")
@@ -607,7 +607,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", [*NAMES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[3:])])
 def test_names_from_outside_are_shown_as_they_are(show, name):
-    """One name in six places: layer, weights, recipe, image, resizing, engine and its provider."""
+    """Show one name in six places: layer, weights, recipe, image, resizing, engine and its provider."""
     layers = [poisoned(name), replace(poisoned(name), layer=name + "2")]
     page = show(layers)
     scripts = page.locator("script").count()

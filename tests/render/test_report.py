@@ -1,4 +1,4 @@
-"""The report page, read without a browser."""
+"""The report page, checked without a browser."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ NAMES = [*HOSTILE, "%{x} ${alert(1)} $x^2$ <br>", "half a pair: \ud800"]
 
 
 def poisoned(name):
-    """A report of which every name from outside is this one, as a file can hold it."""
+    """Return a report in which every name from outside is this one, as a file can hold it."""
     made = measurement(
         layer=name, backend=name, engine_version=name, active_provider=name, placement=name, stages={name: (0.1,)}
     )
@@ -77,12 +77,12 @@ def test_the_policy_allows_the_pages_own_scripts_alone(page):
 def test_every_row_stands_in_the_table(page):
     elements = Elements(page)
     rows = [attributes.get("class") for tag, attributes, _ in elements.found if tag == "tr"]
-    assert rows.count(None) == 1 + 16  # the header, and what is not shaky
+    assert rows.count(None) == 1 + 16  # the header, and the rows without doubts
     assert rows.count("shaky") == 2
     assert rows.count("missing skipped") == rows.count("missing failed") == 1
     assert ": the process ended by signal 9 (memory?)" in page.decode()
     sorts = [float(attributes["data-value"]) for _, attributes, _ in elements.found if "data-value" in attributes]
-    p99_and_bf16 = 18 + 2  # too few runs for the one, nobody knows the other
+    p99_and_bf16 = 18 + 2  # too few runs for p99; accuracy of bf16 is unknown
     assert len(sorts) == 18 * len(COLUMNS) - p99_and_bf16
 
 
@@ -131,7 +131,7 @@ def test_a_report_without_figures():
 
 
 def test_machines_are_paired_by_what_they_did():
-    """One thread per core pairs with one per core, whatever their number; one thread pairs with one thread."""
+    """One thread per core pairs with one thread per core, whatever their number; one thread with one thread."""
     reports = {"pi": rich_report(PI, 8.0), "desk": rich_report(DESK)}
     table = render_report(reports).decode().split('id="ratios"')[1].split("</table>")[0]
     assert table.count("(8.00 \u00d7)") == 18

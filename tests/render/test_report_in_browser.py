@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def show(browser, tmp_path):  # noqa: F811
-    """Open reports as a page; when the test ends, the page must have been silent and without network."""
+    """Open reports as a page; when the test ends, the page must have logged nothing and used no network."""
     complaints, requests, contexts = [], [], []
 
     def open_page(reports, viewport=DESKTOP, **options):

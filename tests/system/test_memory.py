@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""Available and reserved memory."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ def test_without_a_limit_the_machine_counts(monkeypatch):
 
 
 def taken_together(sizes, held, *most):
-    """Sums of what threads hold while each reserves its size for a moment."""
+    """Return the sums that threads hold while each reserves its size for a moment."""
     sums, lock = [], threading.Lock()
 
     def work(size):
@@ -60,7 +60,7 @@ def test_threads_take_no_more_together_than_they_may(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: None)
     most = taken_together([60 * MB, 30 * MB, 70 * MB, 130 * MB, 10 * MB] * 4, [], 100 * MB)
     assert len(most) == 20
-    assert most.count(130 * MB) == 4  # each had it for itself
+    assert most.count(130 * MB) == 4  # each had it alone
     assert sorted(most)[-5] <= 100 * MB
 
 
@@ -91,7 +91,7 @@ def test_a_forked_process_waits_for_nobody(monkeypatch):
 
 @pytest.mark.skipif(not memory._STATUS.is_file(), reason="what a process holds is told by Linux alone")
 def test_memory_that_another_thread_freed_counts_as_free(monkeypatch, tmp_path):
-    """What a thread frees in blocks such as Pillow's is kept for it by glibc, and given back when others ask."""
+    """glibc keeps blocks such as Pillow's for the thread that freed them, and returns them when others ask."""
     Image.new("RGB", (6000, 4000), (1, 2, 3)).save(tmp_path / "a.jpg")  # 96 MB in memory
     start, room = held_bytes(), 150 * MB
     monkeypatch.setattr(memory, "available_bytes", lambda: room - (held_bytes() - start))
