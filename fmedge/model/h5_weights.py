@@ -45,7 +45,8 @@ _LEAST_CHUNK_BYTES, _FEW_CHUNKS = 1 << 12, 64
 chooses 8 KiB or more."""
 
 _STORED_MORE = 1 << 10
-"""Bytes that a stored chunk may exceed its own size by: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
+"""Bytes that a stored chunk may exceed its own size by, besides a thousandth of it: deflate adds 5 to every 16 KiB (RFC
+1951), a checksum 4."""
 
 _MAX_ENTRIES = 16
 """Most entries accepted in one group; Keras writes two."""

@@ -61,7 +61,7 @@ class Machine:
 
     @property
     def hardware(self) -> tuple[object, ...]:
-        """What tells apart the machines of two measurements: processor, its features, cores and their quota."""
+        """What tells apart the machines of two measurements: architecture, processor, features, cores and quota."""
         return self.architecture, self.processor, self.flags, self.cores, self.cpu_quota
 
 
