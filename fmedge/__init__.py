@@ -1,6 +1,6 @@
-"""VGG16 feature maps on the edge: cut, export, run, look.
+"""VGG16 feature maps on the edge: cut, export, run, view.
 
-The names below are loaded when they are first used, so that ``import fmedge`` costs nothing.
+The names below are loaded on first use, so that ``import fmedge`` costs nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from fmedge._version import __version__ as __version__
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-"""Before anything imports ONNX Runtime, which from 1.31 on reports to its makers and keeps a number for the machine in
-the user's caches. Whoever sets the variable decides."""
+"""Must be set before anything imports ONNX Runtime, which from 1.31 on sends telemetry to its makers and keeps an id of
+the machine in the user's caches. A value that the user has set is kept."""
 
 if TYPE_CHECKING:
     from fmedge.data.feature_maps import FeatureMaps as FeatureMaps

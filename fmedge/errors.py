@@ -1,7 +1,7 @@
-"""Every error fmedge raises on purpose, each with the exit code of the command line.
+"""Every error that fmedge raises on purpose, each with its exit code for the command line.
 
-A message is one line: what was got, what is allowed, and what to do next. Anything that is not an
-:class:`FmedgeError` is a bug of ours and keeps its traceback.
+A message is one line: what was received, what is allowed, and what to do next. Any other exception is a bug in fmedge
+and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MESSAGE_LENGTH = 190
-"""Most letters of a message: with "Error: " or "Skipped: " before it the line has no more than 200. Names, paths,
-hashes and addresses are never cut and may exceed it."""
+"""Most letters of a message: with "Error: " or "Skipped: " before it, the line has at most 200. Names, paths, hashes
+and addresses are never cut and may exceed it."""
 
 _WORD_LENGTH = 24
-"""Another word, or what stands in quotes, is not cut to fewer letters."""
+"""Any other word, or quoted text, is not cut to fewer letters than this."""
 
 _LONGEST_PATH, _LONGEST_NAME = 4096, 255
-"""Bytes that Linux allows a path and each name in it: what is longer is neither."""
+"""Longest path, and longest name in it, that Linux allows, in bytes: anything longer is neither."""
 
 
 class FmedgeError(Exception):
-    """Base of all errors that a user can cause and mend. The message is made a line: see :func:`one_line`."""
+    """Base of all errors that a user can cause and fix. The message is reduced to one line: see :func:`one_line`."""
 
     exit_code = 1
 
@@ -29,7 +29,7 @@ class FmedgeError(Exception):
 
 
 class UsageError(FmedgeError):
-    """A request that cannot be meant: an unknown layer, a channel out of range."""
+    """A request that makes no sense: an unknown layer, a channel out of range."""
 
     exit_code = 2
 
@@ -41,19 +41,19 @@ class ImageError(FmedgeError):
 
 
 class ArtifactError(FmedgeError):
-    """A model file or its card that is missing, damaged or does not fit its card."""
+    """A model file or its card that is missing or damaged, or that do not match."""
 
     exit_code = 4
 
 
 class WeightsError(FmedgeError):
-    """Weights that are missing, damaged, incomplete or cannot be fetched."""
+    """Weights that are missing, damaged or incomplete, or that cannot be downloaded."""
 
     exit_code = 4
 
 
 class ParityError(FmedgeError):
-    """An exported model that does not compute what its weights say."""
+    """An exported model that does not compute what its weights define."""
 
     exit_code = 4
 
@@ -71,13 +71,13 @@ class ProviderUnavailable(FmedgeError):
 
 
 class WriteError(FmedgeError):
-    """A file that could not be written; the former one, if any, is still whole."""
+    """A file that could not be written; a previous one, if any, is still whole."""
 
     exit_code = 6
 
 
 class LimitExceeded(FmedgeError):
-    """A bound on pixels, memory or time was reached."""
+    """A limit on pixels, memory or time was reached."""
 
     exit_code = 7
 
@@ -89,30 +89,30 @@ class RegressionFound(FmedgeError):
 
 
 class InputsSkipped(FmedgeError):
-    """The work is done, but some of the images were of no use and were skipped."""
+    """The work is done, but some of the images could not be used and were skipped."""
 
     exit_code = 9
 
 
 def printable(text: str) -> str:
-    """A text without what steers a terminal, turns the direction of writing or is no letter at all: a ``?`` for each.
+    """Replace each unprintable character by a ``?``, also those that steer a terminal or turn the writing direction.
 
-    Such things come from file names and engines.
+    Such characters come from file names and engines.
     """
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
-    """A message as one line of bounded length, without control characters.
+    """Return a message as one line of bounded length, without control characters.
 
-    Where it is too long the longest words, or texts in quotes, lose their middle; where there are no long ones the end
-    goes. File names, paths, hashes and addresses stay whole wherever they stand, and the bound is then one on the rest.
+    If it is too long, the longest words or quoted texts lose their middle; if there are no long ones, the end is cut.
+    File names, paths, hashes and addresses stay whole wherever they stand; the limit then applies to the rest.
 
     Args:
         text: The message.
         length: Most letters.
     """
-    import re  # only on the way to an error
+    import re  # only when an error is reported
 
     line = printable(text)
     if len(line) <= length:
@@ -132,9 +132,9 @@ def one_line(text: str, length: int = MESSAGE_LENGTH) -> str:
 
 
 def _without_end(pieces: list[str], length: int) -> str:
-    """Join the pieces of a message, of which those that may be cut have so many letters together."""
+    """Join the pieces of a message; those that may be cut get at most ``length`` letters together."""
     shown: list[str] = []
-    left = length - 1  # for the sign that something is missing
+    left = length - 1  # for the ellipsis
     for piece in pieces:
         if _stays_whole(piece):
             shown.append(piece if left >= 0 else f" {piece}")
@@ -145,7 +145,7 @@ def _without_end(pieces: list[str], length: int) -> str:
 
 
 def _stays_whole(piece: str) -> bool:
-    """Whether a word, or what stands in quotes, is a file name, path, hash or address that somebody has to copy."""
+    """Return whether a word or quoted text is a file name, path, hash or address that somebody has to copy."""
     import re
 
     word = piece.strip("'\"()[],;:.")
@@ -158,16 +158,16 @@ def _stays_whole(piece: str) -> bool:
 
 
 def closest(got: str, allowed: Iterable[str]) -> str:
-    """The allowed value most alike to what was typed, as words for a message.
+    """Return a hint with the allowed value that is most similar to what was typed, for a message.
 
     Args:
         got: What the user typed.
-        allowed: The values that would have done.
+        allowed: The allowed values.
 
     Returns:
-        ``" Closest: 'x'."``, or an empty string when nothing is alike.
+        ``" Closest: 'x'."``, or an empty string when nothing is similar.
     """
-    import difflib  # only on the way to an error
+    import difflib  # only when an error is reported
     from itertools import takewhile
 
     def likeness(name: str) -> tuple[float, int]:

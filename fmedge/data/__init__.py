@@ -1,4 +1,4 @@
 """What goes in and what comes out: images, feature maps, measurements.
 
-Imports `model`, `system` and the errors.
+Imports only :mod:`fmedge.model`, :mod:`fmedge.system` and :mod:`fmedge.errors`.
 """

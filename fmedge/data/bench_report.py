@@ -1,6 +1,6 @@
-"""A report: what one run of the benchmark measured, and could not, as a file.
+"""Read and write a report: what one run of the benchmark measured, and what it could not measure.
 
-Its JSON holds what was measured and no statistics: those are worked out anew by whoever reads it.
+Its JSON holds the raw measurements and no statistics: whoever reads it computes those again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from fmedge.system.machine import Clocks, Machine
 from fmedge.system.serde import read_document, refusing
 
 SCHEMA = 2
-"""Version of the report's fields. Version 1, with one process per configuration, is read, too; others are refused."""
+"""Version of the report's fields. Version 1, with one process per configuration, can be read, too; others are
+refused."""
 
 
 KIND = "fmedge bench"
-"""Says in the file what it is."""
+"""Identifies the file as a report."""
 
 
 MAX_REPORT_BYTES = 1 << 26
-"""A measurement of two seconds holds about a thousand numbers, 15 kB: room for 4,000."""
+"""A measurement of two seconds holds about a thousand numbers, 15 kB: room for 4,000 measurements."""
 
 MAX_MEASUREMENTS = 1 << 12
-"""Every layer of VGG16 on four engines in three precisions on one to four threads are 864."""
+"""Every layer of VGG16 on four engines in three precisions on one to four threads makes 864."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Missing:
     """A configuration that was not measured.
 
     Attributes:
-        configuration: What.
+        configuration: The configuration.
         reason: Why, and what to do.
-        exit_code: Of the error that it was; 0 where it was skipped.
+        exit_code: Exit code of the error that occurred; 0 where it was skipped.
     """
 
     configuration: Configuration
@@ -48,7 +49,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What the machine gave with so many threads, in the same run.
+    """What the machine achieved with this many threads, in the same run.
 
     Attributes:
         threads: CPU threads.
@@ -67,15 +68,15 @@ class Report:
 
     Attributes:
         fmedge: Version of fmedge.
-        started: When, in UTC, ISO 8601.
-        machine: Where.
+        started: Start time in UTC, ISO 8601.
+        machine: The machine it ran on.
         clocks: Clocks of its cores, before and after.
-        runs: Runs per configuration, at least.
-        seconds: Counted seconds per configuration, at least.
-        limits: What the machine gave.
+        runs: Minimum number of runs per configuration.
+        seconds: Minimum counted seconds per configuration.
+        limits: What the machine achieved.
         measurements: What was measured.
         missing: What was not.
-        interrupted: Whether it was broken off: measurements then may hold fewer runs.
+        interrupted: Whether it was interrupted: measurements may then hold fewer runs.
         processes: Processes per configuration.
     """
 
@@ -92,7 +93,7 @@ class Report:
     processes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return it as JSON can hold it."""
         return {
             "kind": KIND,
             "schema": SCHEMA,
@@ -105,7 +106,7 @@ def read_report(path: Path) -> Report:
     """Read a report that ``fmedge bench --output FILE.json`` wrote.
 
     Raises:
-        UsageError: It is missing, something else, of another version, or damaged.
+        UsageError: It is missing, not a report, of another version, or damaged.
         LimitExceeded: It holds too much.
     """
     if not files.is_file(path):
@@ -115,7 +116,7 @@ def read_report(path: Path) -> Report:
 
 
 def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a report without its head, those of an older version brought up to date."""
+    """Return the fields of a report without its head; those of an older version are converted."""
     for name in ("measurements", "missing"):
         count = len(data[name]) if isinstance(data.get(name), list) else 0
         if count > MAX_MEASUREMENTS:

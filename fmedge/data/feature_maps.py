@@ -1,4 +1,4 @@
-"""The result of a run: an array, and what made it."""
+"""The result of a run: an array, and what produced it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Provenance:
         card: Facts of the model that computed them.
         image_name: File name of the image, without its folder.
         image_size: Height and width of the image as decoded, in pixels, before it was resized.
-        resize: How it was brought to the model's size: ``nearest``, ``bilinear`` or ``bicubic``.
+        resize: How it was resized to the model's input size: ``nearest``, ``bilinear`` or ``bicubic``.
         backend: The engine, such as ``onnxruntime``.
         active_provider: The part of the engine that computed, such as ``CPUExecutionProvider``.
         threads: CPU threads the engine was given.
-        device: Where it was to compute, as it was asked for.
-        math: Arithmetic: ``fp32`` or ``bf16``; ``wide int8`` of an int8 model on x86 without VNNI.
-        placement: What the engine put where, such as ``13/13 Conv on CPUExecutionProvider``: says so where a part of
-            the model does not run on the device.
+        device: The device that was requested.
+        math: Arithmetic: ``fp32`` or ``bf16``; ``wide int8`` for an int8 model on x86 without VNNI.
+        placement: Where the engine ran which nodes, such as ``13/13 Conv on CPUExecutionProvider``; also reports when a
+            part of the model does not run on the device.
     """
 
     card: ModelCard
@@ -46,7 +46,7 @@ class Provenance:
     placement: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """What is known of the run, without the card, as JSON can hold it."""
+        """Return what is known of the run, without the card, as JSON can hold it."""
         return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "card"}
 
 
@@ -57,8 +57,8 @@ class FeatureMaps:
     Attributes:
         maps: Float32, (N, C, H, W): images, channels, rows, columns; row 0 is the top.
         layer: Keras' name of the layer.
-        provenance: What made them.
-        pixels: The images as the model saw them: uint8, (N, height, width, 3), RGB.
+        provenance: What produced them.
+        pixels: The images as the model received them: uint8, (N, height, width, 3), RGB.
     """
 
     maps: FloatArray
@@ -73,16 +73,16 @@ class FeatureMaps:
 
     @property
     def function(self) -> str:
-        """The activation that belongs to the layer, whichever side is shown; see :mod:`fmedge.model.activations`."""
+        """The layer's activation, whether the maps are before or after it; see :mod:`fmedge.model.activations`."""
         return self.provenance.card.function_of(self.layer)
 
     @property
     def shown(self) -> str:
-        """What the maps are, in a word: :attr:`function`, or ``none`` for the values before it."""
+        """What the maps show, in a word: :attr:`function`, or ``none`` for the values before it."""
         return self.provenance.card.shown(self.layer)
 
     def channel(self, index: int) -> FloatArray:
-        """One channel of the first image: float32, (H, W), a view.
+        """Return one channel of the first image: float32, (H, W), a view.
 
         Raises:
             UsageError: There is no channel of that number.
@@ -101,9 +101,8 @@ class FeatureMaps:
     def save(self, path: Path) -> None:
         """Write the first image's maps as a NumPy archive, atomically.
 
-        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` (its name, or ``none`` for the
-        values before it) and ``card`` (JSON text).
-        None of them is a pickle: read it with ``numpy.load(path)``.
+        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` (its name, or ``none`` for the values
+        before it) and ``card`` (JSON text). None of them is a pickle: read it with ``numpy.load(path)``.
 
         Raises:
             WriteError: The file cannot be written.
@@ -119,8 +118,8 @@ class FeatureMaps:
 
 
 def _is_archive(stream: IO[bytes]) -> bool:
-    """Whether every member of a NumPy archive has the checksum that was taken when it was written."""
-    import zipfile  # NumPy loads it when it writes one
+    """Return whether every member of a NumPy archive still has the checksum computed when it was written."""
+    import zipfile  # NumPy imports it to write one
 
     try:
         with zipfile.ZipFile(stream) as archive:

@@ -1,8 +1,8 @@
-"""What is decoded and what is not: bounds on pixels, metadata, scans and memory, so that every file ends in time.
+"""Decide which images are decoded: limits on pixels, metadata, scans and memory, so that every file takes bounded time.
 
-Pillow bounds the number of pixels. It reads metadata whole, in Python, and joins the segments of a JPEG one by one, so
-that a file of 100 MB keeps it busy for minutes. Here each format's parts are stepped over by their lengths, without
-reading them, before Pillow opens the file. Together the bounds keep decoding within 5 s and 1 GB.
+Pillow limits only the number of pixels. It reads all metadata, in Python, and joins the segments of a JPEG one by one,
+so a file of 100 MB can keep it busy for minutes. Here the parts of each format are skipped by their lengths, without
+reading them, before Pillow opens the file. Together the limits keep decoding within 5 s and 1 GB.
 """
 
 from __future__ import annotations
@@ -20,32 +20,31 @@ from PIL import Image
 from fmedge.errors import LimitExceeded
 
 DEFAULT_PIXELS = 89_478_485
-"""Largest image accepted where nobody says otherwise, in pixels: where Pillow begins to warn of a decompression bomb,
-1/4 GiB as RGB."""
+"""Largest image accepted by default, in pixels: where Pillow begins to warn of a decompression bomb, 1/4 GiB as RGB."""
 
 MAX_PIXELS = 2 * DEFAULT_PIXELS
-"""Largest bound that can be set: above it Pillow refuses every image."""
+"""Highest limit that can be set: above it Pillow refuses every image."""
 
 MAX_BYTES = 10 * DEFAULT_PIXELS
-"""Most memory that decoding may take where nobody raises the bound on pixels, in bytes: that of a progressive JPEG of
-:data:`DEFAULT_PIXELS` with no channel sampled down (4 for the image, 6 for its coefficients). Images that are decoded
-at once take no more together."""
+"""Most memory that decoding may take at the default limit on pixels, in bytes: that of a progressive JPEG of
+:data:`DEFAULT_PIXELS` without subsampled channels (4 for the image, 6 for its coefficients). Images that are decoded at
+the same time take no more together."""
 
 MAX_RUN_LENGTH_STEPS = 16_000_000
 """Most pixels and bytes of a run-length coded BMP: Pillow decodes those one by one, in Python."""
 
 MAX_FILE_BYTES = 512 << 20
-"""Largest file that is opened: a 16-bit PNG of 89 megapixels takes as much where nothing in it can be packed."""
+"""Largest file that is opened: the size of a 16-bit PNG of 89 megapixels that does not compress at all."""
 
 MAX_JPEG_BYTES = 3 * DEFAULT_PIXELS
 """Largest JPEG that is opened: a progressive one of noise at full quality has 3 bytes per pixel."""
 
 MAX_PARTS = 512
-"""Most segments or chunks that hold no pixels. A colour profile takes 255 of a JPEG at the most (it counts them in one
-byte; ICC.1:2022, B.4), as does a thermal image; Google's depth maps (extended XMP) take 100 to 150."""
+"""Most segments or chunks that hold no pixels. A colour profile takes at most 255 segments of a JPEG (it counts them in
+one byte; ICC.1:2022, B.4), as does a thermal image; Google's depth maps (extended XMP) take 100 to 150."""
 
 MAX_METADATA_BYTES = 32 << 20
-"""Most bytes of all those together: as many full segments of a JPEG, 64 KiB each."""
+"""Most bytes of all those together: the same number of full JPEG segments, 64 KiB each."""
 
 MAX_EXIF_BYTES = 4 << 20
 """Most bytes of EXIF, which is 64 KiB in a JPEG (Exif 2.32, 4.7.2); some writers use several segments, and PNG and WebP
@@ -55,8 +54,8 @@ MAX_DATA_CHUNKS = 1 << 18
 """Most chunks of pixels in a PNG: libpng writes 8 KiB into each."""
 
 MAX_SCANS = 64
-"""Most scans of a JPEG. libjpeg's own script for a progressive file has 10, and mozjpeg tries 64 candidates for no more
-than that; each scan is a pass over the whole image, however few bytes it has."""
+"""Most scans of a JPEG. libjpeg's own script for a progressive file has 10, and mozjpeg tries 64 candidates but writes
+no more than that. Each scan is a pass over the whole image, however few bytes it has."""
 
 _MAX_JUNK_BYTES = 64 << 10
 """Most bytes between the segments of a JPEG that belong to none: Pillow skips them one by one."""
@@ -66,7 +65,7 @@ _WINDOW_BYTES = 1 << 18
 
 @dataclass(slots=True)
 class _Count:
-    """Metadata met so far in one file."""
+    """Metadata counted so far in one file."""
 
     path: Path
     file_bytes: int
@@ -78,8 +77,8 @@ class _Count:
         """Count one part.
 
         Raises:
-            LimitExceeded: It is one too many.
-            EOFError: The file has not so many bytes.
+            LimitExceeded: A limit is exceeded.
+            EOFError: The file is shorter than the part.
         """
         self.parts += 1
         self.metadata_bytes += size
@@ -96,17 +95,17 @@ class _Count:
 
 
 def count_scans(file: IO[bytes], path: Path) -> int:
-    """Step over the parts of an image file and count the passes over its pixels.
+    """Skip through the parts of an image file and count the passes over its pixels.
 
-    A file that is cut or damaged ends the count; whether it can be decoded is Pillow's to say.
+    Counting ends where a file is cut or damaged; Pillow decides whether it can be decoded.
 
     Args:
         file: The file, at its start; it is left where the count ended.
         path: Its name.
 
     Returns:
-        Scans of a JPEG whose coefficients are kept until all have been read (progressive, or channel by channel); 1 for
-        any other image.
+        Scans of a JPEG whose coefficients are kept until all scans have been read (progressive, or channel by channel);
+        1 for any other image.
 
     Raises:
         LimitExceeded: The file is too large, or has too much metadata or too many scans.
@@ -125,19 +124,19 @@ def count_scans(file: IO[bytes], path: Path) -> int:
 
 
 def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> int:
-    """Check an image that is open, before its pixels are decoded.
+    """Check an open image before its pixels are decoded.
 
     Args:
         image: The image, not yet loaded.
         path: Its file.
-        scans: What :func:`count_scans` said.
+        scans: The result of :func:`count_scans`.
         most: Most pixels allowed.
 
     Returns:
         Memory that decoding takes, in bytes.
 
     Raises:
-        LimitExceeded: It has too many pixels, or would take too long or more memory than is allowed.
+        LimitExceeded: It has too many pixels, or would take too long or more memory than allowed.
     """
     pixels = image.width * image.height
     if pixels > most:
@@ -156,18 +155,18 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
 
 
 def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
-    """Memory that Pillow and its libraries take to decode an image, in bytes.
+    """Estimate the memory that Pillow and its libraries take to decode an image, in bytes.
 
     Args:
         image: The image, open.
-        scans: What :func:`count_scans` said.
-        size: Of its file, in bytes.
+        scans: The result of :func:`count_scans`.
+        size: Size of its file, in bytes.
     """
     pixels = image.width * image.height
-    if image.format == "WEBP":  # libwebp's two canvases, the bytes of a frame, the image: 4 each; alpha on the way
+    if image.format == "WEBP":  # 4 each: libwebp's two canvases, frame, image; 1 for alpha
         return pixels * 17 + size
     per_pixel = float(_BYTES_PER_PIXEL.get(image.mode, 4))
-    if scans > 1 or "progressive" in image.info:  # coefficients of 16 bits, of every channel as it is sampled
+    if scans > 1 or "progressive" in image.info:  # 16-bit coefficients of every channel, as sampled
         layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
         downs, acrosses = [layer[1] for layer in layers], [layer[2] for layer in layers]
         samples = sum(down * across for down, across in zip(downs, acrosses, strict=True))
@@ -176,7 +175,7 @@ def decoding_bytes(image: Image.Image, scans: int, size: int) -> int:
 
 
 _BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}
-"""As Pillow keeps an image in memory; 4 in every other mode, RGB too."""
+"""Bytes per pixel of an image in Pillow's memory; 4 in every other mode, RGB too."""
 
 
 def _codec(image: Image.Image) -> str:
@@ -185,7 +184,7 @@ def _codec(image: Image.Image) -> str:
 
 
 def too_large(path: Path, got: str, most: int, *, can_raise: bool) -> LimitExceeded:
-    """The error of an image with too many pixels; a bound that cannot be set is not advised."""
+    """Return the error for an image with too many pixels; it suggests a higher limit only where one can be set."""
     advice = ", or raise --max-pixels" if can_raise else ""
     return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller{advice}.")
 
@@ -219,12 +218,12 @@ _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
 """Markers without a segment: TEM, RST0 to RST7, SOI, EOI."""
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Starts of frames (ITU-T T.81, table B.1), which are no tables."""
+"""Markers that start a frame (ITU-T T.81, table B.1); the three left out in this range do not."""
 
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
-"""The end of the coded pixels: 0xFF is never followed by another byte than 0 and the markers of restarts in them."""
+"""The marker that ends the coded pixels: within them, 0xFF is followed only by 0 or a restart marker."""
 
 
 def _next_marker(file: IO[bytes], path: Path) -> int:
@@ -241,7 +240,7 @@ def _next_marker(file: IO[bytes], path: Path) -> int:
 
 
 def _segment(file: IO[bytes]) -> tuple[int, bytes]:
-    """Size and first bytes of a segment that is then stepped over."""
+    """Return the size and first bytes of a segment, and skip it."""
     (size,) = struct.unpack(">H", file.read(2))
     head = file.read(min(size - 2, 8)) if size > 2 else b""
     file.seek(max(0, size - 2 - len(head)), 1)
@@ -249,7 +248,7 @@ def _segment(file: IO[bytes]) -> tuple[int, bytes]:
 
 
 def _scans(file: IO[bytes], path: Path) -> int:
-    """Scans up to the end of the image, of which the first has been begun."""
+    """Count the scans up to the end of the image; the file is inside the first one."""
     scans = 1
     while window := file.read(_WINDOW_BYTES):
         found = _MARKER.search(window)
@@ -299,4 +298,4 @@ _FORMATS: tuple[tuple[bytes, Callable[[IO[bytes], _Count], int]], ...] = (
     (rb"\x89PNG\r\n\x1a\n", _png),
     (rb"RIFF....WEBP", _webp),
 )
-"""First bytes of a file, and what steps over its parts; a BMP has none."""
+"""First bytes of a file, and the function that skips through its parts; BMP needs none."""

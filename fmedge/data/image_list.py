@@ -1,4 +1,4 @@
-"""Which images are meant: files, folders and patterns."""
+"""Find the images that are meant by files, folders and patterns."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fmedge.errors import ImageError
 from fmedge.system.files import is_file, is_folder
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-"""By what a folder's images are known, in small letters."""
+"""Suffixes of images in a folder, in lower case."""
 
 
 def is_several(path: Path) -> bool:
-    """Whether a path stands for any number of images: a folder, or a pattern such as ``photos/*.jpg``."""
+    """Return whether a path stands for any number of images: a folder, or a pattern such as ``photos/*.jpg``."""
     return is_folder(path) or _is_pattern(path)
 
 
 def expand_images(paths: Iterable[Path]) -> list[Path]:
-    """The images that are meant, each once, in the order in which they were named.
+    """Return the images that the paths stand for, each once, in the order in which they were named.
 
-    A folder stands for its images, known by suffix, sorted by name; folders in it are not looked into. A pattern
-    (``*``, ``?``, ``[...]``; ``**`` for folders of any depth) stands for the images that match, sorted, or where it
-    ends in a suffix for all that match. Hidden files are left out. Links to folders are followed, but each folder is
-    looked into once, however many links lead to it. Everything else is a file, be it there or not.
+    A folder stands for the images in it, known by suffix and sorted by name, without subfolders. A pattern (``*``,
+    ``?``, ``[...]``; ``**`` for folders of any depth) stands for the images that match, sorted; if it ends in a suffix,
+    for all files that match. Hidden files are left out. Links to folders are followed, but each folder is read only
+    once, however many links lead to it. Anything else is taken as a file, whether or not it exists.
 
     Raises:
         ImageError: A folder holds no image, or nothing matches a pattern.
@@ -58,7 +58,7 @@ def _expand(path: Path) -> list[Path]:
 
 
 def _matches(pattern: Path, folder: Path = Path()) -> Iterator[Path]:
-    """What matches a pattern below a folder, as a shell finds it, but for links that lead to what was seen."""
+    """Yield what matches a pattern below a folder, as in a shell, but without links to folders already seen."""
     parts = pattern.parts
     if "**" not in parts:
         names = glob.iglob(str(pattern), root_dir=folder)  # noqa: PTH207 - as a shell does
@@ -70,7 +70,7 @@ def _matches(pattern: Path, folder: Path = Path()) -> Iterator[Path]:
 
 
 def _folders_below(starts: Iterable[Path]) -> Iterator[Path]:
-    """Those folders and all below but hidden ones, each once: under its own name where it has one, else a link's."""
+    """Yield these folders and all below except hidden ones, each once; by a link only if it has no other path."""
     seen: set[tuple[int, int]] = set()
     waiting, links = deque(starts), deque[Path]()
     while waiting or links:
@@ -79,7 +79,7 @@ def _folders_below(starts: Iterable[Path]) -> Iterator[Path]:
             status = folder.stat()
             with os.scandir(folder) as entries:
                 inner = sorted((entry for entry in entries if _is_open_folder(entry)), key=lambda entry: entry.name)
-        except OSError:  # closed to us, or no folder: as a shell passes over it
+        except OSError:  # no permission, or not a folder: a shell skips it
             continue
         if (status.st_dev, status.st_ino) in seen:
             continue
@@ -104,7 +104,7 @@ def _entries(folder: Path) -> Iterator[Path]:
 
 
 def _is_pattern(path: Path) -> bool:
-    """Whether a path is a pattern; a file whose name only looks like one is a file."""
+    """Return whether a path is a pattern; an existing file whose name only looks like one is a file."""
     return glob.has_magic(str(path)) and not is_file(path)
 
 

@@ -1,4 +1,4 @@
-"""From an image file to the pixels VGG16 takes."""
+"""Turn an image file into the pixels that VGG16 takes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from fmedge.system.memory import require_memory, reserved_memory
 from fmedge.system.reading import open_regular
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-"""The formats that are opened, as Pillow names them. Pillow knows forty more; some of them run other
-programs or read other files."""
+"""The formats that are opened, by Pillow's names. Pillow knows forty more; some of them run other programs or read
+other files."""
 
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
 
@@ -34,7 +34,7 @@ class Photo:
 
     Attributes:
         pixels: uint8, (height, width, 3), RGB, 0 to 255.
-        name: The file's name, without its folder; with a ? for every byte of it that is no UTF-8.
+        name: The file's name, without its folder; every byte that is not valid UTF-8 is shown as a ?.
         original_size: Height and width as decoded and turned upright, in pixels, before resizing.
     """
 
@@ -46,32 +46,32 @@ class Photo:
 def load_photo(
     path: Path, size: tuple[int, int] | None, resize: Resize = "nearest", max_pixels: int | None = None
 ) -> Photo:
-    """Open an image, turn it upright as its EXIF orientation says, bring it to RGB and resize it.
+    """Open an image, turn it upright by its EXIF orientation, convert it to RGB and resize it.
 
-    Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values keep
-    their upper 8 bits' scale, CMYK is converted. An embedded colour profile is not applied.
+    Grey and palette images become RGB, transparent pixels are laid over white, 16-bit values are scaled to 8 bits, CMYK
+    is converted. An embedded colour profile is not applied.
 
     Args:
-        path: JPEG, PNG, WebP or BMP, whatever its suffix says.
-        size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either).
-            None leaves the image as it is.
-        resize: ``nearest`` is what Keras' ``load_img`` does by default.
+        path: JPEG, PNG, WebP or BMP, whatever its suffix is.
+        size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either). None leaves the
+            image as it is.
+        resize: ``nearest`` is the default of Keras' ``load_img``.
         max_pixels: Most pixels that are decoded, up to :data:`MAX_PIXELS`; None means :data:`DEFAULT_PIXELS`. Larger
-            images are told by their header.
+            images are recognised by their header.
 
     Returns:
         The pixels and where they come from.
 
     Raises:
-        UsageError: There is no such way to resize, or no such bound.
-        ImageError: The file is missing, no image, of another format, or damaged.
-        LimitExceeded: The image has more pixels than allowed, or more metadata, scans or need of memory (see
+        UsageError: There is no such way to resize, or the limit cannot be set.
+        ImageError: The file is missing, not an image, of another format, or damaged.
+        LimitExceeded: The image has more pixels, metadata or scans than allowed, or needs more memory (see
             :mod:`fmedge.data.image_bounds`).
     """
     require_image_file(path)
     one_of("resize", resize, RESIZES)
     require_whole("max_pixels", max_pixels, unset="as many as usual")
-    for plugin in _PLUGINS:  # where one is missing when it is needed, Pillow loads all forty
+    for plugin in _PLUGINS:  # if a needed one is missing, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = DEFAULT_PIXELS if max_pixels is None else max_pixels
     if not 1 <= most <= MAX_PIXELS:
@@ -90,12 +90,12 @@ def load_photo(
                 upright = Upright(opened, _orientation(opened))
                 require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
                 pixels, original_size = upright.pixels(size, resize), upright.size
-                opened.close()  # which gives its memory back
+                opened.close()  # frees its memory
     except Image.DecompressionBombError as error:
         raise too_large(path, f"more than {MAX_PIXELS:,} pixels", most, can_raise=False) from error
-    except Image.DecompressionBombWarning as error:  # raised where a program makes warnings errors, as the next one is
+    except Image.DecompressionBombWarning as error:  # raised if warnings are errors, like the next
         raise too_large(path, f"more than {DEFAULT_PIXELS:,} pixels", DEFAULT_PIXELS, can_raise=False) from error
-    except Warning as error:  # of odd metadata
+    except Warning as error:  # about odd metadata
         raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
         raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
@@ -106,7 +106,7 @@ def load_photo(
 
 
 def require_image_file(path: Path) -> None:
-    """Check that there is a file worth decoding; its content is not looked at.
+    """Check that a file is worth decoding; its content is not read.
 
     Raises:
         ImageError: It is missing, empty, or a folder, pipe or device.
@@ -122,14 +122,14 @@ def require_image_file(path: Path) -> None:
 
 
 def _png_depth(image: Image.Image) -> int:
-    """Bits per sample of a PNG that Pillow will change to 8; 8 for all others."""
+    """Return the bits per sample of a PNG that Pillow will convert to 8; 8 for all other images."""
     tiles: Any = getattr(image, "tile", None)
     rawmode = str(tiles[0].args) if image.format == "PNG" and tiles else ""
     return {"L;2": 2, "L;4": 4, "RGB;16B": 16}.get(rawmode, 8)
 
 
 def _scale_transparency(image: Image.Image, depth: int) -> None:
-    """Bring a PNG's transparent colour to 8 bits; Pillow does so with the pixels alone."""
+    """Scale a PNG's transparent colour to 8 bits; Pillow scales only the pixels."""
     colour: Any = image.info.get("transparency")
     if isinstance(colour, int) and depth < 8:
         image.info["transparency"] = colour * 255 // (2**depth - 1)
@@ -138,11 +138,11 @@ def _scale_transparency(image: Image.Image, depth: int) -> None:
 
 
 def _orientation(image: Image.Image) -> Hashable:
-    """EXIF's number for how the image is to be turned; 1 where its metadata cannot be read."""
+    """Return EXIF's number for the orientation of the image; 1 where its metadata cannot be read."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, ZeroDivisionError, EOFError):
-        return 1  # the metadata is damaged, the pixels are not: shown as stored, as viewers do
+        return 1  # only the metadata is damaged: show as stored, like viewers
 
 
 _IMAGE_SEED = 20140904
@@ -150,19 +150,19 @@ _IMAGE_SEED = 20140904
 
 
 def parity_image(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """An image that would show a swapped axis or colour: three different ramps, and noise of every size.
+    """Draw an image that reveals a swapped axis or colour: three different ramps, and noise of every size.
 
     Returns:
-        uint8, (height, width, 3), RGB; always the same for one size.
+        uint8, (height, width, 3), RGB; always the same for a given size.
     """
     return _ramps_and_noise(height, width, (0, 200), (180, 20), np.random.PCG64(_IMAGE_SEED))
 
 
 def secret_image(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Draw an image of the kind of :func:`parity_image` that nobody can know beforehand, and make a model for.
+    """Draw an image like :func:`parity_image` that nobody can know beforehand and tailor a model to.
 
     Returns:
-        uint8, (height, width, 3), RGB; another one each time.
+        uint8, (height, width, 3), RGB; a different one each time.
     """
     import secrets
 
@@ -173,7 +173,7 @@ def secret_image(height: int, width: int) -> npt.NDArray[np.uint8]:
 def _ramps_and_noise(
     height: int, width: int, down: tuple[int, int], across: tuple[int, int], bits: np.random.PCG64
 ) -> npt.NDArray[np.uint8]:
-    """Red runs down, green across and blue both, between two values each; noise from 0 to 55 lies over them."""
+    """Draw ramps (red down, green across, blue both), each between two given values, plus noise from 0 to 55."""
     rows = np.linspace(*down, height)[:, np.newaxis]
     columns = np.linspace(*across, width)[np.newaxis, :]
     ramps = np.stack([rows + 0 * columns, columns + 0 * rows, (rows + columns) / 2], axis=-1)

@@ -1,4 +1,4 @@
-"""Measurements: raw seconds, and what is told from them."""
+"""Measurements: raw seconds, and the statistics computed from them."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from fmedge.model.run_options import Math
 from fmedge.system.wording import plural
 
 NOISY = 0.10
-"""Middle half of the runs, over their median, above which a median is not to be trusted; PyTorch's benchmark utilities
-warn at the same share."""
+"""Interquartile range of the runs, relative to their median, above which a median is not to be trusted; PyTorch's
+benchmark utilities warn at the same ratio."""
 
 DISTURBED = 0.1
-"""Cores that others may keep busy meanwhile: the system's own housekeeping stays far below."""
+"""Cores that other processes may keep busy during a measurement: the system's own housekeeping stays far below."""
 
 CROWDED = 1.15
 IDLE = 0.75
-"""Cores kept busy, over the threads asked for, above and below which rows of equal threads are no fair comparison. Two
-engines that compute all the time lie between 0.9 and 1.05; serial parts (copies, short layers) take the rest."""
+"""Busy cores, divided by the requested threads, above and below which rows of equal threads are not a fair comparison.
+Two engines that compute all the time lie between 0.9 and 1.05; serial parts (copies, short layers) explain the rest."""
 
 P99_RUNS = 1000
-"""Runs from which a p99 is told: ten of them then lie above it."""
+"""Runs from which a p99 is reported: ten of them then lie above it."""
 
 DOUBTS = ("noisy", "disturbed", "unsettled", "crowded")
 """What may be wrong with a row; see the properties of :class:`Measurement`."""
 
 Scenario = Literal["single-stream", "offline"]
-"""One image after the other, or as many images per second as can be had, in batches. The words are MLPerf's; its rules
-are longer, and these are no MLPerf results."""
+"""One image after the other, or as many images per second as possible, in batches. The words are MLPerf's; its rules
+are longer, and these are not MLPerf results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Configuration:
         precision: Number format of the model.
         math: Arithmetic of its float parts.
         threads: CPU threads that compute.
-        variant: Which way of writing the model; empty for the plain one.
+        variant: Which variant of the model file; empty for the plain one.
     """
 
     layer: str
@@ -70,11 +70,11 @@ class Configuration:
 
     @property
     def form(self) -> str:
-        """Precision, the arithmetic where it is not float32, and the variant where it is not the plain one."""
+        """Precision, with the arithmetic where it is not float32 and the variant where it is not the plain one."""
         return "/".join(filter(None, (self.precision, "" if self.math == "fp32" else self.math, self.variant)))
 
     def describe(self) -> str:
-        """In words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""
+        """Return it in words, for a line: ``block3_conv3 on ncnn, fp32, 2 threads``."""
         threads = plural(self.threads, "thread")
         return f"{self.layer} on {self.backend}, {self.form}, {threads}"
 
@@ -84,9 +84,10 @@ class Process:
     """What one of the processes of a configuration did.
 
     Attributes:
-        turns: Seconds of every run, per turn: runs of a turn followed each other, between turns others ran.
-        yardstick_s: Seconds of the same small piece of work of all threads, which has nothing to do with the engine,
-            between those turns: what the machine was like just then. None where that was not measured.
+        turns: Seconds of every run, per turn: the runs of a turn followed each other; between turns others ran.
+        yardstick_s: Seconds of a reference load between those turns: always the same small piece of work on all
+            threads, independent of the engine, which shows the state of the machine at that time. None where it was not
+            measured.
     """
 
     turns: tuple[tuple[float, ...], ...]
@@ -94,7 +95,7 @@ class Process:
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """Every counted run."""
+        """Seconds of every counted run."""
         return tuple(second for turn in self.turns for second in turn)
 
 
@@ -103,26 +104,26 @@ class Measurement:
     """A configuration that was measured.
 
     Attributes:
-        configuration: What.
+        configuration: The configuration.
         processes: The runs, by the process that did them; the processes followed each other.
-        load_s: Seconds to read, check and load the model, without importing the engine: the processes' median.
+        load_s: Seconds to read, check and load the model, without importing the engine: median of the processes.
         first_run_s: Seconds of the first run, likewise.
         warm_up_runs: Runs after it that do not count, in the process that took most.
         steady: Whether the median had settled by then, in every process.
         cpu_s: CPU time of the counted turns, all threads together.
-        wall_s: Time of the counted turns.
-        others_s: CPU time that others took of the machine meanwhile; None where the system does not say.
-        peak_memory_bytes: Most memory that any of the processes held; None where the system does not say.
+        wall_s: Wall-clock time of the counted turns.
+        others_s: CPU time that other processes used meanwhile; None where the system does not report it.
+        peak_memory_bytes: Most memory that any of the processes held; None where the system does not report it.
         macs: Multiply-accumulate operations per image.
         limit_s: Seconds that a direct float32 computation needs at least, by what this machine's processor and memory
-            gave in the same run; None where that was not measured.
-        file_size: Of the model's files, in bytes.
+            achieved in the same run; None where that was not measured.
+        file_size: Size of the model's files, in bytes.
         file_sha256: Their hash.
         parity: Agreement with the reference when it was exported; None when it was not checked.
-        engine_version: Of the engine.
-        active_provider: What computed, as the engine says.
+        engine_version: Version of the engine.
+        active_provider: What computed, as reported by the engine.
         placement: Where the nodes ran, in words.
-        stages: Seconds per stage of the way from a photo to a page, where that was asked for.
+        stages: Seconds per stage from a photo to a page, where requested.
 
     Raises:
         ValueError: There is no run, or one that took no time.
@@ -154,12 +155,12 @@ class Measurement:
 
     @property
     def turns(self) -> tuple[tuple[float, ...], ...]:
-        """Seconds of every run, per turn, of one process after the other."""
+        """Seconds of every run, per turn, one process after the other."""
         return tuple(turn for process in self.processes for turn in process.turns)
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """Every counted run."""
+        """Seconds of every counted run."""
         return tuple(second for turn in self.turns for second in turn)
 
     @property
@@ -168,7 +169,7 @@ class Measurement:
         return sum(map(len, self.turns))
 
     def quantile(self, share: float) -> float:
-        """Seconds that such a share of the runs, 0 to 1, did not exceed; between two runs, a point on the line."""
+        """Return the seconds that this share of the runs, 0 to 1, did not exceed; interpolated between two runs."""
         return float(np.quantile(self.seconds, share))
 
     @property
@@ -178,17 +179,17 @@ class Measurement:
 
     @property
     def p90(self) -> float:
-        """In seconds."""
+        """90th percentile, in seconds."""
         return self.quantile(0.9)
 
     @property
     def p95(self) -> float:
-        """In seconds."""
+        """95th percentile, in seconds."""
         return self.quantile(0.95)
 
     @property
     def p99(self) -> float | None:
-        """In seconds; None below :data:`P99_RUNS` runs."""
+        """99th percentile, in seconds; None below :data:`P99_RUNS` runs."""
         return self.quantile(0.99) if self.n >= P99_RUNS else None
 
     @property
@@ -198,7 +199,7 @@ class Measurement:
 
     @property
     def iqr(self) -> float:
-        """Length of the middle half of the runs, in seconds."""
+        """Interquartile range of the runs, in seconds."""
         return self.quantile(0.75) - self.quantile(0.25)
 
     @property
@@ -208,7 +209,7 @@ class Measurement:
 
     @property
     def images_per_s(self) -> float:
-        """All images over all seconds."""
+        """Images per second over all runs."""
         return self.configuration.batch * self.n / sum(self.seconds)
 
     @property
@@ -218,27 +219,27 @@ class Measurement:
 
     @property
     def limit_share(self) -> float | None:
-        """Speed over that of the direct float32 computation at the machine's limit: 1 is at the limit."""
+        """Speed relative to a direct float32 computation at the machine's limit: 1 is at the limit."""
         return None if self.limit_s is None else self.limit_s / self.p50
 
     @property
     def load(self) -> float:
-        """Cores that were kept busy on average."""
+        """Cores that were busy on average."""
         return self.cpu_s / self.wall_s if self.wall_s else 0.0
 
     @property
     def disturbed(self) -> bool:
-        """Whether other processes, or other virtual machines, computed meanwhile."""
+        """Whether other processes, or other virtual machines, used the CPU meanwhile."""
         return self.others_s is not None and self.others_s > DISTURBED * self.wall_s
 
     @property
     def crowded(self) -> bool:
-        """Whether the engine kept clearly more cores busy than it was given threads: it is then no fair comparison."""
+        """Whether the engine kept clearly more cores busy than it was given threads: comparing is then unfair."""
         return self._on_cpu and self.load > CROWDED * self.configuration.threads
 
     @property
     def idle(self) -> bool:
-        """Whether the engine left its threads without work for a good part of the time: no fault of the figure."""
+        """Whether the engine left its threads without work for much of the time; the figure is valid all the same."""
         return self._on_cpu and self.load < IDLE * self.configuration.threads
 
     @property
@@ -247,12 +248,12 @@ class Measurement:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the figures are not to be trusted, a word each, of :data:`DOUBTS`."""
+        """Return why the figures are not to be trusted, one word of :data:`DOUBTS` each."""
         states = (self.noisy, self.disturbed, not self.steady, self.crowded)
         return tuple(word for word, state in zip(DOUBTS, states, strict=True) if state)
 
     def warnings(self) -> list[str]:
-        """Why the figures are not to be trusted, a line each."""
+        """Return why the figures are not to be trusted, one line each."""
         name = self.configuration.describe()
         found: list[str] = []
         if self.noisy:
@@ -273,5 +274,5 @@ class Measurement:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return it as JSON can hold it."""
         return {**asdict(self), "parity": self.parity and self.parity.to_dict()}

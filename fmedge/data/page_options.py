@@ -1,4 +1,4 @@
-"""How a page is made: which values it holds, and where it has plotly.js from."""
+"""How to make a page: which values it holds, and where it gets plotly.js from."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Values = Literal["12bit", "float16", "float32"]
 """Numbers that a page holds: 12 bits of each channel's range, or floats of 16 or 32 bits."""
 
 PlotlyPlace = Literal["embed", "cdn", "file"]
-"""plotly.js: inside the page, from Plotly's server, or from a file beside the page."""
+"""plotly.js: inside the page, from Plotly's server, or from a file next to the page."""
 
 Style = Literal["viewer", "grid"]
-"""What a page is: the viewer, or one figure with a heatmap for every channel."""
+"""Kind of page: the viewer, or one figure with a heatmap for every channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,13 @@ class PageOptions:
     """Choices for a page.
 
     Attributes:
-        values: Numbers that it holds.
+        values: Number format of its values.
         plotlyjs: Where plotly.js is.
-        both: Of maps before ReLU: whether the page shows them after ReLU too.
+        both: For maps before ReLU: whether the page shows them after ReLU too.
         style: The viewer, or a grid of heatmaps.
 
     Raises:
-        UsageError: A value is none of those that are allowed.
+        UsageError: A value is not allowed.
     """
 
     values: Values = "12bit"

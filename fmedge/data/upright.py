@@ -1,8 +1,8 @@
-"""A decoded image turned upright, brought to RGB and resized, a strip at a time.
+"""Turn a decoded image upright, convert it to RGB and resize it, one strip at a time.
 
-Turning or converting the whole image would hold it twice or three times, and a phone's is 100 to 200 MB. All of that
-works on each pixel by itself, so strips give the same values. A resize that looks at neighbours goes along the strips
-and then across, in the order that Pillow takes, which rounds to 8 bits in between.
+Turning or converting the whole image would hold it two or three times, and a phone's image is 100 to 200 MB. Both work
+on each pixel by itself, so strips give the same values. A resize that uses neighbouring pixels goes along the strips
+first and then across, in Pillow's order, with rounding to 8 bits in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 Resize = Literal["nearest", "bilinear", "bicubic"]
-"""How an image is brought to the model's size."""
+"""How an image is resized to the model's input size."""
 
 _FILTERS: dict[str, Image.Resampling] = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -27,10 +27,10 @@ _FILTERS: dict[str, Image.Resampling] = {
 RESIZES = ("nearest", *_FILTERS)
 
 STRIP_PIXELS = 1 << 18
-"""Pixels of a strip, unless a row (or column) has more."""
+"""Pixels of a strip, unless a single row (or column) has more."""
 
 _STRIP_BYTES = 16
-"""Bytes per pixel that a strip takes while it is brought to RGB: itself, RGBA, white below it, and the sum."""
+"""Bytes per pixel that a strip takes while it is converted to RGB: itself, RGBA, white below it, and the sum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _Turn:
 
     Attributes:
         method: Pillow's name for it.
-        swapped: Rows become columns.
+        swapped: Whether rows become columns.
         rows_reversed, columns_reversed: In the stored image.
     """
 
@@ -63,7 +63,7 @@ _TURNS: dict[Hashable, _Turn] = {  # EXIF 2.32, tag 0x0112
 
 @dataclass(frozen=True, slots=True)
 class Upright:
-    """A decoded image as it is to be looked at.
+    """A decoded image with the orientation in which it is to be viewed.
 
     Attributes:
         stored: The image as decoded; it is not changed.
@@ -80,7 +80,7 @@ class Upright:
         return (width, height) if self._turn.swapped else (height, width)
 
     def pixels(self, size: tuple[int, int] | None, resize: Resize) -> npt.NDArray[np.uint8]:
-        """The image in RGB, (height, width, 3), 0 to 255; resized unless ``size`` is None."""
+        """Return the image in RGB, (height, width, 3), 0 to 255; resized unless ``size`` is None."""
         if size is None:
             whole = np.empty((*self.size, 3), np.uint8)
             for top, strip in self._strips(standing=False):
@@ -89,7 +89,7 @@ class Upright:
         return self._nearest(*size) if resize == "nearest" else self._resampled(*size, _FILTERS[resize])
 
     def working_bytes(self, size: tuple[int, int] | None, resize: Resize) -> int:
-        """Memory that :meth:`pixels` takes beside the stored image, in bytes."""
+        """Estimate the memory that :meth:`pixels` takes in addition to the stored image, in bytes."""
         height, width = self.size
         wanted = size or self.size
         result = wanted[0] * wanted[1] * 7  # Pillow's and NumPy's
@@ -108,7 +108,7 @@ class Upright:
         return _TURNS.get(self.orientation, _TURNS[1])
 
     def _strips(self, *, standing: bool) -> Iterator[tuple[int, Image.Image]]:
-        """Strips of the upright image in RGB, each with the number of its first row, or column if ``standing``."""
+        """Yield strips of the upright image in RGB, with the number of their first row, or column if ``standing``."""
         turn = self._turn
         height, width = self.size
         length, other = (width, height) if standing else (height, width)
@@ -122,7 +122,7 @@ class Upright:
             yield start, strip if turn.method is None else strip.transpose(turn.method)
 
     def _resampled(self, height: int, width: int, how: Image.Resampling) -> npt.NDArray[np.uint8]:
-        """Each strip along its length, and what that gives across."""
+        """Resize each strip along its length, and then the result across."""
         standing = _columns_first(self.size, (height, width))
         first = Image.new("RGB", (self.size[1], height) if standing else (width, self.size[0]))
         for start, strip in self._strips(standing=standing):
@@ -133,7 +133,7 @@ class Upright:
         return np.asarray(first.resize((width, height), how), np.uint8)
 
     def _nearest(self, height: int, width: int) -> npt.NDArray[np.uint8]:
-        """Only the rows and columns that are wanted, taken out of the stored image and then turned."""
+        """Take only the wanted rows and columns out of the stored image, then turn them."""
         turn = self._turn
         rows, columns = (nearest_indices(*pair) for pair in zip(self.size, (height, width), strict=True))
         if turn.swapped:
@@ -156,7 +156,7 @@ class Upright:
 
 
 def _columns_first(stored: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether Pillow resizes along the columns before it does along the rows.
+    """Return whether Pillow resizes along the columns before the rows.
 
     It does where the height shrinks by more than twice what the width does (ImagingResampleInner in
     src/libImaging/Resample.c).
@@ -166,9 +166,9 @@ def _columns_first(stored: tuple[int, int], wanted: tuple[int, int]) -> bool:
 
 
 def nearest_indices(stored: int, wanted: int) -> npt.NDArray[np.int64]:
-    """Which of so many rows (or columns) Pillow takes where it resizes to the nearest, in rising order.
+    """Return the indices of the rows (or columns) that Pillow takes when it resizes to the nearest, in rising order.
 
-    It adds the scale up in float64 (ImagingScaleAffine in src/libImaging/Geometry.c), which decides where two are
+    Pillow adds up the scale in float64 (ImagingScaleAffine in src/libImaging/Geometry.c), which decides where two are
     equally near; ``cumsum`` adds in the same order.
     """
     scale = float(np.float32(stored)) / wanted  # its box is float32
@@ -188,7 +188,7 @@ def _runs(indices: npt.NDArray[np.int64], longest: int) -> Iterator[slice]:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to RGB, transparent pixels laid over white."""
+    """Convert an image of any mode to RGB, with transparent pixels laid over white."""
     if image.mode.startswith(("I", "F")):
         image = _sixteen_bit_to_grey(image)
     if image.has_transparency_data:
@@ -199,7 +199,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _sixteen_bit_to_grey(image: Image.Image) -> Image.Image:
-    """16-bit grey (0 to 65,535) to 8-bit, rounded; ``Image.convert`` would clip at 255 instead."""
+    """Convert 16-bit grey (0 to 65,535) to 8-bit, rounded; ``Image.convert`` would clip at 255 instead."""
     values = np.asarray(image).astype(np.int64)
     scaled = (values.clip(0, 65535) * 255 + 32767) // 65535
     grey = Image.fromarray(scaled.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What a model is: layers, weights, cards, artifacts.
+"""Describe models: layers, weights, cards, artifacts.
 
-Imports `system` and the errors.
+Imports only :mod:`fmedge.system` and :mod:`fmedge.errors`.
 """

@@ -1,8 +1,8 @@
-"""The artifact: a model file, or a pair of them, and the card beside it.
+"""Read and write artifacts: a model file, or a pair of them, with the card next to it.
 
-The card is the commit record. It is removed first, named last, and holds the hash of the model file;
-a model without a card that matches it counts as absent. ncnn's model is two files, a graph and its weights: the graph's
-name is the artifact's, and the hash is that of both, one behind the other.
+The card is the commit record: it is removed first, renamed last, and holds the hash of the model file. A model without
+a matching card counts as absent. ncnn's model is two files, a graph and its weights: the artifact has the name of the
+graph, and the hash covers both files, one after the other.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from fmedge.system import files, reading
 from fmedge.system.temp_files import turn
 
 MAX_CARD_BYTES = 1 << 20
-"""A card is about 2 kB; what is larger than this is not one."""
+"""A card has about 2 kB; anything larger than this is not a card."""
 
 MAX_MODEL_BYTES = 1 << 30
-"""VGG16 without its top holds 59 MB of float32 weights; a user's own network may hold more."""
+"""VGG16 without its top has 59 MB of float32 weights; a user's own network may have more."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Artifact:
-    """A model file that was read and found to match its card.
+    """A model file that was read and matches its card.
 
     Attributes:
-        path: Where the model file is.
+        path: Path of the model file.
         card: Its card.
         model: The model file's bytes: the very ones that were hashed.
-        weights: Those of the second file, where the format has one: ncnn's ``.bin``.
+        weights: The bytes of the second file, where the format has one: ncnn's ``.bin``.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class Artifact:
 
     @property
     def size(self) -> int:
-        """Of its model files together, in bytes."""
+        """Size of the model files together, in bytes."""
         return len(self.model) + len(self.weights)
 
 
 def weights_path(model_path: Path, kind: Format) -> Path | None:
-    """Where a model's second file is; None where its format has one file.
+    """Return the path of a model's second file; None where its format has one file.
 
-    The suffix alone is exchanged: a file of another name keeps its partner beside it.
+    Only the suffix is replaced, so a model file under any name has its second file next to it.
     """
     if len(kind.suffixes) == 1:
         return None
@@ -57,12 +57,12 @@ def weights_path(model_path: Path, kind: Format) -> Path | None:
 
 
 def card_path(model_path: Path) -> Path:
-    """Where the card of a model file is: its name with ``.json`` behind."""
+    """Return the path of a model file's card: its name followed by ``.json``."""
     return model_path.with_name(model_path.name + ".json")
 
 
 def artifact_paths(model_path: Path, kind: Format) -> list[Path]:
-    """Every file of an artifact: the model, where there is one its second file, the card."""
+    """Return all files of an artifact: the model, its second file if the format has one, the card."""
     second = weights_path(model_path, kind)
     return [model_path, *([] if second is None else [second]), card_path(model_path)]
 
@@ -93,14 +93,14 @@ def write_artifact(model_path: Path, model: bytes, card: ModelCard, weights: byt
 
 
 def files_sha256(model: bytes, weights: bytes = b"") -> str:
-    """Hash of a model's files, one behind the other."""
+    """Return the hash of a model's files, one after the other."""
     digest = hashlib.sha256(model)
     digest.update(weights)
     return digest.hexdigest()
 
 
 def read_card(model_path: Path) -> ModelCard:
-    """Read the card beside a model file; the model itself is not looked at.
+    """Read the card next to a model file; the model itself is not read.
 
     Raises:
         ArtifactError: There is no card, or it cannot be read.
@@ -115,7 +115,7 @@ def read_card(model_path: Path) -> ModelCard:
 
 
 def require_model_file(path: Path) -> None:
-    """Check that there is such a file, and that it is the one of a pair that names the artifact.
+    """Check that a model file exists, and that of a pair it is the one that names the artifact.
 
     Raises:
         ArtifactError: It is not.
@@ -128,7 +128,7 @@ def require_model_file(path: Path) -> None:
 
 
 def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
-    """Content of a model's file, and of the second one; empty where its format has none.
+    """Read the content of a model's file and of its second file, which is empty where the format has none.
 
     Raises:
         ArtifactError: One is missing, cannot be read or is too large.
@@ -147,7 +147,7 @@ def read_artifact(model_path: Path) -> Artifact:
     """Read a model file and check it against its card.
 
     Raises:
-        ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
+        ArtifactError: The model or card is missing or unreadable, or the model's hash differs from the one in the card.
     """
     require_model_file(model_path)
     with turn(model_path.parent, reading=True):

@@ -1,4 +1,4 @@
-"""The card: all that is known of a model, as JSON beside its file and, but for the hash and the parity, inside it."""
+"""The card: everything known about a model, as JSON next to its file and, without hash and parity, inside it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from fmedge.system.memory import require_memory
 from fmedge.system.serde import read_document, reason
 
 CARD_SCHEMA = 2
-"""Version of the card's fields; another one is refused."""
+"""Version of the card's fields; any other version is refused."""
 
 
 MAX_EXTENT = 1 << 20
-"""Largest extent of a tensor. The largest of a known network is 25,088, a dense kernel's."""
+"""Largest extent of a tensor. The largest in a known network is 25,088, of a dense kernel."""
 
 MAX_TENSOR_BYTES = 1 << 31
 """Largest tensor: a batch of 167 images at VGG16's widest layer. Engines count with signed 32-bit numbers."""
 
 MAX_INPUT_BYTES = 1 << 28
-"""Largest batch of images that a card may ask for: that of the largest image which is decoded unless told otherwise."""
+"""Largest batch of images that a card may ask for: the size of the largest image that is decoded by default."""
 
 _FLOAT_BYTES = 4
 
 METADATA_KEY = "fmedge_card"
-"""Name of the entry in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
+"""Key in ONNX' ``metadata_props`` and in TFLite's metadata that holds a card's facts as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class TensorSpec:
     Attributes:
         name: Its name in the file.
         dtype: NumPy's name of the element type.
-        shape: Extents in order; ``None`` is any number.
-        layout: What the axes are, such as ``NHWC``.
+        shape: Extents in order; ``None`` means any number.
+        layout: Meaning of the axes, such as ``NHWC``.
     """
 
     name: str
@@ -53,13 +53,13 @@ class TensorSpec:
     layout: str
 
     def describe(self) -> str:
-        """In words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
+        """Return it in words: ``uint8 N x 224 x 224 x 3 (NHWC)``."""
         extents = " x ".join("N" if extent is None else str(extent) for extent in self.shape)
         return f"{self.dtype} {extents} ({self.layout})"
 
     @property
     def least_bytes(self) -> int:
-        """What it takes where every extent that is left open is 1, in bytes."""
+        """Size in bytes when every open extent is 1."""
         return math.prod(extent or 1 for extent in self.shape) * (1 if self.dtype == "uint8" else _FLOAT_BYTES)
 
 
@@ -68,8 +68,8 @@ class WeightsFacts:
     """Which weights a model holds.
 
     Attributes:
-        kind: ``imagenet`` (Keras' official file), ``file`` (another one), ``keras`` (a whole model of the
-            user's own) or ``untrained``.
+        kind: ``imagenet`` (Keras' official file), ``file`` (any other file), ``keras`` (a whole model of the user's
+            own) or ``untrained``.
         sha256: Hash of the file; None for untrained weights.
         recipe: How untrained weights were drawn; None for others.
     """
@@ -79,7 +79,7 @@ class WeightsFacts:
     recipe: str | None = None
 
     def describe(self) -> str:
-        """In words, for titles and messages."""
+        """Return it in words, for titles and messages."""
         if self.kind in ("file", "keras"):
             return f"{'weights' if self.kind == 'file' else 'Keras model'} {(self.sha256 or '')[:8]}"
         return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
@@ -90,21 +90,21 @@ class ModelCard:
     """All that is known of a model: the only thing that passes from export to runtime.
 
     Attributes:
-        submodel: What was cut.
+        submodel: What was cut from the network.
         options: In which form it was written.
         weights: Which weights it holds.
         inputs: Its input.
         outputs: Its outputs, one per tap, in the network's order.
         preprocessing: What it does to pixels.
-        tools: Versions of what wrote it.
-        functions: Per tap the activation that belongs to the layer, whether the tap shows values after it or before
-            (see :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of
-            Keras models that were written before this field was there.
-        recipe: How a precision below float32 was reached, spelled out; empty for float32.
+        tools: Versions of the tools that wrote it.
+        functions: The activation of each tap's layer, whether the tap shows values after it or before (see
+            :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            models that were written before this field existed.
+        recipe: How a precision below float32 was reached, in words; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
             exactly; empty where it is not known beforehand.
-        file_sha256: Hash of the model file, or of a pair of files one behind the other; None inside the file itself.
+        file_sha256: Hash of the model file, or of a pair of files one after the other; None inside the file itself.
         schema: Version of these fields.
     """
 
@@ -128,16 +128,16 @@ class ModelCard:
         return self.submodel.activation
 
     def function_of(self, tap: str) -> str:
-        """The activation that belongs to a layer, whichever side of it the tap shows."""
+        """Return the activation of a layer, whether its tap shows values after it or before."""
         known = dict(zip(self.submodel.taps, self.functions, strict=False))
         return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
 
     def shown(self, tap: str) -> str:
-        """What a tap shows, in a word: its activation, or ``none`` for the values before it."""
+        """Return what a tap shows, in a word: its activation, or ``none`` for the values before it."""
         return str(Activation.NONE) if self.activation is Activation.NONE else self.function_of(tap)
 
     def describe_activation(self) -> str:
-        """What the taps show, for a person: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
+        """Describe what the taps show: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
         if not self.functions and self.submodel.source == VGG16:
             return self.activation
         view = "raw" if self.activation is Activation.NONE else "relu"
@@ -146,7 +146,7 @@ class ModelCard:
 
     @property
     def format(self) -> Format:
-        """Kind of file."""
+        """Kind of model file."""
         return self.options.format
 
     @property
@@ -161,23 +161,23 @@ class ModelCard:
         return deepest.shape[deepest.layout.index("C")] or 0
 
     def image_shape(self) -> tuple[int, int, int, int]:
-        """(N, H, W, 3) of what is fed: one image, of VGG16's own size, where the model leaves that open."""
+        """Return the input shape (N, H, W, 3); one image, of VGG16's own size, where the model leaves these open."""
         height, width = self.options.size or INPUT_SIZE
         return self.options.batch or 1, height, width, 3
 
     def facts(self) -> ModelCard:
-        """The card without the file's hash, the parity and the predictions: what stands inside the model file."""
+        """Return the card without file hash, parity and predictions: the part that the model file contains."""
         return replace(self, parity=None, predicted_db={}, file_sha256=None)
 
     def facts_json(self) -> str:
-        """The facts as they stand in the model file: JSON on one line, always in the same order."""
+        """Return the facts as the model file contains them: JSON on one line, always in the same order."""
         return json.dumps(json.loads(self.facts().to_json()), sort_keys=True)
 
     def to_json(self) -> str:
-        """The card as indented JSON text; the same card gives the same text."""
+        """Return the card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
-        for name in ("functions", "predicted_db"):  # not in cards of stock float models
+        for name in ("functions", "predicted_db"):  # absent from cards of stock float models
             if not data[name]:
                 del data[name]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -186,7 +186,7 @@ class ModelCard:
         """Check that the facts agree with each other, as far as running the model depends on them.
 
         Raises:
-            ArtifactError: They contradict each other, or ask for more than any model is given.
+            ArtifactError: They contradict each other, or a tensor is larger than allowed.
         """
         options = self.options
         image = (options.batch, *(options.size or (None, None)), 3)
@@ -221,7 +221,7 @@ class ModelCard:
         count, (height, width) = self.options.batch or 1, self.options.size or size or INPUT_SIZE
         if self.submodel.source == VGG16:
             wanted = vgg16_bytes(self.submodel.deepest, count, height, width)
-        else:  # what lies between is not known
+        else:  # the layers in between are not known
             wanted = count * height * width * 3 * _FLOAT_BYTES + sum(spec.least_bytes for spec in self.outputs)
         require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", wanted)
 
@@ -230,7 +230,7 @@ class ModelCard:
         """Read a card.
 
         Raises:
-            ArtifactError: It is not JSON, of another version, or lacks a field.
+            ArtifactError: It is not JSON, has another version, or lacks a field.
         """
         try:
             card: ModelCard = read_document(text, cls, _fields)
@@ -243,11 +243,11 @@ class ModelCard:
 
 
 def _fields(data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a card of this version."""
+    """Return the fields of a card of this version."""
     schema: object = data["schema"]
     if type(schema) is not int or schema != CARD_SCHEMA:
         raise ArtifactError(f"The card has schema {schema}; this version reads {CARD_SCHEMA}. Export again.")
     options, source = dict(data["options"]), data["submodel"]["source"]
-    if source == VGG16 and options["preprocessing"] == "vgg16":  # which is no longer said of the stock network
+    if source == VGG16 and options["preprocessing"] == "vgg16":  # no longer written for the stock network
         options["preprocessing"] = None
     return {**data, "options": options}

@@ -1,4 +1,4 @@
-"""Fetching one known file from the network."""
+"""Download one known file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from fmedge.system.files import create_folder, replacing
 from fmedge.system.progress import Progress, no_progress
 
 ATTEMPTS = 3
-"""Connections tried; each goes on where the one before was cut."""
+"""Most connections; each resumes where the previous one was cut."""
 
 TIMEOUT_S = 20.0
-"""Longest silence on the line, in seconds."""
+"""Longest time without data, in seconds."""
 
 LEAST_BYTES_PER_S = 1000
-"""Slowest line that is waited for, after as long as a silence may last: about a GSM phone's 9,600 bits."""
+"""Slowest connection that is accepted, measured after ``TIMEOUT_S``: about a GSM phone's 9,600 bits per second."""
 
 _CHUNK_BYTES = 1 << 18
 
@@ -34,7 +34,7 @@ _md5 = partial(hashlib.md5, usedforsecurity=False)
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect only if it keeps the scheme: https never becomes http or a file."""
+    """Follow a redirect only if it keeps the scheme: https never becomes http or a file."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
@@ -47,19 +47,19 @@ class _SameScheme(urllib.request.HTTPRedirectHandler):
 
 
 def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Progress = no_progress) -> None:
-    """Fetch a file, check it, and only then give it its name.
+    """Download a file, check it, and only then give it its name.
 
-    A connection that is cut is taken up again where it ended. Nothing is left behind on failure.
+    A connection that is cut is resumed where it ended. Nothing is left on the disk after a failure.
 
     Args:
-        url: Where it is.
-        target: Where it goes; the folder is created.
-        md5: Hash it must have, hexadecimal.
-        max_bytes: Most bytes that are accepted.
-        progress: Told how much is there.
+        url: Address of the file.
+        target: Where to write it; the folder is created.
+        md5: Expected hash, hexadecimal.
+        max_bytes: Largest size accepted.
+        progress: Called with how much has arrived.
 
     Raises:
-        WeightsError: It cannot be reached, is too large, or is another file than wanted.
+        WeightsError: It cannot be reached, is too large, or is not the expected file.
         WriteError: It cannot be written.
     """
     create_folder(target.parent)
@@ -88,16 +88,16 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
                 break
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
                 if isinstance(error, urllib.error.HTTPError):
-                    error.close()  # it holds the connection
+                    error.close()  # it keeps the connection open
                 refused = isinstance(error, urllib.error.HTTPError) or received == 0
-                if refused or attempt == ATTEMPTS:  # asking again changes nothing where nothing came
+                if refused or attempt == ATTEMPTS:  # trying again does not help where nothing came
                     raise WeightsError(f"No file from {host} ({_reason(error)}).") from error
         if digest.hexdigest() != md5:
             raise WeightsError(f"{host} sent another file than expected (MD5 differs).")
 
 
 def _chunks(url: str, offset: int) -> Generator[bytes]:
-    """The body of the file from that byte on; raises ``IncompleteRead`` where the line was cut."""
+    """Yield the content of the file from that byte on; raise ``IncompleteRead`` where the connection was cut."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-"} if offset else {})
     with urllib.request.build_opener(_SameScheme).open(request, timeout=TIMEOUT_S) as response:
         skip = 0 if response.status == http.client.PARTIAL_CONTENT else offset

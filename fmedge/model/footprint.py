@@ -1,4 +1,4 @@
-"""What sub-models of stock VGG16 take and give, told from the layer table alone: nothing is read or written."""
+"""Estimate the work, sizes and memory of sub-models of stock VGG16 from the layer table alone, without any file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fmedge.model.vgg16 import INPUT_SIZE, find_layer, layers_through
 _BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
 _FLOAT_BYTES = 4
 _ARRAYS = 3
-"""Arrays of a layer's size that an engine holds at once: what it reads, what it writes, and what is reordered."""
+"""Arrays of a layer's size that an engine holds at once: its input, its output, and a reordered copy."""
 
 _FRAME_BYTES = 4_000
-"""Graph, names and card in the file, without the weights: about 3 to 5 kB."""
+"""Bytes of graph, names and card in the file, without the weights: about 3 to 5 kB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class ExportPlan:
 
 
 def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
-    """Work out shapes, work and size of an export of stock VGG16.
+    """Compute the shapes, work and size of an export of stock VGG16.
 
     Args:
         submodel: What would be cut.
-        options: In which form; a size left open is reckoned as VGG16's own.
+        options: In which form; where the size is open, VGG16's own is assumed.
     """
     size = options.size or INPUT_SIZE
     layers = layers_through(submodel.deepest)
@@ -58,17 +58,17 @@ def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
 
 
 def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
-    """Memory for the values of the largest layer on the way to a tap of VGG16, for so many images of that size."""
+    """Estimate the bytes for values when VGG16 runs up to a layer, from its largest layer, for images of this size."""
     largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
     return largest * _ARRAYS
 
 
 def weight_bytes(deepest: str) -> int:
-    """Memory for the weights of VGG16 down to a layer."""
+    """Return the bytes of VGG16's weights up to and including a layer."""
     return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
 
 
 def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
-    """Memory for the maps of a layer of VGG16, for so many images of that size."""
+    """Return the bytes of the feature maps of a VGG16 layer, for this many images of this size."""
     channels, rows, columns = find_layer(layer).output_shape(height, width)
     return images * channels * rows * columns * _FLOAT_BYTES

@@ -1,10 +1,10 @@
-"""Reading convolution weights out of a Keras HDF5 file, arrays and nothing else.
+"""Read convolution weights from a Keras HDF5 file: arrays and nothing else.
 
-HDF5 can point out of the file (external links, external storage, virtual data sets), in circles, and
-declare sizes it does not hold. So every link and data set on the way is checked before a value is read:
-hard links only, inside the file, exactly the shape and type that the layer has, and only the filters that
-come with the library. The model's configuration is never looked at, so nothing in it can run. What is stored in
-chunks is unpacked by HDF5 whole, however much comes of it: so chunks are looked at, too.
+HDF5 can point outside the file (external links, external storage, virtual data sets), point in circles, and declare
+sizes that it does not hold. So every link and data set on the way is checked before a value is read: only hard links,
+inside the file, exactly the layer's shape and type, and only filters built into the library. The model's configuration
+is never read, so nothing in it can run. HDF5 unpacks chunks whole, however large they become, so chunks are checked,
+too.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -25,7 +25,7 @@ from fmedge.errors import WeightsError
 from fmedge.model.vgg16 import KERNEL_SIZE, LayerSpec
 
 _PLACES = ("{layer}", "model_weights/{layer}", "layers/{layer}", "layers/{numbered}")
-"""Where a layer's group is: in weights files, whole .h5 models, and Keras 3's ``.weights.h5``, which counts the
+"""Where a layer's group is: in weights files, in whole .h5 models, and in Keras 3's ``.weights.h5``, which numbers the
 convolutions instead of naming them: conv2d, conv2d_1, conv2d_2…"""
 
 _DEPTH = 3
@@ -35,20 +35,21 @@ _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 """Filters built into HDF5; any other would load a plug-in."""
 
 MAX_WEIGHTS_BYTES = 1 << 30
-"""Larger than the weights of any network for the edge."""
+"""More than the weights of any network for the edge."""
 
 _SMALL_BYTES = 1 << 20
-"""Largest chunk that h5py chooses by itself; a small array may have one larger than itself."""
+"""Largest chunk that h5py chooses by itself; the chunk of a small array may be larger than the array."""
 
 _LEAST_CHUNK_BYTES, _FEW_CHUNKS = 1 << 12, 64
-"""Size of chunks at the least, unless they are few. HDF5 keeps some hundred bytes for each while an array is read; h5py
+"""Minimum size of chunks, unless they are few. HDF5 keeps a few hundred bytes for each while an array is read; h5py
 chooses 8 KiB or more."""
 
 _STORED_MORE = 1 << 10
-"""Bytes that a chunk may take beyond its own size: deflate adds 5 to every 16 KiB (RFC 1951), a checksum 4."""
+"""Bytes that a stored chunk may exceed its own size by, besides a thousandth of it: deflate adds 5 to every 16 KiB (RFC
+1951), a checksum 4."""
 
 _MAX_ENTRIES = 16
-"""Most entries looked at in one group; Keras writes two."""
+"""Most entries accepted in one group; Keras writes two."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -64,9 +65,8 @@ def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatA
         Per convolution: kernel float32 (3, 3, in, out), and bias float32 (out,).
 
     Raises:
-        WeightsError: It is no HDF5 file, is damaged, holds other shapes or types, points outside
-            itself, holds values that are not finite, or lacks a layer; the message then names the
-            deepest layer it can serve.
+        WeightsError: It is not an HDF5 file, is damaged, holds other shapes or types, points outside itself, holds
+            values that are not finite, or lacks a layer; the message then names the deepest layer it can serve.
     """
     weights: dict[str, tuple[FloatArray, FloatArray]] = {}
     deepest: str | None = None
@@ -96,7 +96,7 @@ def _lacking(path: Path, spec: LayerSpec, deepest: str | None) -> str:
 
 
 def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
-    """The member of that name, or None. Links that leave the group's file are refused, not followed."""
+    """Return the member of that name, or None. Links that lead out of the group's file are refused."""
     link = group.get(name, getlink=True)
     if link is None:
         return None
@@ -107,7 +107,7 @@ def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
 
 
 def _layer_group(file: h5py.File, layer: str, position: int) -> h5py.Group | None:
-    """The group of a convolution, the how-manieth of the network it is counted from 0."""
+    """Return the group of a convolution; ``position`` is its number in the network, from 0."""
     numbered = f"conv2d_{position}" if position else "conv2d"
     for place in _PLACES:
         member: h5py.Group | h5py.Dataset | None = file
@@ -144,9 +144,9 @@ def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatAr
 
 
 def require_inside(dataset: h5py.Dataset) -> None:
-    """Check that a data set's values lie in the file, before anything else is asked of it.
+    """Check that a data set's values lie in the file, before anything else of it is read.
 
-    The shape of a virtual data set may be that of its source: HDF5 opens the other file to tell.
+    The shape of a virtual data set may come from its source: HDF5 would open that other file to read it.
     """
     properties = dataset.id.get_create_plist()
     if properties.get_external_count() or properties.get_layout() == h5py.h5d.VIRTUAL:
@@ -154,10 +154,10 @@ def require_inside(dataset: h5py.Dataset) -> None:
 
 
 def require_bounded(dataset: h5py.Dataset) -> None:
-    """Check that reading an array takes no more memory than its values do, and loads nothing.
+    """Check that reading an array takes no more memory than its values, and loads nothing.
 
     Raises:
-        WeightsError: It holds values of no fixed size, needs a plug-in, or is stored in chunks that unpack to more.
+        WeightsError: Its values have no fixed size, it needs a plug-in, or its chunks unpack to more.
     """
     require_inside(dataset)
     if dataset.dtype.hasobject:

@@ -1,4 +1,4 @@
-"""The configuration in a Keras model's file, read without Keras.
+"""Read the configuration in a Keras model's file without Keras.
 
 A ``.keras`` file is a zip of ``config.json`` and ``model.weights.h5``; an ``.h5`` file holds the same two things as an
 attribute and as groups.
@@ -28,41 +28,42 @@ from fmedge.model.keras_input import Json
 from fmedge.system.serde import short_integer
 
 MAX_CONFIG_BYTES = 1 << 23
-"""Keras' own largest, NASNetLarge's, has 1.2 MB; read, JSON may take 30 times its length."""
+"""The largest of Keras' own models, NASNetLarge, has 1.2 MB; parsed, JSON may take 30 times its length."""
 
 MAX_PARTS = 30_000
-"""Objects that a configuration describes: a layer is about six (itself, its type, its initializers)."""
+"""Most objects that a configuration may describe: a layer has about six (itself, its type, its initializers)."""
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MEMBERS: Mapping[str, int] = {"metadata.json": 1 << 16, _CONFIG: MAX_CONFIG_BYTES, _WEIGHTS: MAX_WEIGHTS_BYTES}
-"""What a ``.keras`` file holds, and how large it may be. No layer that is let through has assets beside these."""
+"""Members of a ``.keras`` file and their largest sizes. No layer that is accepted has further assets."""
 
 _ZIP_END = struct.Struct("<4s4H2LH")
 _ZIP64_BYTES = 20
-"""The end of a zip file and, before it, what points to a longer one (APPNOTE.TXT, 4.3.15 and 4.3.16)."""
+"""The end of a zip file, and the size of what precedes it and points to a longer one (APPNOTE.TXT, 4.3.15 and
+4.3.16)."""
 
 _MAX_LISTED_BYTES = 1 << 12
-"""Of the list of members: 46 and the name, and what some writers add, for each of three."""
+"""Largest list of members: 46 bytes and the name, plus what some writers add, for each of three."""
 
 UNPACKED_FREELY, UNPACKED_TIMES = 64 << 20, 16
-"""Bytes that may become of any file, and how many for each of its own: float32 weights pack to nine tenths."""
+"""Bytes that any file may unpack to, and how many per stored byte: float32 weights shrink only to nine tenths."""
 
 MAX_LINKS = 1 << 16
-"""Entries of an HDF5 file: about ten belong to a layer."""
+"""Most entries of an HDF5 file: a layer has about ten."""
 
 _LONGEST_NAME = 1 << 10
-"""Letters of the path of an entry, as in a model file."""
+"""Most letters of the path of an entry, as in a model file."""
 
 _MAX_TEXTS, _SHORT_BYTES = 1 << 12, 1 << 16
 _MAX_TEXT_BYTES = 1 << 26
-"""Texts in a list (as many fit into the 64 KiB of an attribute), how large a collection of short ones is, and the bytes
-of all long ones: model and training configuration are two."""
+"""Most texts in a list (as many as fit into the 64 KiB of an attribute); largest collection that counts as short texts;
+most bytes of all long texts, of which the model and the training configuration are two."""
 
 _COLLECTION = b"GCOL\1\0\0\0"
 """How a collection of texts begins; its size follows."""
 
 _MAX_ATTRIBUTES = 256
-"""Of one group or array: Keras writes up to four, and splits lists of names into parts of 64 KiB."""
+"""Most attributes of one group or array: Keras writes up to four, and splits lists of names into parts of 64 KiB."""
 
 DAMAGE = (
     OSError,
@@ -82,13 +83,14 @@ DAMAGE = (
 
 
 def read_config(path: Path) -> tuple[Json, int]:
-    """The configuration in a ``.keras`` or ``.h5`` file, after a look through the weights in it.
+    """Read the configuration of a ``.keras`` or ``.h5`` file, after checking the weights in it.
 
     Returns:
-        The configuration, and the bytes of all arrays.
+        The configuration, and the size of all arrays in bytes.
 
     Raises:
-        WeightsError: It is damaged, holds none, points out of itself, or its name tells no form.
+        WeightsError: It is damaged, has no configuration, points outside itself, or its name does not reveal the
+            format.
         LimitExceeded: It holds too much, or unpacks to too much.
     """
     with refusing_damage(path):
@@ -97,7 +99,7 @@ def read_config(path: Path) -> tuple[Json, int]:
 
 @contextlib.contextmanager
 def refusing_damage(path: Path) -> Generator[None]:
-    """Turn what reading a damaged file raises into one line.
+    """Turn the errors of reading a damaged file into a one-line message.
 
     Raises:
         WeightsError: The block raised such an error.
@@ -128,11 +130,11 @@ def _config_of(path: Path) -> tuple[Json, int]:
 
 
 def _parse(path: Path, text: str | bytes) -> Json:
-    """A configuration out of its text.
+    """Parse the text of a configuration.
 
     Raises:
         LimitExceeded: It is longer, or has more parts, than that of any network.
-        ValueError: It is no JSON, or holds an integer that nothing can be sized by.
+        ValueError: It is not JSON, or holds an integer too long to be any size.
     """
     if len(text) > MAX_CONFIG_BYTES:
         raise LimitExceeded(f"The configuration of '{path}' has {len(text):,} bytes. Allowed: {MAX_CONFIG_BYTES:,}.")
@@ -151,7 +153,7 @@ def _parse(path: Path, text: str | bytes) -> Json:
 
 
 def _require_plain_zip(path: Path, stream: IO[bytes]) -> None:
-    """Check that the list of an archive's members, which zipfile reads whole, is a short one."""
+    """Check that the list of an archive's members, which zipfile reads whole, is short."""
     size = path.stat().st_size
     stream.seek(max(0, size - _ZIP_END.size - _ZIP64_BYTES))
     tail = stream.read()
@@ -165,7 +167,7 @@ def _require_plain_zip(path: Path, stream: IO[bytes]) -> None:
 
 
 def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
-    """Check that an archive holds what Keras writes and nothing else: Keras would unpack all of it to a folder."""
+    """Check that an archive holds only what Keras writes: Keras would unpack everything to a folder."""
     names, size = archive.namelist(), path.stat().st_size
     for member in archive.infolist():
         name = member.filename
@@ -182,23 +184,23 @@ def _require_members(path: Path, archive: zipfile.ZipFile) -> None:
 
 
 def _allowed(stored: int) -> int:
-    """Bytes that may become of those on the disk."""
+    """Return how many bytes a file of that size may unpack to."""
     return UNPACKED_FREELY + UNPACKED_TIMES * stored
 
 
 def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
-    """Look through a file of weights before anything else reads it.
+    """Check a file of weights before anything else reads it.
 
     Args:
-        path: Its name, or of the file that it is in.
+        path: Its name, or that of the file that contains it.
         stream: Its content.
 
     Returns:
-        Bytes of its arrays.
+        Size of its arrays in bytes.
 
     Raises:
-        WeightsError: It holds links that leave it, arrays that lie elsewhere or unpack to more than they are, texts
-            that are shared by many names.
+        WeightsError: It holds links that lead out of it, arrays that lie elsewhere or unpack to more than their size,
+            or texts that many names share.
         LimitExceeded: It holds too much.
     """
     total = 0
@@ -233,10 +235,10 @@ def require_plain_hdf5(path: Path, stream: IO[bytes]) -> int:
 
 
 def _require_attributes(path: Path, member: Any) -> int:  # noqa: ANN401 - a group, an array, a type
-    """Check what is written beside a group or array, some of which Keras reads.
+    """Check the attributes of a group or array, some of which Keras reads.
 
     Returns:
-        How many lists of texts there are.
+        Number of lists of texts.
     """
     lists = 0
     attributes = member.attrs
@@ -252,10 +254,10 @@ def _require_attributes(path: Path, member: Any) -> int:  # noqa: ANN401 - a gro
 
 
 def _long_texts(stream: IO[bytes]) -> int:
-    """Bytes of all long texts that a file's lists would be once they are read: many entries may be the same text.
+    """Return the bytes that all long texts in a file's lists take once they are read: many entries may share one text.
 
     A text lies in a collection; an entry is its length, the place of the collection and a number (HDF5 File Format
-    Specification 3.0, III.E and VIII). Entries in small collections are short, and no list has many.
+    Specification 3.0, III.E and VIII). Texts in small collections are short, and no list has many entries.
     """
     with contextlib.ExitStack() as ending:
         if isinstance(stream, io.BytesIO):

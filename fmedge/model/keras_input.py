@@ -1,6 +1,6 @@
-"""What a Keras model takes, as its configuration says, read without Keras.
+"""Read from a Keras model's configuration, without Keras, what input the model takes.
 
-Keras 2 and 3 write the same things in several ways; where none of them is found, nothing is said.
+Keras 2 and 3 write the same facts in several ways; where none of them is found, nothing is reported.
 """
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false, reportUnknownMemberType=false
 
@@ -25,8 +25,8 @@ _PASSING = (
     *("RandAugment", "AugMix", "CutMix", "MixUp", "Identity", "Cast", "GetItem", "Stack", "Concatenate", "Flip"),
     *("Resizing", "CenterCrop", "Cropping2D", "ZeroPadding2D", "Permute", "Transpose", "Reshape"),
 )
-"""What stands before the preparation at times: augmentation, which is off at inference, and what moves pixels or picks
-some; and all that begins with ``Random``."""
+"""What may come before the preparation: augmentation, which is off at inference, and layers that move or select pixels;
+also everything that begins with ``Random``."""
 
 _AXES = 4
 
@@ -36,7 +36,7 @@ class KerasInput:
     """What a Keras model takes.
 
     Attributes:
-        shapes: Of its inputs, the batch first; None stands for any extent.
+        shapes: Shapes of its inputs, the batch first; None stands for any extent.
         prepared_by: Name of the layer that prepares the pixels inside the model; None where none does.
         integer: Whether it takes integers.
     """
@@ -69,7 +69,7 @@ class KerasInput:
 
 
 def read_input(config: Json) -> KerasInput | None:
-    """What the model of a configuration takes; None where the configuration does not say."""
+    """Return what the model of a configuration takes; None where the configuration does not say."""
     try:
         inputs = [(_shape(layer), _dtype(layer)) for layer in _input_layers(config)]
         shapes = tuple(shape for shape, _ in inputs if shape is not None)
@@ -81,7 +81,7 @@ def read_input(config: Json) -> KerasInput | None:
 
 
 def _layers(config: Json) -> list[Any]:
-    """A model's layers; none for a layer. Keras before 2.2.3 wrote a sequential model as a bare list."""
+    """Return a model's layers; empty for a single layer. Keras before 2.2.3 wrote a sequential model as a bare list."""
     inner = config["config"]
     found = inner if isinstance(inner, list) else inner.get("layers", ())
     return list(found)
@@ -96,7 +96,7 @@ def _name(layer: Json) -> str:
 
 
 def _input_layers(config: Json) -> list[Any]:
-    """The layers that say what a model takes."""
+    """Return the layers that define what a model takes."""
     layers = _layers(config)
     if _is_sequential(config):
         return [layers[0] if not _layers(layers[0]) else _input_layers(layers[0])[0]] if layers else []
@@ -117,7 +117,7 @@ def _dtype(layer: Json) -> str:
 
 
 def _references(part: Json, names: set[str]) -> Iterator[str]:
-    """Names of layers whose results a configuration names: ``[name, node, tensor, …]``, alone or nested."""
+    """Yield the names of layers whose results a configuration uses: ``[name, node, tensor, …]``, alone or nested."""
     if isinstance(part, dict):
         for value in part.values():
             yield from _references(value, names)
@@ -129,7 +129,7 @@ def _references(part: Json, names: set[str]) -> Iterator[str]:
 
 
 def _prepared_by(config: Json) -> tuple[str | None, bool]:
-    """Which layer prepares the pixels, and whether they reach the model's end as they came."""
+    """Return the layer that prepares the pixels, or None, and whether they reach the model's output unchanged."""
     layers = {_name(layer): layer for layer in _layers(config)}
     readers = _readers(config, layers)
     reached = [_name(layer) for layer in _input_layers(config)]
@@ -154,7 +154,7 @@ def _prepared_by(config: Json) -> tuple[str | None, bool]:
 
 
 def _readers(config: Json, layers: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Per layer those that read its result; a sequential model begins with the empty name."""
+    """Return, per layer, the layers that read its result; a sequential model begins with the empty name."""
     if _is_sequential(config):
         return {before: [after] for before, after in pairwise(["", *layers])}
     readers: dict[str, list[str]] = {}
@@ -166,7 +166,7 @@ def _readers(config: Json, layers: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _step(layer: Json) -> tuple[str | None, bool]:
-    """What :func:`_prepared_by` says of one layer."""
+    """Return the answer of :func:`_prepared_by` for one layer."""
     kind, operation = str(layer["class_name"]), ".ops." in str(layer.get("module"))
     if kind in _PREPARING or (operation and kind in _ARITHMETIC):
         return _name(layer), False

@@ -1,8 +1,8 @@
-"""Which models are known: those that this user's fmedge made itself, and those that the user took as their own.
+"""Remember the known models: those made by this user's fmedge, and those that the user trusts like their own.
 
-What is known are hashes, of a file and its card together. A name and a folder say nothing, and a card least of all: who
-sends a model sends its card. Each is an empty file named by the hash, so that nothing has to be parsed, locked or
-repaired.
+A model is known by a hash of its file and card together. A name and a folder prove nothing, and a card even less:
+whoever sends a model also sends its card. Each known model is an empty file named by the hash, so nothing has to be
+parsed, locked or repaired.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from fmedge.model.card import ModelCard
 
 _made_here: set[str] = set()
-"""Hashes of the models that this process made. Most of them, those that calibration goes through, are never written."""
+"""Hashes of the models that this process made. Most are intermediate models of a calibration and never written."""
 
 
 def state_folder() -> Path:
-    """Where it is remembered: ``FMEDGE_STATE``, else the user's data folder."""
+    """Return the folder of the marks: ``FMEDGE_STATE``, otherwise a folder in the user's data folder."""
     chosen = os.environ.get("FMEDGE_STATE")
     if chosen:
         return Path(chosen)
-    if sys.platform.startswith("linux"):  # what platformdirs says there, without the 8 ms that it takes to load
+    if sys.platform.startswith("linux"):  # as platformdirs, which takes 8 ms to load
         data = os.environ.get("XDG_DATA_HOME", "").strip()
         return Path(data if Path(data).is_absolute() else Path.home() / ".local" / "share") / "fmedge"
     import platformdirs
@@ -37,11 +37,11 @@ def state_folder() -> Path:
 
 
 def remember(card: ModelCard, *, lasting: bool = True) -> None:
-    """Remember a model that was just built, or that the user takes as one of their own.
+    """Remember a model that was just built, or that the user trusts like their own.
 
     Args:
         card: Its card, with the file's hash.
-        lasting: For later processes too; where nothing can be written, for this one alone.
+        lasting: Also for later processes; where nothing can be written, only for this one.
     """
     name = _name(card)
     _made_here.add(name)
@@ -50,16 +50,16 @@ def remember(card: ModelCard, *, lasting: bool = True) -> None:
 
 
 def is_known(card: ModelCard) -> bool:
-    """Whether a model is one's own: with this very card, but for its parity, which says nothing of how it is run."""
+    """Return whether a model is known with this card, parity and predictions aside: they do not affect a run."""
     name = _name(card)
     return name in _made_here or _has_mark("made", name)
 
 
 def forget(card: ModelCard) -> None:
-    """Take a model as somebody else's again.
+    """Stop trusting a model.
 
     Raises:
-        WriteError: What was remembered cannot be removed.
+        WriteError: The mark cannot be removed.
     """
     name = _name(card)
     _made_here.discard(name)
@@ -70,22 +70,22 @@ def forget(card: ModelCard) -> None:
 
 
 def _name(card: ModelCard) -> str:
-    """What a model is remembered by: a hash of its file's hash and of the card's facts."""
+    """Return the name of a model's mark: a hash of its file's hash and of the card's facts."""
     return hashlib.sha256(f"{card.file_sha256}\n{card.facts_json()}".encode()).hexdigest()
 
 
 def _has_mark(kind: str, name: str) -> bool:
     try:
         return (state_folder() / kind / name).is_file()
-    except (OSError, RuntimeError):  # a folder closed to us; no home
+    except (OSError, RuntimeError):  # no permission for the folder; no home
         return False
 
 
 def _mark(kind: str, name: str) -> None:
-    """Create an empty file; where that cannot be, nothing is remembered and the next run tries again."""
+    """Create an empty file; where that fails nothing is remembered, and the next run tries again."""
     with contextlib.suppress(OSError, RuntimeError):
         folder = state_folder() / kind
-        for part in (*reversed(folder.parents), folder):  # mkdir gives its mode to the last alone
+        for part in (*reversed(folder.parents), folder):  # mkdir sets the mode of the last folder only
             if not part.is_dir():
                 part.mkdir(mode=0o700, exist_ok=True)
         (folder / name).touch(mode=0o600)

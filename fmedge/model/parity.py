@@ -1,4 +1,4 @@
-"""How far one result is from another, and how far it may be."""
+"""Measure how far one result is from another, and define how far it may be."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from fmedge.system.serde import build_record
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The bounds a result has to keep.
+    """The limits that a result must meet.
 
     Attributes:
-        max_error_over_range: Largest difference allowed, over the range (max - min) of the reference.
-            Scaled by the range because VGG16's activations reach 10^4: a fixed bound alarms falsely.
-            None where single values may be far off, as with 8 bits.
+        max_error_over_range: Largest difference allowed, divided by the range (max - min) of the reference. Relative,
+            because VGG16's activations reach 10^4 and a fixed limit would give false alarms. None where single values
+            may be far off, as with 8 bits.
         min_snr_db: Smallest signal-to-noise ratio allowed, in dB.
-        reason: Why the bounds are what they are.
-        min_cosine: Smallest cosine allowed; None where the ratio says it all.
+        reason: Why the limits are what they are.
+        min_cosine: Smallest cosine allowed; None where the ratio is enough.
     """
 
     max_error_over_range: float | None
@@ -33,7 +33,7 @@ class Gate:
     min_cosine: float | None = None
 
     def describe(self) -> str:
-        """The bounds in words."""
+        """Return the limits in words."""
         words = [f"at least {self.min_snr_db:g} dB"]
         if self.max_error_over_range is not None:
             words.append(f"at most {self.max_error_over_range:g} of the range")
@@ -43,11 +43,12 @@ class Gate:
 
 
 _FLOAT32_PEAK = 7.1 * math.sqrt(13 * 4608) * 2**-24
-"""Largest error of a float32 result, over its range: 1.0e-4.
+"""Largest error of a float32 result, relative to its range: 1.0e-4.
 
-Rounding errs by up to 2**-24; a sum of n terms by more than 7.1 * sqrt(n) of that but once in 10**11 (Higham and Mary,
-"A new approach to probabilistic rounding error analysis", 2019: 2 * exp(-7.1**2 / 2)), and the errors of successive
-layers add as independent ones do. n is the fan-in of VGG16's widest kernel, 13 the number of its convolutions."""
+Rounding errs by up to 2**-24; a sum of n terms exceeds 7.1 * sqrt(n) times that with a probability below 3 * 10**-11
+(Higham and Mary, "A new approach to probabilistic rounding error analysis", 2019: 2 * exp(-7.1**2 / 2)), and the errors
+of successive layers add up like independent ones. n is the fan-in of VGG16's widest kernel, 13 the number of its
+convolutions."""
 
 GATES: dict[str, Gate] = {
     "fp32": Gate(
@@ -70,25 +71,26 @@ GATES: dict[str, Gate] = {
 """Gate per precision, at the first block."""
 
 _INT8_LOSS_PER_BLOCK_DB = 2.5
-"""From 30 dB at block 1 to 20 dB at block 5, the figures usual for 8-bit convolution networks."""
+"""From 30 dB at block 1 to 20 dB at block 5, the usual figures for 8-bit convolution networks."""
 
 
 PREDICTION_MARGIN_DB = 2.0
-"""What an engine may lose against the computation that its model stands for. Engines round the last digit of a scale
-each their own way, which costs less than 0.1 dB; sums that overflow cost 9 to 20."""
+"""What an engine may lose compared with an exact computation of its model. Engines round the last digit of a scale
+differently, which costs less than 0.1 dB; sums that overflow cost 9 to 20 dB."""
 
 
 NOISE_ALLOWANCE_DB = 10.0
-"""What an int8 model may lose on noise, which its ranges were not taken from, against photos: 9 dB at block3_conv3."""
+"""What an int8 model may lose on noise, which was not used for its calibration, compared with photos: 9 dB was measured
+at block3_conv3."""
 
 
 def gate_for(precision: str, layer: str, predicted_db: float | None = None, *, on_noise: bool = False) -> Gate:
-    """The gate of a precision at a layer.
+    """Return the gate of a precision at a layer.
 
     Args:
         precision: Number format of the model.
         layer: The tap; deeper int8 layers may be noisier, and unknown ones as noisy as block 5.
-        predicted_db: What the model gives when it is computed exactly; None where nobody knows.
+        predicted_db: Signal-to-noise ratio of the model when it is computed exactly; None where it is not known.
         on_noise: Whether the prediction is for the parity image and not for photos.
     """
     gate = GATES[precision]
@@ -114,7 +116,7 @@ class Parity:
         max_error_over_range: max|result - reference| over (max - min) of the reference.
         snr_db: 10*log10(sum(reference^2) / sum((result - reference)^2)); infinite when equal.
         cosine: Cosine of the angle between the two as vectors; 1 when they point the same way.
-        gate: The bounds applied.
+        gate: The limits applied.
     """
 
     max_error_over_range: float
@@ -124,7 +126,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether every bound is kept. A NaN anywhere fails."""
+        """Whether every limit is met. A NaN anywhere fails."""
         gate = self.gate
         return (
             self.snr_db >= gate.min_snr_db
@@ -133,17 +135,17 @@ class Parity:
         )
 
     def describe(self) -> str:
-        """The figures in words, for one line."""
+        """Return the figures in words, for one line."""
         return f"{self.snr_db:.1f} dB SNR, max error {self.max_error_over_range:.1e} of the range"
 
     def require(self, what: str) -> None:
-        """Check the bounds.
+        """Check that every limit is met.
 
         Args:
             what: Name of what was compared, for the message.
 
         Raises:
-            ParityError: A bound is broken.
+            ParityError: A limit is exceeded.
         """
         if not self.passed:
             raise ParityError(
@@ -152,14 +154,14 @@ class Parity:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON can hold them: an infinite ratio becomes None, another that is none the worst one."""
+        """Return the figures for JSON: infinity dB becomes None, any other non-finite value the worst one."""
         worst = {"max_error_over_range": 1e300, "snr_db": -1e4, "cosine": -1.0}
         found = {name: value if math.isfinite(value := getattr(self, name)) else bad for name, bad in worst.items()}
         return {**asdict(self), **found, **({"snr_db": None} if self.snr_db == math.inf else {})}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Parity:
-        """The inverse of :meth:`to_dict`.
+        """Build it from the output of :meth:`to_dict`.
 
         Raises:
             TypeError: See :func:`fmedge.system.serde.build`.
@@ -170,12 +172,12 @@ class Parity:
 
 
 def measure_parity(result: npt.NDArray[np.floating], reference: npt.NDArray[np.floating], gate: Gate) -> Parity:
-    """Compare two arrays of one shape, in float64.
+    """Compare two arrays of the same shape, in float64.
 
     Args:
-        result: What is judged.
-        reference: What it is held against.
-        gate: The bounds to apply.
+        result: The array to judge.
+        reference: The array to compare it with.
+        gate: The limits to apply.
 
     Raises:
         ParityError: The shapes differ.

@@ -1,4 +1,4 @@
-"""What is done to pixels before a network's first layer, and the words for the usual ways."""
+"""What is done to pixels before a network's first layer, and names for the usual ways."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fmedge.errors import UsageError, closest
 from fmedge.system.choices import one_of, require_switch
 
 MEAN_BGR = (103.939, 116.779, 123.68)
-"""Mean of the ImageNet training pixels per channel, 0 to 255, blue first: subtracted by Keras'
-``vgg16.preprocess_input`` (its "caffe" mode), which scales nothing."""
+"""Mean of the ImageNet training pixels per channel, 0 to 255, blue first. Keras' ``vgg16.preprocess_input`` (its
+"caffe" mode) subtracts it and does not scale."""
 
 ORDERS = ("RGB", "BGR", "GREY")
-"""Orders of a network's channels. Grey is the luma of ITU-R BT.601, rounded as Pillow's ``convert("L")`` does."""
+"""Orders of a network's channels. Grey is the luma of ITU-R BT.601, rounded as by Pillow's ``convert("L")``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Preprocessing:
         std: Divisor per channel, in that order, or one number for all of them.
 
     Raises:
-        UsageError: A number is not finite, a factor or divisor is 0, or there are not one or as many as channels.
+        UsageError: A number is not finite, a factor or divisor is 0, or there are neither one nor as many numbers as
+            channels.
     """
 
     channel_order: str
@@ -62,13 +63,13 @@ class Preprocessing:
         return set(factors) == {1.0} and not any(offsets)
 
     def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """The same as x * factor - offset: one each per channel, in the model's order."""
+        """Return the same formula as x * factor - offset: one of each per channel, in the model's order."""
         count = 1 if self.channel_order == "GREY" else 3
         mean, std = (values * (count // len(values)) for values in (self.mean, self.std))
         return tuple(self.scale / each for each in std), tuple(m / s for m, s in zip(mean, std, strict=True))
 
     def describe(self) -> str:
-        """In words, for a person."""
+        """Return it in words."""
         where = "inside the model" if self.in_model else "left to the caller"
         mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
         if self.is_plain:
@@ -79,10 +80,10 @@ class Preprocessing:
 
 
 def _floats(what: str, values: object) -> tuple[float, ...]:
-    """Numbers as floats, so that one formula has one form.
+    """Convert numbers to floats, so that equal formulas compare equal.
 
     Raises:
-        UsageError: They are none.
+        UsageError: They are not numbers.
     """
     found = tuple(cast("Sequence[object]", values)) if isinstance(values, (tuple, list)) else (values,)
     if not all(isinstance(value, Real) for value in found) or any(isinstance(value, bool) for value in found):
@@ -100,14 +101,14 @@ PREPROCESSINGS: Mapping[str, Preprocessing] = {
     "unit": Preprocessing("RGB", (0.0,), scale=1 / 255),
     NONE: Preprocessing("RGB", (0.0,)),
 }
-"""By name. The first three are the modes of ``keras.applications.imagenet_utils.preprocess_input``; ``unit`` gives
-0 to 1, and ``none`` is for models that prepare the pixels themselves, and get 0 to 255."""
+"""Preprocessings by name. The first three are the modes of ``keras.applications.imagenet_utils.preprocess_input``;
+``unit`` gives 0 to 1, and ``none`` is for models that prepare the pixels themselves and take 0 to 255."""
 
 _SYNONYMS = {"vgg16": CAFFE}
 
 
 def canonical(word: object) -> str:
-    """The name that the table has for a way to prepare pixels.
+    """Return the name under which :data:`PREPROCESSINGS` lists a preprocessing.
 
     Raises:
         UsageError: There is none.
@@ -120,7 +121,7 @@ def canonical(word: object) -> str:
 
 
 def for_channels(chosen: str | Preprocessing, channels: int | None) -> Preprocessing:
-    """What was chosen, for a model of so many channels.
+    """Return the chosen preprocessing for a model with this many channels.
 
     Args:
         chosen: A name, or the formula itself.

@@ -1,4 +1,4 @@
-"""How a model is run: on which engine and device, with how many threads, on photos of which size."""
+"""How to run a model: on which engine and device, with how many threads, on photos of which size."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ class RunOptions:
     """The choices of a run. The defaults are the first installed engine, the CPU, every core, float32.
 
     Attributes:
-        backend: Name of the engine; None takes the first of the table that is installed and fits the rest.
-        device: ``cpu``, ``gpu`` (the best that is there) or a device by name, such as ``cuda`` or ``vulkan``.
-            The model runs there as a whole, or not at all.
-        threads: CPU threads that compute; None takes one per core that may be used, no more than a container's CPU
-            quota is worth (rounded up), and no more than OMP_NUM_THREADS says where it is set.
+        backend: Name of the engine; None takes the first of the table that is installed and fits the other options.
+        device: ``cpu``, ``gpu`` (the best one available) or a device by name, such as ``cuda`` or ``vulkan``. The model
+            runs there as a whole, or not at all.
+        threads: CPU threads that compute. None takes one per usable core, but no more than a container's CPU quota
+            (rounded up), and no more than OMP_NUM_THREADS where it is set.
         cpus: Numbers of the cores that these threads are bound to; None leaves it to the system. An engine keeps its
             threads where they first ran: bind all sessions of a process to the same cores.
         math: Arithmetic of a float model.
-        allow_fallback: Whether nodes, or the model as a whole, may run on the CPU where the device does not take
-            them; the session then says so.
-        spinning: Whether idle threads wait awake, where the engine leaves the choice: faster between runs
-            that follow each other, slower where other work goes on beside.
-        once: Whether the session runs but once, so that loading may cost no more than it saves then. The values
-            then differ from those of other sessions in their last digits.
+        allow_fallback: Whether nodes, or the whole model, may run on the CPU where the device does not support them;
+            the session then reports it.
+        spinning: Whether idle threads wait actively, where the engine offers the choice: faster for runs that follow
+            each other closely, slower when other work runs at the same time.
+        once: Whether the session runs only once, so that loading may cost no more than it saves. The values then differ
+            from those of other sessions in their last digits.
         max_pixels: Most pixels of a photo that is decoded; None takes :data:`fmedge.data.image_bounds.DEFAULT_PIXELS`.
 
     Raises:
-        UsageError: A value is none of those that are allowed; whether engine and device are there is seen later.
+        UsageError: A value is not allowed; whether engine and device exist is checked later.
     """
 
     backend: str | None = None

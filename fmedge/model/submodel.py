@@ -1,4 +1,4 @@
-"""What is cut out of a network, in which form, and the name of the file that holds it."""
+"""What to cut from a network, in which form to write it, and the name of the file that holds it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KERAS = "keras"
 """Sources of a sub-model: Keras' stock VGG16, or a Keras model of the user's own."""
 
 ALL = "all"
-"""Stands for every tap of VGG16, where a layer is named and in a file's name."""
+"""Stands for every tap of VGG16, as a layer's name and in a file name."""
 
 
 class Activation(StrEnum):
-    """What is seen of a layer.
+    """Which values of a layer are shown.
 
-    ``relu`` is its own output, after whatever activation belongs to it (of stock VGG16 always ReLU); ``none`` are the
-    values before that. Where there is none both are the same.
+    ``relu`` is the layer's own output, after whatever activation it has (in stock VGG16 always ReLU); ``none`` is the
+    values before the activation. For a layer without an activation both are the same.
     """
 
     RELU = "relu"
@@ -43,7 +43,7 @@ class Format(StrEnum):
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """How its files' names end: first the one that an artifact is known by; a second one holds the weights."""
+        """Suffixes of its files: first the one that names the artifact; a second one holds the weights."""
         return _SUFFIXES[self]
 
 
@@ -55,7 +55,7 @@ _SUFFIXES = {
 
 
 def format_of(name: str) -> Format | None:
-    """The format that a file's name tells; None where it tells none."""
+    """Return the format that a file's name reveals; None where it reveals none."""
     return next((kind for kind in Format if name.endswith(kind.suffixes[0])), None)
 
 
@@ -68,7 +68,7 @@ class Precision(StrEnum):
 
 
 MAX_FLOAT16 = 65_504.0
-"""The largest value that float16 holds; larger ones become infinite (IEEE 754, binary16)."""
+"""The largest value that float16 can hold; larger ones become infinite (IEEE 754, binary16)."""
 
 
 class Converter(StrEnum):
@@ -85,7 +85,7 @@ _OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"
 
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
-    """What writes a format for a network, unless told otherwise: straight from the weights where that is possible."""
+    """Return the default converter of a format for a network: straight from the weights where that is possible."""
     if model_format is Format.NCNN:
         return Converter.DIRECT
     if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
@@ -94,7 +94,7 @@ def own_converter(source: str, model_format: Format, precision: Precision) -> Co
 
 
 def find_activation(name: str) -> Activation:
-    """The activation of that name.
+    """Return the activation of that name.
 
     Raises:
         UsageError: There is none.
@@ -103,7 +103,7 @@ def find_activation(name: str) -> Activation:
 
 
 def every_tap(activation: Activation) -> tuple[str, ...]:
-    """Names of VGG16's layers that can be seen so: all 18 after ReLU, the 13 convolutions before it."""
+    """Return the layers of VGG16 that can be shown this way: all 18 after ReLU, the 13 convolutions before it."""
     return tuple(spec.name for spec in VGG16_LAYERS if spec.kind == "conv" or activation is Activation.RELU)
 
 
@@ -112,15 +112,15 @@ class SubModel:
     """A network cut after one or more layers.
 
     Attributes:
-        taps: Names of the layers whose outputs leave the model, in the network's order.
+        taps: Names of the layers whose outputs the model returns, in the network's order.
         activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
-            always keep theirs.
-        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own,
-            whose layers are known only once it is loaded.
+            always keep their activation.
+        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own, whose layers
+            are known only once it is loaded.
 
     Raises:
-        UsageError: A layer is unknown or named twice, there is none, a pool is asked for
-            without a ReLU it does not have, or a value is none of those that are allowed.
+        UsageError: A layer is unknown or named twice, no layer is named, a pool is requested before ReLU, which it does
+            not have, or a value is not allowed.
     """
 
     taps: tuple[str, ...]
@@ -155,25 +155,25 @@ class SubModel:
 
     @property
     def deepest(self) -> str:
-        """Name of the last layer that has to be computed."""
+        """Name of the last layer that must be computed."""
         return self.taps[-1]
 
     @property
     def label(self) -> str:
-        """The taps as one word for a file's name: ``block1_conv1``, ``block1_conv1+block3_pool``, ``all``."""
+        """The taps as one word for a file name: ``block1_conv1``, ``block1_conv1+block3_pool``, ``all``."""
         if self.source == VGG16 and self.taps == every_tap(self.activation):
             return ALL
         return file_word("+".join(self.taps))
 
 
 def file_word(name: str) -> str:
-    """A layer's name, or several, as a word that can stand in a file's name; other names give other words."""
+    """Turn one or more layer names into a word that is safe in a file name; different names give different words."""
     plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:120]
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class OwnSize(tuple[int, int]):
-    """The size of a request that names none: 224 x 224 for stock VGG16, for a Keras model its own."""
+    """The size when none is requested: 224 x 224 for stock VGG16, the model's own for a Keras model."""
 
 
 OWN_SIZE = OwnSize(INPUT_SIZE)
@@ -191,17 +191,17 @@ class ExportOptions:
         size: Height and width of the image in pixels; None leaves both open. The default is the network's own.
         batch: Images per run; None leaves it open.
         output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
-        preprocessing: What a Keras model of the user's own wants done to pixels: a word of
+        preprocessing: How pixels must be prepared for a Keras model of the user's own: a name in
             :data:`fmedge.model.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``,
-            ``torch``, ``unit``, ``none``) or the formula itself. None asks the network: stock VGG16 has its own, and a
-            model that begins with Rescaling or Normalization needs nothing.
+            ``torch``, ``unit``, ``none``) or the formula itself. None takes the network's own: stock VGG16 has one, and
+            a model that begins with Rescaling or Normalization needs none.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
 
     A word stands for the member of its enumeration: ``precision="fp16"`` is ``Precision.FP16``.
 
     Raises:
-        UsageError: A value is none of those that are allowed.
+        UsageError: A value is not allowed.
     """
 
     format: Format = Format.ONNX
@@ -237,7 +237,7 @@ class ExportOptions:
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """One word for every choice that is not the default."""
+        """Return one word for every choice that is not the default."""
         size = "dynamic" if self.size is None else "x".join(map(str, self.size))
         return tuple(
             word
@@ -262,7 +262,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "input_dtype": ("uint8", "float32"),
     "output_layout": get_args(Layout),
 }
-"""Words that the options may have; of an enumeration its members."""
+"""Allowed words of the options; for an enumeration its members."""
 
 _MAY_BE_NONE = ("converter", "output_layout")
 
@@ -285,15 +285,15 @@ def _preprocessing_word(chosen: str | Preprocessing | None) -> str:
 def artifact_name(
     submodel: SubModel, options: ExportOptions, weights_token: str = "", functions: tuple[str, ...] = ()
 ) -> str:
-    """File name of an artifact, such as ``block1_conv1.relu.fp32.onnx`` or ``conv.sigmoid.fp32.plain.onnx``.
+    """Return the file name of an artifact, such as ``block1_conv1.relu.fp32.onnx`` or ``conv.sigmoid.fp32.plain.onnx``.
 
     Args:
         submodel: Gives layer and activation.
         options: Give the precision, the suffix and a word for every choice that is not the default.
-        weights_token: A word for weights that are not the official ones.
-        functions: Per tap the activation that belongs to the layer, as in a card.
+        weights_token: A word for weights other than the official ones.
+        functions: The activation of each tap's layer, as in a card.
     """
-    if submodel.source == VGG16:  # whose own preprocessing needs no word
+    if submodel.source == VGG16:  # its own preprocessing needs no word
         options = replace(options, preprocessing=None)
     shown = str(submodel.activation)
     if submodel.activation is Activation.RELU and functions:
@@ -306,7 +306,7 @@ def require_channel(layer: str, channels: int, index: int) -> None:
     """Check that a layer has a channel of that number, counted from 0.
 
     Raises:
-        UsageError: It has not.
+        UsageError: It does not.
     """
     require_whole("channel", index)
     if not 0 <= index < channels:

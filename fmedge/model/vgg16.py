@@ -1,9 +1,8 @@
-"""The 18 layers of Keras' VGG16 without its top, written out.
+"""The 18 layers of Keras' VGG16 without its top, as a table.
 
-Architecture: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
-Recognition" (2015), configuration D. Names are those of ``keras.applications.VGG16``. Convolutions
-are 3x3, stride 1, zero-padded to the same size; pools are 2x2 maxima with stride 2, the odd row or
-column dropped.
+Architecture: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (2015),
+configuration D. Names are those of ``keras.applications.VGG16``. Convolutions are 3x3, stride 1, zero-padded to the
+same size; pools are 2x2 maxima with stride 2, an odd last row or column dropped.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ KERNEL_SIZE = 3
 """Height and width of every convolution kernel, in pixels."""
 
 INPUT_SIZE = (224, 224)
-"""Height and width that VGG16 was trained at, in pixels."""
+"""Height and width of the images that VGG16 was trained on, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,11 @@ class LayerSpec:
     Attributes:
         name: Keras' name.
         kind: ``"conv"`` or ``"pool"``.
-        in_channels: Channels that enter.
-        channels: Channels that leave.
+        in_channels: Input channels.
+        channels: Output channels.
         stride: Input pixels between two neighbouring values of the layer's output.
-        receptive_field: Height and width, in input pixels, of what one value can see:
-            3 for the first layer, +2*stride for a convolution, +stride (before it) for a pool.
+        receptive_field: Height and width, in input pixels, of what one value can see: 3 for the first layer, +2*stride
+            for a convolution, +stride (before it) for a pool.
     """
 
     name: str
@@ -49,11 +48,11 @@ class LayerSpec:
         return (KERNEL_SIZE**2 * self.in_channels + 1) * self.channels
 
     def output_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Shape (channels, height, width) of the output for an input image of that size in pixels."""
+        """Return the output shape (channels, height, width) for an input image of that size in pixels."""
         return self.channels, height // self.stride, width // self.stride
 
     def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulate operations of this layer alone for an input image of that size in pixels."""
+        """Return the multiply-accumulate operations of this layer alone for an input image of that size in pixels."""
         if self.kind == "pool":
             return 0
         _, rows, columns = self.output_shape(height, width)
@@ -85,7 +84,7 @@ LAYER_NAMES: tuple[str, ...] = tuple(spec.name for spec in VGG16_LAYERS)
 
 
 def find_layer(name: str) -> LayerSpec:
-    """The row of the layer with that name.
+    """Return the layer with that name.
 
     Raises:
         UsageError: There is no such layer; the message names the closest one.
@@ -97,7 +96,7 @@ def find_layer(name: str) -> LayerSpec:
 
 
 def layers_through(name: str) -> tuple[LayerSpec, ...]:
-    """All rows from the first layer to the named one, which is included.
+    """Return all layers from the first one to the named one, included.
 
     Raises:
         UsageError: There is no such layer.

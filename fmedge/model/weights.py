@@ -1,4 +1,4 @@
-"""Which weights are meant, where they are, and reading them."""
+"""Choose weights, find them and read them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from fmedge.system.reading import digest
 OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
 OFFICIAL_MD5 = "6d6bbae143d832006294945121d1f1fc"
-"""URL and hash of the file as they stand in ``keras/src/applications/vgg16.py``."""
+"""URL and hash of the file as given in ``keras/src/applications/vgg16.py``."""
 OFFICIAL_BYTES = 58_889_256
 """Size of that file."""
 
 MAX_FILE_BYTES = (1 << 30) + (1 << 27)
-"""Largest file that is hashed and read: 1 GiB of weights, and what is written beside them."""
+"""Largest file that is hashed and read: 1 GiB of weights, and what is stored with them."""
 
 UNTRAINED_SEED = 0
 
@@ -39,7 +39,7 @@ Weights = Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True)
 class WeightsChoice:
-    """Weights that were asked for, as far as can be told without the network.
+    """The requested weights, as far as they can be identified without the network.
 
     Attributes:
         facts: Their identity; the hash of the official file stays open until it is read.
@@ -51,13 +51,13 @@ class WeightsChoice:
 
     @property
     def token(self) -> str:
-        """The word these weights add to an artifact's name; empty for the official ones."""
+        """The word that these weights add to an artifact's name; empty for the official ones."""
         if self.facts.kind in ("file", "keras"):
             return f"{self.facts.kind[0].replace('f', 'w')}-{(self.facts.sha256 or '')[:8]}"
         return "" if self.facts.kind == "imagenet" else self.facts.kind
 
     def matches(self, facts: WeightsFacts) -> bool:
-        """Whether a model with these facts holds the weights asked for."""
+        """Return whether a model with these facts holds the requested weights."""
         if self.facts.kind == "imagenet":
             return facts.kind == "imagenet"
         return facts == self.facts
@@ -67,17 +67,17 @@ UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases ze
 
 
 def choose_weights(wish: str | None = None) -> WeightsChoice:
-    """Say which weights are meant; nothing is downloaded.
+    """Determine which weights are meant; nothing is downloaded.
 
     Args:
-        wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None asks the environment
-            variable ``FMEDGE_WEIGHTS``, and then means ``imagenet``.
+        wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None takes the environment variable
+            ``FMEDGE_WEIGHTS``, or ``imagenet`` where it is not set.
 
     Returns:
         The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
 
     Raises:
-        UsageError: It is no word and no path.
+        UsageError: It is neither one of the words nor a path.
         WeightsError: A path was given and there is no such file.
     """
     wish = _as_text(wish or os.environ.get("FMEDGE_WEIGHTS") or "imagenet")
@@ -86,7 +86,7 @@ def choose_weights(wish: str | None = None) -> WeightsChoice:
     if wish == "untrained":
         return UNTRAINED
     path = Path(wish)
-    if wish.startswith("~"):  # from the environment: a shell has not seen it
+    if wish.startswith("~"):  # from the environment: no shell has expanded it
         path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
@@ -100,7 +100,7 @@ def _as_text(wish: object) -> str:
 
 
 def choose_keras_file(path: Path) -> WeightsChoice:
-    """A Keras model of the user's own, ``.keras`` or ``.h5``, as the weights that are meant.
+    """Take a Keras model of the user's own, ``.keras`` or ``.h5``, as the weights.
 
     Raises:
         WeightsError: There is no such file.
@@ -112,24 +112,24 @@ def choose_keras_file(path: Path) -> WeightsChoice:
 def load_weights(
     choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress = no_progress
 ) -> tuple[Weights, WeightsFacts]:
-    """Read the weights of all convolutions up to a layer, fetching the official file if need be.
+    """Read the weights of all convolutions up to a layer; download the official file if needed.
 
     Args:
         choice: From :func:`choose_weights`.
         deepest: The last layer that is needed.
-        offline: Never touch the network.
-        progress: Told how a download gets on.
+        offline: Never use the network.
+        progress: Called with the progress of a download.
 
     Returns:
         The arrays, and the weights' identity with its hash.
 
     Raises:
-        WeightsError: The file is missing and cannot be fetched, is damaged, or lacks a layer.
+        WeightsError: The file is missing and cannot be downloaded, is damaged, or lacks a layer.
     """
     layers = layers_through(deepest)
     if choice.facts.kind == "untrained":
         return _untrained(layers), choice.facts
-    from fmedge.model.h5_weights import read_h5  # h5py is needed by an export alone
+    from fmedge.model.h5_weights import read_h5  # only an export needs h5py
 
     path = choice.path or _official_file(offline, progress)
     facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", take(digest, path, "sha256"))
@@ -137,7 +137,7 @@ def load_weights(
 
 
 def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
-    """He-normal kernels, standard deviation sqrt(2 / (9 * in)) (He et al. 2015, equation 10)."""
+    """Draw He-normal kernels, standard deviation sqrt(2 / (9 * in)) (He et al. 2015, equation 10)."""
     generator = np.random.default_rng(UNTRAINED_SEED)
     weights: dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
     for spec in layers:
@@ -149,7 +149,7 @@ def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
 
 
 def cache_folder() -> Path:
-    """Where a download of ours is kept: the user's cache, or where there is none a temporary folder of theirs.
+    """Return the folder where a download is kept: the user's cache, or a temporary folder of the user if there is none.
 
     Raises:
         WeightsError: There is neither.
@@ -165,7 +165,7 @@ def cache_folder() -> Path:
 
 
 def _private_temporary_folder() -> Path:
-    """``/tmp/fmedge-UID``: a folder that this user alone may write to."""
+    """Return ``/tmp/fmedge-UID``: a folder that only this user may write to."""
     import tempfile
 
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
@@ -189,7 +189,7 @@ def _keras_folders() -> list[Path]:
 
 
 def _official_file(offline: bool, progress: Progress) -> Path:
-    """The official file: from our cache, else from Keras' own, else from the network."""
+    """Return the official file: from fmedge's cache, otherwise from Keras' cache, otherwise downloaded."""
     target = cache_folder() / OFFICIAL_NAME
     for path in (target, *(folder / OFFICIAL_NAME for folder in _keras_folders())):
         if is_file(path) and _is_official(path):
@@ -197,7 +197,7 @@ def _official_file(offline: bool, progress: Progress) -> Path:
     mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
     if offline:
         raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
-    from fmedge.model.download import download  # urllib takes longer to load than a run has
+    from fmedge.model.download import download  # loading urllib takes longer than a run
 
     try:
         download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)

@@ -1,4 +1,5 @@
-"""From feature maps and reports to pages and pictures.
+"""Turn feature maps and reports into pages and pictures.
 
-Imports `data`, `model`, `system` and the errors; neither `export` nor `runtime`.
+Imports only :mod:`fmedge.data`, :mod:`fmedge.model`, :mod:`fmedge.system` and :mod:`fmedge.errors`; neither ``export``
+nor ``runtime``.
 """

@@ -1,4 +1,4 @@
-"""What a page says in words: title, note and facts, as plain text."""
+"""Write the texts of a page: title, note and facts, as plain text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fmedge.model.activations import LINEAR, RELU, require_both, spoken, view_wo
 from fmedge.render.encoding import VALUES_NOTES
 
 VIEW_WORDS = {**view_words(RELU), "error": "B \u2212 A", "a": "A", "b": "B"}
-"""The views of a page: of feature maps the first two, of a difference the others. Layers with another activation than
-ReLU have words of their own for the first two."""
+"""The views of a page: the first two of feature maps, the others of a difference. Layers with an activation other than
+ReLU have their own words for the first two."""
 
 TIMES = " \u00d7 "
 
@@ -21,12 +21,12 @@ UNTRAINED_NOTE = "untrained weights: random, not learned"
 
 @dataclass(frozen=True, slots=True)
 class Captions:
-    """Texts of a page; all but the labels may hold names from outside, so escape them.
+    """Texts of a page. All except the labels may hold names from outside: escape them.
 
     Attributes:
         title: What is shown.
-        subtitle: Of which image, by which weights.
-        note: A warning in plain sight; empty when there is none.
+        subtitle: Of which image, and with which weights.
+        note: A visible warning; empty when there is none.
         image: The image's name.
         facts: Labels and texts, in order.
     """
@@ -39,12 +39,13 @@ class Captions:
 
 
 def views_of(layers: Sequence[FeatureMaps], options: PageOptions) -> tuple[str, ...]:
-    """The views of the feature maps of some layers, the one that is shown first in front.
+    """Return the views of the feature maps of some layers, the one that is shown first in front.
 
-    Where no layer has an activation there are no two sides to show.
+    Where no layer has an activation there is only one view.
 
     Raises:
-        UsageError: Both sides are asked of a layer whose activation a page cannot compute, or of values after ReLU.
+        UsageError: Both views are requested for a layer whose activation a page cannot compute, or for values after
+            ReLU.
     """
     if options.both:
         for maps in layers:
@@ -55,7 +56,7 @@ def views_of(layers: Sequence[FeatureMaps], options: PageOptions) -> tuple[str, 
 
 
 def write_captions(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> Captions:
-    """Compose the texts for some layers of one photo, or for one channel of one layer (which must exist)."""
+    """Write the texts for some layers of one photo, or for one channel of one layer (which must exist)."""
     first = layers[0]
     made = first.provenance
     names = first.layer if len(layers) == 1 else f"{len(layers)} layers, {first.layer} to {layers[-1].layer}"
@@ -75,7 +76,7 @@ def write_captions(layers: list[FeatureMaps], channel: int | None, options: Page
 
 
 def _views_in_words(layers: list[FeatureMaps], options: PageOptions) -> str:
-    """``after ReLU``, ``before and after ReLU``, ``no activation``; of layers with several each."""
+    """Return the views in words, per layer if they differ: ``before and after ReLU``, ``no activation``."""
     views = reversed(views_of(layers, options))
     sides = " and ".join(view_words(RELU)[view].removesuffix(" ReLU") for view in views)
     functions = dict.fromkeys(maps.function for maps in layers)
@@ -85,7 +86,7 @@ def _views_in_words(layers: list[FeatureMaps], options: PageOptions) -> str:
 
 
 def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: int, options: PageOptions) -> Captions:
-    """Compose the texts for the difference of two runs of one photo, of which each has ``count`` layers."""
+    """Write the texts for the difference between two runs of one photo, each with ``count`` layers."""
     names = first.layer if count == 1 else f"{count} layers"
     made, other = first.provenance, second.provenance
     untrained = "untrained" in {made.card.weights.kind, other.card.weights.kind}

@@ -1,4 +1,4 @@
-"""The page of a difference: two runs of one photo, channel by channel, with the error as a map."""
+"""Make the page of a difference: two runs of one photo, channel by channel, with the error as a map."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def render_difference(
     *,
     options: PageOptions | None = None,
 ) -> bytes:
-    """Draw how far the first image's feature maps of two runs are apart, the channels that agree least first.
+    """Draw how far the first image's feature maps of two runs differ; the channels that agree least come first.
 
     Args:
-        pairs: Per layer the maps of A, the reference, and of B; both of one shape.
-        snr_db: Per layer the signal-to-noise ratio of B against A, float64, (C,), in dB; infinite where equal.
+        pairs: Per layer the maps of A, the reference, and of B, both of the same shape.
+        snr_db: Per layer the signal-to-noise ratio of B relative to A, float64, (C,), in dB; infinite where equal.
         options: How the page is made; None takes the defaults.
 
     Returns:
@@ -37,7 +37,7 @@ def render_difference(
 
     Raises:
         LimitExceeded: There are too many values for a page.
-        FmedgeError: See :func:`fmedge.render.render_page`.
+        FmedgeError: See :func:`fmedge.render.page.render_page`.
     """
     options = options or PageOptions()
     require_room(2 * sum(first.maps[0].size for first, _ in pairs))

@@ -1,4 +1,4 @@
-"""What every page is made of: a frame whose gaps are filled, a policy for its scripts, data that stays data."""
+"""Build what every page consists of: a template with placeholders, a policy for its scripts, data that stays data."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from typing import Any
 _PLACEHOLDER = re.compile(rb"\{\{(\w+)\}\}")
 
 _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
-"""So that no text can end the script element it stands in; json.dumps itself escapes all but ASCII."""
+"""Escapes that keep a text from ending its script element; json.dumps itself escapes everything but ASCII."""
 
 
 def policy(*scripts: str) -> bytes:
-    """A Content-Security-Policy: these scripts (hashes or addresses), Plotly's inline styles, pictures in the page."""
+    """Return a Content-Security-Policy for these scripts (hashes or addresses), inline styles and embedded pictures.
+
+    Plotly uses inline styles.
+    """
     return (
         f"default-src 'none'; script-src {' '.join(scripts)}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -25,31 +28,34 @@ def policy(*scripts: str) -> bytes:
 
 
 def script_hash(script: bytes) -> str:
-    """A script as a Content-Security-Policy names it: ``'sha256-…'``."""
+    """Return a script's hash as a Content-Security-Policy names it: ``'sha256-…'``."""
     return f"'sha256-{base64.b64encode(sha256(script).digest()).decode()}'"
 
 
 def comment(text: str) -> bytes:
-    """Text that cannot end the HTML comment it stands in."""
+    """Encode text so that it cannot end the HTML comment that contains it."""
     return text.replace(">", "&gt;").encode()
 
 
 def json_block(data: dict[str, Any]) -> bytes:
-    """JSON that cannot end the script element it stands in: ASCII without ``<``, ``>`` and ``&``."""
+    """Encode JSON so that it cannot end the script element that contains it: ASCII without ``<``, ``>`` and ``&``."""
     return json.dumps(data, allow_nan=False).translate(_JSON_ESCAPES).encode()
 
 
 def fill(template: bytes, values: dict[str, bytes]) -> bytes:
-    """Replace every ``{{name}}``; the values are not looked into."""
+    """Replace every ``{{name}}``; placeholders inside the values are not replaced."""
     return _PLACEHOLDER.sub(lambda match: values[match[1].decode()], template)
 
 
 @cache
 def asset(name: str) -> bytes:
-    """A file of render/assets with line ends as a browser reads them, or the script's hash would differ."""
+    """Read a file of render/assets.
+
+    Line ends are those that a browser reads; otherwise the script's hash would differ.
+    """
     return (files("fmedge.render") / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
 
 
 def assets(*names: str) -> bytes:
-    """Several files of render/assets, one after the other."""
+    """Read several files of render/assets, one after the other."""
     return b"\n".join(asset(name) for name in names)

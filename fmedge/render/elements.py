@@ -1,4 +1,4 @@
-"""HTML put together as a tree, so that text from outside stays text."""
+"""Build HTML as a tree, so that text from outside stays text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Element = ElementTree.Element
 
 
 def element(tag: str, *content: str | Element | None, **attributes: str) -> Element:
-    """An element with text and elements in it.
+    """Create an element with text and elements in it.
 
     Args:
         tag: Its name.
@@ -29,6 +29,6 @@ def element(tag: str, *content: str | Element | None, **attributes: str) -> Elem
 
 
 def to_html(*elements: Element) -> bytes:
-    """The elements as UTF-8; what UTF-8 cannot hold (half of a surrogate pair) becomes a question mark."""
+    """Return the elements as UTF-8; what UTF-8 cannot hold (half of a surrogate pair) becomes a question mark."""
     texts = [ElementTree.tostring(each, encoding="unicode", method="html") for each in elements]
     return "\n".join(texts).encode("utf-8", "replace")

@@ -1,17 +1,17 @@
-"""Feature maps as a few bytes of text: values in planes of bytes, deflated, in base64.
+"""Encode feature maps as compact text: values in planes of bytes, deflated, in base64.
 
-Three ways to write a value:
+There are three ways to write a value:
 
-- ``12bit``: a code of 12 bits; ``(code - zero) * step + offset`` gives the value back to within half a step, with a
-  ``zero``, ``step`` and ``offset`` for each channel. Where a channel has values of both signs, zero is a code, so
-  that ReLU can be applied afterwards. The last three codes are minus infinity, infinity and NaN. Plane 0 holds the
+- ``12bit``: a code of 12 bits. ``(code - zero) * step + offset`` restores the value to within half a step, with a
+  ``zero``, ``step`` and ``offset`` for each channel. Where a channel has values of both signs, zero has its own code,
+  so that ReLU can be applied afterwards. The last three codes are minus infinity, infinity and NaN. Plane 0 holds the
   upper 8 bits of each code, plane 1 the lower 4, two values per byte, the earlier one in the lower half; a channel
   with an odd number of values ends in an unused half byte.
 - ``float16``, ``float32``: IEEE 754, one plane for each byte, the most significant one first.
 
-Planes, because the high bits of a picture deflate well and the low ones hardly at all. Channels stand one after the
-other, row by row. Several of them make a chunk, whose planes are deflated each for itself, so that a page can inflate
-the channels it needs.
+Planes are used because the high bits of a picture deflate well and the low ones hardly at all. Channels follow one
+another, row by row. Several channels form a chunk, whose planes are deflated separately, so that a page can inflate
+only the channels it needs.
 """
 
 from __future__ import annotations
@@ -37,37 +37,38 @@ VALUES_NOTES: dict[Values, str] = {
     "float16": "floats of 16 bits",
     "float32": "floats of 32 bits, as computed",
 }
-"""The ways to write a value, for people."""
+"""The ways to write a value, described for readers of a page."""
 
 MAX_CODE = 4092
-"""Largest code of a finite value; the rest of the 12 bits is MINUS_INFINITY, INFINITY and NAN."""
+"""Largest code of a finite value; the last three of the 12-bit codes are MINUS_INFINITY, INFINITY and NAN."""
 
 MINUS_INFINITY, INFINITY, NAN = 4093, 4094, 4095
 
 CHUNK_VALUES = 512 * 1024
-"""Values of a chunk, at most (one channel may be larger): 7 chunks for 64 x 224 x 224 keep two threads evenly busy,
-and one inflates in a few milliseconds in the browser."""
+"""Most values of a chunk (a single channel may be larger): 7 chunks for 64 x 224 x 224 keep two threads evenly busy,
+and a browser inflates one in a few milliseconds."""
 
 DEFLATE_LEVEL = 1
 """Level 6 saves 3 % on real maps and takes five times as long."""
 
 THREADS = 2
-"""Chunks encoded at once; zlib and NumPy let go of the interpreter's lock."""
+"""Chunks encoded at once; zlib and NumPy release the interpreter's lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedMaps:
-    """Feature maps, ready to stand in a page.
+    """Feature maps, ready for a page.
 
     Attributes:
         values: How they are written.
         shape: Channels, rows, columns.
         zero: With 12bit: int32, (C,), the code that stands for ``offset``; None otherwise.
-        step: With 12bit: float32, (C,), what one code adds; 0 where all values of a channel are equal.
+        step: With 12bit: float32, (C,), the difference between neighbouring codes; 0 where all values of a channel are
+            equal.
         offset: With 12bit: float32, (C,).
         chunk_channels: Channels in each chunk; the last one may hold fewer.
         planes: Per plane, per chunk: deflated (zlib format), in base64.
-        statistics: Of the values as they are, and after ReLU where that was asked for.
+        statistics: Of the values as they are, and after ReLU where requested.
     """
 
     values: Values
@@ -88,12 +89,12 @@ class _Chunk:
 
 
 def encode_maps(maps: FloatArray, values: Values = "12bit", *, relu: bool = False) -> EncodedMaps:
-    """Write feature maps as deflated planes, and measure them on the way.
+    """Encode feature maps as deflated planes, and compute their statistics at the same time.
 
     Args:
-        maps: Float32, (C, H, W), none of them 0.
+        maps: Float32, (C, H, W), no extent 0.
         values: How a value is written.
-        relu: Whether to measure them after ReLU, too.
+        relu: Whether to compute the statistics after ReLU, too.
 
     Raises:
         UsageError: With float16: a finite value is too large for it.
@@ -125,7 +126,7 @@ def encode_maps(maps: FloatArray, values: Values = "12bit", *, relu: bool = Fals
 
 
 def _channels_per_chunk(channels: int, values: int) -> int:
-    """Share the channels out evenly over as few chunks as their size allows; ``values`` is per channel."""
+    """Distribute the channels evenly over as few chunks as possible; ``values`` is the number of values per channel."""
     most = max(1, CHUNK_VALUES // values)
     chunks = -(-channels // most)
     return -(-channels // chunks)
@@ -162,14 +163,14 @@ def _codes(
 ) -> npt.NDArray[np.uint16]:
     scaled = values - offset[:, None]
     scaled /= divisor[:, None]
-    scaled += zero[:, None].astype(scaled.dtype) + scaled.dtype.type(0.5)  # cut off below: rounds to the nearest
-    if scaled.dtype == np.float64:  # there are values that are none: their codes come later
+    scaled += zero[:, None].astype(scaled.dtype) + scaled.dtype.type(0.5)  # truncated below, so this rounds
+    if scaled.dtype == np.float64:  # some are not finite: their codes come later
         scaled = np.clip(np.nan_to_num(scaled), 0, MAX_CODE)
     return np.minimum(scaled.astype(np.uint16), np.uint16(MAX_CODE))
 
 
 def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """The lower 4 bits of codes (channels, values), two in a byte: uint8, (channels, ceil(values / 2))."""
+    """Pack the lower 4 bits of codes (channels, values), two in a byte: uint8, (channels, ceil(values / 2))."""
     bits = codes.astype(np.uint8) & np.uint8(15)
     packed = bits[:, ::2].copy()
     packed[:, : bits.shape[1] // 2] |= bits[:, 1::2] << np.uint8(4)
@@ -189,7 +190,7 @@ def _write_float32(values: FloatArray, found: Statistics) -> tuple[None, Planes]
 
 
 def _byte_planes(values: npt.NDArray[np.floating]) -> Planes:
-    """A plane for each byte of little-endian floats, the most significant one first."""
+    """Return a plane for each byte of little-endian floats, the most significant one first."""
     size = values.dtype.itemsize
     split = values.view(np.uint8).reshape(*values.shape, size)
     return tuple(np.ascontiguousarray(split[:, :, place]) for place in reversed(range(size)))

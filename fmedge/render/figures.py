@@ -1,4 +1,4 @@
-"""Feature maps as a Plotly figure, for notebooks, and as a page that holds nothing but that figure."""
+"""Draw feature maps as a Plotly figure, for notebooks, and as a page that holds only that figure."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MAX_SUBPLOTS = 1024
-"""Heatmaps in a figure: 512 already take a browser 14 s to draw."""
+"""Most heatmaps in a figure: 512 already take a browser 14 s to draw."""
 
 SIDE, SINGLE_SIDE = 800, 400
 """Height and width of the grid and of one channel, in pixels."""
 
 
 def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
-    """The first image's feature maps as grey heatmaps in a square grid, or one channel alone; row 0 is the top.
+    """Draw the first image's feature maps as grey heatmaps in a square grid, or one channel alone; row 0 is the top.
 
     Args:
         maps: Float32, (N, C, H, W).
         channel: Number of the one channel to draw, counted from 0; None draws all.
 
     Returns:
-        A ``plotly.graph_objects.Figure``: titled with the layer's name, each map from its own minimum to its maximum.
+        A ``plotly.graph_objects.Figure``: titled with the layer's name, each map scaled from its own minimum to its
+        maximum.
 
     Raises:
         UsageError: There is no such channel.
@@ -66,7 +67,7 @@ def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
 
 
 def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> bytes:
-    """A page with :func:`figure` in it.
+    """Return a page with :func:`figure` in it.
 
     Args:
         layers: One layer.
@@ -74,7 +75,7 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
         options: Say where plotly.js is; the values are float32.
 
     Raises:
-        UsageError: There are several layers, or two views are asked for.
+        UsageError: There are several layers, or two views are requested.
         FmedgeError: See :func:`figure`.
     """
     if len(layers) > 1 or options.both:

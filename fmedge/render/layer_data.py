@@ -1,4 +1,4 @@
-"""What a page holds of a layer: facts for the header, and blocks of deflated planes."""
+"""Pack a layer for a page: facts for the header, and blocks of deflated planes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
 
 MAX_VALUES = 256 * 1024 * 1024
-"""Values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
+"""Most values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerData:
-    """A layer, ready to stand in a page.
+    """A layer, ready for a page.
 
     Attributes:
         facts: Its entry in the header.
@@ -62,16 +62,16 @@ def pack_layer(
     """Pack a layer.
 
     Args:
-        number: Of the layer in the page.
+        number: Number of the layer in the page.
         name: Keras' name.
-        sets: Its maps: of a page of maps ``maps``, of a difference ``a`` and ``error``.
+        sets: Its maps: ``maps`` for a page of feature maps, ``a`` and ``error`` for a difference.
         statistics: Per view.
         source: The network.
-        photo: Height and width of the image as the model saw it, in pixels.
-        function: The activation that belongs to the layer; see :mod:`fmedge.model.activations`.
+        photo: Height and width of the image as the model received it, in pixels.
+        function: The layer's activation; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
         kernel: Float32, (C, 3, 3, 3): per channel of the page rows, columns, and red, green, blue.
-        snr_db: Of a difference: signal-to-noise ratio per channel.
+        snr_db: For a difference: signal-to-noise ratio per channel.
     """
     shape = next(iter(sets.values())).shape
     step, field = _geometry(name, source, shape, photo)
@@ -102,9 +102,9 @@ def pack_layer(
 def _geometry(
     name: str, source: str, shape: tuple[int, int, int], photo: tuple[int, ...]
 ) -> tuple[tuple[float, float], int | None]:
-    """Pixels of the photo between neighbouring rows and columns, and the side of what one value sees.
+    """Return the photo's pixels between neighbouring rows and columns, and the side of what one value sees.
 
-    Of networks that are not known, the maps are taken to cover the photo evenly.
+    For unknown networks, the maps are assumed to cover the photo evenly.
     """
     rows, columns = shape[1:]
     height, width = photo
@@ -126,6 +126,6 @@ def _statistics_facts(found: Statistics) -> dict[str, str]:
 
 
 def pack_floats(array: npt.NDArray[Any]) -> str:
-    """Numbers as little-endian float32, in base64; integers below 2^24 stay exact."""
+    """Encode numbers as little-endian float32, in base64; integers below 2^24 stay exact."""
     with np.errstate(over="ignore"):
         return base64.b64encode(np.ascontiguousarray(array).astype("<f4").tobytes()).decode()

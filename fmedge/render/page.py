@@ -1,4 +1,4 @@
-"""The page: frame, style, script, plotly.js and data put together into one file."""
+"""Assemble the page: template, style, script, plotly.js and data in one file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCRIPTS = (
     "controls.js",
     "viewer.js",
 )
-"""The page's own script in parts; each uses what those before it define."""
+"""The page's own script in parts; each uses what the previous ones define."""
 
 Kernels = dict[str, npt.NDArray[np.float32]]
 """Per layer: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue."""
@@ -53,20 +53,20 @@ def render_page(
     The page needs no network and holds the values themselves. The same maps give the same bytes.
 
     Args:
-        maps: Float32, (N, C, H, W), every extent at least 1; ``maps[0]`` is shown. Several layers of one run make
-            one page, in which one walks from layer to layer.
+        maps: Float32, (N, C, H, W), every extent at least 1; ``maps[0]`` is shown. Several layers of one run make one
+            page, on which the reader can step from layer to layer.
         channel: Number of the one channel to hold, counted from 0; None holds all of them.
         options: How the page is made; None takes the defaults.
         kernels: Kernels of layers that see the photo itself, where they are known.
 
     Returns:
-        The file's content: UTF-8. With ``plotlyjs="file"``, put :func:`fmedge.render.plotly_js.script_file` beside it.
+        The file's content: UTF-8. With ``plotlyjs="file"``, put :func:`fmedge.render.plotly_js.script_file` next to it.
 
     Raises:
-        UsageError: There is no such channel, ``both`` is asked of maps of which a page cannot compute it, or a value is
-            too large for float16.
+        UsageError: There is no such channel, ``both`` is requested for maps for which a page cannot compute it, or a
+            value is too large for float16.
         LimitExceeded: There are too many values for a page.
-        BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
+        BackendUnavailable: The plotly package, which contains plotly.js, is not installed.
     """
     require_record("options", options, PageOptions)
     layers, options = [maps] if isinstance(maps, FeatureMaps) else list(maps), options or PageOptions()
@@ -101,7 +101,7 @@ def _pack(
         number,
         maps.layer,
         {"maps": encoded},
-        dict(zip(reversed(views), sides, strict=True)),  # as they were measured: raw, then after ReLU
+        dict(zip(reversed(views), sides, strict=True)),  # in measured order: raw, then after ReLU
         source=maps.provenance.card.submodel.source,
         photo=maps.pixels.shape[1:3],
         function=maps.function,
@@ -117,10 +117,10 @@ def assemble(
     pixels: npt.NDArray[np.uint8],
     options: PageOptions,
 ) -> bytes:
-    """Put the viewer's page together.
+    """Assemble the viewer's page.
 
     Args:
-        header: What is particular to this kind of page.
+        header: What is specific to this kind of page.
         captions: Its texts.
         layers: Its data.
         pixels: The photo: uint8, (height, width, 3), RGB.

@@ -1,4 +1,4 @@
-"""plotly.js, made ready to stand inside a page."""
+"""Prepare plotly.js for a page."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class PlotlyJs:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """plotly.js as a page has it.
+    """plotly.js as used by a page.
 
     Attributes:
-        element: The script element: the script itself deflated, or where it is loaded from.
-        allowed: What a Content-Security-Policy has to allow.
-        licence: Its first comment, where the page holds the script itself; else a word on where it is.
+        element: The script element: the deflated script itself, or where it is loaded from.
+        allowed: What a Content-Security-Policy must allow.
+        licence: Its first comment, where the page holds the script itself; otherwise a note on where it is.
     """
 
     element: bytes
@@ -55,7 +55,7 @@ class Placed:
 
 
 def place(choice: PlotlyPlace) -> Placed:
-    """Make plotly.js ready for a page: inside it, from Plotly's server, or from a file beside it.
+    """Prepare plotly.js for a page: inside it, from Plotly's server, or from a file next to it.
 
     Raises:
         BackendUnavailable: The plotly package is not installed or lacks its script.
@@ -73,12 +73,12 @@ def place(choice: PlotlyPlace) -> Placed:
 
 
 def file_name() -> str:
-    """Name of the file that a page with ``plotlyjs="file"`` loads."""
+    """Return the name of the file that a page with ``plotlyjs="file"`` loads."""
     return f"plotly-{prepare().version}.min.js"
 
 
 def script_file() -> tuple[str, bytes]:
-    """Name and content of the file that has to stand beside a page with ``plotlyjs="file"``.
+    """Return name and content of the file that must be next to a page with ``plotlyjs="file"``.
 
     Raises:
         BackendUnavailable: The plotly package is not installed or lacks its script.
@@ -87,7 +87,7 @@ def script_file() -> tuple[str, bytes]:
 
 
 def prepare() -> PlotlyJs:
-    """Pack the plotly.js that the plotly package brings along, once per process (about 50 ms).
+    """Pack the plotly.js that comes with the plotly package, once per process (about 50 ms).
 
     A second caller waits for the first.
 
@@ -99,7 +99,7 @@ def prepare() -> PlotlyJs:
 
 
 def load_script_early() -> None:
-    """The same for a thread to do; what is wrong is told where the page is made."""
+    """Call :func:`prepare` in a thread; errors are reported when the page is made."""
     with contextlib.suppress(Exception):
         prepare()
 

@@ -1,4 +1,4 @@
-"""A PNG file from an array: in half of Pillow's time.
+"""Write a PNG file from an array, in half of Pillow's time.
 
 Pillow 13 tries several filters per row: 11 to 14 ms for 224 x 224 photographs where this takes 6 to 9 (x86-64, zlib's
 default level), for files that are 7 % smaller. A page is made in tenths of a second.
@@ -19,8 +19,8 @@ _SUB_FILTER = 1
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     """Encode an RGB picture: uint8, (height, width, 3).
 
-    Every row is stored as differences from the pixel to its left, which makes photographs smaller
-    (PNG specification, section 9, filter type 1).
+    Every row is stored as differences from the pixel to its left, which makes photographs smaller (PNG specification,
+    section 9, filter type 1).
     """
     height, width, _ = pixels.shape
     rows = np.empty((height, 1 + 3 * width), np.uint8)

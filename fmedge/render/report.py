@@ -1,4 +1,4 @@
-"""The report page: what was measured, as sentences, charts and tables in one file."""
+"""Make the report page: measurements as sentences, charts and tables in one file."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from fmedge.render.report_words import (
 )
 
 SCRIPTS = ("embedded.js", "chart_parts.js", "charts.js", "report.js")
-"""The page's own script in parts; each uses what those before it define."""
+"""The page's own script in parts; each uses what the previous ones define."""
 
 SAMPLES = 200
-"""Runs of a row that are drawn; of more, these stand for the rest, evenly chosen from the sorted ones."""
+"""Most runs of a row that are drawn; if there are more, a sample chosen evenly from the sorted runs stands for them."""
 
 HIGHEST_DB = 200.0
-"""Where a result is drawn that equals its reference; float32 lies below 150."""
+"""Where a result that equals its reference is drawn; float32 lies below 150."""
 
 
 def render_report(reports: Mapping[str, Report]) -> bytes:
-    """Draw what one or several machines measured as one self-contained HTML page.
+    """Draw the measurements of one or more machines as one self-contained HTML page.
 
     The page needs no network. The same reports give the same bytes.
 
@@ -49,7 +49,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
         The file's content: UTF-8.
 
     Raises:
-        BackendUnavailable: The plotly package, which brings plotly.js, is not installed.
+        BackendUnavailable: The plotly package, which contains plotly.js, is not installed.
     """
     layout = lay_out(reports)
     plotly = plotly_js.place("embed")
@@ -85,7 +85,7 @@ def _subtitle(layout: Layout) -> str:
 
 
 def _scrolling(table: Element, label: str) -> Element:
-    """A table that is moved sideways by itself, with the keyboard too."""
+    """Wrap a table so that it scrolls sideways by itself, also with the keyboard."""
     return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
 
 
@@ -96,7 +96,7 @@ def _ratios(layout: Layout) -> list[Element]:
 
 
 def _choosers(layout: Layout) -> list[Element]:
-    """Which layer and machine the charts show; a choice of one is not offered."""
+    """Return the menus for the layer and machine that the charts show; a menu with a single entry is hidden."""
     found: list[Element] = []
     for name, label, options in (("task", "Layer", layout.tasks), ("machine", "Machine", layout.machines)):
         made = [element("option", option, value=str(number)) for number, option in enumerate(options)]
@@ -106,7 +106,7 @@ def _choosers(layout: Layout) -> list[Element]:
 
 
 def _data(layout: Layout) -> dict[str, Any]:
-    """What the script draws."""
+    """Return the data that the script draws."""
     on_front = {
         id(row)
         for task in range(len(layout.tasks))
@@ -139,7 +139,7 @@ def _data(layout: Layout) -> dict[str, Any]:
 
 
 def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
-    """The numbers that are drawn: milliseconds, decibels, shares."""
+    """Return the numbers that are drawn: milliseconds, decibels, shares."""
     measured = row.measured
     snr = row.snr_db
     return {
@@ -156,7 +156,7 @@ def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
 
 
 def _samples(seconds: tuple[float, ...]) -> list[float]:
-    """The runs, sorted; of more than :data:`SAMPLES`, the fastest, the slowest and evenly chosen ones between."""
+    """Return the sorted runs; of more than :data:`SAMPLES`, the fastest, the slowest and an even choice between."""
     ordered = sorted(seconds)
     if len(ordered) <= SAMPLES:
         return ordered
@@ -164,12 +164,12 @@ def _samples(seconds: tuple[float, ...]) -> list[float]:
 
 
 def _rounded(value: float) -> float | None:
-    """With five digits, which no eye tells from more; None for what JSON cannot hold."""
+    """Round to five digits, which look the same as more; None for what JSON cannot hold."""
     return float(f"{value:.5g}") if math.isfinite(value) else None
 
 
 def _hover(row: Row) -> list[str]:
-    """All about a row, a line each."""
+    """Return everything about a row, a line each."""
     each = row.measured
     snr = row.snr_db
     tail = "" if each.p99 is None else f", p99 {milliseconds(each.p99)}"

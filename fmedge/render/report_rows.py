@@ -1,4 +1,4 @@
-"""Reports of one or several machines, laid out for a page: tasks, rows, labels, and who is on the front."""
+"""Arrange reports of one or more machines for a page: tasks, rows, labels, and the rows on the Pareto front."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Row:
     Attributes:
         machine: Number of its machine.
         task: Number of its task.
-        choice: What was chosen to do the task, as far as it tells rows apart: ``ncnn, fp16, 2 threads``.
+        choice: What was chosen to do the task, as far as it distinguishes rows: ``ncnn, fp16, 2 threads``.
         measured: The figures.
     """
 
@@ -36,9 +36,9 @@ class Row:
 
     @property
     def snr_db(self) -> float | None:
-        """Distance from the float64 reference, in dB; None where nobody knows.
+        """Distance from the float64 reference, in dB; None where it is not known.
 
-        It was measured when the model was exported, with float32 arithmetic; of other arithmetic it says nothing.
+        It was measured when the model was exported, with float32 arithmetic, and does not apply to other arithmetic.
         """
         parity = self.measured.parity
         return None if parity is None or self.measured.configuration.math != "fp32" else parity.snr_db
@@ -56,11 +56,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All of it.
+    """The arranged reports.
 
     Attributes:
-        machines: Their names.
-        reports: Theirs, in the same order.
+        machines: Names of the machines.
+        reports: Their reports, in the same order.
         tasks: What was to be computed, in words.
         common: What all tasks share, in words.
         rows: What was measured, fastest first within machine and task.
@@ -75,12 +75,12 @@ class Layout:
     gaps: tuple[Gap, ...]
 
     def of(self, task: int, machine: int) -> list[Row]:
-        """The rows of a task on a machine, fastest first."""
+        """Return the rows of a task on a machine, fastest first."""
         return [row for row in self.rows if (row.task, row.machine) == (task, machine)]
 
 
 def lay_out(reports: Mapping[str, Report]) -> Layout:
-    """Sort what several machines measured.
+    """Sort the measurements of several machines into tasks and rows.
 
     Args:
         reports: The reports by the machines' names.
@@ -116,7 +116,7 @@ def lay_out(reports: Mapping[str, Report]) -> Layout:
 
 
 _FACTS = ("activation", "size", "scenario", "weights")
-"""What makes another task of a layer."""
+"""Fields that, with the layer, distinguish one task from another."""
 
 
 def _configurations(report: Report) -> list[Configuration]:
@@ -124,7 +124,7 @@ def _configurations(report: Report) -> list[Configuration]:
 
 
 def _facts(what: Configuration) -> tuple[str, ...]:
-    """:data:`_FACTS` in words."""
+    """Return the values of :data:`_FACTS` in words."""
     activations = {"relu": "after ReLU", "none": "before ReLU"}
     single = what.scenario == SINGLE_STREAM
     return (
@@ -140,7 +140,7 @@ def _pick(facts: Sequence[str], places: Iterable[int]) -> list[str]:
 
 
 class _Namer:
-    """Calls choices by what tells them apart, alike on every machine."""
+    """Names choices by what distinguishes them, in the same way for every machine."""
 
     def __init__(self, reports: Sequence[Report], configurations: Sequence[Configuration]) -> None:
         self._several = len(reports) > 1
@@ -160,14 +160,14 @@ class _Namer:
         return ", ".join(words)
 
     def _thread_words(self, what: Configuration, report: Report) -> str:
-        """Machines differ in their number of cores, so one thread per core pairs with one thread per core."""
+        """Return the threads in words; ``all cores`` pairs machines that differ in their number of cores."""
         if self._several and what.threads == report.machine.cores:
             return "all cores"
         return plural(what.threads, "thread")
 
 
 def front(rows: Iterable[Row]) -> list[Row]:
-    """Those than which none of the others is both at least as fast and more exact: the Pareto front, fastest first."""
+    """Return the Pareto front, fastest first: rows for which no other row is at least as fast and more exact."""
     best, found = -math.inf, list[Row]()
     known = [(row.measured.p50, -row.snr_db, row) for row in rows if row.snr_db is not None]
     for _, negative, row in sorted(known, key=lambda each: each[:2]):

@@ -1,4 +1,4 @@
-"""The tables of a report: every figure, and machines against each other."""
+"""Make the tables of a report: all figures, and a comparison of the machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fmedge.render.report_rows import Gap, Layout, Row
 from fmedge.render.report_words import milliseconds
 
 NONE = "\u2013"
-"""Stands where there is no figure."""
+"""Shown where there is no figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Column:
 
     Attributes:
         head: Its name.
-        meaning: What it says, for who points at it.
+        meaning: Its meaning, shown when the reader points at it.
         value: The figure; None where there is none.
         text: The figure in words.
     """
@@ -74,11 +74,11 @@ COLUMNS = (
     _scaled("runs", "runs that count", lambda each: each.n, ",.0f"),
     _scaled("warm-up", "runs before those that count", lambda each: each.warm_up_runs, ",.0f"),
 )
-"""Every figure of a row. *load* counts cores, *load ms* is the loading of the model."""
+"""Every figure of a row. *load* counts cores; *load ms* is the time to load the model."""
 
 
 def figures_table(layout: Layout) -> Element:
-    """All rows with all figures; below them what has none, with the reason."""
+    """Return a table of all rows with all figures, followed by what has no figures, with the reason."""
     heads = ["machine"] * (len(layout.machines) > 1) + ["layer", "choice"]
     header = [_header(head, "", "text") for head in heads]
     header += [_header(column.head, column.meaning, "number") for column in COLUMNS]
@@ -114,7 +114,7 @@ def _figures_row(layout: Layout, row: Row) -> Element:
 
 
 def _short(warning: str) -> str:
-    """A warning without the name of its row."""
+    """Return a warning without the name of its row."""
     return warning.rpartition(": ")[2]
 
 
@@ -133,7 +133,7 @@ def _gap_row(layout: Layout, gap: Gap) -> Element:
 
 
 def ratio_table(layout: Layout) -> Element:
-    """Medians of what several machines did, and how they compare with the first that did it."""
+    """Return a table of medians on several machines, relative to the first machine that has one."""
     found: dict[tuple[int, str], dict[int, Row]] = {}
     for row in layout.rows:
         found.setdefault((row.task, row.choice), {}).setdefault(row.machine, row)

@@ -1,4 +1,4 @@
-"""What a report says in sentences: the choice that is fastest, what it costs, and where it was measured."""
+"""Write the sentences of a report: the fastest choice, what it costs, and where it was measured."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Layout, Row
 
 CLOSE = 0.03
-"""Share by which medians may differ and still count as level: two processes of one program differ by that much."""
+"""Medians that differ by no more than this share count as equal: two processes of one program differ by that much."""
 
 
 OPEN_TASKS = 4
-"""Tasks whose sentences are always seen; all 18 layers on three machines would push the charts off ten screens."""
+"""Tasks whose sentences are always shown; all 18 layers on three machines would push the charts down by ten screens."""
 
 
 def milliseconds(seconds: float) -> str:
-    """A time in ms with about three digits."""
+    """Return a time in ms with about three digits."""
     value = 1e3 * seconds
     if value >= 100:
         return f"{value:,.0f}"
@@ -29,28 +29,28 @@ def milliseconds(seconds: float) -> str:
 
 
 def moment(started: str) -> str:
-    """When a report was begun, to the minute; what has another form stays as it is."""
+    """Return when a report was started, to the minute; a time in another format stays as it is."""
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00$", r"\1 \2 UTC", started)
 
 
 def doubts(measured: Measurement) -> list[str]:
-    """Why a figure is not to be trusted, a word each."""
+    """Return why a figure is not to be trusted, a word each."""
     return list(measured.doubts)
 
 
 def decibels(snr_db: float) -> str:
-    """A signal-to-noise ratio; of equal arrays it is infinite."""
+    """Return a signal-to-noise ratio in words; for equal arrays it is infinite."""
     return f"{snr_db:.1f}\u00a0dB" if math.isfinite(snr_db) else "no difference"
 
 
 def error_share(snr_db: float) -> str:
-    """Size of the error over that of the values, both as root mean square, in percent with two digits."""
+    """Return the error relative to the values, both as root mean square, in percent with two digits."""
     percent = 100 * 10 ** (-snr_db / 20)
     return f"{percent:.2g}\u00a0%" if percent >= 0.01 else "less than 0.01\u00a0%"
 
 
 def headlines(layout: Layout) -> list[Element]:
-    """For every task what to choose, a list item per machine; of many tasks, all but the first are folded away."""
+    """Return what to choose for every task, a list item per machine; of many tasks, the later ones are folded."""
     found: list[Element] = []
     for task, name in enumerate(layout.tasks):
         items: list[Element] = []
@@ -67,7 +67,10 @@ def headlines(layout: Layout) -> list[Element]:
 
 
 def _advice(rows: Sequence[Row]) -> list[str | Element]:
-    """Which choice is fastest with float32, which at all, and what that costs; rows of one task and machine."""
+    """Return the fastest choice with float32, the fastest one at all, and what that costs.
+
+    The rows are of one task and machine.
+    """
     if not rows:
         return ["nothing could be measured; the table says why."]
     exact, best = next((row for row in rows if row.exact), None), rows[0]
@@ -101,7 +104,7 @@ def _times(ratio: float) -> str:
 
 
 def _cost(exact: Row | None, best: Row) -> str:
-    """What the fastest choice gives away."""
+    """Return what the fastest choice gives up."""
     if best.snr_db is None:
         math_name = best.measured.configuration.math
         why = f" with {math_name} arithmetic" if math_name != "fp32" else ""
@@ -114,7 +117,7 @@ def _cost(exact: Row | None, best: Row) -> str:
 
 
 def _machine_ratio(layout: Layout, task: int) -> list[Element]:
-    """The fastest exact choices of the machines, against each other."""
+    """Compare the fastest exact choices of the machines."""
     found = [
         next((row for row in layout.of(task, number) if row.exact), None) for number in range(len(layout.machines))
     ]
@@ -127,7 +130,7 @@ def _machine_ratio(layout: Layout, task: int) -> list[Element]:
 
 
 def warnings(layout: Layout) -> list[Element]:
-    """What a reader should know before believing anything, a paragraph per machine."""
+    """Return what a reader should know before trusting the figures, a paragraph per machine."""
     found: list[str] = []
     for name, report in zip(layout.machines, layout.reports, strict=True):
         words: list[str] = []
@@ -152,7 +155,7 @@ def _count(number: int, one: str, many: str) -> str:
 
 
 def environment(name: str, report: Report) -> Element:
-    """Where and how a report was measured: a heading and pairs of words."""
+    """Return where and how a report was measured: a heading and pairs of words."""
     machine, (before, after) = report.machine, report.clocks
     clock = "not told by the system"
     if before.megahertz and after.megahertz:
@@ -182,7 +185,7 @@ def environment(name: str, report: Report) -> Element:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in order, with what follows each other as a range: ``0-3, 6``."""
+    """Return numbers in order, with consecutive ones as a range: ``0-3, 6``."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

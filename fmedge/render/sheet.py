@@ -1,4 +1,4 @@
-"""All channels as one PNG picture, made without a browser."""
+"""Draw all channels as one PNG picture, without a browser."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fmedge.render.captions import views_of, write_captions
 from fmedge.system.choices import require_record
 
 MAX_PIXELS = 64_000_000
-"""Of a sheet; a grey picture of that many is held in memory twice."""
+"""Most pixels of a sheet; a grey picture of that many is held in memory twice."""
 
 LEAST_TILE = 56
-"""Pixels that a tile is wide at least, so that its number can be read: small maps are enlarged by a whole factor."""
+"""Minimum width of a tile in pixels, so that its number can be read: small maps are enlarged by a whole factor."""
 
 PAPER, INK = 255, 20
 GAP, MARGIN, LINE = 4, 16, 22
-"""Grey levels, and distances in pixels."""
+"""Distances in pixels; PAPER and INK are grey levels."""
 
 
 def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: PageOptions | None = None) -> bytes:
@@ -39,7 +39,7 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
         The file's content. NaN and infinity are mid-grey.
 
     Raises:
-        UsageError: There is no such channel, or ``both`` is asked of maps of which it cannot be computed.
+        UsageError: There is no such channel, or ``both`` is requested for maps for which it cannot be computed.
         LimitExceeded: The picture would be too large.
     """
     require_record("options", options, PageOptions)
@@ -51,7 +51,7 @@ def render_sheet(maps: FeatureMaps, *, channel: int | None = None, options: Page
     views = views_of([maps], options)[::-1]
     _require_room(values, factor, len(views))
     captions = write_captions([maps], channel, options)
-    rectified = len(views) > 1  # other maps come as they are to be shown
+    rectified = len(views) > 1  # other maps are shown as they are
     parts = [
         _mosaic(np.maximum(values, 0) if rectified and view == "relu" else values, channel or 0, factor)
         for view in views
@@ -102,7 +102,7 @@ def _mosaic(values: npt.NDArray[np.float32], first_channel: int, factor: int) ->
 
 
 def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Levels 0 to 255 from the smallest to the largest finite value."""
+    """Return levels 0 to 255 from the smallest to the largest finite value."""
     exact = values.astype(np.float64)
     finite = np.isfinite(exact)
     low, high = (exact[finite].min(), exact[finite].max()) if finite.any() else (0.0, 0.0)

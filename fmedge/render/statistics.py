@@ -1,4 +1,4 @@
-"""What a page tells of every channel: extremes, mean, spread, how much of it is zero."""
+"""Compute what a page reports of every channel: extremes, mean, spread, and the share of zeros."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Numbers per channel, over its finite values; a channel without any counts as all zero.
+    """Numbers per channel. Extremes, mean and spread are over its finite values, and 0 where there are none.
 
     Attributes:
         smallest: Float32, (C,).
@@ -21,7 +21,7 @@ class Statistics:
         mean: Float32, (C,).
         spread: Float32, (C,): the standard deviation.
         zeros: Float32, (C,): the share of values that are 0.
-        negative: Float32, (C,): the share of values below 0, which is what ReLU removes.
+        negative: Float32, (C,): the share of values below 0, which ReLU would remove.
         broken: Int32, (C,): how many values are NaN or infinite.
     """
 
@@ -35,11 +35,11 @@ class Statistics:
 
 
 def measure(values: FloatArray, *, relu: bool = False) -> tuple[Statistics, ...]:
-    """Measure channels, and with ``relu`` once more after ReLU.
+    """Compute the statistics of channels, and with ``relu`` once more after ReLU.
 
     Args:
         values: Float32, (channels, values per channel), contiguous.
-        relu: Whether to measure them after ReLU, too.
+        relu: Whether to compute them after ReLU, too.
     """
     low, high = values.min(axis=1), values.max(axis=1)
     odd = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
@@ -85,7 +85,7 @@ def _negative(values: FloatArray, low: FloatArray) -> FloatArray:
 
 
 def _share(found: npt.NDArray[np.bool_]) -> FloatArray:
-    """The share that is true of every row; row by row, since NumPy counts along an axis ten times as slowly."""
+    """Return the share of True in every row; row by row, since NumPy counts along an axis ten times as slowly."""
     return np.array([np.count_nonzero(row) for row in found], np.float32) / np.float32(found.shape[1])
 
 
@@ -99,5 +99,5 @@ def _measure_finite(found: Statistics, channel: int, values: FloatArray) -> None
 
 
 def join_statistics(parts: Sequence[Statistics]) -> Statistics:
-    """The same for all channels, of those for some at a time."""
+    """Join the statistics of groups of channels into those of all channels."""
     return Statistics(*(np.concatenate([getattr(part, spec.name) for part in parts]) for spec in fields(Statistics)))

@@ -1,4 +1,4 @@
-"""The machine underneath: files, memory, processes, the processor.
+"""What fmedge asks of the machine: files, memory, processes, the processor.
 
-Imports the errors alone.
+Imports only :mod:`fmedge.errors`.
 """

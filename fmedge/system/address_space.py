@@ -1,8 +1,8 @@
-"""How much address space work needs at the least, known before it is begun: where less is allowed, it is not begun.
+"""Check that the limit on address space leaves enough for a piece of work before it starts.
 
-What runs out of a limit on address space (``ulimit -v``) half-way ends in odd places: libraries that do not load,
-threads that do not start, engines that end the process. So the limit is read first, and what is below
-a floor that was measured is refused in one line. Where a limit is low, a process also asks for less.
+A process that hits the limit (``ulimit -v``) half-way fails in confusing ways: libraries do not load, threads do not
+start, engines end the process. So the limit is read first, and work that needs more than the limit, by a measured
+minimum, is refused with a one-line message. Where the limit is low, a process also uses less memory.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _MB = 1 << 20
 
 
 class Floor(NamedTuple):
-    """A row of the table: bytes of address space. No dataclass, which takes ten times as long to make at every start.
+    """Least address space for an engine or an export, in bytes.
+
+    Not a dataclass: creating one would take ten times as long at every start.
 
     Attributes:
-        base: For a run at all: Python, NumPy, Pillow, the engine on one thread, a photo, a small model, a page.
-        per_thread: For every further thread that computes; 8 MB of them are its stack.
+        base: For any run: Python, NumPy, Pillow, the engine on one thread, a photo, a small model, a page.
+        per_thread: For every further compute thread; 8 MB of it are the thread's stack.
         per_byte: For every byte of the model.
     """
 
@@ -37,7 +39,7 @@ class Floor(NamedTuple):
     per_byte: float
 
     def total(self, threads: int = 1, model_bytes: int = 0) -> int:
-        """For a run on so many threads with a model of that size."""
+        """Return the bytes needed with this many threads and a model of this size."""
         return int(self.base + self.per_thread * (threads - 1) + self.per_byte * model_bytes)
 
 
@@ -55,16 +57,15 @@ FLOORS: Mapping[str, Floor] = {
     EXPORT: Floor(448 * _MB, 0, 4),
     TENSORFLOW: Floor(1536 * _MB, 0, 24),
 }
-"""Per engine, and for the two ways to export.
+"""Least address space per engine, and for the two ways to export.
 
-Measured by halving: the least limit under which ``fmedge run`` wrote a page, with untrained weights, thrifty as below
-(Python 3.11, NumPy 2.4, the engines that ``engine_errors.py`` names, x86-64, 2 cores). In MB, one thread, at
-block1_conv1, block3_conv3 and block5_conv3: ONNX Runtime 241, 241, 255; OpenVINO 352, 384, 512; ncnn 226, 306, 618;
-LiteRT 197, 204, 306. A further thread took 8 MB of ONNX Runtime and LiteRT and 8 to 19 of ncnn; OpenVINO starts no
-more than there are cores. An export to ONNX took 432 at block1_conv1 and 624 at block5_conv3, through TensorFlow 1,280
-and 2,304. To that a tenth and more is added, since shortly below what they need libraries end the process: OpenVINO
-by signal 11 at 448 and 480, TensorFlow at 2,048.
-"""
+Measured by bisection: the lowest limit under which ``fmedge run`` wrote a page, with untrained weights and the memory
+savings below (Python 3.11, NumPy 2.4, the engines that ``engine_errors.py`` names, x86-64, 2 cores). In MB, one thread,
+at block1_conv1, block3_conv3 and block5_conv3: ONNX Runtime 241, 241, 255; OpenVINO 352, 384, 512; ncnn 226, 306, 618;
+LiteRT 197, 204, 306. Each further thread took 8 MB with ONNX Runtime and LiteRT and 8 to 19 with ncnn; OpenVINO starts
+no more threads than there are cores. An export to ONNX took 432 at block1_conv1 and 624 at block5_conv3; through
+TensorFlow it took 1,280 and 2,304. The table adds at least a tenth, because slightly below their minimum libraries end
+the process: OpenVINO with signal 11 at 448 and 480, TensorFlow at 2,048."""
 
 _ENGINES = [name for name in FLOORS if name not in (EXPORT, TENSORFLOW)]
 
@@ -75,36 +76,39 @@ COMMANDS: Mapping[str, int] = {
     **dict.fromkeys(("export", "doctor"), FLOORS[EXPORT].base),
     **dict.fromkeys(("info", "compare", "report", "trust"), 160 * _MB),
 }
-"""What a command needs whatever its options are. The last ones run no model: they took 120 MB, most of it NumPy's;
-commands that are not here are done with 48."""
+"""Address space that a command needs whatever its options are. The commands of the last row run no model: they took 120
+MB, most of it for NumPy. Commands that are not listed need only 48 MB."""
 
 _THRIFTY_BELOW = 4 << 30
 _THRIFTY_PER_CORE = 128 * _MB
-"""A limit below so much, and so much per core, is low: a process then does without what only makes it faster. Left to
-itself OpenBLAS, which NumPy loads, takes 40 MB per core, and glibc reserves 64 MB for every thread that allocates."""
+"""A limit below the sum of these two, the second taken once per core, is low: the process then gives up what only makes
+it faster. Without these savings OpenBLAS, which NumPy loads, takes 40 MB per core, and glibc reserves 64 MB for every
+thread that allocates."""
 
 _THRIFT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-"""Read by libraries when they are loaded: here by OpenBLAS, and by the C library of processes that this one starts."""
+"""Libraries read these variables when they are loaded: OpenBLAS in this process, and the C library of child
+processes."""
 
 _M_ARENA_MAX = -8
-"""glibc's number of that choice for ``mallopt``: malloc.h."""
+"""glibc's number for the same setting in ``mallopt`` (malloc.h)."""
 
 _IMPORTED = 192 * _MB
-"""What a process has mapped at most when nothing but a run is prepared: Python, NumPy, Pillow, and an engine (136 to
-168 MB). A program of somebody else's may hold more."""
+"""The most that a process has mapped when it is only ready for a run: Python, NumPy, Pillow, and an engine (136 to 168
+MB). A program that uses fmedge as a library may have mapped more."""
 
 _own = False
 _thrifty = False
-"""Whether all that this process holds is ours, and whether it does without what only makes it faster."""
+"""``_own``: everything this process has mapped belongs to fmedge. ``_thrifty``: the process saves memory at the cost of
+speed."""
 
 
 def begin(words: Sequence[str] = ()) -> None:
-    """Read the limit before anything heavy is imported: a process of ours calls it first.
+    """Check the limit before anything heavy is imported; fmedge's own processes call this first.
 
-    Where the limit is low, the environment is told to be thrifty, for this process and those it starts.
+    Where the limit is low, environment variables are set so that this process and its children save memory.
 
     Args:
-        words: A command line; what it will do at least has to fit.
+        words: A command line; at least its minimum must fit within the limit.
 
     Raises:
         LimitExceeded: The command needs more than the limit allows.
@@ -126,13 +130,13 @@ def begin(words: Sequence[str] = ()) -> None:
 
 
 def heavy_command(words: Sequence[str]) -> str | None:
-    """The command of a command line where it is one of :data:`COMMANDS`, which all load NumPy; None for ``--help``."""
+    """Return the command of a command line if it is in :data:`COMMANDS`, which all load NumPy; None for ``--help``."""
     command = next((word for word in words if not word.startswith("-")), "")
     return command if command in COMMANDS and "--help" not in words else None
 
 
 def _named(words: Sequence[str]) -> set[str]:
-    """Engines that a command line names."""
+    """Return the engines that a command line names."""
     values = [word.partition("=")[2] for word in words if word.startswith("--backend=")]
     values += [value for word, value in pairwise(words) if word == "--backend"]
     return {name for value in values for name in value.split(",")}
@@ -145,18 +149,18 @@ def _be_thrifty() -> None:
     if arenas:
         import ctypes
 
-        choose = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none, and no such arenas
+        choose = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have neither this nor arenas
         if choose is not None:
             choose(_M_ARENA_MAX, 1)
 
 
 def is_thrifty() -> bool:
-    """Whether the limit is low: nothing is then begun before it is needed, or done several times at once."""
+    """Return whether the limit is low: then nothing is started before it is needed, or done several times at once."""
     return _thrifty
 
 
 def address_limit() -> int | None:
-    """Bytes of address space that this process may map; None where there is no limit, or no such thing (Windows)."""
+    """Return how many bytes of address space this process may map; None where there is no limit (as on Windows)."""
     if resource is None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -164,16 +168,16 @@ def address_limit() -> int | None:
 
 
 def require_floor(what: str, threads: int = 1, model_bytes: int = 0, values: int = 0) -> None:
-    """Check that an engine can run a model, or that one can be exported, within the limit on address space.
+    """Check that an engine can run a model, or that a model can be exported, within the limit on address space.
 
     Args:
-        what: A name of the table of floors.
-        threads: How many compute.
-        model_bytes: Size of the model; twice that of its file where it is float16, which engines make float32.
+        what: A key of :data:`FLOORS`.
+        threads: Number of compute threads.
+        model_bytes: Size of the model: its file size, doubled for float16, which engines convert to float32.
         values: Bytes of feature maps beyond those of one photo of VGG16's size.
 
     Raises:
-        LimitExceeded: It cannot.
+        LimitExceeded: The limit is too low.
     """
     limit = address_limit()
     if limit is None:
@@ -193,7 +197,7 @@ def require_floor(what: str, threads: int = 1, model_bytes: int = 0, values: int
 
 
 def _mapped() -> int:
-    """Bytes of address space that this process has mapped; 0 where the system does not say."""
+    """Return the bytes of address space that this process has mapped; 0 where the system does not report it."""
     try:
         with open("/proc/self/statm", encoding="ascii") as stream:  # noqa: PTH123 - read before pathlib is loaded
             return int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
@@ -214,7 +218,7 @@ def _megabytes(size: int) -> str:
 
 
 def threads_start() -> bool:
-    """Whether one more thread can be started."""
+    """Check whether one more thread can be started."""
     from threading import Thread
 
     try:
@@ -227,7 +231,7 @@ def threads_start() -> bool:
 
 
 def no_threads() -> LimitExceeded:
-    """What it becomes that none can be."""
+    """Return the error to raise when no thread can be started."""
     return LimitExceeded(f"No further thread can be started, {TOO_FEW_PROCESSES}.")
 
 
@@ -239,20 +243,20 @@ _SHORTAGE = (
     "unable to allocate",
     "out of memory",
 )
-"""How Python, its libraries and the system's loader say that memory ran out, in small letters."""
+"""How Python, its libraries and the system's loader report that memory ran out, in lower case."""
 
 
 _FILES = "too many open files"
-"""How the system says that no further file, pipe or process can be had, in small letters."""
+"""How the system reports that no further file, pipe or process can be opened, in lower case."""
 
 
 def is_shortage(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that memory or file descriptors ran out."""
+    """Return whether an error, or one of its causes, reports that memory or file descriptors ran out."""
     return _says(error, _SHORTAGE) or is_out_of_files(error)
 
 
 def is_out_of_files(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that file descriptors ran out."""
+    """Return whether an error, or one of its causes, reports that file descriptors ran out."""
     return _says(error, (_FILES,))
 
 
@@ -266,10 +270,10 @@ def _says(error: BaseException | None, words: Sequence[str]) -> bool:
 
 
 def shortage(error: BaseException | None = None) -> LimitExceeded:
-    """What memory, threads or file descriptors that ran out in the midst of work become.
+    """Return the error to raise when memory, threads or file descriptors ran out during work.
 
     Args:
-        error: What said so.
+        error: The error that reported it.
     """
     if is_out_of_files(error):
         return LimitExceeded(f"Too many files are open.{_file_limit()} Raise it: ulimit -n 256.")
@@ -281,7 +285,7 @@ def shortage(error: BaseException | None = None) -> LimitExceeded:
 
 
 def file_limit() -> int | None:
-    """Files that this process may have open; None where there is no such limit (Windows)."""
+    """Return how many files this process may have open; None where there is no such limit (Windows)."""
     limit = None if resource is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if resource is None or limit == resource.RLIM_INFINITY else limit
 
@@ -292,9 +296,9 @@ def _file_limit() -> str:
 
 
 def restrict(size: int | None) -> None:
-    """Bound this process' address space to so many bytes, until the next call, and let it leave no core file.
+    """Limit this process' address space to ``size`` bytes until the next call, and disable core files.
 
-    None, a system without such bounds, or a stricter bound leaves the address space as it is.
+    With None, on a system without such limits, or under a stricter limit the address space stays as it is.
     """
     if resource is None:
         return
@@ -302,5 +306,5 @@ def restrict(size: int | None) -> None:
         if wanted is None:
             continue
         most = resource.getrlimit(kind)[1]
-        with contextlib.suppress(ValueError, OSError):  # macOS takes no bound on address space
+        with contextlib.suppress(ValueError, OSError):  # macOS accepts no limit on address space
             resource.setrlimit(kind, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))

@@ -1,7 +1,7 @@
-"""What the control groups of this process allow: CPU time and memory, as containers and services are given them.
+"""Read what the control groups of this process allow: CPU time and memory, as containers and services are given them.
 
-Linux alone has them, in two versions (the kernel's ``Documentation/admin-guide/cgroup-v2.rst`` and ``cgroup-v1/``).
-Groups are nested and each may have limits of its own, so the smallest on the way up counts.
+Only Linux has them, in two versions (the kernel's ``Documentation/admin-guide/cgroup-v2.rst`` and ``cgroup-v1/``).
+Groups are nested and each may have its own limits, so the smallest limit from the group up to the root counts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _UNLIMITED_BYTES = 1 << 60
-"""Version 1 writes no limit as the largest multiple of a page that fits into 63 bits."""
+"""Version 1 writes "no limit" as the largest multiple of a page that fits into 63 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class GroupLimits:
 
     Attributes:
         cpus: CPU seconds that may be used per second; None where there is no quota.
-        memory_bytes: Memory that may be held; None where there is no limit.
-        memory_left_bytes: What is left of it; files that were read and are not in use count as free.
+        memory_bytes: Memory that may be used; None where there is no limit.
+        memory_left_bytes: What is left of it; cached files that are not in use count as free.
     """
 
     cpus: float | None = None
@@ -31,10 +31,10 @@ class GroupLimits:
 
 
 def group_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read the limits anew; without any where the system has no control groups.
+    """Read the limits; all are None where the system has no control groups.
 
     Args:
-        root: Where ``proc`` and the mounted groups lie.
+        root: Directory that contains ``proc`` and the mounted groups.
     """
     cpus = [_cpus(folder) for folder in _folders(root, "cpu")]
     memory = [pair for folder in _folders(root, "memory") if (pair := _memory(folder)) is not None]
@@ -46,13 +46,13 @@ def group_limits(root: Path = Path("/")) -> GroupLimits:
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """Folders of the groups that a controller may limit this process by, the innermost first."""
+    """Yield the folders of the groups in which a controller may limit this process, the innermost first."""
     for mount, top, is_v2, names in _mounts(root):
         group = _group(root, controller, is_v2=is_v2)
         if group is None or not (is_v2 or controller in names):
             continue
         inside = os.path.relpath(group, top)
-        folder = mount if inside.startswith("..") else mount / inside  # a container may not see the way to its group
+        folder = mount if inside.startswith("..") else mount / inside  # containers may hide the path to their group
         while True:
             yield folder
             if folder == mount:
@@ -61,17 +61,17 @@ def _folders(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _mounts(root: Path) -> Iterator[tuple[Path, str, bool, list[str]]]:
-    """Every mounted tree of groups: where, the group at its top, whether it is version 2, its controllers if not."""
+    """Yield each mounted tree of groups: mount point, top group, whether it is version 2, controllers of version 1."""
     for line in _lines(root / "proc/self/mountinfo"):
         place, _, kind = line.partition(" - ")
         fields, (name, *rest) = place.split(), kind.split() or [""]
         if name in ("cgroup", "cgroup2") and len(fields) > 4:
-            mount = fields[4].encode().decode("unicode_escape")  # a space is written \040
+            mount = fields[4].encode().decode("unicode_escape")  # a space is written as \040
             yield root / mount.lstrip("/"), fields[3], name == "cgroup2", rest[-1].split(",") if rest else []
 
 
 def _group(root: Path, controller: str, *, is_v2: bool) -> str | None:
-    """Path of this process' group in the tree of a controller."""
+    """Return the path of this process' group in the tree of a controller."""
     for line in _lines(root / "proc/self/cgroup"):
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -90,7 +90,7 @@ def _cpus(folder: Path) -> float | None:
 
 
 def _memory(folder: Path) -> tuple[int, int] | None:
-    """Limit and what is left of it, in bytes."""
+    """Return the limit and what is left of it, in bytes."""
     for limit_name, used_name in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
         limit, used = _number(_first(folder / limit_name)), _number(_first(folder / used_name))
         if limit is not None and limit < _UNLIMITED_BYTES and used is not None:
@@ -101,7 +101,7 @@ def _memory(folder: Path) -> tuple[int, int] | None:
 
 
 def _number(word: str) -> int | None:
-    """A count; None for ``max``, ``-1`` and what is none."""
+    """Return a count; None for ``max``, ``-1`` and anything that is not a number."""
     return int(word) if word.isascii() and word.isdigit() else None
 
 
@@ -112,5 +112,5 @@ def _first(path: Path) -> str:
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(errors="replace").splitlines()
-    except OSError:  # another system or version, or not for us
+    except OSError:  # other system or version, or no permission
         return []

@@ -1,4 +1,4 @@
-"""Starting a process of Python for a module of ours, and why none can be started."""
+"""Start a Python process that runs one of fmedge's modules, and explain why none can be started."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ _REASONS: Mapping[int, str] = {
     errno.EMFILE: "too few open files are allowed: ulimit -n",
     errno.ENFILE: "the system has too many files open",
 }
-"""What the system's numbers mean here, and what to do."""
+"""What the system's error numbers mean here, and what to do."""
 
 
 def module_command(module: str) -> list[str]:
-    """The command that runs a module of ours; it does not look for modules in the folder that it happens to be in.
+    """Return the command that runs one of fmedge's modules; it does not import modules from the current folder.
 
     Raises:
-        LimitExceeded: This program holds its own Python, and no other was found.
+        LimitExceeded: This program embeds its own Python, and no other one was found.
     """
     return [_python(), "-P", "-m", module]
 
 
 def module_path() -> str:
-    """``PYTHONPATH`` under which a child finds the modules that this process finds."""
+    """Return the ``PYTHONPATH`` with which a child finds the modules that this process finds."""
     return os.pathsep.join(os.path.abspath(folder) for folder in sys.path if folder)  # noqa: PTH100 - resolves no links
 
 
 def start(command: list[str], **settings: Any) -> subprocess.Popen[Any]:  # noqa: ANN401 - those of Popen
-    """Start a process, which :func:`end` ends.
+    """Start a process; :func:`end` ends it.
 
     Raises:
-        LimitExceeded: None can be started, and why.
+        LimitExceeded: None can be started; the message gives the reason.
     """
     for process in list(_started):
         if process.returncode is not None:
             _started.pop(process, None)
     try:
-        process: subprocess.Popen[Any] = subprocess.Popen(command, **settings)  # noqa: S603 - a module of ours
+        process: subprocess.Popen[Any] = subprocess.Popen(command, **settings)  # noqa: S603 - one of fmedge's modules
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}: {command[0]}")
         raise LimitExceeded(f"No process can be started, {reason}.") from error
@@ -57,14 +57,14 @@ def start(command: list[str], **settings: Any) -> subprocess.Popen[Any]:  # noqa
 
 
 _started: dict[subprocess.Popen[Any], bool] = {}
-"""The processes that are not known to have ended, and whether each has a session of its own, with what it starts."""
+"""The processes not known to have ended, and whether each has its own session, which includes its children."""
 
 _LAST_WAIT_S = 0.3
-"""For processes that were killed to be gone: memory of gigabytes takes the system a moment."""
+"""How long to wait until killed processes are gone: the system takes a moment to release gigabytes of memory."""
 
 
 def end(process: subprocess.Popen[Any]) -> None:
-    """Kill a process, and those that it started where it has a session of its own; one that ended is let alone."""
+    """Kill a process if it still runs, together with its children where it has its own session."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if _started.get(process):
@@ -83,7 +83,7 @@ def end_all() -> None:
 
 
 def _python() -> str:
-    """Path of a Python: what runs us, or where we are embedded (uWSGI, say) the one that our modules belong to."""
+    """Return the path of a Python: the running one, or where it is embedded (uWSGI, say) the one fmedge belongs to."""
     if getattr(sys, "frozen", False):
         candidates: list[Path] = []
     else:

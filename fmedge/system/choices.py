@@ -1,4 +1,4 @@
-"""Values of options, checked once where they come in: a word of several, a switch, a number."""
+"""Check values of options once, where they come in: one of several words, a switch, a record, a whole number."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ Word = TypeVar("Word", bound=str)
 
 
 def one_of(what: str, value: object, allowed: Iterable[Word]) -> Word:
-    """The allowed word that a value spells.
+    """Return the allowed word that a value spells.
 
     Args:
         what: What the value is, for the message: ``precision``.
         value: What was given: a word or a member of an enumeration.
-        allowed: The words that would do. Of an enumeration its own members are returned, so that ``is`` holds.
+        allowed: The allowed words. If they are members of an enumeration, the member itself is returned, so that ``is``
+            works.
 
     Raises:
-        UsageError: It is none of them.
+        UsageError: The value is none of them.
     """
     words = tuple(allowed)
     if isinstance(value, str):
@@ -48,7 +49,7 @@ def require_record(what: str, value: object, kind: type) -> None:
     Args:
         what: What the value is, for the message: ``run``.
         value: What was given.
-        kind: Its class, which :mod:`fmedge` gives away under its own name.
+        kind: Its class, which :mod:`fmedge` exports under the same name.
 
     Raises:
         UsageError: It is neither.
@@ -58,7 +59,7 @@ def require_record(what: str, value: object, kind: type) -> None:
 
 
 def require_whole(what: str, value: object, *, unset: str = "") -> None:
-    """Check that a value is a whole number, of Python's or NumPy's; how large it may be is checked where it is used.
+    """Check that a value is a whole number, of Python or NumPy; its range is checked where it is used.
 
     Args:
         what: What the value is, for the message: ``batch``.

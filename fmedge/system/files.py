@@ -1,4 +1,4 @@
-"""Writing a file so that its name holds either all of it or what was there before."""
+"""Write a file so that its name always holds either all of the new content or what was there before."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fmedge.system.reading import holds
 from fmedge.system.temp_files import discard, open_temporary, sweep, turn
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""Why no file can be created in a folder, where it is for its owner or its file system to say."""
+"""Errors that mean that the owner of a folder or its file system does not allow creating files there."""
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is no file."""
+    """Return whether there is such a file; False for a name that no file can have."""
     try:
         return path.is_file()
     except OSError:
@@ -29,7 +29,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; a name that no folder can have is no folder."""
+    """Return whether there is such a folder; False for a name that no folder can have."""
     try:
         return path.is_dir()
     except OSError:
@@ -37,12 +37,12 @@ def is_folder(path: Path) -> bool:
 
 
 def require_writable(*paths: Path) -> None:
-    """Check, before work is spent, that files can be written at these paths.
+    """Check, before any work is done, that files can be written at these paths.
 
-    In each of their folders a file is created and removed again: bits of access are not the whole truth.
+    A file is created in each of their folders and removed again, because permission bits do not tell everything.
 
     Raises:
-        WriteError: A folder is missing or closed to us, or a path is a folder, a device or no name at all.
+        WriteError: A folder is missing or not writable, or a path is a folder, a device or not a valid name.
     """
     for path in paths:
         _require_name(path)
@@ -51,14 +51,14 @@ def require_writable(*paths: Path) -> None:
 
 
 _ANOTHER_PLACE = "Choose another: --output for what is written, --models for models."
-"""What to do where a folder, such as the current one, takes no files from this user."""
+"""What to do where a folder, such as the current one, is not writable for this user."""
 
 
 def require_folder(folder: Path) -> None:
-    """Check, before work is spent, that files can be written to a folder; where it is missing it is not created yet.
+    """Check, before any work is done, that files can be written to a folder; a missing folder is not created yet.
 
     Raises:
-        WriteError: It is closed to us, cannot be created, or a file is in the way.
+        WriteError: It is not writable, cannot be created, or a file is in the way.
     """
     there = folder
     while not os.path.lexists(there) and there != there.parent:
@@ -69,7 +69,7 @@ def require_folder(folder: Path) -> None:
 
 
 def _require_name(path: Path) -> None:
-    """Check that a name is free, or that of a file: a device is never replaced, nor a link to one."""
+    """Check that a name is free or belongs to a regular file: a device, or a link to one, is never replaced."""
     if is_folder(path):
         raise WriteError(f"Cannot write '{path}': it is a folder. Name a file in it.")
     if not is_folder(path.parent):
@@ -96,10 +96,10 @@ def _try_folder(path: Path) -> None:
 
 
 def require_output(path: Path | None, suffix: str) -> None:
-    """Check that a file to be written has the suffix of its form, and that it can be written.
+    """Check that an output file has the suffix of its format, and that it can be written.
 
     Args:
-        path: Where a user wants it; None is always right.
+        path: Where a user wants it; None is always accepted.
         suffix: Such as ``.html``.
 
     Raises:
@@ -115,7 +115,7 @@ def require_output(path: Path | None, suffix: str) -> None:
 
 @contextlib.contextmanager
 def write_error(path: Path) -> Generator[None]:
-    """Turn an ``OSError`` of the block into a :class:`WriteError` that names the path."""
+    """Turn an ``OSError`` raised in the block into a :class:`WriteError` that names the path."""
     try:
         yield
     except OSError as error:
@@ -126,15 +126,15 @@ def write_error(path: Path) -> Generator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, is_whole: Callable[[IO[bytes]], bool]) -> Generator[IO[bytes]]:
-    """Open a new temporary file beside ``path`` that takes its name when the block ends well.
+    """Open a new temporary file next to ``path`` and give it that name when the block ends without an error.
 
-    The content reaches the disk and is read again before the file gets its name (fsync, check, rename, fsync of the
+    The content is written to the disk and read back before the file gets its name (fsync, check, rename, fsync of the
     folder), so after a crash the name holds the old file or the new one. When the block raises, the temporary file is
-    removed; one that a killed process left goes when the same name is written again.
+    removed; one left by a killed process is removed the next time the same name is written.
 
     Args:
-        path: The final name; an existing file is replaced, a link too: what it points to stays as it is.
-        is_whole: Told by what is read from the start of the stream, whether it is what was meant.
+        path: The final name. An existing file is replaced; so is a link, while its target stays as it is.
+        is_whole: Reads the stream from its start and returns whether it holds what was meant.
 
     Yields:
         The temporary file, open for binary writing.
@@ -153,7 +153,7 @@ def write_bytes(path: Path, *chunks: bytes) -> None:
     """Write the chunks one after the other as the whole content of ``path``, atomically.
 
     Raises:
-        WriteError: The file could not be written; a former one is still whole.
+        WriteError: The file could not be written; a previous one is still whole.
     """
     with replacing(path, partial(holds, chunks=chunks)) as stream:
         for chunk in chunks:
@@ -161,10 +161,11 @@ def write_bytes(path: Path, *chunks: bytes) -> None:
 
 
 def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None:
-    """Write files that belong together, and the record of them, which is there only while all of them are.
+    """Write files that belong together, and a record of them that exists only while all of them do.
 
-    All are whole on the disk before a name is touched. Then the former record goes, the others get their names, and the
-    record comes last. Two processes do that one after the other, so that what is left is all of one of them.
+    All are whole on the disk before any name is changed. Then the previous record is removed, the other files get their
+    names, and the record comes last. Two processes do this one after the other, so the files that remain all come from
+    one of them.
 
     Args:
         path: Final name of the record.
@@ -172,13 +173,13 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
         parts: Final names of the other files, all in the folder of the record, and their content.
 
     Raises:
-        WriteError: One could not be written; what was there before is still whole, unless the disk failed while names
-            were given: then there is no record.
+        WriteError: One could not be written. What was there before is still whole, unless the disk failed while files
+            were renamed: then there is no record.
     """
     with contextlib.ExitStack() as drafts:
         ready: list[tuple[Path, Path]] = []
         for final, content in (*parts.items(), (path, record)):
-            stream, temporary = drafts.enter_context(_draft(final))  # which names the file, should the block fail
+            stream, temporary = drafts.enter_context(_draft(final))  # its error names the file if the block fails
             stream.write(content)
             _finish(final, stream, partial(holds, chunks=(content,)))
             ready.append((temporary, final))
@@ -193,9 +194,9 @@ def write_record(path: Path, record: bytes, parts: Mapping[Path, bytes]) -> None
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Generator[tuple[IO[bytes], Path]]:
-    """A new file beside ``path`` and its name, which is gone at the end unless the file was renamed."""
+    """Create a new file next to ``path`` and yield it with its name; it is removed at the end unless it was renamed."""
     _require_name(path)
-    with write_error(path):  # outermost: a full disk is met again when the file is closed
+    with write_error(path):  # outermost: a full disk raises again when the file is closed
         sweep(path)
         temporary, descriptor = open_temporary(path)
         try:
@@ -215,7 +216,7 @@ def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]
 
 @contextlib.contextmanager
 def temporary_folder() -> Generator[Path]:
-    """A new folder where the system keeps temporary files, gone when the block ends.
+    """Create a new folder where the system keeps temporary files; it is removed when the block ends.
 
     Raises:
         WriteError: There is no place for it.
@@ -239,10 +240,10 @@ def create_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it is there, and make that last through a crash.
+    """Remove a file if it exists, so that it stays removed after a crash.
 
     Raises:
-        WriteError: It is there and cannot be removed.
+        WriteError: It exists and cannot be removed.
     """
     with write_error(path):
         try:
@@ -260,7 +261,7 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that syncs no folders
+        if error.errno != errno.EINVAL:  # a file system that cannot sync folders
             raise
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The command that installs what is missing, as it works from where fmedge itself was installed."""
+"""Build the command that installs a missing extra from where fmedge itself was installed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class _Origin(NamedTuple):
     """Where an installed fmedge came from.
 
     Attributes:
-        place: What pip takes: a name, a path, or a name and an address after an @.
-        options: Those of ``pip install`` before it.
+        place: What pip accepts: a name, a path, or a name and an address after an @.
+        options: Options of ``pip install`` that go before it.
     """
 
     place: str = "fmedge{extra}"
@@ -20,15 +20,15 @@ class _Origin(NamedTuple):
 
 
 def install_command(extra: str = "") -> str:
-    """The command that installs fmedge again, with an extra.
+    """Return the command that installs fmedge again, with an extra.
 
-    Not every fmedge comes from a package index: the command names the clone, the wheel's file or the repository that it
+    Not every fmedge comes from a package index: the command names the clone, the wheel file or the repository that it
     came from.
 
     Args:
         extra: Its name in ``pyproject.toml``, such as ``ncnn``; empty for none.
     """
-    import shlex  # only on the way to an error
+    import shlex  # only when an error is reported
 
     place, options = _origin()
     wanted = place.replace("{extra}", f"[{extra}]" if extra else "")
@@ -36,7 +36,7 @@ def install_command(extra: str = "") -> str:
 
 
 def in_place(advice: str) -> str:
-    """Put commands where an advice has names of extras in braces.
+    """Replace names of extras in braces by the commands that install them.
 
     Args:
         advice: Such as ``pip uninstall onnxruntime, then {gpu}``.
@@ -46,7 +46,7 @@ def in_place(advice: str) -> str:
 
 @cache
 def _origin() -> _Origin:
-    """Read what pip wrote down when it installed fmedge from elsewhere than an index (PEP 610)."""
+    """Read where pip recorded that it installed fmedge from, if not from an index (PEP 610)."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution
 
@@ -54,17 +54,17 @@ def _origin() -> _Origin:
         written = json.loads(distribution("fmedge").read_text("direct_url.json") or "{}")
         return origin_of(written)
     except (PackageNotFoundError, OSError, ValueError, KeyError, TypeError, AttributeError):
-        return _Origin()  # nothing was written, or nothing that can be read
+        return _Origin()  # nothing was recorded, or nothing readable
 
 
 def origin_of(written: dict[str, Any]) -> _Origin:
-    """What ``direct_url.json`` says.
+    """Return the origin that ``direct_url.json`` records.
 
     Args:
         written: The file's content; empty where fmedge came from an index.
 
     Raises:
-        KeyError, TypeError, AttributeError, ValueError: It is not as PEP 610 says.
+        KeyError, TypeError, AttributeError, ValueError: It does not follow PEP 610.
     """
     from pathlib import Path
     from urllib.parse import urlsplit
@@ -78,7 +78,7 @@ def origin_of(written: dict[str, Any]) -> _Origin:
     if address.scheme != "file":
         return _Origin(f"fmedge{{extra}} @ {written['url']}")
     path = Path(url2pathname(address.path))
-    if not path.exists():  # it has been moved, or was a folder of pip's own
+    if not path.exists():  # it has been moved, or was a temporary folder of pip
         return _Origin()
     editable = bool(written.get("dir_info", {}).get("editable"))
     return _Origin(f"{path}{{extra}}", "-e " if editable else "")

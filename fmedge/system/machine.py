@@ -1,4 +1,4 @@
-"""What is known of the machine."""
+"""Describe the machine: system, processor, cores, memory, clocks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FLAGS = (
     *("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
     *("neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
-"""Abilities that decide how fast a convolution can be, as Linux spells them; Arm's ``asimd`` is NEON, ``asimddp`` its
+"""Features that decide how fast a convolution can be, as Linux spells them. On Arm, ``asimd`` is NEON, ``asimddp`` its
 dot product, ``asimdhp`` its float16."""
 
 
@@ -31,14 +31,14 @@ class Machine:
     Attributes:
         system: Operating system and its version.
         architecture: Such as ``x86_64`` or ``aarch64``.
-        processor: The board's name where it says one, else the processor's.
-        memory_bytes: Memory that is free; None where the system does not say.
+        processor: The board's name where the system reports one, otherwise the processor's.
+        memory_bytes: Free memory; None where the system does not report it.
         python: Version of Python.
-        flags: What the processor can do that matters here.
+        flags: Processor features that matter here.
         cores: CPU cores that this process may use.
-        affinity: Their numbers; None where the system does not say.
-        total_memory_bytes: Memory that the machine has, or less where a control group (a container) allows less; None
-            where the system does not say.
+        affinity: Their numbers; None where the system does not report them.
+        total_memory_bytes: Memory of the machine, or less where a control group (a container) allows less; None where
+            the system does not report it.
         cpu_quota: CPU seconds per second that a control group allows; None where there is no such limit.
     """
 
@@ -55,23 +55,23 @@ class Machine:
 
     @property
     def cores_in_words(self) -> str:
-        """Such as ``8 cores``, with the control group's quota where there is one."""
+        """The cores in words, such as ``8 cores``, with the control group's quota where there is one."""
         quota = "" if self.cpu_quota is None else f", of them {self.cpu_quota:g} by quota"
         return f"{plural(self.cores, 'core')}{quota}"
 
     @property
     def hardware(self) -> tuple[object, ...]:
-        """What makes two measurements of two machines: processor, its abilities, cores and their quota."""
+        """What tells apart the machines of two measurements: architecture, processor, features, cores and quota."""
         return self.architecture, self.processor, self.flags, self.cores, self.cpu_quota
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """How fast the cores that may be used are run at a moment.
+    """How fast the usable cores are clocked at a moment.
 
     Attributes:
-        governors: Linux' rule for their clock, per core; None where the system does not say.
-        megahertz: Their clock, per core; None where the system does not say.
+        governors: Linux' rule for the clock of each core; None where the system does not report it.
+        megahertz: Clock of each core; None where the system does not report it.
     """
 
     governors: tuple[str, ...] | None
@@ -79,7 +79,7 @@ class Clocks:
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on."""
+    """Return a description of the machine that this runs on."""
     affinity = _affinity()
     return Machine(
         system=f"{platform.system()} {platform.release()}",
@@ -96,7 +96,7 @@ def this_machine() -> Machine:
 
 
 def read_clocks() -> Clocks:
-    """Governor and clock of every core that may be used, as /sys says; virtual machines mostly say nothing."""
+    """Read the governor and clock of every usable core from /sys; most virtual machines report neither."""
     cores = _affinity() or ()
     governors = [_setting(core, "scaling_governor") for core in cores]
     kilohertz = [_setting(core, "scaling_cur_freq") for core in cores]
@@ -107,9 +107,9 @@ def read_clocks() -> Clocks:
 
 
 def busy_seconds() -> float | None:
-    """CPU time that all processes of the machine have taken since it started, and that others took from a virtual one.
+    """Return the CPU time used since the machine started: by all of its processes, and stolen from a virtual machine.
 
-    None where the system does not say (it does on Linux, in steps of a hundredth of a second).
+    None where the system does not report it. Linux does, in steps of a hundredth of a second.
     """
     try:
         fields = _STAT.read_text().partition("\n")[0].split()[1:9]
@@ -122,7 +122,7 @@ def busy_seconds() -> float | None:
 def _setting(core: int, name: str) -> str | None:
     try:
         return (_CPUS / f"cpu{core}" / "cpufreq" / name).read_text().strip()
-    except OSError:  # not there, or not for us
+    except OSError:  # missing, or no permission
         return None
 
 

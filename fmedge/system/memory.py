@@ -1,4 +1,4 @@
-"""How much memory there is, asked before it is needed."""
+"""Check how much memory is available before it is needed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from fmedge.system.cgroup import group_limits
 
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
-"""Its first number is the process' address space, in pages."""
+"""Its first number is the size of the process' address space, in pages."""
 
 _STATUS = Path("/proc/self/status")
 
 
 def available_bytes() -> int | None:
-    """Memory that can be had, in bytes: without swapping, within the limits on the process and its control groups.
+    """Return the available memory in bytes: without swapping, within the limits on the process and its control groups.
 
-    None where the system does not say (it does on Linux).
+    None where the system does not report it (Linux does).
     """
     found = [size for size in (_free(), _left(), group_limits().memory_left_bytes) if size is not None]
     return min(found, default=None)
@@ -57,9 +57,9 @@ def _meminfo(wanted: str) -> int | None:
 
 
 def peak_bytes() -> int | None:
-    """The most memory that this process has held so far, in bytes; None where the system does not say.
+    """Return the most memory that this process has held so far, in bytes; None where the system does not report it.
 
-    On Linux out of /proc: what ``getrusage`` calls the peak is not less than that of the process that started this one.
+    On Linux it comes from /proc, because the peak of ``getrusage`` is never below that of the parent process.
     """
     if _STATUS.is_file():
         for line in _STATUS.read_text().splitlines():
@@ -68,11 +68,11 @@ def peak_bytes() -> int | None:
                 return int(rest.split()[0]) * 1024
     if resource is None:
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, where this is reached
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, which gets here
 
 
 def total_bytes() -> int | None:
-    """Memory that the machine has, in bytes, or less where a control group allows less; None where nobody says."""
+    """Return the machine's memory in bytes, or less where a control group allows less; None if neither is reported."""
     found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
     return min(found, default=None)
 
@@ -96,7 +96,7 @@ def require_memory(what: str, wanted: int) -> None:
 
 @dataclass(slots=True)
 class _Reserved:
-    """Memory that threads of this process are about to take, in bytes."""
+    """Memory that threads of this process are about to allocate, in bytes."""
 
     size: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -105,21 +105,22 @@ class _Reserved:
 _reserved = _Reserved()
 
 _LARGE = 1 << 28
-"""Bytes, those of 67 megapixels, from which on what a thread has freed goes back to the system at once, before another
-thread takes as much. It takes some milliseconds."""
+"""Bytes (those of 67 megapixels) above which reserved memory, once freed, is returned to the system at once, before
+another thread allocates as much. That takes a few milliseconds."""
 
 
 @contextlib.contextmanager
 def reserved_memory(what: str, wanted: int, most: float = float("inf")) -> Generator[None]:
-    """Take memory for something large, in turn where there is not enough for all threads that ask at once.
+    """Reserve memory for something large; threads take turns where there is not enough for all of them at once.
 
     Args:
         what: What needs it, for the message.
         wanted: How much, in bytes.
-        most: What all threads may take together, in bytes, however much there is; one alone may take more.
+        most: Limit on what all threads reserve together, in bytes, however much is available; a single thread may
+            exceed it.
 
     Raises:
-        LimitExceeded: There is less, though no other thread has any reserved.
+        LimitExceeded: There is less, although no other thread has any reserved.
     """
     reserved = _reserved
     with reserved.changed:
@@ -155,8 +156,8 @@ def _is_there(size: int) -> bool:
 
 
 def _return_freed() -> None:
-    """Have glibc return what it keeps of freed memory: it does so per thread, and other threads cannot use that."""
-    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # another C library, or another system
+    """Make glibc return the freed memory that it keeps per thread, which other threads cannot use."""
+    with contextlib.suppress(ImportError, OSError, AttributeError, TypeError):  # other C library or system
         import ctypes  # only where memory is short
 
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Work begun in a thread before the place is reached that needs it: beside imports, which use one core."""
+"""Start work early in a background thread, while imports use one core, and collect it where it is needed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _turn = Lock()
 
 
 def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none: Arguments.kwargs) -> None:
-    """Begin a call whose result :func:`take` will ask for, with the same arguments; they can be hashed.
+    """Start a call in a thread; :func:`take` collects its result.
 
-    Where memory is short it is left for later.
+    The result is found by the function and its arguments, which must be hashable. Where the limit on address space is
+    low the call is left to :func:`take`.
     """
     if is_thrifty():
         return
@@ -29,7 +30,7 @@ def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none
     def work() -> None:
         try:
             future.set_result(function(*arguments, **none))
-        except BaseException as error:  # raised where the result is asked for
+        except BaseException as error:  # raised where the result is collected
             future.set_exception(error)
 
     with _turn:
@@ -38,13 +39,13 @@ def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none
 
 
 def forget() -> None:
-    """Leave what was begun and never asked for: a file may be another one by now."""
+    """Drop results that were never collected: a file may have changed since."""
     with _turn:
         _begun.clear()
 
 
 def _start_anew() -> None:
-    """In a forked process: the threads stayed with the parent, and one of them may have had the lock."""
+    """Reset the state in a forked process: the threads stayed with the parent, and one of them may hold the lock."""
     global _turn
     _turn = Lock()
     _begun.clear()
@@ -55,10 +56,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def take(function: Callable[Arguments, Result], *arguments: Arguments.args, **none: Arguments.kwargs) -> Result:
-    """The result of a call that was begun, once; of one that was not, it is made here.
+    """Collect the result of a started call, once; make the call here if it was not started.
 
     Raises:
-        Exception: What the function raises.
+        Exception: Whatever the function raises.
     """
     with _turn:
         future = _begun.pop((function, *arguments), None)

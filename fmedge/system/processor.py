@@ -1,7 +1,7 @@
-"""What the processor can do, asked of the processor itself.
+"""Ask the processor itself what it can do.
 
-``/proc/cpuinfo`` is the kernel's word for it, which under emulation is that of the machine underneath; it is asked
-where nothing else answers.
+``/proc/cpuinfo`` is the kernel's description, which under emulation is that of the host; it is used only where nothing
+else answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fmedge.errors import BackendUnavailable
 _CPUINFO = Path("/proc/cpuinfo")
 
 _FLAG_LISTS = ("flags", "Features")
-"""What Linux calls the list of a processor's abilities in /proc/cpuinfo: on x86, and on Arm."""
+"""Names of the list of processor features in /proc/cpuinfo: on x86 and on Arm."""
 
 _X86 = ("x86_64", "amd64", "i386", "i686")
 _ARM = ("aarch64", "arm64")
@@ -45,8 +45,9 @@ _CPUID: Mapping[str, tuple[int, str, int]] = {
     "avx_vnni": (6, "eax", 4),
     "avx512_bf16": (6, "eax", 5),
 }
-"""Where glibc keeps what CPUID says, by Linux' names: its number of a leaf (0 is leaf 1, 1 is leaf 7, 6 is leaf 7
-subleaf 1; sys/platform/x86.h), the register and the bit (Intel's Software Developer's Manual, volume 2, CPUID)."""
+"""Where glibc keeps the answers of CPUID, by Linux' names of the features: glibc's index of the leaf (0 is leaf 1, 1 is
+leaf 7, 6 is leaf 7 subleaf 1; sys/platform/x86.h), the register and the bit (Intel's Software Developer's Manual,
+volume 2, CPUID)."""
 
 _HWCAP: Mapping[str, tuple[int, int]] = {
     "fp": (16, 0),
@@ -60,20 +61,20 @@ _HWCAP: Mapping[str, tuple[int, int]] = {
     "i8mm": (26, 13),
     "bf16": (26, 14),
 }
-"""Bits of the auxiliary vector's AT_HWCAP (16) and AT_HWCAP2 (26) on 64-bit Arm (asm/hwcap.h in Linux)."""
+"""Bits of AT_HWCAP (16) and AT_HWCAP2 (26) in the auxiliary vector on 64-bit Arm (asm/hwcap.h in Linux)."""
 
 X86_64_V2 = ("cx16", "popcnt", "ssse3", "sse4_1", "sse4_2")
-"""What the second level of x86-64 adds (System V ABI, x86-64 supplement, 3.1.1), which NumPy's wheels are built for."""
+"""What the second level of x86-64 adds (System V ABI, x86-64 supplement, 3.1.1); NumPy's wheels are built for it."""
 
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "NumPy": X86_64_V2,
     "TensorFlow": ("avx",),
     "LiteRT's GPU": ("avx", "atomics"),
 }
-"""What libraries cannot do without, on x86 and on Arm: importing or opening them ends the process by a signal, or by an
-error of their own. Looked at with numpy 2.4.6, tensorflow 2.21 and ai-edge-litert 2.3.0 on qemu-user's Penryn, Nehalem,
-Westmere, SandyBridge, Cortex-A53 and A72. onnxruntime 1.32, openvino 2026.4, ncnn 1.0.20261020 and LiteRT on the CPU
-need no more than NumPy."""
+"""Features that libraries require, on x86 and on Arm: without them, importing or opening the library ends the process
+with a signal, or with the library's own error. Checked with numpy 2.4.6, tensorflow 2.21 and ai-edge-litert 2.3.0 on
+qemu-user's Penryn, Nehalem, Westmere, SandyBridge, Cortex-A53 and A72. onnxruntime 1.32, openvino 2026.4, ncnn
+1.0.20261020 and LiteRT on the CPU need no more than NumPy."""
 
 _AVX2 = ("avx2", "fma")
 _AVX512 = (*_AVX2, "avx512f", "avx512dq", "avx512bw", "avx512vl")
@@ -86,14 +87,14 @@ CORETYPES: Mapping[str, tuple[str, ...]] = {
     "cooperlake": (*_AVX512, "avx512_bf16"),
     "sapphirerapids": (*_AVX512, "avx512_bf16"),
 }
-"""What OpenBLAS, which NumPy loads, uses without a question where OPENBLAS_CORETYPE names one of its sets of kernels:
-importing NumPy ends the process by SIGILL where the processor has less."""
+"""Features that OpenBLAS, which NumPy loads, uses without a check where OPENBLAS_CORETYPE names one of its kernel sets:
+on a processor without them, importing NumPy ends the process with SIGILL."""
 
 
 def processor_features() -> frozenset[str]:
-    """What the processor can do, in the kernel's words, such as ``avx2`` or ``atomics``.
+    """Return the processor's features by the kernel's names, such as ``avx2`` or ``atomics``.
 
-    Empty where neither the processor nor the system says (x86 elsewhere than on Linux).
+    Empty where neither the processor nor the system reports them (x86 on systems other than Linux).
     """
     if sys.platform == "linux":
         asked = _ask_cpuid() if platform.machine().lower() in _X86 else _ask_hwcap()
@@ -103,10 +104,10 @@ def processor_features() -> frozenset[str]:
 
 
 def require_processor(library: str) -> None:
-    """Check, before a library is imported, that the processor has what it needs.
+    """Check, before a library is imported, that the processor has the features it needs.
 
     Args:
-        library: A name of :data:`NEEDS`.
+        library: A key of :data:`NEEDS`.
 
     Raises:
         BackendUnavailable: It lacks instructions; the message names them.
@@ -119,7 +120,7 @@ def require_processor(library: str) -> None:
 
 
 def require_coretype() -> None:
-    """Check, before NumPy is imported, that the kernels that OPENBLAS_CORETYPE asks for can run here.
+    """Check, before NumPy is imported, that the kernels requested by OPENBLAS_CORETYPE can run here.
 
     Raises:
         BackendUnavailable: The processor lacks instructions; the message names them.
@@ -133,12 +134,15 @@ def require_coretype() -> None:
 
 
 def missing_features(library: str) -> tuple[str, ...]:
-    """What the processor lacks for a library; nothing where the system does not say what it can do."""
+    """Return the features that a library needs and the processor lacks; empty where the system reports none."""
     return _lacking(NEEDS.get(library, ()))
 
 
 def _lacking(needed: tuple[str, ...]) -> tuple[str, ...]:
-    """Those that this processor's architecture knows and it does not have; nothing where the system does not say."""
+    """Return the needed features that this processor lacks, of those known for its architecture.
+
+    Empty where the system reports no features.
+    """
     architecture = platform.machine().lower()
     known = (*(_CPUID if architecture in _X86 else ()), *(_HWCAP if architecture in _ARM else ()))
     needed = tuple(name for name in needed if name in known)
@@ -147,17 +151,17 @@ def _lacking(needed: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def sums_saturate(architecture: str, features: frozenset[str]) -> bool | None:
-    """Whether a processor's fastest way to multiply bytes adds pairs of products in 16 bits, where they may not fit.
+    """Return whether a processor's fastest byte multiplication adds pairs of products in 16 bits, which may overflow.
 
-    That is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
+    This is x86 without VNNI: its VPMADDUBSW saturates (Intel's Software Developer's Manual, volume 2). Arm's
     instructions do not.
 
     Args:
-        architecture: As :func:`platform.machine` has it.
+        architecture: As :func:`platform.machine` returns it.
         features: From :func:`processor_features`.
 
     Returns:
-        None where the system does not say: x86 elsewhere than on Linux.
+        None where the system does not report features: x86 on systems other than Linux.
     """
     if architecture.lower() not in _X86:
         return False
@@ -168,7 +172,7 @@ _VNNI = frozenset(("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 def cpuinfo(wanted: str) -> str:
-    """A line of /proc/cpuinfo, of the first core that has it; empty where there is none."""
+    """Return a value from /proc/cpuinfo, of the first core that lists it; empty where there is none."""
     if _CPUINFO.is_file():
         for line in _CPUINFO.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
@@ -178,14 +182,14 @@ def cpuinfo(wanted: str) -> str:
 
 
 def _ask_cpuid() -> frozenset[str]:
-    """Through glibc 2.33 or later, which has asked the processor at the start of the process."""
-    import ctypes  # 10 ms, and only int8 models ask
+    """Return the features that glibc 2.33 or later read from the processor when the process started."""
+    import ctypes  # 10 ms, and only int8 models need it
 
     try:
         ask = getattr(ctypes.CDLL(None), "__x86_get_cpuid_feature_leaf")
     except (OSError, AttributeError):  # another C library, or an older one
         return frozenset()
-    words = ctypes.c_uint32 * 8  # what CPUID says, and then what of it the system lets programs use
+    words = ctypes.c_uint32 * 8  # what CPUID reports, then the part of it that the system lets programs use
     ask.restype, ask.argtypes = ctypes.POINTER(words), (ctypes.c_uint,)
     active = {number: list(ask(number).contents)[4:] for number, _, _ in _CPUID.values()}
     return frozenset(

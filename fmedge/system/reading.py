@@ -1,4 +1,4 @@
-"""Reading files that somebody else may have put there: at once, whole, regular ones alone, no larger than allowed."""
+"""Read untrusted files: without waiting, whole, only regular files, no larger than allowed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from typing import IO, cast
 from fmedge.errors import ArtifactError, WeightsError
 
 _BLOCK_BYTES = 1 << 20
-"""Read at once when a file is checked."""
+"""Bytes read at a time when a file is compared."""
 
 _HASHED_BYTES = 1 << 18
-"""Read at once when a file is hashed, as hashlib itself does."""
+"""Bytes read at a time when a file is hashed, as in hashlib itself."""
 
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 NOT_REGULAR = "It is a pipe, a device or the like"
-"""Why a file that is none is not read."""
+"""Why a file that is not a regular file is not read."""
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a file for reading, at once: no pipe, whose writer would be waited for, no device, and no link to one.
+    """Open a regular file for reading, without waiting.
+
+    A pipe, whose writer would be waited for, a device, or a link to one is refused.
 
     Raises:
-        OSError: It cannot be opened, or is no regular file.
+        OSError: It cannot be opened, or is not a regular file.
     """
     descriptor = os.open(path, _FLAGS)
     try:
@@ -43,11 +45,11 @@ def open_regular(path: Path) -> IO[bytes]:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a file whole.
+    """Read a whole file.
 
     Args:
         path: The file.
-        limit: Largest size allowed, in bytes.
+        limit: Largest allowed size, in bytes.
 
     Raises:
         ArtifactError: It cannot be read, or is larger than allowed.
@@ -55,8 +57,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
     try:
         with open_regular(path) as stream:
             size = os.fstat(stream.fileno()).st_size
-            data = _read(stream, min(size, limit) + 1)  # Python takes memory for as much as is asked for
-            if len(data) > size:  # it has grown, or tells no size
+            data = _read(stream, min(size, limit) + 1)  # Python allocates as much as is requested
+            if len(data) > size:  # it has grown, or reports no size
                 data += _read(stream, max(0, limit + 1 - len(data)))
     except OSError as error:
         raise ArtifactError(f"Cannot read '{path}': {error.strerror}.") from error
@@ -66,7 +68,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def _read(stream: IO[bytes], count: int) -> bytes:
-    """Read so many bytes, or up to the end of what is there: a file of the system's may wait for more (/proc/kmsg)."""
+    """Read ``count`` bytes or up to the end; raise where a file of the system would wait for more data (/proc/kmsg)."""
     data = cast("bytes | None", stream.read(count))
     if data is None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -74,7 +76,7 @@ def _read(stream: IO[bytes], count: int) -> bytes:
 
 
 def digest(path: Path, algorithm: str) -> str:
-    """Hash of a weights file's content, in hexadecimal digits.
+    """Return the hash of a weights file's content, in hexadecimal digits.
 
     Raises:
         WeightsError: It cannot be read.
@@ -90,7 +92,7 @@ def digest(path: Path, algorithm: str) -> str:
 
 
 def file_holds(path: Path, content: bytes) -> bool:
-    """Whether there is a file that can be read, and holds just this."""
+    """Return whether a file exists, can be read and holds exactly this content."""
     try:
         with open_regular(path) as stream:
             return holds(stream, (content,))
@@ -99,6 +101,6 @@ def file_holds(path: Path, content: bytes) -> bool:
 
 
 def holds(stream: IO[bytes], chunks: Sequence[bytes]) -> bool:
-    """Whether a file holds just this."""
+    """Return whether a file holds exactly these chunks."""
     blocks = (chunk[at : at + _BLOCK_BYTES] for chunk in chunks for at in range(0, len(chunk), _BLOCK_BYTES))
     return all(stream.read(len(block)) == block for block in blocks) and not stream.read(1)

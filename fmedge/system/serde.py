@@ -1,6 +1,6 @@
-"""Documents from outside: JSON text to frozen dataclasses, every number and text bounded before anything uses it.
+"""Build frozen dataclasses from JSON documents of unknown origin; every number and text is bounded before it is used.
 
-Cards, reports and tuned choices are all read by :func:`read_document`: the inverse of ``dataclasses.asdict``, held
+Cards, reports and tuned choices are all read by :func:`read_document`: the inverse of ``dataclasses.asdict``, checked
 against the annotations of the dataclass and against one table of bounds.
 """
 
@@ -23,27 +23,29 @@ from fmedge.errors import ArtifactError, UsageError
 Record = TypeVar("Record")
 
 _TOLD_LETTERS = 70
-"""Of the reason why a document cannot be read."""
+"""Most letters shown of the reason why a document cannot be read."""
 
 _MAX_DIGITS = 19
-"""Of an integer in JSON: those of a signed 64-bit number."""
+"""Most digits of an integer in JSON: those of a signed 64-bit number."""
 
 _MAX_LISTS = 1 << 19
 _MAX_VALUES = 1 << 22
-"""Lists and objects of a document, of at least 64 bytes each in memory, and commas between values, of 32. A report of
-4,000 measurements of two seconds each has half of either."""
+"""``_MAX_LISTS`` limits the lists and objects of a document, which take at least 64 bytes of memory each;
+``_MAX_VALUES`` limits the commas between values, 32 bytes each. A report of 4,000 measurements of two seconds each has
+half of either."""
 
 _LONGEST_TEXT = 1 << 14
-"""Letters of a text: a reason or a recipe has some hundred, the names of a network's layers together a few thousand."""
+"""Most letters of a text: a reason or a recipe has a few hundred, the names of a network's layers together a few
+thousand."""
 
 _MAX = 1 << 53
-"""Integers up to here are the same as floats: about 10^16."""
+"""Integers up to here are exact as floats: about 10^16."""
 
 _LEAST = 1e-30
-"""Smallest number that is not zero: what is divided by it stays finite."""
+"""Smallest number other than zero: anything divided by it stays finite."""
 
 _SECONDS = (1e-9, 1e9)
-"""A time, or a rate of images, that something is divided by: a nanosecond to thirty years."""
+"""A time, or a rate of images, that is used as a divisor: a nanosecond to thirty years."""
 
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "snr_db": (-1e4, math.inf),
@@ -81,20 +83,20 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "copy_bytes": (1, 1e18),
     "megahertz": (1e-3, 1e6),
 }
-"""Least and most of a number, by the name of its field; a number in a list or a mapping has the name of that. What is
-not here lies between 0 and :data:`_MAX`."""
+"""Least and most allowed value of a number, by the name of its field; a number in a list or a mapping goes by the name
+of that. A field that is not listed must lie between 0 and :data:`_MAX`."""
 
 
 def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
-    """What JSON text says, where it holds finite numbers of a believable length alone, and every name once.
+    """Parse JSON text in which every number is finite and not too long, and every name of an object is unique.
 
     Raises:
-        ValueError: It is no JSON, or holds ``NaN``, ``Infinity``, a number too large, a name twice in one object,
-            or more than any document of ours.
-        RecursionError: It nests too deeply.
+        ValueError: It is not JSON, or holds ``NaN``, ``Infinity``, a number that is too large, a name twice in one
+            object, or more than any document of fmedge.
+        RecursionError: It is nested too deeply.
     """
     if isinstance(text, bytes):
-        text = text.decode()  # once, since all of it is looked at first
+        text = text.decode()  # once, because all of it is searched first
     for what, count, most in (
         ("lists", text.count("[") + text.count("{"), _MAX_LISTS),
         ("values", text.count(","), _MAX_VALUES),
@@ -114,10 +116,10 @@ def _finite(word: str) -> float:
 
 
 def short_integer(word: str) -> int:
-    """An integer in JSON of a believable length: for ``json.loads``.
+    """Parse an integer that is not too long; for ``json.loads``.
 
     Raises:
-        ValueError: It has more digits than any that something is sized by.
+        ValueError: It has more digits than any number that fmedge uses.
     """
     if len(word) > _MAX_DIGITS:
         raise ValueError(f"an integer of {len(word)} digits")
@@ -134,18 +136,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_document(
     text: str | bytes, kind: type[Record], fields: Callable[[dict[str, Any]], dict[str, Any]] = lambda data: data
 ) -> Record:
-    """A record out of a document that somebody else may have written.
+    """Build a record from a document that somebody else may have written.
 
     Args:
         text: JSON text.
         kind: A dataclass; see :func:`build`.
-        fields: Gets what the document holds and returns the record's fields: takes out its head, such as the version,
-            and brings an older version up to date. Nothing it gets is bounded yet.
+        fields: Gets the parsed document and returns the record's fields: removes its head, such as the version, and
+            converts an older version. Its input has not been checked against any bounds yet.
 
     Raises:
         ValueError: See :func:`parse` and :func:`build`.
         TypeError: See :func:`build`.
-        KeyError: Of ``fields``.
+        KeyError: From ``fields``.
         RecursionError: See :func:`parse`.
     """
     return cast("Record", build(kind, fields(require_kind(dict, parse(text)))))
@@ -153,7 +155,7 @@ def read_document(
 
 @contextlib.contextmanager
 def refusing(path: Path, what: str, mend: str) -> Generator[None]:
-    """Turn what reading a damaged file raises into one line.
+    """Turn the errors of reading a damaged file into a one-line message.
 
     Args:
         path: The file.
@@ -161,7 +163,7 @@ def refusing(path: Path, what: str, mend: str) -> Generator[None]:
         mend: The next step, without a full stop.
 
     Raises:
-        UsageError: The block raised what :func:`read_document` or reading the file do.
+        UsageError: The block raised an error of :func:`read_document` or of reading the file.
     """
     try:
         yield
@@ -172,25 +174,25 @@ def refusing(path: Path, what: str, mend: str) -> Generator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Why a document cannot be read, in some words for a message."""
+    """Return why a document cannot be read, in a few words for a message."""
     said = str(error) if isinstance(error, (ValueError, TypeError)) else ""
     return said[:_TOLD_LETTERS] or type(error).__name__
 
 
 def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any type, and what JSON holds
-    """A value of a type, out of what JSON made of it.
+    """Build a value of a type from parsed JSON.
 
     Args:
-        kind: A dataclass, or what its fields are annotated with: plain types, ``Literal``, ``StrEnum``, a type or
-            None, a dataclass or another type, ``tuple``, ``Mapping`` or ``dict``. A class with a ``from_dict`` of its
-            own is built by that.
-        data: As :func:`parse` gives it.
-        name: Of the field that it is for, by which its bounds are found.
+        kind: A dataclass, or the annotation of one of its fields: a plain type, ``Literal``, ``StrEnum``, a type or
+            None, a dataclass or another type, ``tuple``, ``Mapping`` or ``dict``. A class that has a ``from_dict`` is
+            built by it.
+        data: As :func:`parse` returns it.
+        name: Name of the field that the value is for; its bounds are found by it.
 
     Raises:
-        TypeError: A value is of another type, a field is missing or unknown.
-        ValueError: A value is out of bounds or not one of those allowed, or there are too many or too few.
-        KeyError: A class with a ``from_dict`` of its own lacks a field.
+        TypeError: A value is of another type, or a field is missing or unknown.
+        ValueError: A value is out of bounds or not one of those allowed, or there are too many or too few values.
+        KeyError: A class with its own ``from_dict`` lacks a field.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
@@ -221,14 +223,14 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
 
 
 def _floats(values: list[float], name: str) -> tuple[float, ...]:
-    """Many numbers, bounded as :func:`_plain` bounds one."""
+    """Check many numbers against their bounds, as :func:`_plain` does for one."""
     for value in (min(values), max(values), min((abs(value) for value in values if value), default=1.0)):
         _plain(float, value, name)
     return tuple(values)
 
 
 def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - what JSON holds
-    """A dataclass out of its fields; see :func:`build`."""
+    """Build a dataclass from its fields; see :func:`build`."""
     hints = get_type_hints(kind)
     if unknown := set(require_kind(dict, data)) - set(hints):
         raise TypeError(f"no field {sorted(unknown)[0]!r} belongs there")
@@ -243,7 +245,7 @@ def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - wha
 
 
 def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
-    """A number within its bounds, a text that can be shown, a truth value, or a word of an enumeration."""
+    """Check a number against its bounds, a text that is safe to show, a truth value, or a word of an enumeration."""
     if issubclass(kind, StrEnum):
         return kind(require_kind(str, data))
     if kind is float and type(data) is int:
@@ -259,14 +261,15 @@ def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
 
 
 _STEERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Letters that turn the direction of writing."""
+"""Characters that change the direction of writing."""
 
 
 def _require_text(text: str, name: str) -> None:
-    """Check that a text is of a bounded length and holds letters alone: nothing that steers a terminal.
+    """Check that a text is not too long and holds no characters that control a terminal.
 
     Raises:
-        ValueError: It is longer, or holds halves of letters, control characters or what turns the direction of writing.
+        ValueError: It is too long, or holds surrogates, control characters or characters that change the direction of
+            writing.
     """
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"'{name}' has {len(text):,} letters, {_LONGEST_TEXT:,} are allowed")
@@ -274,20 +277,20 @@ def _require_text(text: str, name: str) -> None:
         return
     for letter in text:
         steers = letter in _STEERING or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
-        if steers and letter not in "\n\t":  # reasons that engines give are of several lines
+        if steers and letter not in "\n\t":  # reasons that engines give have several lines
             raise ValueError(f"'{name}' holds U+{ord(letter):04X}, which is no letter")
 
 
 def require_kind(kind: type, data: Any, name: str = "") -> Any:  # noqa: ANN401
-    """The value itself, if it is of that very type.
+    """Return the value if it is of exactly that type.
 
     Args:
         kind: The type.
         data: The value.
-        name: Of the field that it is for, for the message.
+        name: Name of the field that it is for, for the message.
 
     Raises:
-        TypeError: It is of another.
+        TypeError: It is of another type.
     """
     if type(data) is not kind:
         where = f" for '{name}'" if name else ""

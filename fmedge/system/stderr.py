@@ -1,4 +1,4 @@
-"""Silence for libraries that talk on stderr, where a user wants one line of ours."""
+"""Silence libraries that write to stderr, so that a user sees only fmedge's one-line messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ _inside = 0
 _silence = contextlib.ExitStack()
 _kept: IO[bytes] | None = None
 _aloud: IO[str] | None = None
-"""Whether the process is ours; it has one stderr: how many blocks are silent, what ends that, what was said meanwhile,
-the real one."""
+"""State of this process' one stderr. ``_owned``: the process is fmedge's own. ``_inside``: number of silent blocks.
+``_silence``: ends the silence. ``_kept``: what was written meanwhile. ``_aloud``: the real stderr."""
 
 
 @contextlib.contextmanager
 def own_process() -> Generator[None]:
-    """Take the process to be ours until the block ends: a command, or a child of one, never a program that calls us.
+    """Treat the process as fmedge's own until the block ends.
 
-    Libraries may then be silenced in it, their warnings and log records are off, and standard streams that are closed
-    (``2>&-``, a program without a console) are opened on the null device, so that no file of ours gets their numbers.
+    This is for a command or a child of one, never for a program that calls fmedge. Libraries may then be silenced in
+    it, their warnings and log records are off, and standard streams that are closed (``2>&-``, a program without a
+    console) are opened on the null device, so that no file that fmedge opens gets their numbers.
     """
     global _owned
     former, _owned = _owned, True
@@ -39,17 +40,17 @@ def own_process() -> Generator[None]:
 
 
 def owns_process() -> bool:
-    """Whether what belongs to the process as a whole may be changed; see :func:`own_process`."""
+    """Return whether process-wide settings may be changed; see :func:`own_process`."""
     return _owned
 
 
 @contextlib.contextmanager
 def quietly() -> Generator[None]:
-    """Keep the block from writing to stderr, C++ code included, where the process is ours; elsewhere nothing is done.
+    """Keep the block, C++ code included, from writing to stderr if the process is fmedge's own; otherwise do nothing.
 
-    Stderr belongs to the process: while one thread is in such a block all are silent, but for :func:`talk`, and the
-    last to leave ends it. What was kept back is written out after all when the block raises an error that is a bug of
-    ours.
+    Stderr belongs to the whole process: while one thread is in such a block, all threads are silent except for
+    :func:`talk`; the last one to leave ends the silence. What was kept back is written out when the block raises an
+    error that is a bug in fmedge.
     """
     if not _owned:
         yield
@@ -70,12 +71,12 @@ def quietly() -> Generator[None]:
 
 
 def talk(text: str, end: str = "\n") -> None:
-    """Print on the real stderr, whether or not a block is silent; where nobody can be told, the work goes on."""
+    """Print on the real stderr even while a block is silent; where that fails, the work goes on."""
     with _turn:
         stream = _aloud or sys.stderr
         try:
             print(text, end=end, file=stream, flush=True)
-        except (OSError, ValueError):  # full, its reader has gone, or closed by somebody
+        except (OSError, ValueError):  # full, its reader is gone, or closed by somebody
             mute(stream)
 
 
@@ -98,14 +99,14 @@ def _enter() -> None:
 
 
 def _nameless_file() -> IO[bytes]:
-    """A file for what is kept back: in memory where the system has such files (Linux), where no disk is needed."""
+    """Return a nameless file for the output that is kept back: in memory where possible (Linux), without a disk."""
     with contextlib.suppress(OSError):
         if hasattr(os, "memfd_create"):
             return os.fdopen(os.memfd_create("fmedge"), "w+b")
         import tempfile
 
         return tempfile.TemporaryFile()
-    return open(os.devnull, "w+b")  # noqa: PTH123 - what is said is lost where no file can be had
+    return open(os.devnull, "w+b")  # noqa: PTH123 - the output is lost where no file can be opened
 
 
 def _said() -> bytes:
@@ -131,7 +132,7 @@ def _all_streams() -> Generator[None]:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: that one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: that one
     former = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
         sys.stdout, sys.stderr = (stream or nowhere for stream in former)
@@ -158,10 +159,10 @@ def _without_warnings() -> Generator[None]:
 
 @contextlib.contextmanager
 def _stderr_to(descriptor: int) -> Generator[IO[str]]:
-    """Point file descriptor 2 elsewhere; Python's ``sys.stderr`` goes along unless it was replaced.
+    """Point file descriptor 2 elsewhere; Python's ``sys.stderr`` follows unless it was replaced.
 
     Yields:
-        A stream to where it pointed before.
+        A stream to the previous target.
     """
     sys.stderr.flush()
     with os.fdopen(os.dup(2), "w", errors="backslashreplace") as before:

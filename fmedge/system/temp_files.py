@@ -1,6 +1,6 @@
-"""Temporary files beside the final one: created under a new name, locked while they are written, swept away later.
+"""Manage temporary files next to the final one: new names, locked while they are written, leftovers swept away later.
 
-What this process has created and not yet renamed or removed is known, so that nothing is left where it has to end.
+Files that this process has created and not yet renamed or removed are recorded, so that none is left when it must end.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ except ImportError:  # Windows
 
 _TOKEN_BYTES = 6
 _END = re.compile(rf"[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp")
-"""How the name of a temporary file ends."""
+"""End of the name of a temporary file."""
 
 _MAX_NAME_BYTES = 200
-"""Of the final name, in that of the temporary file: file systems allow 255 in all."""
+"""Most bytes of the final name that the temporary name repeats: file systems allow 255 in all."""
 
 _LONGEST_WAIT_S = 5.0
 _PAUSE_S = 0.002
 
 _LAST_WAIT_S = 0.3
-"""For a file that is just being created, before the process ends."""
+"""How long to wait for a file that is just being created before the process ends."""
 
 _STREAMS = 3
-"""Descriptors below are the standard streams': what libraries print there must not end up in a file of ours."""
+"""Lower descriptors are the standard streams: what libraries print there must not end up in one of fmedge's files."""
 
 _present: set[Path] = set()
 _creating = Lock()
-"""The temporary files and folders of this process, and whose turn it is to create one: they are known before they are
-there."""
+"""``_present``: temporary files and folders of this process, recorded before they exist. ``_creating``: the lock for
+creating one."""
 
 
 @contextlib.contextmanager
 def turn(folder: Path, *, reading: bool = False) -> Generator[None]:
-    """Give names to files of a folder that belong together, or read them, while no other process gives any.
+    """Rename, or read, files of a folder that belong together while no other process renames any.
 
-    That takes others milliseconds. Who has waited :data:`_LONGEST_WAIT_S` goes on: whoever may read the folder can hold
-    the lock, or be stopped while holding it, and the files have their hashes.
+    Others need only milliseconds. After :data:`_LONGEST_WAIT_S` the wait ends and the block runs anyway: anybody who
+    may read the folder can hold the lock, or be stopped while holding it, and the files have hashes that reveal a mix.
 
     Args:
-        folder: Where they are; one that is missing or closed to us is nobody's turn.
-        reading: Many may read at once.
+        folder: Where they are; without a lock if it is missing or not readable.
+        reading: Lock for reading, which many processes may do at once.
     """
     descriptor = None
     with contextlib.suppress(OSError):
@@ -68,10 +68,10 @@ def turn(folder: Path, *, reading: bool = False) -> Generator[None]:
 
 
 def open_temporary(path: Path) -> tuple[Path, int]:
-    """Create a file beside ``path``, locked for as long as it is open.
+    """Create a file next to ``path``, locked for as long as it is open.
 
     Returns:
-        Its path, and the descriptor it is open under, for reading and writing.
+        Its path, and its descriptor, open for reading and writing.
 
     Raises:
         OSError: It cannot be created.
@@ -98,7 +98,7 @@ def open_temporary(path: Path) -> tuple[Path, int]:
 
 
 def _beyond_streams(descriptor: int) -> int:
-    """The same file under a number that is none of a standard stream, which may be closed."""
+    """Return a descriptor of the same file that is not the number of a standard stream, which may be closed."""
     if descriptor >= _STREAMS or fcntl is None:
         return descriptor
     try:
@@ -115,12 +115,12 @@ def discard(temporary: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_folder() -> Generator[Path]:
-    """A new folder where the system keeps temporary files, gone when the block ends.
+    """Create a new folder where the system keeps temporary files; it is removed when the block ends.
 
     Raises:
         OSError: There is no place for it.
     """
-    import tempfile  # few need it
+    import tempfile  # rarely needed
 
     with _creating:
         folder = tempfile.TemporaryDirectory(prefix="fmedge-", ignore_cleanup_errors=True)
@@ -129,13 +129,13 @@ def temporary_folder() -> Generator[Path]:
         with folder as name:
             yield Path(name)
     finally:
-        with contextlib.suppress(OSError):  # looking into it takes a descriptor, of which there may be none left
+        with contextlib.suppress(OSError):  # listing it takes a descriptor, and none may be left
             os.rmdir(folder.name)  # noqa: PTH106
         _present.discard(Path(folder.name))
 
 
 def end_all() -> None:
-    """Remove every temporary file and folder that this process has; none is created from then on: it has to end."""
+    """Remove every temporary file and folder of this process, which must end: from then on none can be created."""
     import shutil
 
     _creating.acquire(timeout=_LAST_WAIT_S)  # kept
@@ -148,7 +148,7 @@ def end_all() -> None:
 
 
 def _start_anew() -> None:
-    """In a forked process: another thread of the parent may have had the lock, and the files are the parent's."""
+    """Reset the state in a forked process: a thread of the parent may hold the lock, and the files are the parent's."""
     global _creating
     _creating = Lock()
     _present.clear()
@@ -159,13 +159,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def _start(path: Path) -> str:
-    """How temporary files of ``path`` begin; a long name is cut, since a name has 255 bytes at most."""
+    """Return how temporary files of ``path`` begin; a long name is cut, since a name has 255 bytes at most."""
     name = os.fsencode(path.name)
     return f".{path.name if len(name) <= _MAX_NAME_BYTES else name[:_MAX_NAME_BYTES].decode(errors='ignore')}."
 
 
 def sweep(path: Path) -> None:
-    """Remove temporary files of ``path`` that a killed process left: those that nobody holds locked.
+    """Remove temporary files of ``path`` that a killed process left: those that nobody has locked.
 
     Raises:
         OSError: The folder cannot be read.
@@ -186,9 +186,9 @@ def sweep(path: Path) -> None:
 
 
 def _lock(descriptor: int, kind: int | None = None, *, unknown: bool = True) -> bool:
-    """Lock an open file or folder, by default for us alone; False when another process has it.
+    """Lock an open file or folder, exclusively by default; return False when another process has it.
 
-    Where the system cannot tell, the answer is ``unknown``.
+    Where the system cannot tell, return ``unknown``.
     """
     if fcntl is None:
         return unknown

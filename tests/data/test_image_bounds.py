@@ -1,4 +1,4 @@
-"""Bounds on what an image file holds beside its pixels: beyond them one line and exit 7, up to them the image."""
+"""Limits on what an image file holds besides pixels: beyond them one line and exit 7, up to them the image."""
 
 import io
 import os
@@ -39,7 +39,7 @@ from support.image_files import (
 
 RNG = np.random.default_rng(18)
 SIDE = 9459
-"""Squared just below the bound on pixels."""
+"""Its square is just below the limit on pixels."""
 
 FULL = 65_533
 """Most bytes that a segment of a JPEG holds."""
@@ -72,14 +72,14 @@ def packed(size, value=b"\0"):
 
 
 def with_webp_chunk(kind, size):
-    """A WebP as it is, with another chunk at its end."""
+    """Return a WebP with another chunk at its end."""
     start = saved(picture(), "WEBP", exif=Image.Exif())
     body = start[12:] + kind + struct.pack("<I", size) + bytes(size)
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
 
 
 DIRECTORY = b"MM\0*\0\0\0\x08" + struct.pack(">H", 65_535)
-"""The start of an EXIF block that promises as many entries as can be."""
+"""The start of an EXIF block that declares as many entries as possible."""
 
 ENTRIES = b"".join(struct.pack(">HHII", tag, 7, 65_000, 8) for tag in range(5400))
 """Entries whose values are all the same 65,000 bytes."""
@@ -114,7 +114,7 @@ BEYOND = {
     "runs of half bytes": (lambda: bitmap_runs(4000, 4000, b"\1\1\0\0" * 4000, 4), "run-length"),
     "runs of no pixels": (lambda: bitmap_runs(60, 60, b"\1\1" * 8_100_000), "run-length"),
 }
-"""Files that kept Pillow busy for seconds to minutes, or took gigabytes; and what the message says."""
+"""Files that kept Pillow busy for seconds to minutes, or took gigabytes, and the expected part of the message."""
 
 
 @posix
@@ -145,7 +145,7 @@ WITHIN = {
     "scans": lambda: with_scans(saved(picture(), progressive=True), MAX_SCANS),
     "steps of a BMP": lambda: bitmap_runs(60, 60, b"\1\1" * 2_000_000),
 }
-"""The worst that is let through."""
+"""The worst files that are accepted."""
 
 
 @posix
@@ -155,7 +155,7 @@ def test_within_the_bounds(cases, tmp_path):
         (tmp_path / str(number)).write_bytes(made())
     outcomes = decoded(*(tmp_path / str(number) for number in range(len(WITHIN))))
     cases("images", len(WITHIN))
-    # the last of them has no pixels at all, and the index of pictures says nothing of how many there are
+    # 3: the last file has no pixels, and the index of pictures does not say how many there are
     assert [code in {0, 3} for code, _ in outcomes.values()] == [True] * len(WITHIN), outcomes
 
 
@@ -177,7 +177,7 @@ LARGEST = {
 @pytest.mark.slow
 @pytest.mark.parametrize("what", LARGEST)
 def test_the_largest_images(tmp_path, what):
-    """Each in 5 s and 1 GB of address space, or the line that says that it needs more."""
+    """Each takes at most 5 s and 1 GB of address space, or gives the line that says that it needs more."""
     (tmp_path / "a").write_bytes(LARGEST[what]())
     ((code, said),) = decoded(tmp_path / "a").values()
     assert code in {0, 7}
@@ -193,7 +193,7 @@ def test_animations_show_their_first_picture(tmp_path):
 
 
 def ordinary():
-    """What cameras and phones write: each shows the same picture."""
+    """Return files as cameras and phones write them: each shows the same picture."""
     image = picture(240, 320)
     plain = saved(image, quality=90)
     second = saved(image.resize((80, 60)))

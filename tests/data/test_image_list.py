@@ -40,7 +40,7 @@ def test_expansion(here, words, names):
 
 
 def test_links_that_lead_in_circles(here):
-    """Twelve folders with a link to each of them: a path for every order in which they can be walked through."""
+    """Twelve folders with a link to each of them: one path for every order in which they can be visited."""
     folders = [here / f"f{number:02}" for number in range(12)]
     for folder in folders:
         folder.mkdir()
@@ -73,7 +73,7 @@ def test_a_folder_that_only_a_link_leads_to(here, tmp_path_factory):
     "word", ["photos/**", "**/deep/*", "photos/*/**/*", "**/[ac].*", "**/**/*.bmp", "./photos/**/?.png"]
 )
 def test_the_same_as_a_shell_finds(here, word):
-    """Where there are no links: held against Python's own."""
+    """Without links, the result is the same as that of Python's own glob."""
     matches = map(type(here), glob.glob(word, recursive=True))  # noqa: PTH207
     files = {str(path) for path in matches if path.is_file()}
     suffix = type(here)(word).suffix in (".bmp", ".png")

@@ -1,4 +1,4 @@
-"""Decoding: what a viewer would show, or one clear line."""
+"""Decoding gives what a viewer would show, or one clear line."""
 
 import os
 import struct

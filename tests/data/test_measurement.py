@@ -1,4 +1,4 @@
-"""Statistics of a measurement, a report as a file, and what is known of the machine."""
+"""Statistics of a measurement, a report as a file, and the description of the machine."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Turning, converting and resizing in strips gives the bytes that doing it with the whole image gives."""
+"""Turning, converting and resizing in strips gives the same bytes as doing it with the whole image."""
 
 import os
 import subprocess
@@ -15,12 +15,12 @@ from fmedge.data.upright import Upright, nearest_indices
 from support.places import ROOT
 
 RNG = np.random.default_rng(20)
-TALL, WIDE = (83, 47), (47, 83)  # one of which Pillow resizes along the columns first
+TALL, WIDE = (83, 47), (47, 83)  # Pillow resizes one of them along the columns first
 SIZES = ((17, 29), (83, 47), (100, 60), (1, 1))
 
 
 def whole(image, size, resize):
-    """The plain way, which holds the image several times: turn, convert, lay over white, resize."""
+    """Do it the plain way, which holds the image several times: turn, convert, lay over white, resize."""
     turned = ImageOps.exif_transpose(image)
     if turned.has_transparency_data:
         layer = turned.convert("RGBA")
@@ -113,7 +113,7 @@ print(peak_bytes())
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="a process' own peak is told by Linux alone")
 @pytest.mark.parametrize(("kind", "mode"), [("JPEG", "RGB"), ("PNG", "RGBA")])
 def test_a_phone_photo_is_held_once(tmp_path, kind, mode):
-    """24 megapixels, on their side: at most 1.5 times what Pillow takes to decode them."""
+    """24 megapixels, stored on their side, take at most 1.5 times the memory that Pillow takes to decode them."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new(mode, (6000, 4000), (9, 90, 200, 99)[: len(mode)]).save(tmp_path / "a", kind, exif=exif)

@@ -80,7 +80,7 @@ def test_the_card_takes_its_name_last_and_all_is_on_the_disk_before(block1, tmp_
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX locks")
 def test_two_commits_in_one_folder_follow_one_another(block1, tmp_path):
-    """What others write meanwhile is theirs as a whole: no model of one with the card of another."""
+    """Each writer's files stay together: no model of one with the card of another."""
     from concurrent.futures import ProcessPoolExecutor
 
     path = tmp_path / "m.onnx"

@@ -1,4 +1,4 @@
-"""Downloads, against a server that misbehaves."""
+"""Downloads from a server that misbehaves."""
 
 import hashlib
 import http.server
@@ -71,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(b"", status=302, Location="/whole")
 
     def endless(self):
-        """No length, and no end: until the other side hangs up."""
+        """Send no length and never end, until the other side hangs up."""
         self.send_response(200)
         self.end_headers()
         for _ in range(1000):
@@ -115,7 +115,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.reply(b"", status=302, Location="ftp://127.0.0.1/w.h5")
 
     def wrong_part(self):
-        """Cut once; asked to go on, it sends the start again as if it were the rest."""
+        """Cut the connection once; when asked to resume, send the start again as if it were the rest."""
         if self.headers.get("Range") is None:
             self.reply(CONTENT[:300_000], length=len(CONTENT))
         else:
@@ -133,7 +133,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(CONTENT[half:])
 
     def drip(self):
-        """Never silent for long, never done."""
+        """Never be silent for long, never finish."""
         self.reply(b"", length=len(CONTENT))
         while not self.server.released.wait(0.02):
             try:
@@ -247,7 +247,7 @@ def test_two_at_once_do_not_mix(server, tmp_path):
     for _ in threads:
         assert server.halfway.acquire(timeout=10)
     assert not target.exists()
-    assert len(os.listdir(tmp_path)) == 2  # a temporary file each
+    assert len(os.listdir(tmp_path)) == 2  # one temporary file each
     server.released.set()
     for thread in threads:
         thread.join()

@@ -1,4 +1,4 @@
-"""Weights files that mean harm, through the command: exit 4, one line, and nothing opened but what was given."""
+"""Hostile weights files, given to the command: exit 4, one line, and no file opened but the given one."""
 
 import json
 import os
@@ -35,7 +35,7 @@ with open("codes.json", "w") as stream:
 
 
 def export(folder, names, *around):
-    """Exit code and talk of an export from each of the files, one after the other in one process."""
+    """Export from each of the files, one after the other in one process; return exit codes and output."""
     words = [*around, sys.executable, "-c", CHILD, json.dumps(names)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HDF5_PLUGIN_PATH": str(folder / "secret")}
     process = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
@@ -58,7 +58,7 @@ def virtual(file, source, shape=SHAPE, most=None):
 
 
 def unlimited_virtual(file):
-    """Its size is that of the source: asking for the shape opens the other file."""
+    """Its size is that of the source: reading the shape opens the other file."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     space = h5py.h5s.create_simple(SHAPE, (h5py.h5s.UNLIMITED, *SHAPE[1:]))
     source = h5py.h5s.create_simple(SHAPE, (h5py.h5s.UNLIMITED, *SHAPE[1:]))
@@ -71,7 +71,7 @@ def unlimited_virtual(file):
 
 
 def printf_virtual(file):
-    """A source for every block, by number: the library looks how many there are."""
+    """A numbered source for every block: the library checks how many exist."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     space = h5py.h5s.create_simple(SHAPE, (h5py.h5s.UNLIMITED, *SHAPE[1:]))
     space.select_hyperslab((0, 0, 0, 0), (h5py.h5s.UNLIMITED, 1, 1, 1), (1, *SHAPE[1:]), (1, *SHAPE[1:]))
@@ -201,7 +201,7 @@ def arrays():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, arrays):
-    """The hostile files, and in secret/ what they point to, which would do."""
+    """Write the hostile files, and in secret/ valid files that they point to."""
     folder = tmp_path_factory.mktemp("hostile")
     (folder / "secret").mkdir()
     (folder / "secret/values.bin").write_bytes(bytes(4 * 9 * 64 * 64))
@@ -239,7 +239,7 @@ def test_hostile_files_end_in_one_line_and_exit_4(folder, cases):
 
 @posix
 def test_nothing_outside_the_file_is_opened(folder):
-    """All that the process opens below the folder, as the kernel saw it."""
+    """Check every file that the process opens below the folder, as traced in the kernel."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     trace = folder / "trace.txt"
@@ -252,7 +252,7 @@ def test_nothing_outside_the_file_is_opened(folder):
     export(folder, names, "strace", "-f", "-s", "300", "-e", "trace=%file", "-o", str(trace))
     lines = trace.read_text(errors="replace").splitlines()
     touched = {word for line in lines for word in re.findall(r'"([^"]*)"', line)}
-    assert {name for name in names if name in touched or str(folder / name) in touched} == set(names)  # it was traced
+    assert {name for name in names if name in touched or str(folder / name) in touched} == set(names)  # trace worked
     assert not [word for word in touched if "secret/" in word]
     assert not [word for word in touched if word == "/etc/passwd" and _opened(lines, word)]
     assert not [word for word in touched if word == "/etc/hostname"]
@@ -278,7 +278,7 @@ def test_truncated_at_twenty_points(folder, cases):
 
 
 def test_a_lambda_in_the_configuration_is_never_looked_at(folder, arrays):
-    """As weights such a file serves; as a model it is refused before anything of it is loaded."""
+    """As weights, such a file works; as a model it is refused before any of it is loaded."""
     config = {
         "class_name": "Sequential",
         "config": {
@@ -309,7 +309,7 @@ def test_a_lambda_in_the_configuration_is_never_looked_at(folder, arrays):
 
 @posix
 def test_changed_bytes_never_end_the_process(folder, cases):
-    """Half of the changes in the structure that stands before the first array, half anywhere."""
+    """Half of the changes are in the structure before the first array, half anywhere."""
     whole = bytearray((folder / "good.h5").read_bytes())
     generator = random.Random(3)
     names = []

@@ -1,4 +1,4 @@
-"""The reader of Keras' weights files, on whole, partial and hostile ones."""
+"""Read Keras' weights files: whole, partial and hostile ones."""
 
 import hashlib
 import struct
@@ -172,7 +172,7 @@ def test_not_hdf5(tmp_path):
 
 
 def npy(array):
-    """Hash of the array as a .npy file, its header padded to 16 bytes as NumPy did before 1.14."""
+    """Return the hash of the array as a .npy file, its header padded to 16 bytes as NumPy did before 1.14."""
     text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {array.shape}, }}"
     text += " " * (16 - (10 + len(text) + 1) % 16) + "\n"
     header = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()

@@ -1,4 +1,4 @@
-"""What a Keras model's configuration says of its input, in the forms that Keras 1, 2 and 3 gave it."""
+"""The input that a Keras model's configuration declares, in the forms of Keras 1, 2 and 3."""
 
 import copy
 
@@ -29,7 +29,7 @@ def sequential(*layers, name="model"):
 
 
 def keras3(name, *extra):
-    """A call in Keras 3's form."""
+    """Return a call in Keras 3's form."""
     tensor = {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, 0]}}
     return [{"args": [tensor, *extra], "kwargs": {}}]
 

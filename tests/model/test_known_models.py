@@ -1,4 +1,4 @@
-"""Which models are known, and where that is remembered."""
+"""Which models are known, and where that is recorded."""
 
 import os
 import stat
@@ -86,7 +86,7 @@ def test_the_folder_is_the_one_platformdirs_names(monkeypatch, data):
 
     monkeypatch.delenv("FMEDGE_STATE")
     monkeypatch.setenv("XDG_DATA_HOME", data)
-    if data != "relative":  # which the standard wants ignored
+    if data != "relative":  # the standard says to ignore relative paths
         assert str(known_models.state_folder()) == platformdirs.user_data_dir("fmedge", appauthor=False)
     assert known_models.state_folder().is_absolute()
 
@@ -99,7 +99,7 @@ def test_no_engine_is_imported():
 
 
 def test_the_folder_is_this_users_alone_whatever_the_umask(monkeypatch, tmp_path, card):
-    """And every folder above it that is created on the way."""
+    """So is every folder above it that is created on the way."""
     former = os.umask(0)
     try:
         for number, name in enumerate(("one", "two/deep", "three/deeper/still")):

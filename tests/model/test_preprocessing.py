@@ -1,4 +1,4 @@
-"""What is done to pixels: the words, the formula, and how cards, names and the command line spell them."""
+"""What is done to pixels: the names, the formula, and how cards, file names and the command line write them."""
 
 import json
 from dataclasses import asdict, replace
@@ -55,7 +55,7 @@ def test_each_way_has_its_name_and_stock_keeps_its_own():
 
 
 def test_one_formula_has_one_form():
-    assert repr(Preprocessing("RGB", [1, 2, 3], scale=1)) == repr(Preprocessing("RGB", (1.0, 2.0, 3.0)))  # its name
+    assert repr(Preprocessing("RGB", [1, 2, 3], scale=1)) == repr(Preprocessing("RGB", (1.0, 2.0, 3.0)))  # names use it
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_wrong_words(words, message):
 
 @pytest.fixture
 def stock():
-    """A card of stock VGG16."""
+    """Return a card of stock VGG16."""
     return describe(SubModel(("block1_conv1",)), StockNetwork({}, UNTRAINED.facts), ExportOptions())
 
 

@@ -29,7 +29,7 @@ def test_layers_through_ends_with_the_named_one():
 
 
 def test_totals_are_those_of_the_paper():
-    # Simonyan and Zisserman 2015, table 2: 138 M with the dense layers, of which 123.6 M are theirs.
+    # Simonyan and Zisserman 2015, table 2: 138 M parameters with the dense layers, which have 123.6 M.
     assert sum(spec.parameters for spec in VGG16_LAYERS) == 14_714_688
     assert sum(spec.macs(224, 224) for spec in VGG16_LAYERS) == 15_346_630_656
 

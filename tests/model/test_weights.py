@@ -1,4 +1,4 @@
-"""Which weights are meant, and where they come from."""
+"""Which weights are chosen, and where they come from."""
 
 import hashlib
 import os
@@ -47,7 +47,7 @@ def test_missing_file_is_named(tmp_path):
 
 @pytest.fixture
 def small_official(monkeypatch, tmp_path):
-    """A stand-in for the official file: the search for it looks at size and hash alone."""
+    """Replace the official file by a small one: the search checks only size and hash."""
     content = b"official"
     monkeypatch.setattr(weights, "OFFICIAL_BYTES", len(content))
     monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())

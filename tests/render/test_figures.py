@@ -1,4 +1,4 @@
-"""The ways out that need no viewer: a figure, its page, and a picture."""
+"""Outputs without the viewer: a figure, its page, and a picture."""
 
 import io
 
@@ -17,7 +17,7 @@ GRID = PageOptions(style="grid")
 
 
 def tutorial_figure(maps, channel):
-    """What the tutorial's program draws."""
+    """Draw what the tutorial's program draws."""
     from plotly import graph_objects as go
     from plotly.subplots import make_subplots
 

@@ -1,4 +1,4 @@
-"""What is asked for under a limit on address space, and how memory that ran out is told from other errors."""
+"""Minimum address space under a limit, and how memory that ran out is distinguished from other errors."""
 
 import os
 import subprocess
@@ -85,7 +85,7 @@ print(address_space.is_thrifty(), os.environ.get("OPENBLAS_NUM_THREADS"), os.env
     ],
 )
 def test_thrift_is_for_low_limits(limit, given, said):
-    """What the user has set stays."""
+    """What the user has set is kept."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS", "MALLOC"))}
     command = [sys.executable, "-c", THRIFT, str(limit)]
     environment = {**inherited, **given, "PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-"""Bounds on how much is read of documents and metadata, whatever the size of the file says."""
+"""Bounds on how much is read of documents and metadata, whatever size the file declares."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_entries_of_metadata_are_few(more):
 
 
 class Chooser:
-    """In place of a generator: what the makers of files ask for."""
+    """Stands in for a generator: draws the numbers that the file makers ask for."""
 
     def __init__(self, *numbers):
         self._numbers = list(numbers)

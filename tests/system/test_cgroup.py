@@ -1,4 +1,4 @@
-"""Limits of control groups, read out of trees as kernels and container engines lay them out."""
+"""Limits of control groups, read from trees as kernels and container engines lay them out."""
 
 import pytest
 
@@ -14,7 +14,7 @@ V1 = (
 
 @pytest.fixture
 def tree(tmp_path):
-    """Writes the files of a system: what /proc says of this process, and per folder of a group its files."""
+    """Write the files of a system: what /proc reports of this process, and the files of each group's folder."""
 
     def write(mounts, groups, **folders):
         files = {"proc/self/mountinfo": mounts, "proc/self/cgroup": groups}

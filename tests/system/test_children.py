@@ -1,4 +1,4 @@
-"""Processes of our own: which Python runs them, and why none can be started."""
+"""fmedge's own child processes: which Python runs them, and why none can be started."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def frozen(monkeypatch):
 def artifact(tmp_path_factory):
     options = ExportOptions(size=(32, 32))
     made = export_submodel("block1_conv1", weights="untrained", models=tmp_path_factory.mktemp("m"), options=options)
-    return replace(made, card=made.card.facts())  # which nobody knows
+    return replace(made, card=made.card.facts())  # a card that is not known
 
 
 def test_a_frozen_program_says_what_is_missing(frozen, artifact):
@@ -81,7 +81,7 @@ _UID = 61234
     not sys.platform.startswith("linux") or os.getuid() != 0, reason="takes on another user's id, as root alone can"
 )
 def test_a_command_that_may_start_no_thread_says_so(tmp_path):
-    """OpenBLAS answers a thread that does not start with SIGINT; that is no interrupt."""
+    """OpenBLAS responds to a thread that does not start with SIGINT; that must not count as an interrupt."""
     program = f"""
 import os, resource, sys
 import fmedge.cli.main, logging, threading, warnings  # what that user may not read is loaded before

@@ -1,4 +1,4 @@
-"""Public options: words do what members of enumerations do, and anything else is refused before any work."""
+"""Public options: words work like members of enumerations, and anything else is refused before any work."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_numbers_of_other_libraries_and_lists_do():
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_what_is_written_is_what_its_name_says(precision, tmp_path):
-    """A word that passed for the default wrote float32 under the name of fp16."""
+    """A word that was taken for the default wrote float32 under the name of fp16."""
     pytest.importorskip("onnxruntime")
     import onnx
 

@@ -116,7 +116,7 @@ def test_a_device_or_pipe_is_never_replaced(tmp_path):
 
 
 def test_what_reads_otherwise_gets_no_name(tmp_path, monkeypatch):
-    """A file system that loses the end of a file, and says nothing."""
+    """Simulate a file system that silently loses the end of a file."""
     path = tmp_path / "a.bin"
     write_bytes(path, b"former")
     fsync = os.fsync
@@ -156,7 +156,7 @@ def test_reading_is_bounded(tmp_path):
 
 
 def test_eight_writers_at_once(tmp_path):
-    """None sweeps away what another is writing."""
+    """No writer sweeps away what another one is writing."""
     from concurrent.futures import ProcessPoolExecutor
 
     contents = [bytes([number]) * 200_000 for number in range(8)]
@@ -222,7 +222,7 @@ def test_a_file_that_tells_no_size_is_read_whole():
 @pytest.mark.skipif(os.name != "posix", reason="POSIX descriptors")
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_close_that_fails(tmp_path, monkeypatch, number):
-    """Network file systems tell then what they could not write: one error, and no temporary file."""
+    """Network file systems report write errors on close: that gives one error, and no temporary file is left."""
 
     class Failing(io.FileIO):
         def close(self):
@@ -263,7 +263,7 @@ def test_only_regular_files_are_read_and_none_is_waited_for(tmp_path):
 
 @pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="no log of the kernel here, or not for this user")
 def test_a_file_of_the_system_that_would_be_waited_for():
-    """It counts as regular; there may be something to read in it, and then it waits."""
+    """Such a file counts as regular, yet reading it may wait for data."""
     for _ in range(3):
         with contextlib.suppress(ArtifactError, WeightsError):
             read_bytes(Path("/proc/kmsg"), 1 << 20)

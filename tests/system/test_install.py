@@ -1,4 +1,4 @@
-"""Advice to install something works from where fmedge was installed (PEP 610); every command that is named exists."""
+"""Installation advice works from where fmedge was installed (PEP 610); every command that is named exists."""
 
 import ast
 import json
@@ -19,7 +19,7 @@ from support.places import ROOT
 
 
 class Distribution:
-    """An installed fmedge whose pip wrote this into ``direct_url.json``."""
+    """An installed fmedge for which pip wrote this ``direct_url.json``."""
 
     def __init__(self, written):
         self._written = written
@@ -117,7 +117,7 @@ def test_extras_that_are_named_exist():
 
 
 def texts():
-    """All strings of the package, each with the place where it stands; what is put into them is ``X``."""
+    """Yield all strings of the package, each with its location; inserted values are replaced by ``X``."""
     for path in sorted((ROOT / "fmedge").rglob("*.py")):
         inside = set()
         for node in ast.walk(ast.parse(path.read_text())):
@@ -134,7 +134,7 @@ def options_of(command):
 
 
 def test_commands_in_messages_are_commands():
-    """Each names a command that is there, and options that it has."""
+    """Each names an existing command and options that it has."""
     commands = typer.main.get_command(app).commands
     everywhere = {"--help"}.union(*map(options_of, commands.values())) | options_of(typer.main.get_command(app))
     found, wrong = 0, []

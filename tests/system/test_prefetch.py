@@ -1,4 +1,4 @@
-"""Work begun early is handed over once, and never to a later run."""
+"""Work started early is collected once, and never by a later run."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_a_run_does_not_get_what_an_earlier_one_left(block1, picture, tmp_path, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     words = ["--weights", "untrained", "--models", str(block1.path.parent), "--untuned"]
-    assert main(["run", "photos/a.png", *words]) == 3  # no such photo: its decoding was begun, and left
+    assert main(["run", "photos/a.png", *words]) == 3  # no such photo: its decoding was started and never collected
     assert all(begun.exception(timeout=60) for begun in prefetch._begun.values())
     for name in ("a.png", "b.png"):
         (tmp_path / "photos" / name).write_bytes(picture.read_bytes())

@@ -1,4 +1,4 @@
-"""What the processor can do, and what needs more."""
+"""What the processor can do, and which libraries need more."""
 
 import platform
 import sys
@@ -26,7 +26,7 @@ def nehalem(monkeypatch):
 
 
 def test_the_processor_and_the_kernel_agree(monkeypatch):
-    """Under emulation the kernel's list is that of the machine underneath: ``make test-cpus`` leaves this out."""
+    """Under emulation the kernel's list is that of the host: ``make test-cpus`` leaves this test out."""
     asked = processor_features()
     if sys.platform != "linux":
         pytest.skip("nothing but the system tells here")
@@ -65,7 +65,7 @@ LITERTS_GPU = {
 
 @pytest.mark.parametrize(("architecture", "features", "lacking"), LITERTS_GPU.values(), ids=LITERTS_GPU)
 def test_literts_gpu(architecture, features, lacking, block1, monkeypatch):
-    """Opening its libraries would end the process by a signal."""
+    """Opening its libraries would end the process with a signal."""
     backend = pytest.importorskip("fmedge.runtime.engines.litert_engine", reason="needs LiteRT", exc_type=ImportError)
     monkeypatch.setattr(processor, "processor_features", lambda: features)
     monkeypatch.setattr(platform, "machine", lambda: architecture)
@@ -92,7 +92,7 @@ def test_exports_by_tensorflow_are_refused_before_it_is_imported(nehalem, tmp_pa
 
 
 def test_numpy_on_a_processor_before_x86_64_v2(monkeypatch, capsys):
-    """NumPy says so by a RuntimeError; seen on qemu-user's Penryn."""
+    """NumPy reports it with a RuntimeError; seen on qemu-user's Penryn."""
 
     def unfit(words):
         raise RuntimeError("NumPy was built with baseline optimizations: (X86_V2) but your machine doesn't support it.")
@@ -110,7 +110,7 @@ KERNELS = {"Haswell": "AVX2, FMA", "SANDYBRIDGE": "AVX", "Nehalem": None, "": No
 
 @pytest.mark.parametrize(("asked", "lacking"), KERNELS.items(), ids=KERNELS)
 def test_kernels_that_openblas_is_told_to_use(asked, lacking, nehalem, monkeypatch, capsys):
-    """It does not look whether the processor can: importing NumPy would end the process by a signal."""
+    """OpenBLAS does not check the processor: importing NumPy would end the process with a signal."""
     monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
     assert main(["info", "no-such-model.onnx"]) == (5 if lacking else 4)
     said = f"OPENBLAS_CORETYPE={asked} makes NumPy use {lacking}, which this processor does not have. Unset it."

@@ -1,4 +1,4 @@
-"""Documents of strangers: cards, reports and tuned choices, one field at a time changed to what nobody would write."""
+"""Untrusted documents: cards, reports and tuned choices with one field at a time changed to an odd value."""
 
 import copy
 import json
@@ -29,13 +29,13 @@ ODD = (
     *(10**30, -(10**30), 1 << 62, -1, 0, 0.5, 1e308, 5e-324, -0.0, True, False, None),
     *("inf", "nan", "", "\ud800", "\x1b[31mred", "\u202egnp.exe", "x" * 200_000, [], [1], {}, {"a": 1}),
 )
-"""Values that stand in for each of a document's own."""
+"""Values that replace each of a document's own."""
 
 PARITY = Parity(1e-7, 131.0, 1.0, GATES["fp32"])
 
 
 def real_report():
-    """A report in which every field has a value."""
+    """Return a report in which every field has a value."""
     turns = ((0.01, 0.0105, 0.01),) * 10
     stages = {"decode": (0.01, 0.011), "run": (0.02, 0.021)}
     processes = tuple(Process(turns, 0.001) for _ in range(3))
@@ -45,7 +45,7 @@ def real_report():
 
 
 def real_choice():
-    """A tuned choice in which every field has a value."""
+    """Return a tuned choice in which every field has a value."""
     one = Candidate(
         *("model.onnx", "ab" * 32, "onnxruntime", "1.32.0", "cpu", "fp32", 1, "fp32", PARITY),
         *(0.001, 1000.0, 0.02, 0.002, 1 << 27, 11_000),
@@ -57,7 +57,7 @@ def real_choice():
 
 
 def places(data, here=()):
-    """Where every value of a document stands, lists and objects among them."""
+    """Yield the path of every value of a document, including lists and objects."""
     yield here
     inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for key, value in inner:
@@ -65,7 +65,7 @@ def places(data, here=()):
 
 
 def changed(data, place, value):
-    """A document with another value at a place."""
+    """Return a document with another value at a place."""
     if not place:
         return value
     found = copy.deepcopy(data)
@@ -110,7 +110,7 @@ def use_choice(path, text):
 
 @pytest.fixture
 def documents(block1, tmp_path):
-    """Every kind of document as JSON holds it, and what reads and uses it."""
+    """Return every kind of document as JSON holds it, with what reads and uses it."""
     return {
         "card": (json.loads(block1.card.to_json()), use_card),
         "report": (real_report().to_dict(), partial(use_report, tmp_path / "report.json")),
@@ -175,7 +175,7 @@ def test_values_within_bounds_are_kept():
 
 @pytest.fixture
 def odd_model(block1, tmp_path):
-    """Writes a model whose card has another value at a place."""
+    """Write a model whose card has another value at a place."""
 
     def write(place, value):
         path = write_artifact(tmp_path / "odd.onnx", block1.model, block1.card).path
@@ -231,7 +231,7 @@ def test_a_bad_card_in_the_folder_of_models_costs_no_result(block1, picture, tmp
     path = write_artifact(models / block1.path.name, block1.model, block1.card).path
     card_path(path).write_text(card_path(path).read_text().replace("103.939", "1" * 30))
     words = ["run", str(picture), "--models", str(models), "--weights", "untrained", "--output", "page.html"]
-    assert main(words) == 0  # it counts as absent, and is exported anew
+    assert main(words) == 0  # it counts as absent and is exported again
     assert capfd.readouterr().out == "page.html\n"
     assert (tmp_path / "page.html").stat().st_size > 10_000
 
@@ -261,7 +261,7 @@ def test_sizes_of_a_card_are_bounded(block1, size, batch, channels, fits):
 def test_memory_is_asked_before_it_is_taken(block1, picture, capfd, monkeypatch, command):
     monkeypatch.setattr(memory, "available_bytes", lambda: 30_000_000)
     for module in (extraction, judging):
-        monkeypatch.setattr(module, "np", None)  # whoever made an array of that size would fail
+        monkeypatch.setattr(module, "np", None)  # creating an array of that size would fail here
     words = {"run": ["run", str(picture), "--model"], "verify": ["verify"]}[command]
     assert main([*words, str(block1.path)]) == 7
     said = capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""Silence, and what ends it."""
+"""Silencing stderr, and what ends it."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def test_an_error_with_a_line_of_its_own_needs_no_talk(ours):
 
 
 def test_threads_that_leave_in_any_order(ours):
-    """The first to enter leaves first: the second's end must not bring back the first's silence."""
+    """The first to enter leaves first: when the second leaves, the first one's silence must not come back."""
     entered, left = threading.Event(), threading.Event()
 
     def other():
@@ -101,7 +101,7 @@ def test_streams_that_are_missing_are_there_while_the_process_is_ours(monkeypatc
 @pytest.mark.skipif(os.name != "posix", reason="POSIX shells close streams so")
 @pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
 def test_commands_with_closed_streams(closed, tmp_path):
-    """A page is drawn, and no file of ours is opened under the number of a stream that engines print on."""
+    """A page is drawn, and none of fmedge's files is opened under the number of a stream that engines print on."""
     image = tmp_path / "photo.png"
     Image.new("RGB", (40, 30), (200, 100, 50)).save(image)
     words = "run photo.png --weights untrained --output page.html"
