@@ -122,7 +122,11 @@ class BenchMatrix:
         object.__setattr__(self, "precisions", tuple(one_of("precision", each, Precision) for each in self.precisions))
         require_whole("batch", self.batch)
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
-            raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
+            raise UsageError(
+                f"batch {self.batch}: {self.scenario} takes no such batch.",
+                hint="Use --scenario offline.",
+                flags=("--batch",),
+            )
         for name in self.variants:
             if name not in (PLAIN, *VARIANTS):
                 raise UsageError(f"Unknown variant '{name}'.{closest(name, VARIANTS)} Allowed: {', '.join(VARIANTS)}.")
@@ -195,7 +199,7 @@ def prepare_cases(
                 cases.append(Case(configuration, found.path, found.card, found.size))
             else:
                 skipped = isinstance(found, UsageError | BackendUnavailable)
-                missing.append(Missing(configuration, str(found), 0 if skipped else found.exit_code))
+                missing.append(Missing(configuration, found.in_full(), 0 if skipped else found.exit_code))
     return cases, missing
 
 
@@ -216,7 +220,7 @@ def _backends(matrix: BenchMatrix) -> list[Backend]:
     rows = [find_backend(name) for name in matrix.backends]
     for row in rows:
         if not row.installed:
-            raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+            raise BackendUnavailable(f"{row.name} is not installed.", hint=f"Install it: {row.install}.")
     return rows
 
 
@@ -252,7 +256,7 @@ def _artifact(
         if options.precision is Precision.INT8 and matrix.calibration is None:
             words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
             flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
-            return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
+            return UsageError("no int8 model;", hint=f"make it: {words} {flags}--calibration DIR")
         require_place(request)
         warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(

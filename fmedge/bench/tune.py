@@ -200,7 +200,9 @@ def _judge(
     if not ways:
         if best == float("-inf") and dropped:
             raise LimitExceeded(f"Nothing could be run. {dropped[-1].what}: {dropped[-1].reason}."[:200])
-        raise UsageError(f"--min-snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.")
+        raise UsageError(
+            f"min_snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.", flags=("--min-snr",)
+        )
     return ways
 
 

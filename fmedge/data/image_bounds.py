@@ -187,7 +187,7 @@ def _codec(image: Image.Image) -> str:
 def too_large(path: Path, got: str, most: int, *, can_raise: bool) -> LimitExceeded:
     """The error of an image with too many pixels; a bound that cannot be set is not advised."""
     advice = ", or raise --max-pixels" if can_raise else ""
-    return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller{advice}.")
+    return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed.", hint=f"Make it smaller{advice}.")
 
 
 def _too_much(path: Path, got: str) -> LimitExceeded:

@@ -75,7 +75,10 @@ def load_photo(
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = DEFAULT_PIXELS if max_pixels is None else max_pixels
     if not 1 <= most <= MAX_PIXELS:
-        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.")
+        raise UsageError(
+            f"max_pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.",
+            flags=("--max-pixels",),
+        )
     try:
         with contextlib.ExitStack() as files:
             file = files.enter_context(open_regular(path))

@@ -97,6 +97,6 @@ def _usable(paths: Sequence[Path], warn: Callable[[str], None]) -> Iterator[Path
         try:
             load_photo(path, INPUT_SIZE)
         except (ImageError, LimitExceeded) as error:
-            warn(f"Skipped: {error}")
+            warn(f"Skipped: {error.in_full()}")
         else:
             yield path

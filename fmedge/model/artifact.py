@@ -107,11 +107,11 @@ def read_card(model_path: Path) -> ModelCard:
     """
     path = card_path(model_path)
     if not files.is_file(path):
-        raise ArtifactError(f"No card '{path}' beside the model. Export again: fmedge export.")
+        raise ArtifactError(f"No card '{path}' beside the model.", hint="Export again: fmedge export.")
     try:
         return ModelCard.from_json(reading.read_bytes(path, MAX_CARD_BYTES).decode())
     except UnicodeDecodeError as error:
-        raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
+        raise ArtifactError(f"The card '{path}' is not text.", hint="Export again: fmedge export.") from error
 
 
 def require_model_file(path: Path) -> None:
@@ -121,7 +121,7 @@ def require_model_file(path: Path) -> None:
         ArtifactError: It is not.
     """
     if not files.is_file(path):
-        raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
+        raise ArtifactError(f"No model file '{path}'.", hint="Make one: fmedge export.")
     for first, second in (kind.suffixes for kind in Format if len(kind.suffixes) > 1):
         if path.name.endswith(second):
             raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
@@ -138,7 +138,9 @@ def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
     weights = b""
     if second is not None:
         if second == model_path or not files.is_file(second):
-            raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
+            raise ArtifactError(
+                f"No weights '{second.name}' beside '{model_path}'.", hint="Export again: fmedge export."
+            )
         weights = reading.read_bytes(second, MAX_MODEL_BYTES)
     return model, weights
 
@@ -158,5 +160,5 @@ def read_artifact(model_path: Path) -> Artifact:
         second = weights_path(model_path, card.format)
         if second is not None:
             which = f"'{model_path}' or '{second.name}' is not what the card describes"
-        raise ArtifactError(f"{which} (hash differs). Export again: fmedge export.")
+        raise ArtifactError(f"{which} (hash differs).", hint="Export again: fmedge export.")
     return Artifact(model_path, card, model, weights)

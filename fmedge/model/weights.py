@@ -196,13 +196,13 @@ def _official_file(offline: bool, progress: Progress) -> Path:
             return path
     mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
     if offline:
-        raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
+        raise WeightsError("No ImageNet weights here, and offline.", hint=mend, flags=("--offline",))
     from fmedge.model.download import download  # urllib takes longer to load than a run has
 
     try:
         download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
     except WeightsError as error:
-        raise WeightsError(f"{error} {mend}") from error
+        raise WeightsError(str(error), hint=mend) from error
     return target
 
 

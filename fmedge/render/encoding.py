@@ -179,7 +179,9 @@ def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
 def _write_float16(values: FloatArray, found: Statistics) -> tuple[None, Planes]:
     largest = max(abs(found.smallest.min()), abs(found.largest.max()))
     if largest > MAX_FLOAT16:
-        raise UsageError(f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}. Take --values float32.")
+        raise UsageError(
+            f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}.", hint="Take --values float32."
+        )
     return None, _byte_planes(values.astype("<f2"))
 
 

@@ -125,4 +125,6 @@ def _read_script() -> bytes:
         path = Path(folder) / "package_data" / "plotly.min.js"
         if path.is_file():
             return path.read_bytes()
-    raise BackendUnavailable("plotly.js is missing: the page needs the plotly package. Install it: pip install plotly.")
+    raise BackendUnavailable(
+        "plotly.js is missing: the page needs the plotly package.", hint="Install it: pip install plotly."
+    )

@@ -84,7 +84,9 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
         require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
     if request.options.precision is Precision.INT8 and calibration is None:
-        raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
+        raise UsageError(
+            "int8 takes its ranges from photos.", hint="Make the model with: fmedge export --calibration DIR."
+        )
 
 
 def require_place(request: ArtifactSpec) -> None:
@@ -267,7 +269,7 @@ def verify_artifact(
     choice = choose_keras_file(keras) if keras else choose_weights(wish)
     if not choice.matches(card.weights):
         raise ArtifactError(
-            f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
+            f"'{path}' was made from {card.weights.describe()}, not these.", hint="Name them: --weights, --keras."
         )
     card.require_room()
     request = ArtifactSpec(card.submodel, choice, path.parent, card.options)

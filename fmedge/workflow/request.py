@@ -129,7 +129,7 @@ def request_artifact(
     taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
-            raise UsageError("--keras brings its own weights. Leave --weights out.")
+            raise UsageError("keras brings its own weights.", hint="Leave --weights out.", flags=("--keras",))
         submodel = SubModel(taps, chosen, KERAS)
         choice = choose_keras_file(Path(keras))
         from fmedge.model.keras_config import read_config
@@ -165,8 +165,9 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
     prepares = own is not None and (own.prepared_by or own.integer)
     if preprocessing is None and not prepares:
         raise UsageError(
-            "This Keras model needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
-            "or --scale S --mean M --std D --order rgb|bgr."
+            "This Keras model needs preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
+            "or scale S mean M std D order rgb|bgr.",
+            flags=("--preprocessing", "--scale", "--mean", "--std", "--order"),
         )
     if own is not None and prepares:
         by = f"'{own.prepared_by}' in the model prepares the pixels" if own.prepared_by else "The model takes integers"
@@ -174,7 +175,7 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
             preprocessing = NONE
             notes.append(f"Note: {by}: nothing is added to it (--preprocessing none).")
         elif own.integer and preprocessing != NONE:
-            raise UsageError(f"{by}: there is nothing to be done to them before. Use --preprocessing none.")
+            raise UsageError(f"{by}: there is nothing to be done to them before.", hint="Use --preprocessing none.")
         elif preprocessing != NONE:
             notes.append(f"Note: {by}, too, after the preprocessing asked for. For nothing else: --preprocessing none.")
     for_channels(preprocessing or NONE, own and own.channels)
@@ -183,16 +184,19 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
 
 def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     if own is None:
-        raise UsageError("The Keras model's file does not tell its size. Say which: --size HEIGHTxWIDTH, or dynamic.")
+        raise UsageError(
+            "The Keras model's file does not tell its size.", hint="Say which: --size HEIGHTxWIDTH, or dynamic."
+        )
     height, width = own.size
     if height is None and width is None:
         return None
     if height is None or width is None:
         takes = f"{height or 'any'} x {width or 'any'}"
-        raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
+        raise UsageError(f"The Keras model takes {takes} pixels.", hint="Say which: --size HEIGHTxWIDTH, or dynamic.")
     if height * width > MAX_OWN_PIXELS:
         raise LimitExceeded(
-            f"The Keras model takes {height:,} x {width:,} pixels. If that is meant, say so: --size {height}x{width}."
+            f"The Keras model takes {height:,} x {width:,} pixels.",
+            hint=f"If that is meant, say so: --size {height}x{width}.",
         )
     return height, width
 
@@ -209,11 +213,15 @@ def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[st
         UsageError: It is no word, or ``all`` is asked of another network.
     """
     if not isinstance(layer, str):
-        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
+        raise UsageError(
+            f"layer: got {layer!r}. Allowed: a name, or several with + between.", hint="All: fmedge layers."
+        )
     if layer.strip() != ALL:
         return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
     if not stock:
-        raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
+        raise UsageError(
+            "layer all knows stock VGG16 alone.", hint="Name a Keras model's layers: --layer a+b.", flags=("--layer",)
+        )
     return every_tap(activation)
 
 

@@ -168,7 +168,7 @@ def read_tuned(path: Path) -> Tuned:
         UsageError: It is missing, something else, of another version, or damaged.
     """
     if not files.is_file(path):
-        raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
+        raise UsageError(f"No tuned choice '{path}'.", hint="Make one: fmedge tune.")
     with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
         return read_document(reading.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
 
@@ -177,7 +177,7 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a choice without its head."""
     schema: object = data.pop("schema", None)
     if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
-        raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
+        raise UsageError(f"'{path}' is no tuned choice that this version reads.", hint="Make it again: fmedge tune.")
     return data
 
 
@@ -224,7 +224,7 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callabl
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:
             raise
-        warn(f"Note: the tuned choice is not taken. {error}")
+        warn(f"Note: the tuned choice is not taken. {error.in_full()}")
         return None
     if doubt:
         warn(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
@@ -251,7 +251,7 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
 
     row = find_backend(choice.backend)
     if not row.installed:
-        raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+        raise BackendUnavailable(f"{row.name} is not installed.", hint=f"Install it: {row.install}.")
     if this_machine().hardware != tuned.machine.hardware:
         return f"it was made on another machine ({tuned.machine.processor}, {tuned.machine.cores} cores)"
     here = engine_version(row)
@@ -263,10 +263,10 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
 def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
     path = request.folder / choice.model
     if path.parent != request.folder:
-        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice.", hint="Make it again: fmedge tune.")
     artifact = read_artifact(path)
     if artifact.card.file_sha256 != choice.file_sha256:
-        raise ArtifactError(f"'{path}' is not the model that was tuned. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{path}' is not the model that was tuned.", hint="Make it again: fmedge tune.")
     if not replace(request, options=artifact.card.options).accepts(artifact.card):
-        raise ArtifactError(f"'{path}' holds another layer or other weights. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{path}' holds another layer or other weights.", hint="Make it again: fmedge tune.")
     return artifact

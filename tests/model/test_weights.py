@@ -10,6 +10,7 @@ from fmedge.errors import WeightsError
 from fmedge.model import weights
 from fmedge.model.card import WeightsFacts
 from fmedge.system.progress import no_progress
+from support.messages import says
 
 
 def test_untrained_weights_are_seeded_he_normal():
@@ -71,7 +72,7 @@ def test_our_cache_comes_before_keras_and_damaged_files_are_passed_over(small_of
     ours.write_bytes(b"offic1al")
     assert weights._official_file(True, no_progress) == keras
     keras.unlink()
-    with pytest.raises(WeightsError, match="--offline"):
+    with pytest.raises(WeightsError, check=says("--offline")):
         weights._official_file(True, no_progress)
 
 

@@ -14,6 +14,7 @@ from fmedge.model.card import WeightsFacts
 from fmedge.render import layer_data, plotly_js
 from fmedge.render.page import render_page
 from fmedge.render.sheet import render_sheet
+from support.messages import says
 from support.page_samples import UNTRAINED, Elements, decode, encoded_in, inflate, make_maps, random_maps
 
 HOSTILE = [
@@ -188,7 +189,7 @@ def test_where_values_lie_on_the_photo():
 
 def test_too_many_values(monkeypatch):
     monkeypatch.setattr(layer_data, "MAX_VALUES", 100)
-    with pytest.raises(LimitExceeded, match="--channel"):
+    with pytest.raises(LimitExceeded, check=says("--channel")):
         render_page(make_maps(random_maps(3, 10, 10)))
     render_page(make_maps(random_maps(3, 10, 10)), channel=1)
 
@@ -226,7 +227,7 @@ def test_plotly_is_packed_once():
 
 def test_missing_plotly_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(plotly_js, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, match="pip install plotly"):
+    with pytest.raises(BackendUnavailable, check=says("pip install plotly")):
         plotly_js._pack.__wrapped__()
 
 
