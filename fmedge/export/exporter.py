@@ -185,9 +185,10 @@ def build_artifact(
         try:
             parity = check(artifact, network, runner, calibration, built.simulations)
         except ArtifactError as error:  # what an engine says of a file: here there is none yet
-            advice = "" if error.hint.startswith("Export it again") else f"{error.hint} "
+            advice = "" if error.hint.startswith("Export it again") else error.hint
             raise ArtifactError(
-                str(error), hint=f"{advice}Nothing was written. Try another --format or --size, or cut earlier."
+                str(error),
+                hint=f"{advice} Nothing was written. Try another --format or --size, or cut earlier.".strip(),
             ) from error
         parity.require(path.name)
         card = replace(card, parity=parity)

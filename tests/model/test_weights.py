@@ -83,7 +83,7 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     monkeypatch.setattr("fmedge.model.download.download", closed)
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(weights.choose_weights(), "block1_conv1")
-    text = str(caught.value)
+    text = caught.value.in_full()
     assert f" {weights.OFFICIAL_URL} " in text
     assert weights.OFFICIAL_MD5 in text
     assert text.startswith("host could not be reached.")

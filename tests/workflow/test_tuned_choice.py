@@ -15,6 +15,7 @@ from fmedge.system.machine import this_machine
 from fmedge.workflow import tuned_choice
 from fmedge.workflow.request import request_artifact, tuned_path
 from fmedge.workflow.tuned_choice import Candidate, Dropped, Tuned, adopt, read_tuned
+from support.messages import says
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_damaged_is_refused_in_one_line(spoil, choice, write):
     data = json.loads(path.read_text())
     spoil(data)
     path.write_text(json.dumps(data))
-    with pytest.raises(UsageError, match=r"fmedge tune\.$"):
+    with pytest.raises(UsageError, check=says(r"fmedge tune\.$")):
         read_tuned(path)
 
 
@@ -112,7 +113,7 @@ def test_an_exact_choice_made_here_is_taken(request_, choice, write):
 
 def test_without_one_there_is_nothing_to_take(request_):
     assert adopt(request_, RunOptions(), anyway=False, warn=pytest.fail) is None
-    with pytest.raises(UsageError, match="Make one: fmedge tune"):
+    with pytest.raises(UsageError, check=says("Make one: fmedge tune")):
         adopt(request_, RunOptions(), anyway=True, warn=pytest.fail)
 
 
@@ -155,7 +156,7 @@ def test_a_choice_that_cannot_be_run_is_told(change, words, request_, choice, wr
     told = []
     assert adopt(request_, RunOptions(), anyway=False, warn=told.append) is None
     assert words in told.pop()
-    with pytest.raises((ArtifactError, UsageError), match=words):
+    with pytest.raises((ArtifactError, UsageError), check=says(words)):
         adopt(request_, RunOptions(), anyway=True, warn=pytest.fail)
 
 
