@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import stat
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +28,7 @@ programs or read other files."""
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Photo:
     """A decoded and resized image.
 
@@ -38,7 +38,7 @@ class Photo:
         original_size: Height and width as decoded and turned upright, in pixels, before resizing.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
     name: str
     original_size: tuple[int, int]
 

@@ -8,13 +8,15 @@ name is the artifact's, and the hash is that of both, one behind the other.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fmedge.errors import ArtifactError
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Format
 from fmedge.system import files, reading
+from fmedge.system.choices import find_path
 from fmedge.system.temp_files import turn
 
 MAX_CARD_BYTES = 1 << 20
@@ -28,6 +30,8 @@ MAX_MODEL_BYTES = 1 << 30
 class Artifact:
     """A model file that was read and found to match its card.
 
+    Two are equal where path and card are: the card holds the hash of the bytes.
+
     Attributes:
         path: Where the model file is.
         card: Its card.
@@ -37,8 +41,11 @@ class Artifact:
 
     path: Path
     card: ModelCard
-    model: bytes
-    weights: bytes = b""
+    model: bytes = field(repr=False, compare=False)
+    weights: bytes = field(default=b"", repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Artifact({str(self.path)!r}, {self.card.submodel.label}, {self.card.precision}, {self.size:,} bytes)"
 
     @property
     def size(self) -> int:
@@ -145,12 +152,17 @@ def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
     return model, weights
 
 
-def read_artifact(model_path: Path) -> Artifact:
+def read_artifact(model_path: str | os.PathLike[str]) -> Artifact:
     """Read a model file and check it against its card.
 
+    Args:
+        model_path: The model file, whose card lies beside it; of ncnn's pair the graph, ``.ncnn.param``.
+
     Raises:
+        UsageError: It is no path.
         ArtifactError: The model or card is missing or unreadable, or the model's hash is not the card's.
     """
+    model_path = find_path("model_path", model_path)
     require_model_file(model_path)
     with turn(model_path.parent, reading=True):
         card = read_card(model_path)

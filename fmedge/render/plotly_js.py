@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ DEFLATE_LEVEL = 1
 _LOCK = Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PlotlyJs:
     """The script, packed.
 
@@ -35,11 +35,11 @@ class PlotlyJs:
 
     version: str
     licence: str
-    deflated: bytes
+    deflated: bytes = field(repr=False)
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """plotly.js as a page has it.
 
@@ -49,7 +49,7 @@ class Placed:
         licence: Its first comment, where the page holds the script itself; else a word on where it is.
     """
 
-    element: bytes
+    element: bytes = field(repr=False)
     allowed: str
     licence: str
 

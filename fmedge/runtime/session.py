@@ -120,6 +120,11 @@ class Session:
         self.math = math
         forks.watch(self)
 
+    def __repr__(self) -> str:
+        layers, closed = self.card.submodel.label, ", closed" if self._engine is None else ""
+        where = f"{self.backend} on {self.active_provider}"
+        return f"Session({layers!r}, {where}, {self.math}, threads={self.threads}{closed})"
+
     def leave(self) -> object:
         """See :meth:`fmedge.runtime.forks.Inheritable.leave`."""
         engine, self._engine = self._engine, None
