@@ -92,7 +92,7 @@ def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOpti
     request = request_artifact(layer, activation, weights="untrained", models=home / "models", options=form)
     if not request.path.exists():
         photos = home / "calibration" if form.precision is Precision.INT8 else None
-        create_artifact(request, calibration=photos, verify=False, warn=lambda _: None)
+        create_artifact(request, calibration=photos, verify=False)
     return request.path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,7 @@ from fmedge.runtime.backends import (
 )
 from fmedge.runtime.opening import choose_backend
 from fmedge.system.choices import one_of, require_whole
+from fmedge.system.log import log
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import create_artifact, require_place, require_request
 from fmedge.workflow.request import ArtifactSpec, find_artifact, request_artifact
@@ -149,15 +150,12 @@ class Case:
     file_size: int
 
 
-def prepare_cases(
-    matrix: BenchMatrix, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
-) -> tuple[list[Case], list[Missing]]:
+def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> tuple[list[Case], list[Missing]]:
     """Find the artifacts of all configurations; export what is missing.
 
     Args:
         matrix: What shall be measured.
         progress: Told how exports get on.
-        warn: Told what is exported, and what is worth knowing.
 
     Returns:
         What can be measured, and what cannot, with the reason.
@@ -193,7 +191,7 @@ def prepare_cases(
                 missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
                 continue
             if request.path not in made:
-                made[request.path] = _artifact(request, row, matrix, progress, warn)
+                made[request.path] = _artifact(request, row, matrix, progress)
             found = made[request.path]
             if isinstance(found, Artifact):
                 cases.append(Case(configuration, found.path, found.card, found.size))
@@ -243,9 +241,7 @@ def _configuration(
     )
 
 
-def _artifact(
-    request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress, warn: Callable[[str], None]
-) -> Artifact | FmedgeError:
+def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress) -> Artifact | FmedgeError:
     """The artifact, exported where it is missing, or why it cannot be had."""
     found = find_artifact(request)
     if found is not None:
@@ -258,14 +254,13 @@ def _artifact(
             flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
             return UsageError("no int8 model;", hint=f"make it: {words} {flags}--calibration DIR")
         require_place(request)
-        warn(f"Exporting {request.path} first: it is not there, or not the one asked for.")
+        log.info(f"Exporting {request.path} first: it is not there, or not the one asked for.")
         return create_artifact(
             request,
             calibration=matrix.calibration if options.precision is Precision.INT8 else None,
             offline=matrix.offline,
             run=RunOptions(row.name),
             progress=progress,
-            warn=warn,
         )
     except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
         return error

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from fmedge.cli.console import say
+from fmedge.cli.console import logged_lines, say
 from fmedge.cli.ensure_artifact import ensure_artifact, tell_of_guard
 from fmedge.cli.parsing import parse_preprocessing, parse_size, run_options
 from fmedge.data.page_options import PageOptions, PlotlyPlace, Style, Values
@@ -138,7 +138,8 @@ def run(
 def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
     from fmedge.workflow.tuned_choice import adopt
 
-    adopted = adopt(request, run, anyway=anyway, warn=say)
+    with logged_lines():
+        adopted = adopt(request, run, anyway=anyway)
     if adopted is not None:
         say(adopted.words)
     return adopted

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.model.card import WeightsFacts
 from fmedge.model.vgg16 import LayerSpec, layers_through
+from fmedge.system.choices import StrPath
 from fmedge.system.files import is_file
 from fmedge.system.prefetch import take
 from fmedge.system.progress import Progress, no_progress
@@ -66,7 +67,7 @@ class WeightsChoice:
 UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
 
 
-def choose_weights(wish: str | None = None) -> WeightsChoice:
+def choose_weights(wish: StrPath | None = None) -> WeightsChoice:
     """Say which weights are meant; nothing is downloaded.
 
     Args:

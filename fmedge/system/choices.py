@@ -11,6 +11,9 @@ from fmedge.errors import UsageError, closest
 
 Word = TypeVar("Word", bound=str)
 
+StrPath = str | os.PathLike[str]
+"""A path, as text or as an object such as :class:`pathlib.Path`."""
+
 
 def one_of(what: str, value: object, allowed: Iterable[Word]) -> Word:
     """The allowed word that a value spells.

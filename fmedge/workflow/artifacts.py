@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +43,14 @@ from fmedge.model.submodel import (
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
-from fmedge.system.choices import require_record, require_switch
+from fmedge.system.choices import StrPath, find_path, require_record, require_switch
 from fmedge.system.files import create_folder, is_file, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.request import (
-    DEFAULT_LAYER,
     ArtifactSpec,
+    Layers,
     default_options,
     models_folder,
     request_artifact,
@@ -108,7 +109,6 @@ def create_artifact(
     offline: bool = False,
     run: RunOptions | None = None,
     progress: Progress = no_progress,
-    warn: Callable[[str], None] = print,
 ) -> Artifact:
     """Export the artifact, in place of a former one.
 
@@ -120,7 +120,6 @@ def create_artifact(
         offline: Never touch the network.
         run: On which engine and device the parity check runs; None takes the defaults.
         progress: Told how a download of the weights, or the calibration, gets on.
-        warn: Told what is worth knowing and no error.
 
     Raises:
         UsageError: The options contradict each other, or the calibration folder is of no use.
@@ -136,7 +135,7 @@ def create_artifact(
     require_place(request)
     photos = None
     if calibration is not None:
-        photos = read_calibration(calibration, warn=warn, progress=progress)
+        photos = read_calibration(calibration, progress=progress)
     network = network or _load_network(request, offline, progress)
     request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
@@ -238,7 +237,6 @@ def verify_artifact(
     keras: Path | None = None,
     calibration: Path | None = None,
     run: RunOptions | None = None,
-    warn: Callable[[str], None] = print,
 ) -> tuple[Artifact, Parity]:
     """Repeat the parity check of an artifact, and compare its file's hash with the card's.
 
@@ -248,7 +246,6 @@ def verify_artifact(
         keras: The Keras model it was made from.
         calibration: Folder of photos to run it on.
         run: On which engine and device; None takes the defaults.
-        warn: Told what is worth knowing and no error.
 
     Returns:
         The artifact and its agreement with the reference, which may be below the gate.
@@ -273,7 +270,7 @@ def verify_artifact(
         )
     card.require_room()
     request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration, warn=warn)
+    photos = None if calibration is None else read_calibration(calibration)
     network = _load_network(request, True, no_progress)
     true = replace(card, functions=network.functions(card.submodel))
     if card.functions and card.functions != true.functions:
@@ -283,14 +280,14 @@ def verify_artifact(
 
 
 def export_submodel(
-    layer: str | None = None,
+    layer: Layers | None = None,
     activation: str | None = None,
     *,
-    weights: str | None = None,
-    keras: Path | str | Model | None = None,
-    models: Path | str | None = None,
+    weights: StrPath | None = None,
+    keras: StrPath | Model | None = None,
+    models: StrPath | None = None,
     options: ExportOptions | None = None,
-    calibration: Path | None = None,
+    calibration: StrPath | None = None,
     verify: bool = True,
     offline: bool = False,
     run: RunOptions | None = None,
@@ -321,18 +318,20 @@ def export_submodel(
     require_record("run", run, RunOptions)
     require_switch("verify", verify)
     require_switch("offline", offline)
-    if keras is None or isinstance(keras, (str, Path)):
+    photos = None if calibration is None else find_path("calibration", calibration)
+    if keras is None or isinstance(keras, (str, os.PathLike)):
+        keras = None if keras is None else find_path("keras", cast("StrPath", keras))
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
-        return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
+        return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
     from fmedge.export.tensorflow.keras_network import network_of_model
     from fmedge.model.keras_input import read_input
 
     options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
     network = network_of_model(keras, options.preprocessing or NONE)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
+    submodel = SubModel(tap_names(layer, chosen, stock=False), chosen, KERAS)
     request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
+    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
 
 
 def run_batches(

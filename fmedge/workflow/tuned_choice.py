@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from fmedge.model.artifact import Artifact, read_artifact
 from fmedge.model.parity import GATES, Parity
 from fmedge.model.run_options import Math, RunOptions
 from fmedge.system import files, reading
+from fmedge.system.log import log
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.serde import read_document, refusing
 from fmedge.workflow.request import ArtifactSpec, tuned_path
@@ -196,7 +196,7 @@ class Adopted:
     words: str
 
 
-def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callable[[str], None]) -> Adopted | None:
+def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
     """The tuned choice for a sub-model, where there is one that a run may take.
 
     Args:
@@ -204,7 +204,6 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callabl
         run: How it would run; the choice gives engine, device, arithmetic and threads.
         anyway: Take it even where it was made elsewhere, or is less exact than float32; otherwise the best that is
             exact counts.
-        warn: Told why it is not taken, or of doubts where it is.
 
     Raises:
         UsageError: With ``anyway``: there is none, or it cannot be read.
@@ -224,10 +223,10 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callabl
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:
             raise
-        warn(f"Note: the tuned choice is not taken. {error.in_full()}")
+        log.warning(f"Note: the tuned choice is not taken. {error.in_full()}")
         return None
     if doubt:
-        warn(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
+        log.warning(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
         if not anyway:
             return None
     chosen = replace(run, backend=choice.backend, device=choice.device, math=choice.math)

@@ -25,7 +25,7 @@ QUICK = Protocol(runs=3, seconds=0, processes=1)
 def prepared(untrained_models):
     def prepare(layers=("block1_conv1",), **matrix):
         small = {"size": (64, 64), "weights": "untrained", "models": untrained_models, **matrix}
-        return prepare_cases(BenchMatrix(layers, **small), warn=print)
+        return prepare_cases(BenchMatrix(layers, **small))
 
     return prepare
 
