@@ -91,7 +91,7 @@ def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOpti
     """One that is there is another engine's, too."""
     request = request_artifact(layer, activation, weights="untrained", models=home / "models", options=form)
     photos = home / "calibration" if form.precision is Precision.INT8 else None
-    return obtain_artifact(request, calibration=photos, verify=False, warn=lambda _: None).path
+    return obtain_artifact(request, calibration=photos, verify=False).path
 
 
 def _write_photo(

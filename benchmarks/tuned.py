@@ -31,10 +31,10 @@ PROCESSES = 3
 
 def compare(matrix: BenchMatrix, goal: Goal) -> dict[str, object]:
     """Tune one layer and hold the choice against the hand-written loops."""
-    choice = tune(matrix, goal, Protocol(), warn=lambda _: None).tuned.choice
+    choice = tune(matrix, goal, Protocol()).tuned.choice
     alike = (Precision.FP32,) if choice.exact else (Precision.INT8,)
     by_hand = replace(matrix, backends=tuple(CALLS), precisions=alike, threads=(usable_cpus(),))
-    cases, _ = prepare_cases(by_hand, warn=lambda _: None)
+    cases, _ = prepare_cases(by_hand)
     medians: dict[str, list[float]] = {}
     for _ in range(PROCESSES):
         for name, seconds in _measure(cases, choice, matrix).items():

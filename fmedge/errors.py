@@ -1,7 +1,7 @@
 """Every error that fmedge raises on purpose, each with its exit code for the command line.
 
-A message is one line: what was received, what is allowed, and what to do next. Any other exception is a bug in fmedge
-and keeps its traceback.
+A message says what was received and what is allowed; what to do next is a field of its own, since it names options and
+commands of the command line. Any other exception is a bug in fmedge and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 MESSAGE_LENGTH = 190
-"""Most letters of a message: with "Error: " or "Skipped: " before it, the line has at most 200. Names, paths, hashes
-and addresses are never cut and may exceed it."""
+"""Most letters of what the command line prints: with "Error: " or "Skipped: " before it, the line has at most 200.
+Names, paths, hashes and addresses are never cut and may exceed it."""
 
 _WORD_LENGTH = 24
 """Any other word, or quoted text, is not cut to fewer letters than this."""
@@ -20,12 +20,35 @@ _LONGEST_PATH, _LONGEST_NAME = 4096, 255
 
 
 class FmedgeError(Exception):
-    """Base of all errors that a user can cause and fix. The message is reduced to one line: see :func:`one_line`."""
+    """Base of all errors that a user can cause and fix.
+
+    Attributes:
+        exit_code: Exit code of the command line when it ends with this error.
+        hint: What to do next, in the words of the command line; empty where there is nothing to add.
+        flags: How the command line spells the options that the message names, such as ``--max-pixels`` for
+            ``max_pixels``; the first occurrence in the message is replaced.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(one_line(message))
+    def __init__(self, message: str = "", *, hint: str = "", flags: tuple[str, ...] = ()) -> None:
+        """Make both texts lines, without control characters; they are not cut.
+
+        Args:
+            message: What was got and what is allowed: the text of the exception.
+            hint: As above.
+            flags: As above.
+        """
+        super().__init__(printable(message))
+        self.hint = printable(hint)
+        self.flags = flags
+
+    def in_full(self) -> str:
+        """The message with its flags, and the hint: one line, as the command line says it (see :func:`one_line`)."""
+        text = str(self)
+        for flag in self.flags:
+            text = text.replace(flag.removeprefix("--").replace("-", "_"), flag, 1)
+        return one_line(f"{text} {self.hint}" if self.hint else text)
 
 
 class UsageError(FmedgeError):

@@ -93,7 +93,9 @@ def parse_bound(text: str) -> Bound:
     require_metric(metric)
     match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,3})?)%", share)
     if match is None:
-        raise UsageError(f"--fail-on {text}: no bound. Allowed: a metric and a percentage, such as {metric}:5%.")
+        raise UsageError(
+            f"fail_on {text}: no bound. Allowed: a metric and a percentage, such as {metric}:5%.", flags=("--fail-on",)
+        )
     return Bound(metric, float(match[1]) / 100)
 
 
@@ -181,12 +183,14 @@ def compare_reports(
     if before.machine.hardware != after.machine.hardware and not across_machines:
         names = (f"{each.machine.processor}, {each.machine.cores} cores" for each in (before, after))
         raise UsageError(
-            f"Measured on different machines: {'; '.join(names)}. To compare all the same: --across-machines."
+            f"Measured on different machines: {'; '.join(names)}.", hint="To compare all the same: --across-machines."
         )
     first, second = ({each.configuration: each for each in report.measurements} for report in (before, after))
     common = [configuration for configuration in first if configuration in second]
     if not common:
-        raise UsageError("The reports have no configuration in common. Measure the same: fmedge bench, same options.")
+        raise UsageError(
+            "The reports have no configuration in common.", hint="Measure the same: fmedge bench, same options."
+        )
     cores = min(before.machine.cores, after.machine.cores)
     changes = [
         change

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,7 @@ from fmedge.runtime.backends import (
 )
 from fmedge.runtime.opening import choose_backend
 from fmedge.system.choices import one_of, require_whole
+from fmedge.system.log import log
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import obtain_artifact, require_request
 from fmedge.workflow.request import ArtifactSpec, find_artifact, request_artifact
@@ -122,7 +123,11 @@ class BenchMatrix:
         object.__setattr__(self, "precisions", tuple(one_of("precision", each, Precision) for each in self.precisions))
         require_whole("batch", self.batch)
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
-            raise UsageError(f"--batch {self.batch}: {self.scenario} takes no such batch. Use --scenario offline.")
+            raise UsageError(
+                f"batch {self.batch}: {self.scenario} takes no such batch.",
+                hint="Use --scenario offline.",
+                flags=("--batch",),
+            )
         for name in self.variants:
             if name not in (PLAIN, *VARIANTS):
                 raise UsageError(f"Unknown variant '{name}'.{closest(name, VARIANTS)} Allowed: {', '.join(VARIANTS)}.")
@@ -145,15 +150,12 @@ class Case:
     file_size: int
 
 
-def prepare_cases(
-    matrix: BenchMatrix, *, progress: Progress = no_progress, warn: Callable[[str], None] = print
-) -> tuple[list[Case], list[Missing]]:
+def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> tuple[list[Case], list[Missing]]:
     """Find the artifacts of all configurations; export what is missing.
 
     Args:
         matrix: What shall be measured.
         progress: Told how exports get on.
-        warn: Told what is exported, and what is worth knowing.
 
     Returns:
         What can be measured, and what cannot, with the reason.
@@ -189,13 +191,13 @@ def prepare_cases(
                 missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
                 continue
             if request.path not in made:
-                made[request.path] = _artifact(request, row, matrix, progress, warn)
+                made[request.path] = _artifact(request, row, matrix, progress)
             found = made[request.path]
             if isinstance(found, Artifact):
                 cases.append(Case(configuration, found.path, found.card, found.size))
             else:
                 skipped = isinstance(found, UsageError | BackendUnavailable)
-                missing.append(Missing(configuration, str(found), 0 if skipped else found.exit_code))
+                missing.append(Missing(configuration, found.in_full(), 0 if skipped else found.exit_code))
     return cases, missing
 
 
@@ -216,7 +218,7 @@ def _backends(matrix: BenchMatrix) -> list[Backend]:
     rows = [find_backend(name) for name in matrix.backends]
     for row in rows:
         if not row.installed:
-            raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+            raise BackendUnavailable(f"{row.name} is not installed.", hint=f"Install it: {row.install}.")
     return rows
 
 
@@ -239,9 +241,7 @@ def _configuration(
     )
 
 
-def _artifact(
-    request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress, warn: Callable[[str], None]
-) -> Artifact | FmedgeError:
+def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress) -> Artifact | FmedgeError:
     """The artifact, exported where it is missing, or why it cannot be had."""
     int8 = request.options.precision is Precision.INT8
     try:
@@ -252,9 +252,8 @@ def _artifact(
             calibration=matrix.calibration if int8 else None,
             offline=matrix.offline,
             run=RunOptions(row.name),
-            on_export=lambda _: warn(f"Exporting {request.path} first: it is not there, or not the one asked for."),
+            on_export=lambda _: log.info(f"Exporting {request.path} first: it is not there, or not the one asked for."),
             progress=progress,
-            warn=warn,
         )
     except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
         return error
@@ -266,4 +265,4 @@ def _no_int8(request: ArtifactSpec) -> UsageError:
     options = request.options
     words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
     flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
-    return UsageError(f"no int8 model; make it: {words} {flags}--calibration DIR")
+    return UsageError("no int8 model;", hint=f"make it: {words} {flags}--calibration DIR")

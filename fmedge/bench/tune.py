@@ -7,7 +7,7 @@ whole protocol of ``fmedge bench``, turn by turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +88,6 @@ def tune(
     protocol: Protocol | None = None,
     *,
     progress: Progress = no_progress,
-    warn: Callable[[str], None] = print,
 ) -> Found:
     """Search the ways to run one layer's sub-model.
 
@@ -97,7 +96,6 @@ def tune(
         goal: What is looked for.
         protocol: How the last round is measured; None takes the defaults.
         progress: Told how it gets on.
-        warn: Told what is exported, and what is worth knowing.
 
     Raises:
         UsageError: Nothing keeps the bound.
@@ -106,7 +104,7 @@ def tune(
         FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
     protocol, started = protocol or Protocol(), datetime.now(UTC)
-    cases, missing = _prepare(matrix, goal, progress, warn)
+    cases, missing = _prepare(matrix, goal, progress)
     dropped = [Dropped(each.configuration.describe(), each.reason, each.exit_code) for each in missing]
     ways = _judge(cases, matrix, goal, dropped, protocol.timeout_s, progress)
     seconds = FIRST_S
@@ -140,9 +138,7 @@ def tune(
     return Found(tuned, report)
 
 
-def _prepare(
-    matrix: BenchMatrix, goal: Goal, progress: Progress, warn: Callable[[str], None]
-) -> tuple[list[Case], list[Missing]]:
+def _prepare(matrix: BenchMatrix, goal: Goal, progress: Progress) -> tuple[list[Case], list[Missing]]:
     """All ways that may keep the bound, as far as can be told without a measurement."""
     cores = default_threads()
     threads = matrix.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
@@ -155,7 +151,7 @@ def _prepare(
     cases: list[Case] = []
     missing: list[Missing] = []
     for each in asked:
-        found, absent = prepare_cases(each, progress=progress, warn=warn)
+        found, absent = prepare_cases(each, progress=progress)
         cases += found
         missing += [one for one in absent if one.configuration.math in find_backend(one.configuration.backend).maths]
     return cases, missing
@@ -200,7 +196,9 @@ def _judge(
     if not ways:
         if best == float("-inf") and dropped:
             raise LimitExceeded(f"Nothing could be run. {dropped[-1].what}: {dropped[-1].reason}."[:200])
-        raise UsageError(f"--min-snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.")
+        raise UsageError(
+            f"min_snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.", flags=("--min-snr",)
+        )
     return ways
 
 

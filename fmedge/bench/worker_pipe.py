@@ -45,7 +45,7 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is for us to hear: what was measured is asked for first
             )
         except LimitExceeded as error:
-            raise WorkerFailed(str(error)) from error
+            raise WorkerFailed(error.in_full()) from error
 
     def ask(self, timeout_s: float, **order: object) -> dict[str, Any]:
         """Give an order and wait for the answer.
@@ -111,12 +111,12 @@ def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         try:
             answer = orders[order.pop("do")](**order)
         except FmedgeError as error:
-            answer = {"error": str(error), "exit_code": error.exit_code}
+            answer = {"error": error.in_full(), "exit_code": error.exit_code}
         except MemoryError:
             answer = {"error": "not enough memory", "exit_code": LimitExceeded.exit_code}
         except Exception as error:  # the other workers' figures are worth more than a traceback
             if is_out_of_files(error):
-                answer = {"error": str(shortage(error)), "exit_code": LimitExceeded.exit_code}
+                answer = {"error": shortage(error).in_full(), "exit_code": LimitExceeded.exit_code}
             else:
                 answer = {"error": f"{type(error).__name__}: {error}"[:200], "exit_code": 1}
         answers.write(json.dumps(answer) + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.cli.interrupts import obeyed
 from fmedge.errors import UsageError, closest
 from fmedge.model.run_options import Math
@@ -95,7 +95,8 @@ def bench_command(
         calibration=calibration,
         offline=offline,
     )
-    found, missing = matrix.prepare_cases(wanted, progress=ProgressLine(), warn=say)
+    with logged_lines():
+        found, missing = matrix.prepare_cases(wanted, progress=ProgressLine())
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     report = scheduler.measure(

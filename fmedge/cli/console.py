@@ -23,6 +23,27 @@ def say(text: str) -> None:
     talk(printable(text))
 
 
+@contextlib.contextmanager
+def logged_lines() -> Generator[None]:
+    """Say what the library logs, a line each, until the block ends."""
+    import logging  # not every command needs it
+
+    from fmedge.system.log import log
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    lines = Lines()
+    log.addHandler(lines)
+    log.isEnabledFor = lambda level: level >= logging.INFO  # where a block silences all logging of libraries, too
+    try:
+        yield
+    finally:
+        del log.isEnabledFor
+        log.removeHandler(lines)
+
+
 def show_trace(error: BaseException) -> None:
     """Print where an error and its causes came from, on stderr, without the control characters of their texts."""
     import traceback

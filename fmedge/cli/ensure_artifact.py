@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fmedge.cli.console import ProgressLine, say
+from fmedge.cli.console import ProgressLine, logged_lines, say
 
 if TYPE_CHECKING:
     from fmedge.model.artifact import Artifact
@@ -32,7 +32,8 @@ def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) ->
         say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
 
     check = RunOptions(run.backend, threads=run.threads)
-    return obtain_artifact(request, offline=offline, run=check, on_export=tell, progress=ProgressLine(), warn=say)
+    with logged_lines():
+        return obtain_artifact(request, offline=offline, run=check, on_export=tell, progress=ProgressLine())
 
 
 def tell_of_guard(artifact: Artifact) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.errors import ParityError, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision
@@ -124,9 +124,10 @@ def _export_all(
     artifacts: list[Artifact] = []
     for number, request in enumerate(requests, 1):
         start = time.perf_counter()
-        artifact = create_artifact(
-            request, calibration=calibration, verify=verify, offline=offline, progress=ProgressLine(), warn=say
-        )
+        with logged_lines():
+            artifact = create_artifact(
+                request, calibration=calibration, verify=verify, offline=offline, progress=ProgressLine()
+            )
         card = artifact.card
         parity = card.parity.describe() if card.parity else "not checked"
         place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
@@ -213,7 +214,8 @@ def verify_command(
     from fmedge.workflow.artifacts import verify_artifact
 
     run = RunOptions(backend)
-    artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, run=run, warn=say)
+    with logged_lines():
+        artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, run=run)
     if as_json:
         print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
     else:

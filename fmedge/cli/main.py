@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
                         raise
                     code = interrupts.TERMINATED
                 if output.lost is not None and not code:
-                    say(f"Error: {output.lost}")
+                    say(f"Error: {output.lost.in_full()}")
                     code = output.lost.exit_code
         finally:
             prefetch.forget()  # a command that failed did not take what was begun for it
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
         if came[0] == signal.SIGTERM:
             return interrupts.TERMINATED
         if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
-            say(f"Error: {no_threads()}")
+            say(f"Error: {no_threads().in_full()}")
             return LimitExceeded.exit_code
         say(interrupts.NOTICE)
         return interrupts.INTERRUPTED
@@ -79,7 +79,7 @@ def _run(arguments: list[str] | None, *, alone: bool) -> int:
             show_trace(error)
         if is_out_of_files(error):  # whatever it was that could not be opened
             error = shortage(error)
-        say(f"Error: {error}")
+        say(f"Error: {error.in_full()}")
         return error.exit_code
     except KeyboardInterrupt:
         return interrupts.INTERRUPTED
@@ -89,7 +89,7 @@ def _run(arguments: list[str] | None, *, alone: bool) -> int:
             raise
         if settings["debug"]:
             show_trace(error)
-        say(f"Error: {ours}")
+        say(f"Error: {ours.in_full()}")
         return ours.exit_code
 
 

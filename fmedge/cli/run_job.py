@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmedge.cli.console import say
+from fmedge.cli.console import logged_lines, say
 from fmedge.cli.ensure_artifact import ensure_artifact, tell_of_guard
 from fmedge.cli.parsing import parse_preprocessing, parse_size, run_options
 from fmedge.cli.run_command import RunCommand
@@ -131,7 +131,8 @@ def _request(asked: RunCommand, drawing: Drawing, prepared: str | Preprocessing 
 def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
     from fmedge.workflow.tuned_choice import adopt
 
-    adopted = adopt(request, run, anyway=anyway, warn=say)
+    with logged_lines():
+        adopted = adopt(request, run, anyway=anyway)
     if adopted is not None:
         say(adopted.words)
     return adopted

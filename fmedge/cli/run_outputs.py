@@ -193,8 +193,8 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
                 if total == 1:
                     raise made
                 skipped += 1
-                say(f"Skipped: {made}")
-                rows.append({"image": str(image), "error": str(made)})
+                say(f"Skipped: {made.in_full()}")
+                rows.append({"image": str(image), "error": made.in_full()})
             else:
                 for tap, drawn in made.items():
                     told = _placed(drawn.provenance)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fmedge.cli import options
-from fmedge.cli.console import ProgressLine, emit, print_json, print_table, say
+from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.model.submodel import Activation
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ def tune_command(
             calibration=calibration,
             offline=offline,
         )
-        tuned, report = tune.tune(
-            matrix, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine(), warn=say
-        )
+        with logged_lines():
+            tuned, report = tune.tune(
+                matrix, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine()
+            )
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():
             write_bytes(

@@ -110,7 +110,7 @@ def read_report(path: Path) -> Report:
         LimitExceeded: It holds too much.
     """
     if not files.is_file(path):
-        raise UsageError(f"No file '{path}'. Make one: fmedge bench --output {path.name}.")
+        raise UsageError(f"No file '{path}'.", hint=f"Make one: fmedge bench --output {path.name}.")
     with refusing(path, "a report", "Measure again: fmedge bench"):
         return read_document(reading.read_bytes(path, MAX_REPORT_BYTES), Report, partial(_fields, path))
 
@@ -122,11 +122,11 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
         if count > MAX_MEASUREMENTS:
             raise LimitExceeded(f"'{path}' holds {count:,} {name}. Allowed: {MAX_MEASUREMENTS:,}.")
     if data.pop("kind", None) != KIND:
-        raise UsageError(f"'{path}' is no report of a benchmark. Make one: fmedge bench --output report.json.")
+        raise UsageError(f"'{path}' is no report of a benchmark.", hint="Make one: fmedge bench --output report.json.")
     schema: object = data.pop("schema", None)
     if type(schema) is not int or schema not in (1, SCHEMA):
         raise UsageError(
-            f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}. Measure again: fmedge bench."
+            f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}.", hint="Measure again: fmedge bench."
         )
     if schema == 1:
         for measured in data["measurements"]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.errors import ArtifactError, BackendUnavailable, UsageError, printable
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import require_channel
+from fmedge.system import serde
+from fmedge.system.choices import find_path
 from fmedge.system.files import replacing
+from fmedge.system.memory import require_memory
+from fmedge.system.reading import open_regular
 
 FloatArray = npt.NDArray[np.float32]
+
+MAX_ARCHIVE_BYTES = 1 << 31
+"""Most bytes that an archive of maps may hold, unpacked: the maps of a photo of 12 megapixels at block1_conv1."""
+
+_MEMBERS = ("maps", "layer", "card", "run", "pixels")
+"""What is read of an archive."""
+
+_SHOWN_CHANNELS, _SHOWN_SIDE = 16, 64
+"""Channels that a notebook shows, and the longest side of each, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +65,11 @@ class Provenance:
         return {spec.name: getattr(self, spec.name) for spec in fields(self) if spec.name != "card"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FeatureMaps:
-    """Feature maps of one layer.
+    """Feature maps of one layer: an array for NumPy (``numpy.asarray(maps)``), and what made it.
+
+    Two are equal where layer, provenance, maps and pixels are; NaN equals NaN. They cannot be hashed.
 
     Attributes:
         maps: Float32, (N, C, H, W): images, channels, rows, columns; row 0 is the top.
@@ -65,6 +82,41 @@ class FeatureMaps:
     layer: str
     provenance: Provenance
     pixels: npt.NDArray[np.uint8] = field(repr=False)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The maps, (N, C, H, W): themselves where neither another type nor a copy is asked for."""
+        return np.asarray(self.maps, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"FeatureMaps({self.layer!r}, {self.shape}, {self.maps.dtype}, {self.provenance.image_name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FeatureMaps):
+            return NotImplemented
+        return (
+            (self.layer, self.provenance) == (other.layer, other.provenance)
+            and np.array_equal(self.maps, other.maps, equal_nan=True)
+            and np.array_equal(self.pixels, other.pixels)
+        )
+
+    def _repr_html_(self) -> str:
+        """A table of the facts and the first channels of the first image, for notebooks."""
+        from html import escape
+
+        ran = self.provenance
+        rows = {
+            "layer": f"{self.layer} ({self.shown})",
+            "shape": f"{' x '.join(map(str, self.shape))}, {self.maps.dtype}",
+            "image": f"{ran.image_name}, {ran.image_size[0]} x {ran.image_size[1]}",
+            "computed by": f"{ran.backend}, {ran.active_provider}",
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table>{cells}</table>{_picture(self.maps[0])}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the maps: (N, C, H, W)."""
+        return self.maps.shape
 
     @property
     def activation(self) -> str:
@@ -98,23 +150,148 @@ class FeatureMaps:
         """
         require_channel(self.layer, self.maps.shape[1], index)
 
-    def save(self, path: Path) -> None:
+    def to_xarray(self) -> Any:  # noqa: ANN401 - xarray is not needed to check types
+        """The maps as an ``xarray.DataArray`` with the dimensions image, channel, row and column; not copied.
+
+        Its name is the layer's, its attributes are the facts of the run.
+
+        Raises:
+            BackendUnavailable: The xarray package is not installed.
+        """
+        import importlib
+
+        try:
+            xarray = importlib.import_module("xarray")
+        except ImportError as error:
+            raise BackendUnavailable("xarray is not installed.", hint="Install it: pip install xarray.") from error
+        facts = {"activation": self.shown, **self.provenance.facts()}
+        return xarray.DataArray(self.maps, dims=("image", "channel", "row", "column"), name=self.layer, attrs=facts)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the first image's maps as a NumPy archive, atomically.
 
-        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` (its name, or ``none`` for the values
-        before it) and ``card`` (JSON text). None of them is a pickle: read it with ``numpy.load(path)``.
+        The archive holds ``maps`` (float32, (C, H, W)), ``layer``, ``activation`` (its name, or ``none`` for the
+        values before it), ``card`` and ``run`` (JSON texts) and ``pixels`` (uint8, (height, width, 3), RGB).
+        None of them is a pickle: read it with :meth:`load`, or with ``numpy.load(path)``.
+
+        Args:
+            path: The file to write; its suffix is not changed.
 
         Raises:
             WriteError: The file cannot be written.
         """
-        with replacing(path, _is_archive) as stream:
+        facts = {**self.provenance.facts(), "image_name": printable(self.provenance.image_name)}
+        with replacing(find_path("path", path), _is_archive) as stream:
             np.savez(
                 stream,
                 maps=self.maps[0],
                 layer=np.array(self.layer),
                 activation=np.array(self.shown),
                 card=np.array(self.provenance.card.to_json()),
+                run=np.array(json.dumps(facts)),
+                pixels=self.pixels[0],
             )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read an archive that :meth:`save` wrote. Nothing in it is run.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The maps of one image, (1, C, H, W), and what made them.
+
+        Raises:
+            UsageError: The file is missing, damaged, something else, or was saved by a version that did not keep the
+                facts of the run.
+        """
+        from zipfile import BadZipFile
+        from zlib import error as ZlibError  # noqa: N812
+
+        file = find_path("path", path)
+        try:
+            with open_regular(file) as stream:
+                members = _members(stream)
+                return cls._from_members(members)
+        except OSError as error:
+            raise UsageError(f"Cannot read '{file}': {error.strerror or error}.") from error
+        except ArtifactError as error:
+            raise UsageError(f"'{file}': {error}") from error
+        except (
+            BadZipFile,
+            ZlibError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            RecursionError,
+            NotImplementedError,
+        ) as error:
+            raise UsageError(
+                f"'{file}' cannot be read as feature maps ({serde.reason(error)}).",
+                hint="Make them again: fmedge run --save-maps.",
+            ) from error
+
+    @classmethod
+    def _from_members(cls, members: dict[str, npt.NDArray[Any]]) -> Self:
+        maps, pixels = members["maps"], members["pixels"]
+        if maps.dtype != np.float32 or maps.ndim != 3 or 0 in maps.shape:
+            raise ValueError(f"maps are {maps.dtype} of {maps.ndim} dimensions")
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"pixels are {pixels.dtype} of {pixels.ndim} dimensions")
+        card = ModelCard.from_json(str(members["card"]))
+        layer = str(members["layer"])
+        if layer not in card.submodel.taps:
+            raise ValueError("its card does not name its layer")
+        found = serde.require_kind(dict, serde.parse(str(members["run"])))
+        kinds = get_type_hints(Provenance)
+        facts = {name: serde.build(kinds[name], value, name) for name, value in found.items() if name != "card"}
+        return cls(maps[np.newaxis], layer, Provenance(card=card, **facts), pixels[np.newaxis])
+
+
+def _members(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an archive.
+
+    Raises:
+        ValueError: They are larger than allowed, or pickles.
+        BadZipFile: It is no archive.
+    """
+    import zipfile
+
+    with zipfile.ZipFile(stream) as archive:
+        total = sum(member.file_size for member in archive.infolist())
+    if total > MAX_ARCHIVE_BYTES:
+        raise ValueError(f"{total:,} bytes, {MAX_ARCHIVE_BYTES:,} are allowed")
+    require_memory("Reading the maps", total)
+    stream.seek(0)
+    with np.load(stream, allow_pickle=False) as archive:
+        for name in _MEMBERS:
+            if name not in archive:
+                raise ValueError(f"'{name}' is missing")
+        return {name: archive[name] for name in _MEMBERS}
+
+
+def _picture(maps: FloatArray) -> str:
+    """The first channels beside each other as an image element of HTML; each from its minimum to its maximum."""
+    import io
+    from base64 import b64encode
+
+    from PIL import Image  # as for reading photos; the pages' own way of drawing lies above this room
+
+    step = max(1, -(-max(maps.shape[1:]) // _SHOWN_SIDE))
+    tiles: list[npt.NDArray[np.uint8]] = []
+    for channel in maps[:_SHOWN_CHANNELS, ::step, ::step]:
+        finite = np.nan_to_num(channel.astype(np.float64), posinf=0, neginf=0)
+        low, high = finite.min(), finite.max()
+        levels = ((finite - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
+        tiles.append(np.pad(levels, 1, constant_values=255))
+    rows = [np.hstack(tiles[start : start + 8]) for start in range(0, len(tiles), 8)]
+    width = max(row.shape[1] for row in rows)
+    mosaic = np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=255) for row in rows])
+    file = io.BytesIO()
+    Image.fromarray(mosaic).save(file, "PNG")
+    return f'<img alt="first channels" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
 
 
 def _is_archive(stream: IO[bytes]) -> bool:

@@ -111,7 +111,7 @@ def count_scans(file: IO[bytes], path: Path) -> int:
         LimitExceeded: The file is too large, or has too much metadata or too many scans.
         OSError: It cannot be read.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file_bytes(file)
     _require_size(path, size, MAX_FILE_BYTES)
     start = file.read(12)
     try:
@@ -123,7 +123,14 @@ def count_scans(file: IO[bytes], path: Path) -> int:
     return 1
 
 
-def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> int:
+def file_bytes(file: IO[bytes]) -> int:
+    """Size of a file in bytes; it is left at its start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return size
+
+
+def require_decodable(image: Image.Image, path: Path, scans: int, most: int, size: int) -> int:
     """Check an open image before its pixels are decoded.
 
     Args:
@@ -131,6 +138,7 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
         path: Its file.
         scans: The result of :func:`count_scans`.
         most: Most pixels allowed.
+        size: Of its file, in bytes.
 
     Returns:
         Memory that decoding takes, in bytes.
@@ -141,7 +149,6 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int) -> 
     pixels = image.width * image.height
     if pixels > most:
         raise too_large(path, f"{image.height} x {image.width} pixels", most, can_raise=pixels <= MAX_PIXELS)
-    size = path.stat().st_size
     if _codec(image) == "bmp_rle" and pixels + size > MAX_RUN_LENGTH_STEPS:
         raise LimitExceeded(f"'{path}' is too large for a run-length coded BMP. Save it as PNG.")
     wanted = decoding_bytes(image, scans, size)
@@ -186,7 +193,7 @@ def _codec(image: Image.Image) -> str:
 def too_large(path: Path, got: str, most: int, *, can_raise: bool) -> LimitExceeded:
     """Return the error for an image with too many pixels; it suggests a higher limit only where one can be set."""
     advice = ", or raise --max-pixels" if can_raise else ""
-    return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed. Make it smaller{advice}.")
+    return LimitExceeded(f"'{path}' has {got}; at most {most:,} pixels allowed.", hint=f"Make it smaller{advice}.")
 
 
 def _too_much(path: Path, got: str) -> LimitExceeded:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
+import os
 import stat
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +16,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
-from fmedge.data.image_bounds import DEFAULT_PIXELS, MAX_BYTES, MAX_PIXELS, count_scans, require_decodable, too_large
+from fmedge.data.image_bounds import (
+    DEFAULT_PIXELS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    count_scans,
+    file_bytes,
+    require_decodable,
+    too_large,
+)
 from fmedge.data.upright import RESIZES, Resize, Upright
 from fmedge.errors import ImageError, LimitExceeded, UsageError
-from fmedge.system.choices import one_of, require_whole
+from fmedge.system.choices import StrPath, find_path, one_of, require_whole
 from fmedge.system.memory import require_memory, reserved_memory
 from fmedge.system.reading import open_regular
 
@@ -28,23 +38,60 @@ other files."""
 _PLUGINS = ("Jpeg", "Png", "WebP", "Bmp")
 
 
-@dataclass(frozen=True, slots=True)
+ImageSource = StrPath | bytes | Image.Image | npt.NDArray[np.uint8]
+"""An image: the path of a file, the content of one, an image of Pillow's, or pixels: uint8, (height, width, 3), RGB."""
+
+OpenedSource = Path | bytes | Image.Image | npt.NDArray[np.uint8]
+"""The same, with a path as :func:`find_image` returns it."""
+
+
+def find_image(source: object) -> OpenedSource:
+    """An image that was given, with its path as a :class:`pathlib.Path`.
+
+    Raises:
+        UsageError: It is none, or an array of another type or shape.
+    """
+    if isinstance(source, (bytes, Image.Image)):
+        return source
+    if isinstance(source, np.ndarray):
+        array = cast("npt.NDArray[Any]", source)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+            got = f"{array.dtype}, {' x '.join(map(str, array.shape))}"
+            raise UsageError(f"image: got an array of {got}. Allowed: uint8, (height, width, 3), RGB.")
+        return array
+    if isinstance(source, (str, os.PathLike)):
+        return find_path("image", cast("StrPath", source))
+    raise UsageError(
+        f"image: got {type(source).__name__}. Allowed: a path, the bytes of an image file, a PIL image, "
+        "or a uint8 array (height, width, 3)."
+    )
+
+
+def label_of(source: OpenedSource) -> Path:
+    """What an image is called in messages and results: its path, or ``<bytes>``, ``<image>`` or ``<array>``."""
+    if isinstance(source, Path):
+        return source
+    return Path("<bytes>" if isinstance(source, bytes) else "<image>" if isinstance(source, Image.Image) else "<array>")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Photo:
     """A decoded and resized image.
 
     Attributes:
         pixels: uint8, (height, width, 3), RGB, 0 to 255.
-        name: The file's name, without its folder; every byte that is not valid UTF-8 is shown as a ?.
+        name: The file's name, without its folder; every byte that is not valid UTF-8 is shown as a ?. For an image that
+            is not a file, see :func:`label_of`.
         original_size: Height and width as decoded and turned upright, in pixels, before resizing.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8] = field(repr=False)
     name: str
     original_size: tuple[int, int]
 
 
 def load_photo(
-    path: Path, size: tuple[int, int] | None, resize: Resize = "nearest", max_pixels: int | None = None
+    source: OpenedSource, size: tuple[int, int] | None, resize: Resize = "nearest", max_pixels: int | None = None
 ) -> Photo:
     """Open an image, turn it upright by its EXIF orientation, convert it to RGB and resize it.
 
@@ -52,7 +99,8 @@ def load_photo(
     is converted. An embedded colour profile is not applied.
 
     Args:
-        path: JPEG, PNG, WebP or BMP, whatever its suffix is.
+        source: The path of a JPEG, PNG, WebP or BMP file, whatever its suffix is; or the bytes of one; or a Pillow
+            image, which is decoded if it was not yet; or pixels: uint8, (height, width, 3), RGB.
         size: Height and width wanted, in pixels; the aspect ratio is not kept (Keras does not either). None leaves the
             image as it is.
         resize: ``nearest`` is the default of Keras' ``load_img``.
@@ -68,21 +116,22 @@ def load_photo(
         LimitExceeded: The image has more pixels, metadata or scans than allowed, or needs more memory (see
             :mod:`fmedge.data.image_bounds`).
     """
-    require_image_file(path)
+    path = label_of(source)
+    if isinstance(source, Path):
+        require_image_file(source)
     one_of("resize", resize, RESIZES)
     require_whole("max_pixels", max_pixels, unset="as many as usual")
     for plugin in _PLUGINS:  # if a needed one is missing, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = DEFAULT_PIXELS if max_pixels is None else max_pixels
     if not 1 <= most <= MAX_PIXELS:
-        raise UsageError(f"--max-pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.")
+        raise UsageError(
+            f"max_pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.",
+            flags=("--max-pixels",),
+        )
     try:
         with contextlib.ExitStack() as files:
-            file = files.enter_context(open_regular(path))
-            scans = count_scans(file, path)
-            file.seek(0)
-            opened = files.enter_context(Image.open(file, formats=FORMATS))
-            wanted = require_decodable(opened, path, scans, most)
+            opened, wanted = _opened(source, path, files, most)
             depth = _png_depth(opened)
             with reserved_memory(f"Decoding '{path}'", wanted, MAX_BYTES):
                 opened.load()
@@ -90,7 +139,8 @@ def load_photo(
                 upright = Upright(opened, _orientation(opened))
                 require_memory(f"Resizing '{path}'", upright.working_bytes(size, resize))
                 pixels, original_size = upright.pixels(size, resize), upright.size
-                opened.close()  # frees its memory
+                if opened is not source:
+                    opened.close()  # frees its memory
     except Image.DecompressionBombError as error:
         raise too_large(path, f"more than {MAX_PIXELS:,} pixels", most, can_raise=False) from error
     except Image.DecompressionBombWarning as error:  # raised if warnings are errors, like the next
@@ -103,6 +153,28 @@ def load_photo(
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
         raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
     return Photo(pixels, path.name.encode(errors="replace").decode(), original_size)
+
+
+def _opened(source: OpenedSource, path: Path, files: contextlib.ExitStack, most: int) -> tuple[Image.Image, int]:
+    """An image that may be decoded, and the bytes of memory that this takes; ``files`` closes what is opened here.
+
+    Raises:
+        LimitExceeded: It has more pixels than allowed, or more metadata, scans or need of memory.
+        OSError: It cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        pixels = source.shape[0] * source.shape[1]
+        if pixels > most:
+            raise too_large(path, f"{source.shape[0]} x {source.shape[1]} pixels", most, can_raise=pixels <= MAX_PIXELS)
+        require_memory(f"Copying '{path}'", pixels * 4)
+        return files.enter_context(Image.fromarray(source)), pixels * 4
+    if isinstance(source, Image.Image):  # which stays open
+        return source, require_decodable(source, path, 1, most, 0)
+    file = files.enter_context(io.BytesIO(source) if isinstance(source, bytes) else open_regular(source))
+    scans = count_scans(file, path)
+    size = file_bytes(file)
+    opened = files.enter_context(Image.open(file, formats=FORMATS))
+    return opened, require_decodable(opened, path, scans, most, size)
 
 
 def require_image_file(path: Path) -> None:

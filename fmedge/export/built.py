@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ Simulation = Callable[[Images], Mapping[str, npt.NDArray[np.floating]]]
 """Computes what a model stands for, (N, C, H, W) per tap, by something that shares nothing with the engines."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Built:
     """What an exporter's module returns.
 
@@ -27,7 +27,7 @@ class Built:
             of them.
     """
 
-    model: bytes
+    model: bytes = field(repr=False)
     card: ModelCard
-    weights: bytes = b""
+    weights: bytes = field(default=b"", repr=False)
     simulations: tuple[Simulation, ...] = ()

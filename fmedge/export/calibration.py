@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from fmedge.data.images import load_photo
 from fmedge.errors import ImageError, LimitExceeded, UsageError
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.system.files import is_folder
+from fmedge.system.log import log
 from fmedge.system.progress import Progress, no_progress
 from fmedge.system.reading import open_regular
 
@@ -58,14 +59,12 @@ class Calibration:
 def read_calibration(
     folder: Path,
     *,
-    warn: Callable[[str], None] = print,
     progress: Progress = no_progress,
 ) -> Calibration:
     """Look through a folder of photos.
 
     Args:
         folder: Its JPEG, PNG, WebP and BMP files are taken, by name; folders in it are not.
-        warn: Told of files that are skipped, and of a number too small.
         progress: Told how the calibration gets on.
 
     Raises:
@@ -77,13 +76,15 @@ def read_calibration(
         candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise UsageError(f"Cannot look into the calibration folder '{folder}': {error.strerror}.") from error
-    good = list(_usable(candidates, warn))
+    good = list(_usable(candidates))
     if len(good) < FEWEST:
         raise UsageError(
             f"'{folder}' holds {len(good)} usable photos. Allowed: {FEWEST} or more; suggested: {SUGGESTED}. Add some."
         )
     if len(good) < FEW:
-        warn(f"Only {len(good)} photos to calibrate with: the ranges are a matter of luck. Suggested: {SUGGESTED}.")
+        log.warning(
+            f"Only {len(good)} photos to calibrate with: the ranges are a matter of luck. Suggested: {SUGGESTED}."
+        )
     digest = hashlib.sha256()
     for path in good:
         with open_regular(path) as file:
@@ -91,11 +92,11 @@ def read_calibration(
     return Calibration(tuple(good), digest.hexdigest(), progress)
 
 
-def _usable(paths: Sequence[Path], warn: Callable[[str], None]) -> Iterator[Path]:
+def _usable(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         try:
             load_photo(path, INPUT_SIZE)
         except (ImageError, LimitExceeded) as error:
-            warn(f"Skipped: {error}")
+            log.warning(f"Skipped: {error.in_full()}")
         else:
             yield path

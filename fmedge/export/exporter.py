@@ -84,8 +84,8 @@ def find_exporter(source: str, options: ExportOptions) -> Exporter:
     near = min(rows, key=distance)
     precision = options.precision if options.precision in near.precisions else near.precisions[-1]
     raise UsageError(
-        f"Cannot write {asked} from {what}. Nearest: --format {near.format} --precision {precision} "
-        f"--converter {near.converter}."
+        f"Cannot write {asked} from {what}.",
+        hint=f"Nearest: --format {near.format} --precision {precision} --converter {near.converter}.",
     )
 
 
@@ -97,25 +97,41 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     """
     exporter = find_exporter(submodel.source, options)
     if options.precision is not Precision.INT8 and (options.float_tap or options.seven_bit):
-        raise UsageError("--tap float and --seven-bit belong to --precision int8. Add it, or leave them out.")
+        raise UsageError(
+            "tap float and seven_bit belong to precision int8. Add it, or leave them out.",
+            flags=("--tap", "--seven-bit", "--precision"),
+        )
     if exporter.converter is not Converter.DIRECT and (options.float_tap or options.seven_bit):
-        raise UsageError("--tap float and --seven-bit belong to int8 straight from stock weights. Leave them out.")
+        raise UsageError(
+            "tap float and seven_bit belong to int8 straight from stock weights. Leave them out.",
+            flags=("--tap", "--seven-bit"),
+        )
     if options.float_tap and find_layer(submodel.deepest).kind == "pool":
-        raise UsageError(f"--tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.")
+        raise UsageError(
+            f"tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.", flags=("--tap",)
+        )
     if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
-        raise UsageError("--preprocessing belongs to --keras: stock VGG16 has its own, caffe. Leave it out.")
+        raise UsageError(
+            "preprocessing belongs to keras: stock VGG16 has its own, caffe. Leave it out.",
+            flags=("--preprocessing", "--keras"),
+        )
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
-        raise UsageError("int8 TFLite needs a size. Give --size N or HxW, or take --format onnx.")
+        raise UsageError("int8 TFLite needs a size.", hint="Give --size N or HxW, or take --format onnx.")
     if options.format is Format.NCNN and options.layout != "NCHW":
-        raise UsageError("ncnn's own layout is NCHW, and it knows no other. Leave --output-layout out.")
+        raise UsageError("ncnn's own layout is NCHW, and it knows no other.", hint="Leave --output-layout out.")
     if options.batch is not None and options.batch < 1:
-        raise UsageError(f"--batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.")
+        raise UsageError(
+            f"batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.", flags=("--batch",)
+        )
     if submodel.source == VGG16 and options.size is not None:
         stride = next(spec.stride for spec in VGG16_LAYERS if spec.name == submodel.deepest)
         if min(options.size) < stride:
             asked = "x".join(map(str, options.size))
-            raise UsageError(f"--size {asked} is too small for {submodel.deepest}. Allowed: {stride} or more each way.")
+            raise UsageError(
+                f"size {asked} is too small for {submodel.deepest}. Allowed: {stride} or more each way.",
+                flags=("--size",),
+            )
 
 
 def build_artifact(
@@ -156,8 +172,8 @@ def build_artifact(
         if is_shortage(error):
             raise shortage(error) from error
         raise BackendUnavailable(
-            f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed. "
-            f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}."
+            f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed.",
+            hint=f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}.",
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
@@ -169,9 +185,10 @@ def build_artifact(
         try:
             parity = check(artifact, network, runner, calibration, built.simulations)
         except ArtifactError as error:  # what an engine says of a file: here there is none yet
-            said = str(error).partition(" Export it again")[0]
+            advice = "" if error.hint.startswith("Export it again") else error.hint
             raise ArtifactError(
-                f"{said} Nothing was written. Try another --format or --size, or cut earlier."
+                str(error),
+                hint=f"{advice} Nothing was written. Try another --format or --size, or cut earlier.".strip(),
             ) from error
         parity.require(path.name)
         card = replace(card, parity=parity)

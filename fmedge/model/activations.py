@@ -54,8 +54,10 @@ def require_both(layer: str, function: str, *, before: bool) -> None:
     """
     if function not in (RELU, LINEAR):
         raise UsageError(
-            f"'{layer}' ends in {spoken(function)}, which a page cannot compute: it has ReLU alone. Make two: "
-            "--activation relu and --activation none."
+            f"'{layer}' ends in {spoken(function)}, which a page cannot compute: it has ReLU alone.",
+            hint="Make two: --activation relu and --activation none.",
         )
     if function == RELU and not before:
-        raise UsageError(f"'{layer}' is shown after ReLU: there is no before. For both, take --activation none.")
+        raise UsageError(
+            f"'{layer}' is shown after ReLU: there is no before.", hint="For both, take --activation none."
+        )

@@ -8,13 +8,15 @@ graph, and the hash covers both files, one after the other.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fmedge.errors import ArtifactError
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Format
 from fmedge.system import files, reading
+from fmedge.system.choices import find_path
 from fmedge.system.temp_files import turn
 
 MAX_CARD_BYTES = 1 << 20
@@ -28,6 +30,8 @@ MAX_MODEL_BYTES = 1 << 30
 class Artifact:
     """A model file that was read and matches its card.
 
+    Two are equal where path and card are: the card holds the hash of the bytes.
+
     Attributes:
         path: Path of the model file.
         card: Its card.
@@ -37,8 +41,11 @@ class Artifact:
 
     path: Path
     card: ModelCard
-    model: bytes
-    weights: bytes = b""
+    model: bytes = field(repr=False, compare=False)
+    weights: bytes = field(default=b"", repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"Artifact({str(self.path)!r}, {self.card.submodel.label}, {self.card.precision}, {self.size:,} bytes)"
 
     @property
     def size(self) -> int:
@@ -107,11 +114,11 @@ def read_card(model_path: Path) -> ModelCard:
     """
     path = card_path(model_path)
     if not files.is_file(path):
-        raise ArtifactError(f"No card '{path}' beside the model. Export again: fmedge export.")
+        raise ArtifactError(f"No card '{path}' beside the model.", hint="Export again: fmedge export.")
     try:
         return ModelCard.from_json(reading.read_bytes(path, MAX_CARD_BYTES).decode())
     except UnicodeDecodeError as error:
-        raise ArtifactError(f"The card '{path}' is not text. Export again: fmedge export.") from error
+        raise ArtifactError(f"The card '{path}' is not text.", hint="Export again: fmedge export.") from error
 
 
 def require_model_file(path: Path) -> None:
@@ -121,7 +128,7 @@ def require_model_file(path: Path) -> None:
         ArtifactError: It is not.
     """
     if not files.is_file(path):
-        raise ArtifactError(f"No model file '{path}'. Make one: fmedge export.")
+        raise ArtifactError(f"No model file '{path}'.", hint="Make one: fmedge export.")
     for first, second in (kind.suffixes for kind in Format if len(kind.suffixes) > 1):
         if path.name.endswith(second):
             raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
@@ -138,17 +145,24 @@ def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:
     weights = b""
     if second is not None:
         if second == model_path or not files.is_file(second):
-            raise ArtifactError(f"No weights '{second.name}' beside '{model_path}'. Export again: fmedge export.")
+            raise ArtifactError(
+                f"No weights '{second.name}' beside '{model_path}'.", hint="Export again: fmedge export."
+            )
         weights = reading.read_bytes(second, MAX_MODEL_BYTES)
     return model, weights
 
 
-def read_artifact(model_path: Path) -> Artifact:
+def read_artifact(model_path: str | os.PathLike[str]) -> Artifact:
     """Read a model file and check it against its card.
 
+    Args:
+        model_path: The model file, whose card lies beside it; of ncnn's pair the graph, ``.ncnn.param``.
+
     Raises:
+        UsageError: ``model_path`` is not a path.
         ArtifactError: The model or card is missing or unreadable, or the model's hash differs from the one in the card.
     """
+    model_path = find_path("model_path", model_path)
     require_model_file(model_path)
     with turn(model_path.parent, reading=True):
         card = read_card(model_path)
@@ -158,5 +172,5 @@ def read_artifact(model_path: Path) -> Artifact:
         second = weights_path(model_path, card.format)
         if second is not None:
             which = f"'{model_path}' or '{second.name}' is not what the card describes"
-        raise ArtifactError(f"{which} (hash differs). Export again: fmedge export.")
+        raise ArtifactError(f"{which} (hash differs).", hint="Export again: fmedge export.")
     return Artifact(model_path, card, model, weights)

@@ -238,7 +238,7 @@ class ModelCard:
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise ArtifactError(f"The card cannot be read ({reason(error)}). Export the model again.") from error
         except FmedgeError as error:
-            raise ArtifactError(str(error)) from error
+            raise ArtifactError(str(error), hint=error.hint, flags=error.flags) from error
         return card
 
 

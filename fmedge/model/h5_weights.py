@@ -84,7 +84,7 @@ def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatA
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
         # h5py raises all of these on damaged files.
         raise WeightsError(
-            f"'{path}' is not a readable Keras .h5 weights file. Give another with --weights."
+            f"'{path}' is not a readable Keras .h5 weights file.", hint="Give another with --weights."
         ) from error
     return weights
 

@@ -125,7 +125,9 @@ def _config_of(path: Path) -> tuple[Json, int]:
     with h5py.File(path, "r", locking=False) as file:
         config: Any = file.attrs.get("model_config")
     if config is None:
-        raise WeightsError(f"'{path}' holds weights and no model. Give a whole model, or name it with --weights.")
+        raise WeightsError(
+            f"'{path}' holds weights and no model.", hint="Give a whole model, or name it with --weights."
+        )
     return _parse(path, config), size
 
 

@@ -134,6 +134,10 @@ def for_channels(chosen: str | Preprocessing, channels: int | None) -> Preproces
     if channels != 1:
         return found
     if len(found.mean) > 1 or len(found.std) > 1:
-        name = f"--preprocessing {chosen}" if isinstance(chosen, str) else "Such a preprocessing"
-        raise UsageError(f"{name} has a mean per colour; this model takes grey. Allowed: tf, unit, none.")
+        name, flags = (
+            (f"preprocessing {chosen}", ("--preprocessing",))
+            if isinstance(chosen, str)
+            else ("Such a preprocessing", ())
+        )
+        raise UsageError(f"{name} has a mean per colour; this model takes grey. Allowed: tf, unit, none.", flags=flags)
     return replace(found, channel_order="GREY")

@@ -52,7 +52,7 @@ class RunOptions:
         for name in ("backend", "device"):
             value: object = getattr(self, name)
             if not isinstance(value, str) and not (value is None and name == "backend"):
-                raise UsageError(f"{name}: got {value!r}. Allowed: a name. All: fmedge doctor.")
+                raise UsageError(f"{name}: got {value!r}. Allowed: a name.", hint="All: fmedge doctor.")
         for name in ("allow_fallback", "spinning", "once"):
             require_switch(name, getattr(self, name))
         require_whole("threads", self.threads, unset="one per core")

@@ -137,7 +137,7 @@ class SubModel:
             )
         object.__setattr__(self, "taps", tuple(self.taps))
         if not self.taps:
-            raise UsageError("No layer given. Name one with --layer. All: fmedge layers.")
+            raise UsageError("No layer given.", hint="Name one with --layer. All: fmedge layers.")
         if len(set(self.taps)) < len(self.taps):
             raise UsageError(f"A layer is named twice in '{'+'.join(self.taps)}'. Name each once.")
         if self.source == VGG16:
@@ -149,8 +149,8 @@ class SubModel:
         for spec in specs:
             if spec.kind == "pool" and self.activation is Activation.NONE:
                 raise UsageError(
-                    f"'{spec.name}' is a pool: it has no ReLU to leave out. Use --activation relu, "
-                    f"or a convolution such as '{spec.name.replace('pool', 'conv1')}'."
+                    f"'{spec.name}' is a pool: it has no ReLU to leave out.",
+                    hint=f"Use --activation relu, or a convolution such as '{spec.name.replace('pool', 'conv1')}'.",
                 )
 
     @property
@@ -310,4 +310,6 @@ def require_channel(layer: str, channels: int, index: int) -> None:
     """
     require_whole("channel", index)
     if not 0 <= index < channels:
-        raise UsageError(f"No channel {index} in {layer}. Allowed: 0 to {channels - 1}. All layers: fmedge layers.")
+        raise UsageError(
+            f"No channel {index} in {layer}. Allowed: 0 to {channels - 1}.", hint="All layers: fmedge layers."
+        )

@@ -92,7 +92,7 @@ def find_layer(name: str) -> LayerSpec:
     for spec in VGG16_LAYERS:
         if spec.name == name:
             return spec
-    raise UsageError(f"Unknown layer '{name}'.{closest(name, LAYER_NAMES)} All: fmedge layers.")
+    raise UsageError(f"Unknown layer '{name}'.{closest(name, LAYER_NAMES)}", hint="All: fmedge layers.")
 
 
 def layers_through(name: str) -> tuple[LayerSpec, ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.model.card import WeightsFacts
 from fmedge.model.vgg16 import LayerSpec, layers_through
+from fmedge.system.choices import StrPath
 from fmedge.system.files import is_file
 from fmedge.system.prefetch import take
 from fmedge.system.progress import Progress, no_progress
@@ -66,7 +67,7 @@ class WeightsChoice:
 UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
 
 
-def choose_weights(wish: str | None = None) -> WeightsChoice:
+def choose_weights(wish: StrPath | None = None) -> WeightsChoice:
     """Determine which weights are meant; nothing is downloaded.
 
     Args:
@@ -196,13 +197,13 @@ def _official_file(offline: bool, progress: Progress) -> Path:
             return path
     mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
     if offline:
-        raise WeightsError(f"No ImageNet weights here, and --offline. {mend}")
+        raise WeightsError("No ImageNet weights here, and offline.", hint=mend, flags=("--offline",))
     from fmedge.model.download import download  # loading urllib takes longer than a run
 
     try:
         download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
     except WeightsError as error:
-        raise WeightsError(f"{error} {mend}") from error
+        raise WeightsError(str(error), hint=mend) from error
     return target
 
 

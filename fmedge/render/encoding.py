@@ -20,7 +20,7 @@ import base64
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ THREADS = 2
 """Chunks encoded at once; zlib and NumPy release the interpreter's lock."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncodedMaps:
     """Feature maps, ready for a page.
 
@@ -73,18 +73,18 @@ class EncodedMaps:
 
     values: Values
     shape: tuple[int, int, int]
-    zero: npt.NDArray[np.int32] | None
-    step: FloatArray | None
-    offset: FloatArray | None
+    zero: npt.NDArray[np.int32] | None = field(repr=False)
+    step: FloatArray | None = field(repr=False)
+    offset: FloatArray | None = field(repr=False)
     chunk_channels: int
-    planes: tuple[tuple[bytes, ...], ...]
+    planes: tuple[tuple[bytes, ...], ...] = field(repr=False)
     statistics: tuple[Statistics, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Chunk:
-    scale: tuple[npt.NDArray[np.int32], FloatArray, FloatArray] | None
-    planes: tuple[bytes, ...]
+    scale: tuple[npt.NDArray[np.int32], FloatArray, FloatArray] | None = field(repr=False)
+    planes: tuple[bytes, ...] = field(repr=False)
     statistics: tuple[Statistics, ...]
 
 
@@ -180,7 +180,9 @@ def _pack_low_bits(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
 def _write_float16(values: FloatArray, found: Statistics) -> tuple[None, Planes]:
     largest = max(abs(found.smallest.min()), abs(found.largest.max()))
     if largest > MAX_FLOAT16:
-        raise UsageError(f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}. Take --values float32.")
+        raise UsageError(
+            f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}.", hint="Take --values float32."
+        )
     return None, _byte_planes(values.astype("<f2"))
 
 

@@ -46,7 +46,9 @@ def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
         from plotly import graph_objects
         from plotly.subplots import make_subplots
     except ImportError as error:
-        raise BackendUnavailable("A figure needs the plotly package. Install it: pip install plotly.") from error
+        raise BackendUnavailable(
+            "A figure needs the plotly package.", hint="Install it: pip install plotly."
+        ) from error
     layer = html.escape(maps.layer)  # Plotly reads some HTML in titles
     if channel is not None:
         heatmap = graph_objects.Heatmap(z=maps.channel(channel), colorscale="gray", showscale=False)
@@ -79,7 +81,11 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
         FmedgeError: See :func:`figure`.
     """
     if len(layers) > 1 or options.both:
-        raise UsageError("--style grid shows one layer and one side of its activation. Use --style viewer for more.")
+        raise UsageError(
+            "style grid shows one layer and one side of its activation.",
+            hint="Use --style viewer for more.",
+            flags=("--style",),
+        )
     (maps,) = layers
     made = figure(maps, channel).to_json()
     captions = write_captions(layers, channel, options)

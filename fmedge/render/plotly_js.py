@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import re
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ DEFLATE_LEVEL = 1
 _LOCK = Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PlotlyJs:
     """The script, packed.
 
@@ -35,11 +35,11 @@ class PlotlyJs:
 
     version: str
     licence: str
-    deflated: bytes
+    deflated: bytes = field(repr=False)
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """plotly.js as used by a page.
 
@@ -49,7 +49,7 @@ class Placed:
         licence: Its first comment, where the page holds the script itself; otherwise a note on where it is.
     """
 
-    element: bytes
+    element: bytes = field(repr=False)
     allowed: str
     licence: str
 
@@ -125,4 +125,6 @@ def _read_script() -> bytes:
         path = Path(folder) / "package_data" / "plotly.min.js"
         if path.is_file():
             return path.read_bytes()
-    raise BackendUnavailable("plotly.js is missing: the page needs the plotly package. Install it: pip install plotly.")
+    raise BackendUnavailable(
+        "plotly.js is missing: the page needs the plotly package.", hint="Install it: pip install plotly."
+    )

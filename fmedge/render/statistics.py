@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statistics:
     """Numbers per channel. Extremes, mean and spread are over its finite values, and 0 where there are none.
 
@@ -25,13 +25,13 @@ class Statistics:
         broken: Int32, (C,): how many values are NaN or infinite.
     """
 
-    smallest: FloatArray
-    largest: FloatArray
-    mean: FloatArray
-    spread: FloatArray
-    zeros: FloatArray
-    negative: FloatArray
-    broken: npt.NDArray[np.int32]
+    smallest: FloatArray = field(repr=False)
+    largest: FloatArray = field(repr=False)
+    mean: FloatArray = field(repr=False)
+    spread: FloatArray = field(repr=False)
+    zeros: FloatArray = field(repr=False)
+    negative: FloatArray = field(repr=False)
+    broken: npt.NDArray[np.int32] = field(repr=False)
 
 
 def measure(values: FloatArray, *, relu: bool = False) -> tuple[Statistics, ...]:

@@ -169,7 +169,7 @@ class IsolatedEngine:
         wanted = {spec.name: ["float32", *needs.shapes[spec.name]] for spec in self._card.outputs}
         if found != wanted:
             raise ArtifactError(
-                f"'{self._model}' computes other shapes than its graph says. Export it again: fmedge export."
+                f"'{self._model}' computes other shapes than its graph says.", hint="Export it again: fmedge export."
             )
 
     def _receive(self, name: str, shape: Shape, out: Mapping[str, FloatArray]) -> FloatArray:
@@ -191,7 +191,7 @@ class IsolatedEngine:
             finite = np.isfinite(maps.sum()) or np.isfinite(maps).all()  # the sum of large values may be infinite
         if not finite:
             raise ArtifactError(
-                f"'{self._model}' computes NaN or infinity for '{name}'. Export it again: fmedge export."
+                f"'{self._model}' computes NaN or infinity for '{name}'.", hint="Export it again: fmedge export."
             )
         return maps
 
@@ -222,7 +222,10 @@ class IsolatedEngine:
         if "error" in found:
             kind = getattr(errors, str(found["error"]), ArtifactError)
             known = isinstance(kind, type) and issubclass(kind, FmedgeError)
-            raise (kind if known else ArtifactError)(str(found.get("message"))[:_LONGEST_MESSAGE])
+            message, hint = (str(found.get(name, ""))[:_LONGEST_MESSAGE] for name in ("message", "hint"))
+            flags = found.get("flags")
+            named = tuple(map(str, cast("list[object]", flags))) if isinstance(flags, list) else ()
+            raise (kind if known else ArtifactError)(message, hint=hint, flags=named)
         return found
 
     def _ended(self) -> FmedgeError:
@@ -230,8 +233,8 @@ class IsolatedEngine:
         code = self._end()
         if code < 0 and code != -signal.SIGKILL:
             return LimitExceeded(
-                f"'{self._model}' ended the engine by signal {-code} in a process of its own. "
-                "Export it again: fmedge export."
+                f"'{self._model}' ended the engine by signal {-code} in a process of its own.",
+                hint="Export it again: fmedge export.",
             )
         return LimitExceeded(
             f"'{self._model}' ended the process that it ran in, for lack of memory as like as not. "
@@ -276,7 +279,7 @@ def _start(name: str) -> subprocess.Popen[bytes]:
             env=_environment(),
         )
     except LimitExceeded as error:
-        raise LimitExceeded(f"'{name}' cannot be run. {error}") from error
+        raise LimitExceeded(f"'{name}' cannot be run. {error}", hint=error.hint) from error
 
 
 def _environment() -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import FmedgeError
+from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import RunOptions
@@ -58,6 +58,10 @@ class _Line:
         """Answer an order."""
         self._answers.write(json.dumps(facts).encode() + b"\n")
         self._answers.flush()
+
+    def refuse(self, error: FmedgeError) -> None:
+        """Answer an order with an error."""
+        self.answer(error=type(error).__name__, message=str(error), hint=error.hint, flags=error.flags)
 
     def send(self, values: npt.NDArray[np.float32]) -> None:
         """Send values that follow an answer."""
@@ -114,28 +118,32 @@ def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
     try:
         yield
     except FmedgeError as error:
-        line.answer(error=type(error).__name__, message=str(error))
+        line.refuse(error)
     except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
         if address_space.is_out_of_files(error):
-            line.answer(error="LimitExceeded", message=str(address_space.shortage(error)))
+            line.refuse(address_space.shortage(error))
         elif address_space.is_shortage(error) or "alloc" in str(error).lower():
-            line.answer(error="LimitExceeded", message=_too_large(head))
+            line.refuse(_too_large(head))
         else:
-            line.answer(error="ArtifactError", message=_refused(head, error))
+            line.refuse(_refused(head, error))
     else:
         return
     os._exit(0)
 
 
-def _too_large(head: Mapping[str, Any]) -> str:
+def _too_large(head: Mapping[str, Any]) -> LimitExceeded:
     limit = address_space.address_limit()
     allowed = "there is" if limit is None else f"{limit / 1e9:.1f} GB"
-    return f"'{head['path']}' needs more memory than {allowed}. Export it for fewer or smaller images."
+    return LimitExceeded(
+        f"'{head['path']}' needs more memory than {allowed}.", hint="Export it for fewer or smaller images."
+    )
 
 
-def _refused(head: Mapping[str, Any], error: Exception) -> str:
+def _refused(head: Mapping[str, Any], error: Exception) -> ArtifactError:
     engine = head["options"]["backend"]
-    return f"'{head['path']}' is not run by {engine} ({type(error).__name__}). Export it again: fmedge export."
+    return ArtifactError(
+        f"'{head['path']}' is not run by {engine} ({type(error).__name__}).", hint="Export it again: fmedge export."
+    )
 
 
 def main() -> None:

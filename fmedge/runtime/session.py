@@ -121,6 +121,11 @@ class Session:
         self.math = math
         forks.watch(self)
 
+    def __repr__(self) -> str:
+        layers, closed = self.card.submodel.label, ", closed" if self._engine is None else ""
+        where = f"{self.backend} on {self.active_provider}"
+        return f"Session({layers!r}, {where}, {self.math}, threads={self.threads}{closed})"
+
     def leave(self) -> object:
         """See :meth:`fmedge.runtime.forks.Inheritable.leave`."""
         engine, self._engine = self._engine, None
@@ -149,15 +154,17 @@ class Session:
             ArtifactError: The engine failed.
         """
         if not self._turn.acquire(blocking=False):
-            raise UsageError("The session is running in another thread. Open one per thread: fmedge.open_session.")
+            raise UsageError(
+                "The session is running in another thread.", hint="Open one per thread: fmedge.open_session."
+            )
         try:
             if self._inherited:
                 raise UsageError(
-                    "The session was opened before this process was forked; its threads are not here. "
-                    "Open another: fmedge.open_session, or start processes by spawn."
+                    "The session was opened before this process was forked; its threads are not here.",
+                    hint="Open another: fmedge.open_session, or start processes by spawn.",
                 )
             if self._engine is None:
-                raise UsageError("The session is closed. Open another: fmedge.open_session.")
+                raise UsageError("The session is closed.", hint="Open another: fmedge.open_session.")
             require_images(images, self.card.inputs[0])
             self._require_extents(images)
             needs = self._needs(images.shape)
@@ -278,7 +285,7 @@ def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
     """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
     words, mend = in_our_words(error)
     kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
-    return kind(f"{what}: {words}. {mend.value}")
+    return kind(f"{what}: {words}.", hint=mend.value)
 
 
 def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
@@ -291,8 +298,8 @@ def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
         if maps.dtype != np.float32 or maps.shape != needs.shapes[name]:
             shape, wanted = (" x ".join(map(str, extents)) for extents in (maps.shape, needs.shapes[name]))
             raise ArtifactError(
-                f"The model gives {maps.dtype} {shape} for '{name}', its graph says float32 {wanted}. "
-                "Export it again: fmedge export."
+                f"The model gives {maps.dtype} {shape} for '{name}', its graph says float32 {wanted}.",
+                hint="Export it again: fmedge export.",
             )
 
 
@@ -328,7 +335,7 @@ def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[s
     card = artifact.card
     if set(inputs) != {spec.name for spec in card.inputs} or not {spec.name for spec in card.outputs} <= set(outputs):
         raise ArtifactError(
-            f"'{artifact.path}' has other inputs or outputs than its card. Export it again: fmedge export."
+            f"'{artifact.path}' has other inputs or outputs than its card.", hint="Export it again: fmedge export."
         )
 
 
@@ -343,4 +350,4 @@ def require_images(images: Images, spec: TensorSpec) -> None:
     )
     if images.dtype != spec.dtype or not fits or 0 in images.shape:
         got = f"{images.dtype} {' x '.join(map(str, images.shape))}"
-        raise UsageError(f"The model takes {spec.describe()}; got {got}. See fmedge info.")
+        raise UsageError(f"The model takes {spec.describe()}; got {got}.", hint="See fmedge info.")

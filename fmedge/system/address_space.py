@@ -208,8 +208,8 @@ def _mapped() -> int:
 def _require(wanted: int, limit: int, what: str, mend: str = "") -> None:
     if wanted > limit:
         raise LimitExceeded(
-            f"{what} needs {_megabytes(wanted)} MB of address space, the limit is {_megabytes(limit)} MB. "
-            f"Raise it (ulimit -v {-(-wanted // 1024)}){mend and f', or {mend}'}."
+            f"{what} needs {_megabytes(wanted)} MB of address space, the limit is {_megabytes(limit)} MB.",
+            hint=f"Raise it (ulimit -v {-(-wanted // 1024)}){mend and f', or {mend}'}.",
         )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from fmedge.errors import UsageError, closest
 
 Word = TypeVar("Word", bound=str)
+
+StrPath = str | os.PathLike[str]
+"""A path, as text or as an object such as :class:`pathlib.Path`."""
 
 
 def one_of(what: str, value: object, allowed: Iterable[Word]) -> Word:
@@ -74,3 +79,19 @@ def require_whole(what: str, value: object, *, unset: str = "") -> None:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         also = f", or None ({unset})" if unset else ""
         raise UsageError(f"{what}: got {value!r}. Allowed: a whole number{also}.")
+
+
+def find_path(what: str, value: object) -> Path:
+    """The path that a text or path object names.
+
+    Args:
+        what: What the value is, for the message: ``models``.
+        value: What was given: ``str``, or anything with ``__fspath__`` that gives one.
+
+    Raises:
+        UsageError: It is neither, such as a number or bytes.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if not isinstance(text, str):
+        raise UsageError(f"{what}: got {value!r}. Allowed: a path, as text or as an object such as pathlib.Path.")
+    return Path(text)

@@ -121,7 +121,7 @@ def write_error(path: Path) -> Generator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         mend = _ANOTHER_PLACE if error.errno in _CLOSED else "Choose another place or free some space."
-        raise WriteError(f"Cannot write '{path}': {reason}. {mend}") from error
+        raise WriteError(f"Cannot write '{path}': {reason}.", hint=mend) from error
 
 
 @contextlib.contextmanager

@@ -114,8 +114,8 @@ def require_processor(library: str) -> None:
     """
     if lacking := missing_features(library):
         raise BackendUnavailable(
-            f"{library} needs {', '.join(lacking).upper()}, which this processor does not have. "
-            "What runs here: fmedge doctor."
+            f"{library} needs {', '.join(lacking).upper()}, which this processor does not have.",
+            hint="What runs here: fmedge doctor.",
         )
 
 

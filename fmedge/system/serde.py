@@ -168,9 +168,9 @@ def refusing(path: Path, what: str, mend: str) -> Generator[None]:
     try:
         yield
     except ArtifactError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error), hint=error.hint) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UsageError(f"'{path}' cannot be read as {what} ({reason(error)}). {mend}.") from error
+        raise UsageError(f"'{path}' cannot be read as {what} ({reason(error)}).", hint=f"{mend}.") from error
 
 
 def reason(error: Exception) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +43,14 @@ from fmedge.model.submodel import (
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
-from fmedge.system.choices import require_record, require_switch
+from fmedge.system.choices import StrPath, find_path, require_record, require_switch
 from fmedge.system.files import create_folder, is_file, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.request import (
-    DEFAULT_LAYER,
     ArtifactSpec,
+    Layers,
     default_options,
     find_artifact,
     models_folder,
@@ -85,7 +86,9 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
         require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
     if request.options.precision is Precision.INT8 and calibration is None:
-        raise UsageError("int8 takes its ranges from photos. Make the model with: fmedge export --calibration DIR.")
+        raise UsageError(
+            "int8 takes its ranges from photos.", hint="Make the model with: fmedge export --calibration DIR."
+        )
 
 
 def require_place(request: ArtifactSpec) -> None:
@@ -107,7 +110,6 @@ def obtain_artifact(
     run: RunOptions | None = None,
     on_export: Callable[[ArtifactSpec], None] = lambda _: None,
     progress: Progress = no_progress,
-    warn: Callable[[str], None] = print,
 ) -> Artifact:
     """Read the artifact where it is there, whole, and the one asked for; else export it.
 
@@ -119,7 +121,6 @@ def obtain_artifact(
         run: As in :func:`create_artifact`.
         on_export: As in :func:`create_artifact`.
         progress: As in :func:`create_artifact`.
-        warn: As in :func:`create_artifact`.
 
     Raises:
         FmedgeError: See :func:`create_artifact`.
@@ -132,7 +133,6 @@ def obtain_artifact(
         run=run,
         on_export=on_export,
         progress=progress,
-        warn=warn,
     )
 
 
@@ -146,7 +146,6 @@ def create_artifact(
     run: RunOptions | None = None,
     on_export: Callable[[ArtifactSpec], None] = lambda _: None,
     progress: Progress = no_progress,
-    warn: Callable[[str], None] = print,
 ) -> Artifact:
     """Export the artifact, in place of a former one.
 
@@ -159,7 +158,6 @@ def create_artifact(
         run: On which engine and device the parity check runs; None takes the defaults.
         on_export: Called when all that can be checked before the work was found right, and the work begins.
         progress: Told how a download of the weights, or the calibration, gets on.
-        warn: Told what is worth knowing and no error.
 
     Raises:
         UsageError: The options contradict each other, or the calibration folder is of no use.
@@ -176,7 +174,7 @@ def create_artifact(
     on_export(request)
     photos = None
     if calibration is not None:
-        photos = read_calibration(calibration, warn=warn, progress=progress)
+        photos = read_calibration(calibration, progress=progress)
     network = network or _load_network(request, offline, progress)
     request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
@@ -278,7 +276,6 @@ def verify_artifact(
     keras: Path | None = None,
     calibration: Path | None = None,
     run: RunOptions | None = None,
-    warn: Callable[[str], None] = print,
 ) -> tuple[Artifact, Parity]:
     """Repeat the parity check of an artifact, and compare its file's hash with the card's.
 
@@ -288,7 +285,6 @@ def verify_artifact(
         keras: The Keras model it was made from.
         calibration: Folder of photos to run it on.
         run: On which engine and device; None takes the defaults.
-        warn: Told what is worth knowing and no error.
 
     Returns:
         The artifact and its agreement with the reference, which may be below the gate.
@@ -309,11 +305,11 @@ def verify_artifact(
     choice = choose_keras_file(keras) if keras else choose_weights(wish)
     if not choice.matches(card.weights):
         raise ArtifactError(
-            f"'{path}' was made from {card.weights.describe()}, not these. Name them: --weights, --keras."
+            f"'{path}' was made from {card.weights.describe()}, not these.", hint="Name them: --weights, --keras."
         )
     card.require_room()
     request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration, warn=warn)
+    photos = None if calibration is None else read_calibration(calibration)
     network = _load_network(request, True, no_progress)
     true = replace(card, functions=network.functions(card.submodel))
     if card.functions and card.functions != true.functions:
@@ -323,14 +319,14 @@ def verify_artifact(
 
 
 def export_submodel(
-    layer: str | None = None,
+    layer: Layers | None = None,
     activation: str | None = None,
     *,
-    weights: str | None = None,
-    keras: Path | str | Model | None = None,
-    models: Path | str | None = None,
+    weights: StrPath | None = None,
+    keras: StrPath | Model | None = None,
+    models: StrPath | None = None,
     options: ExportOptions | None = None,
-    calibration: Path | None = None,
+    calibration: StrPath | None = None,
     verify: bool = True,
     offline: bool = False,
     run: RunOptions | None = None,
@@ -361,18 +357,20 @@ def export_submodel(
     require_record("run", run, RunOptions)
     require_switch("verify", verify)
     require_switch("offline", offline)
-    if keras is None or isinstance(keras, (str, Path)):
+    photos = None if calibration is None else find_path("calibration", calibration)
+    if keras is None or isinstance(keras, (str, os.PathLike)):
+        keras = None if keras is None else find_path("keras", cast("StrPath", keras))
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
-        return create_artifact(request, calibration=calibration, verify=verify, offline=offline, run=run)
+        return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
     from fmedge.export.tensorflow.keras_network import network_of_model
     from fmedge.model.keras_input import read_input
 
     options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
     network = network_of_model(keras, options.preprocessing or NONE)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    submodel = SubModel(tap_names(layer or DEFAULT_LAYER, chosen, stock=False), chosen, KERAS)
+    submodel = SubModel(tap_names(layer, chosen, stock=False), chosen, KERAS)
     request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=calibration, verify=verify, run=run)
+    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
 
 
 def run_batches(

@@ -9,10 +9,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, S
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fmedge.data.feature_maps import FeatureMaps
+from fmedge.data.images import OpenedSource
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.footprint import tap_bytes, vgg16_bytes
@@ -48,6 +48,7 @@ _OF_THE_IMAGE = (ImageError, LimitExceeded, UsageError)
 """Errors of a single image; all others concern the run."""
 
 Result = TypeVar("Result")
+Source = TypeVar("Source", bound=OpenedSource)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _Place:
 
 
 @dataclass
-class _Workers(Generic[Result]):
+class _Workers(Generic[Source, Result]):
     """What the threads of a pool do.
 
     Attributes:
@@ -140,7 +141,7 @@ class _Workers(Generic[Result]):
 
     job: Extraction
     places: Sequence[_Place]
-    finish: Callable[[Path, FeatureMaps], Result]
+    finish: Callable[[Source, FeatureMaps], Result]
     stopped: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _mine: threading.local = field(default_factory=threading.local)
@@ -149,7 +150,7 @@ class _Workers(Generic[Result]):
         """What a thread does first."""
         self._mine.place = self.places[next(self._numbers) % len(self.places)]
 
-    def work(self, image: Path) -> dict[str, Result] | FmedgeError:
+    def work(self, image: Source) -> dict[str, Result] | FmedgeError:
         """What becomes of an image: a result per tap, or its error.
 
         Raises:
@@ -172,7 +173,7 @@ class _Workers(Generic[Result]):
         except _OF_THE_IMAGE as error:
             return error
 
-    def _finished(self, image: Path, maps: FeatureMaps) -> Result:
+    def _finished(self, image: Source, maps: FeatureMaps) -> Result:
         self._go_on()
         return self.finish(image, maps)
 
@@ -183,12 +184,12 @@ class _Workers(Generic[Result]):
 
 def run_many(
     artifact: Artifact,
-    images: Iterable[Path],
-    finish: Callable[[Path, FeatureMaps], Result],
+    images: Iterable[Source],
+    finish: Callable[[Source, FeatureMaps], Result],
     *,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
-) -> Generator[tuple[Path, dict[str, Result] | FmedgeError]]:
+) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
     """Run a model on one image after the other, several at once.
 
     Close the generator (``contextlib.closing``) where the loop over it may be left early: it waits for the images in
@@ -196,7 +197,8 @@ def run_many(
 
     Args:
         artifact: The model.
-        images: JPEG, PNG, WebP or BMP files; read as far as they are needed.
+        images: JPEG, PNG, WebP or BMP files, or images of other kinds (see :func:`fmedge.data.images.load_photo`); read
+            as far as they are needed.
         finish: What becomes of an image's maps of a tap, called by the worker that computed them.
         resize: How the photos are brought to the model's size.
         run: How it is run; None takes the defaults.
@@ -218,7 +220,7 @@ def run_many(
     plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
     places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
     workers = _Workers(Extraction(artifact.card, resize, run), places, finish)
-    pending: deque[tuple[Path, Future[dict[str, Result] | FmedgeError]]] = deque()
+    pending: deque[tuple[Source, Future[dict[str, Result] | FmedgeError]]] = deque()
     with ExitStack() as ending:
         for place in places:
             ending.callback(place.close)
@@ -234,13 +236,13 @@ def run_many(
             yield _next_of(pending)
 
 
-def _next_of(pending: deque[tuple[Path, Future[Result]]]) -> tuple[Path, Result]:
+def _next_of(pending: deque[tuple[Source, Future[Result]]]) -> tuple[Source, Result]:
     """Wait for the first; nothing of it is kept here."""
     wait([pending[0][1]])  # it stays among those that are waited for until it is done
     image, future = pending.popleft()
     return image, future.result()
 
 
-def _wait_for_running(pending: Iterable[tuple[Path, Future[Any]]]) -> None:
+def _wait_for_running(pending: Iterable[tuple[Any, Future[Any]]]) -> None:
     """Wait for what is in work; what is not has been cancelled. A thread cannot be joined twice (Python 3.11, 3.12)."""
     wait([future for _, future in pending if future.running()])

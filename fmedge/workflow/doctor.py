@@ -130,7 +130,7 @@ def _try(row: Backend, device: str) -> DeviceState:
         with temporary_folder() as place:  # not the process': what it leaves there goes, however it ends
             ran, answer = _ask([*children.module_command("fmedge.workflow.doctor"), row.name, device], place)
     except FmedgeError as error:
-        return DeviceState(device, works=False, said=str(error))
+        return DeviceState(device, works=False, said=error.in_full())
     except subprocess.TimeoutExpired:
         return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
     lines = [line for line in answer.splitlines() if line.startswith("{")]
@@ -184,11 +184,11 @@ def probe(backend: str, device: str) -> dict[str, object]:
                 with open_session(artifact, run) as session:
                     seen = seen or describe_placement(session.placement, session.active_provider)
             except FmedgeError as error:
-                return {"works": False, "said": f"{f'{precision}: ' if agreements else ''}{error}"}
+                return {"works": False, "said": f"{f'{precision}: ' if agreements else ''}{error.in_full()}"}
             except Exception as error:
                 if not address_space.is_shortage(error):
                     raise
-                return {"works": False, "said": str(address_space.shortage(error))}
+                return {"works": False, "said": address_space.shortage(error).in_full()}
             if artifact.card.parity:
                 agreements.append(f"{precision} {artifact.card.parity.snr_db:.0f} dB")
     return {"works": True, "said": ", ".join((seen, *agreements))}

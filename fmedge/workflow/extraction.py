@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.data.feature_maps import FeatureMaps, Provenance
-from fmedge.data.images import Photo, Resize, load_photo
+from fmedge.data.images import OpenedSource, Photo, Resize, label_of, load_photo
 from fmedge.errors import UsageError
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import RunOptions
@@ -56,7 +56,7 @@ class Extraction:
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", find_resizing(self.resize))
 
-    def load(self, image: Path) -> Photo:
+    def load(self, image: OpenedSource) -> Photo:
         """Decode a photo and bring it to the size that the model takes.
 
         Raises:
@@ -68,12 +68,16 @@ class Extraction:
         if size is not None:
             self.card.require_room()
         if self.resize != "none":
-            return take(load_photo, image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
+            wanted = size or INPUT_SIZE
+            if not isinstance(image, Path):
+                return load_photo(image, wanted, self.resize, self.run.max_pixels)
+            return take(load_photo, image, wanted, self.resize, self.run.max_pixels)
         photo = load_photo(image, None, max_pixels=self.run.max_pixels)
         if size is not None and photo.original_size != size:
             got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))
             raise UsageError(
-                f"'{image}' is {got}, the model takes {wanted}. Leave out --resize none, or export with --size dynamic."
+                f"'{label_of(image)}' is {got}, the model takes {wanted}.",
+                hint="Leave out --resize none, or export with --size dynamic.",
             )
         return photo
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import Any, overload
+
+import numpy as np
+from PIL import Image
 
 from fmedge.data.feature_maps import FeatureMaps, Provenance
 from fmedge.data.image_list import expand_images
+from fmedge.data.images import ImageSource, OpenedSource, find_image
 from fmedge.data.page_options import PageOptions
-from fmedge.errors import FmedgeError
+from fmedge.errors import FmedgeError, UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format, require_channel
@@ -20,23 +26,23 @@ from fmedge.render.plotly_js import load_script_early
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.runtime.opening import load_engine_early
 from fmedge.system.address_space import is_thrifty
-from fmedge.system.choices import require_switch
+from fmedge.system.choices import StrPath, find_path, require_switch
 from fmedge.system.files import create_folder, require_writable
 from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.batch import run_many
 from fmedge.workflow.extraction import Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.workflow.output_paths import Outputs
 from fmedge.workflow.outputs import first_kernels, write_outputs, write_page
-from fmedge.workflow.request import default_options, request_artifact
+from fmedge.workflow.request import Layers, default_options, request_artifact
 
 
 def extract(
-    image: Path | str,
-    layer: str | None = None,
+    image: ImageSource,
+    layer: Layers | None = None,
     activation: str | None = None,
     *,
-    weights: str | None = None,
-    models: Path | str | None = None,
+    weights: StrPath | None = None,
+    models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
     offline: bool = False,
@@ -44,9 +50,11 @@ def extract(
     """Turn a photo into the feature maps of a layer; exports the model first where it is missing.
 
     Args:
-        image: JPEG, PNG, WebP or BMP.
-        layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``all``) the deepest counts:
-            :func:`extract_many` gives them all.
+        image: The path of a JPEG, PNG, WebP or BMP file; the content of one, as bytes; an image of Pillow's, which is
+            turned as its EXIF orientation says; or pixels: a uint8 array, (height, width, 3), RGB, 0 to 255. The bounds
+            on what is decoded are the same for all.
+        layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``["a", "b"]``, ``all``) the
+            deepest counts: :func:`extract_many` gives them all.
         activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
@@ -60,33 +68,65 @@ def extract(
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`obtain_artifact` and :func:`run_artifact`.
     """
+    source = find_image(image)
     resize = find_resizing(resize)
     require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = obtain_artifact(request, offline=offline)
-    return run_artifact(artifact, Path(image), resize=resize, run=run)
+    return run_artifact(artifact, source, resize=resize, run=run)
 
 
+@overload
 def extract_many(
-    images: Path | str | Iterable[Path | str],
-    layer: str | None = None,
+    images: StrPath | Iterable[StrPath],
+    layer: Layers | None = None,
     activation: str | None = None,
     *,
-    weights: str | None = None,
-    models: Path | str | None = None,
+    weights: StrPath | None = None,
+    models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
     offline: bool = False,
     on_error: Callable[[Path, FmedgeError], None] | None = None,
-) -> Iterator[tuple[Path, Taps]]:
+) -> Iterator[tuple[Path, Taps]]: ...
+
+
+@overload
+def extract_many(
+    images: Iterable[ImageSource],
+    layer: Layers | None = None,
+    activation: str | None = None,
+    *,
+    weights: StrPath | None = None,
+    models: StrPath | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+    offline: bool = False,
+    on_error: Callable[[OpenedSource, FmedgeError], None] | None = None,
+) -> Iterator[tuple[OpenedSource, Taps]]: ...
+
+
+def extract_many(
+    images: StrPath | Iterable[ImageSource],
+    layer: Layers | None = None,
+    activation: str | None = None,
+    *,
+    weights: StrPath | None = None,
+    models: StrPath | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+    offline: bool = False,
+    on_error: Callable[[Any, FmedgeError], None] | None = None,
+) -> Iterator[tuple[Any, Taps]]:
     """Turn photos into feature maps, several at a time; exports the model first where it is missing.
 
     Memory does not grow with the number of photos: a few are in work or waiting, and none is kept that was handed over.
 
     Args:
-        images: A folder or a pattern (``photos/**/*.jpg``), or files one by one, of which no more are asked for than
-            are soon in work.
-        layer: Keras' name of the layer, several with ``+`` between, or ``all``; None means ``block1_conv1``.
+        images: A folder or a pattern (``photos/**/*.jpg``), or images one by one, each of any kind that
+            :func:`extract` takes, of which no more are asked for than are soon in work.
+        layer: Keras' name of the layer, several with ``+`` between or in a sequence, or ``all``; None means
+            ``block1_conv1``.
         activation: As in :func:`extract`.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
@@ -96,27 +136,30 @@ def extract_many(
         on_error: Told of a photo that is of no use, which is then passed over; None raises the error in its turn.
 
     Yields:
-        In the order of the photos: each with its maps per tap, in the network's order, as from :func:`extract`.
+        In the order of the photos: each (a path as a :class:`pathlib.Path`) with its maps per tap, in the network's
+        order, as from :func:`extract`.
 
     Raises:
         FmedgeError: At once, see :func:`request_artifact` and :func:`obtain_artifact`; on the way, :func:`run_many`.
     """
-    several = isinstance(images, (str, Path))
-    paths = expand_images([Path(images)]) if several else map(Path, images)
+    if isinstance(images, (bytes, Image.Image, np.ndarray)):
+        raise UsageError("images: got one image. Allowed: a folder, a pattern, or several images, such as a list.")
+    several = isinstance(images, (str, os.PathLike))
+    found = expand_images([find_path("images", images)]) if several else map(find_image, images)
     resize = find_resizing(resize)
     require_switch("offline", offline)
     request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
     artifact = obtain_artifact(request, offline=offline)
-    return _extract_each(artifact, paths, resize, run, on_error)
+    return _extract_each(artifact, found, resize, run, on_error)
 
 
 def _extract_each(
     artifact: Artifact,
-    images: Iterable[Path],
+    images: Iterable[OpenedSource],
     resize: Resizing,
     run: RunOptions | None,
-    on_error: Callable[[Path, FmedgeError], None] | None,
-) -> Iterator[tuple[Path, Taps]]:
+    on_error: Callable[[Any, FmedgeError], None] | None,
+) -> Iterator[tuple[OpenedSource, Taps]]:
     with closing(run_many(artifact, images, lambda _, maps: maps, resize=resize, run=run)) as results:
         for image, found in results:
             if not isinstance(found, FmedgeError):
@@ -128,7 +171,7 @@ def _extract_each(
 
 
 def run_artifact(
-    artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None
+    artifact: Artifact, image: OpenedSource, *, resize: Resizing = "nearest", run: RunOptions | None = None
 ) -> FeatureMaps:
     """Run a model on one photo.
 
@@ -147,7 +190,9 @@ def run_artifact(
     return deepest(run_taps(artifact, image, resize=resize, run=run))
 
 
-def run_taps(artifact: Artifact, image: Path, *, resize: Resizing = "nearest", run: RunOptions | None = None) -> Taps:
+def run_taps(
+    artifact: Artifact, image: OpenedSource, *, resize: Resizing = "nearest", run: RunOptions | None = None
+) -> Taps:
     """Run a model on one photo, as :func:`run_artifact`, for the maps of all its taps.
 
     Raises:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact, read_artifact
@@ -29,7 +30,7 @@ from fmedge.model.submodel import (
 )
 from fmedge.model.vgg16 import find_layer
 from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights
-from fmedge.system.choices import require_record
+from fmedge.system.choices import StrPath, find_path, require_record
 
 if TYPE_CHECKING:
     from fmedge.model.keras_input import KerasInput
@@ -40,9 +41,13 @@ MAX_OWN_PIXELS = 1 << 20
 DEFAULT_LAYER = "block1_conv1"
 
 
-def models_folder(folder: Path | str | None = None) -> Path:
+Layers = str | Sequence[str]
+"""Layers of a network: one, several with ``+`` between, ``all``; or the names in a sequence, each as it is."""
+
+
+def models_folder(folder: StrPath | None = None) -> Path:
     """Where artifacts are: the argument, else ``FMEDGE_MODELS``, else ``models`` in the current folder."""
-    return Path(folder or os.environ.get("FMEDGE_MODELS") or "models")
+    return find_path("models", folder or os.environ.get("FMEDGE_MODELS") or "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +100,21 @@ class ArtifactSpec:
 
 
 def request_artifact(
-    layer: str | None = None,
+    layer: Layers | None = None,
     activation: str | None = None,
     *,
     channel: int | None = None,
-    weights: str | None = None,
-    keras: Path | str | None = None,
-    models: Path | str | None = None,
+    weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    models: StrPath | None = None,
     options: ExportOptions | None = None,
 ) -> ArtifactSpec:
     """Say which artifact is meant, in plain words.
 
     Args:
         layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
-            ``none`` every convolution) in one model; see :func:`tap_names`. None means :data:`DEFAULT_LAYER`.
+            ``none`` every convolution) in one model; or the names in a sequence; see :func:`tap_names`. None means
+            :data:`DEFAULT_LAYER`.
         activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
             values before that activation; None means ``relu``.
         channel: A channel of every tap that will be looked at; checked here, before any work.
@@ -126,16 +132,17 @@ def request_artifact(
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    taps = tap_names(layer or DEFAULT_LAYER, chosen, stock=keras is None)
+    taps = tap_names(layer, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
-            raise UsageError("--keras brings its own weights. Leave --weights out.")
+            raise UsageError("keras brings its own weights.", hint="Leave --weights out.", flags=("--keras",))
         submodel = SubModel(taps, chosen, KERAS)
-        choice = choose_keras_file(Path(keras))
+        keras = find_path("keras", keras)
+        choice = choose_keras_file(keras)
         from fmedge.model.keras_config import read_config
         from fmedge.model.keras_input import read_input
 
-        options, notes = settle_options(options, read_input(read_config(Path(keras))[0]))
+        options, notes = settle_options(options, read_input(read_config(keras)[0]))
         return ArtifactSpec(submodel, choice, models_folder(models), options, notes)
     submodel = SubModel(taps, chosen)
     if channel is not None:
@@ -165,8 +172,9 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
     prepares = own is not None and (own.prepared_by or own.integer)
     if preprocessing is None and not prepares:
         raise UsageError(
-            "This Keras model needs --preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
-            "or --scale S --mean M --std D --order rgb|bgr."
+            "This Keras model needs preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
+            "or scale S mean M std D order rgb|bgr.",
+            flags=("--preprocessing", "--scale", "--mean", "--std", "--order"),
         )
     if own is not None and prepares:
         by = f"'{own.prepared_by}' in the model prepares the pixels" if own.prepared_by else "The model takes integers"
@@ -174,7 +182,7 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
             preprocessing = NONE
             notes.append(f"Note: {by}: nothing is added to it (--preprocessing none).")
         elif own.integer and preprocessing != NONE:
-            raise UsageError(f"{by}: there is nothing to be done to them before. Use --preprocessing none.")
+            raise UsageError(f"{by}: there is nothing to be done to them before.", hint="Use --preprocessing none.")
         elif preprocessing != NONE:
             notes.append(f"Note: {by}, too, after the preprocessing asked for. For nothing else: --preprocessing none.")
     for_channels(preprocessing or NONE, own and own.channels)
@@ -183,16 +191,19 @@ def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[Expo
 
 def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
     if own is None:
-        raise UsageError("The Keras model's file does not tell its size. Say which: --size HEIGHTxWIDTH, or dynamic.")
+        raise UsageError(
+            "The Keras model's file does not tell its size.", hint="Say which: --size HEIGHTxWIDTH, or dynamic."
+        )
     height, width = own.size
     if height is None and width is None:
         return None
     if height is None or width is None:
         takes = f"{height or 'any'} x {width or 'any'}"
-        raise UsageError(f"The Keras model takes {takes} pixels. Say which: --size HEIGHTxWIDTH, or dynamic.")
+        raise UsageError(f"The Keras model takes {takes} pixels.", hint="Say which: --size HEIGHTxWIDTH, or dynamic.")
     if height * width > MAX_OWN_PIXELS:
         raise LimitExceeded(
-            f"The Keras model takes {height:,} x {width:,} pixels. If that is meant, say so: --size {height}x{width}."
+            f"The Keras model takes {height:,} x {width:,} pixels.",
+            hint=f"If that is meant, say so: --size {height}x{width}.",
         )
     return height, width
 
@@ -201,19 +212,31 @@ def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[st
     r"""The layers that a word means: names with ``+`` between, or ``all``.
 
     Args:
-        layer: The word. A backslash takes the next letter as it is: ``a\+b`` is one layer, and so is ``\all``.
+        layer: The word, or a sequence of names, in which nothing has a meaning of its own; None or an empty word means
+            :data:`DEFAULT_LAYER`. In a word a backslash takes the next letter as it is: ``a\+b`` is one layer, and so
+            is ``\all``.
         activation: What ``all`` shall show.
         stock: Whether the network is stock VGG16, which alone knows ``all``.
 
     Raises:
-        UsageError: It is no word, or ``all`` is asked of another network.
+        UsageError: It is neither, or ``all`` is asked of another network.
     """
+    if layer is None or layer == "":
+        layer = DEFAULT_LAYER
+    if isinstance(layer, Sequence) and not isinstance(layer, (str, bytes)):
+        names = tuple(cast("Sequence[object]", layer))
+        if all(isinstance(name, str) for name in names):
+            return cast("tuple[str, ...]", names)
     if not isinstance(layer, str):
-        raise UsageError(f"layer: got {layer!r}. Allowed: a name, or several with + between. All: fmedge layers.")
+        raise UsageError(
+            f"layer: got {layer!r}. Allowed: a name, or several with + between.", hint="All: fmedge layers."
+        )
     if layer.strip() != ALL:
         return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
     if not stock:
-        raise UsageError("--layer all knows stock VGG16 alone. Name a Keras model's layers: --layer a+b.")
+        raise UsageError(
+            "layer all knows stock VGG16 alone.", hint="Name a Keras model's layers: --layer a+b.", flags=("--layer",)
+        )
     return every_tap(activation)
 
 

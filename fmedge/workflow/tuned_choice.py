@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from fmedge.model.artifact import Artifact, read_artifact
 from fmedge.model.parity import GATES, Parity
 from fmedge.model.run_options import Math, RunOptions
 from fmedge.system import files, reading
+from fmedge.system.log import log
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.serde import read_document, refusing
 from fmedge.system.wording import plural
@@ -169,7 +169,7 @@ def read_tuned(path: Path) -> Tuned:
         UsageError: It is missing, something else, of another version, or damaged.
     """
     if not files.is_file(path):
-        raise UsageError(f"No tuned choice '{path}'. Make one: fmedge tune.")
+        raise UsageError(f"No tuned choice '{path}'.", hint="Make one: fmedge tune.")
     with refusing(path, "a tuned choice", "Make it again: fmedge tune"):
         return read_document(reading.read_bytes(path, MAX_TUNED_BYTES), Tuned, partial(_fields, path))
 
@@ -178,7 +178,7 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """The fields of a choice without its head."""
     schema: object = data.pop("schema", None)
     if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
-        raise UsageError(f"'{path}' is no tuned choice that this version reads. Make it again: fmedge tune.")
+        raise UsageError(f"'{path}' is no tuned choice that this version reads.", hint="Make it again: fmedge tune.")
     return data
 
 
@@ -197,7 +197,7 @@ class Adopted:
     words: str
 
 
-def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callable[[str], None]) -> Adopted | None:
+def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
     """The tuned choice for a sub-model, where there is one that a run may take.
 
     Args:
@@ -205,7 +205,6 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callabl
         run: How it would run; the choice gives engine, device, arithmetic and threads.
         anyway: Take it even where it was made elsewhere, or is less exact than float32; otherwise the best that is
             exact counts.
-        warn: Told why it is not taken, or of doubts where it is.
 
     Raises:
         UsageError: With ``anyway``: there is none, or it cannot be read.
@@ -225,10 +224,10 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, warn: Callabl
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:
             raise
-        warn(f"Note: the tuned choice is not taken. {error}")
+        log.warning(f"Note: the tuned choice is not taken. {error.in_full()}")
         return None
     if doubt:
-        warn(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
+        log.warning(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
         if not anyway:
             return None
     chosen = replace(run, backend=choice.backend, device=choice.device, math=choice.math)
@@ -252,7 +251,7 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
 
     row = find_backend(choice.backend)
     if not row.installed:
-        raise BackendUnavailable(f"{row.name} is not installed. Install it: {row.install}.")
+        raise BackendUnavailable(f"{row.name} is not installed.", hint=f"Install it: {row.install}.")
     if this_machine().hardware != tuned.machine.hardware:
         return f"it was made on another machine ({tuned.machine.processor}, {tuned.machine.cores} cores)"
     here = engine_version(row)
@@ -264,10 +263,10 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
 def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
     path = request.folder / choice.model
     if path.parent != request.folder:
-        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice.", hint="Make it again: fmedge tune.")
     artifact = read_artifact(path)
     if artifact.card.file_sha256 != choice.file_sha256:
-        raise ArtifactError(f"'{path}' is not the model that was tuned. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{path}' is not the model that was tuned.", hint="Make it again: fmedge tune.")
     if not replace(request, options=artifact.card.options).accepts(artifact.card):
-        raise ArtifactError(f"'{path}' holds another layer or other weights. Make it again: fmedge tune.")
+        raise ArtifactError(f"'{path}' holds another layer or other weights.", hint="Make it again: fmedge tune.")
     return artifact

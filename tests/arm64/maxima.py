@@ -146,7 +146,7 @@ def make(folder: Path) -> int:
     """Export every model, run it, keep the maps."""
     for case in cases(folder):
         photos = case.subject.photos if case.precision is Precision.INT8 else None
-        np.save(case.maps_file, run(case, create_artifact(case.request, calibration=photos, warn=lambda _: None)))
+        np.save(case.maps_file, run(case, create_artifact(case.request, calibration=photos)))
     return 0
 
 

@@ -30,7 +30,7 @@ def test_seven_bits_are_tried_where_sums_would_overflow(seven_bits_pay, untraine
         models=untrained_models,
         calibration=photos_folder,
     )
-    cases, missing = prepare_cases(matrix, warn=lambda text: None)
+    cases, missing = prepare_cases(matrix)
     assert missing == []
     found = {(case.configuration.backend, case.configuration.variant) for case in cases}
     plain = {(name, PLAIN) for name in matrix.backends}
@@ -51,6 +51,6 @@ def test_export_says_which_form_is_faster_here(seven_bits_pay, untrained_models,
         models=untrained_models,
         calibration=photos_folder,
     )
-    cases, _ = prepare_cases(matrix, warn=lambda text: None)
+    cases, _ = prepare_cases(matrix)
     told = {case.configuration.form: _is_faster_with_seven_bits(case.card) for case in cases}
     assert told == {"int8": seven_bits_pay, "int8/seven-bit": False, "fp32": False}

@@ -10,6 +10,7 @@ from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
 from fmedge.errors import UsageError
 from fmedge.model.parity import GATES, Parity
 from fmedge.workflow.tuned_choice import Candidate
+from support.messages import says
 
 BRIEF = Protocol(runs=3, seconds=0.02)
 
@@ -43,7 +44,7 @@ def matrix(models, **changes):
 
 
 def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
-    found, report = tune(matrix(untrained_models, threads=(1,)), Goal(), BRIEF, warn=lambda _: None)
+    found, report = tune(matrix(untrained_models, threads=(1,)), Goal(), BRIEF)
     fastest = min(report.measurements, key=lambda each: each.p50)
     assert found.choice.backend == fastest.configuration.backend
     assert found.choice.p50_s == fastest.p50
@@ -56,7 +57,7 @@ def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
 def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):
     goal = Goal("size", 20.0, tuple(sorted(photos_folder.iterdir())[:2]))
     asked = matrix(untrained_models, backends=("onnxruntime",), threads=(1,), calibration=photos_folder)
-    found = tune(asked, goal, BRIEF, warn=lambda _: None).tuned
+    found = tune(asked, goal, BRIEF).tuned
     assert found.judged_on == "2 photos"
     assert found.choice.form.startswith("int8")
     assert 20 <= found.choice.parity.snr_db < 60
@@ -68,13 +69,13 @@ def test_nothing_keeps_the_bound(untrained_models, monkeypatch):
     from fmedge.bench import tune as module
 
     monkeypatch.setattr(module, "EXACT_DB", 200.0)
-    with pytest.raises(UsageError, match=r"--min-snr 200: nothing reaches it\. Best: 1\d\d\.\d dB"):
-        tune(matrix(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF, warn=lambda _: None)
+    with pytest.raises(UsageError, check=says(r"--min-snr 200: nothing reaches it\. Best: 1\d\d\.\d dB")):
+        tune(matrix(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF)
 
 
 def test_int8_without_photos_is_left_out_with_its_reason(untrained_models, tmp_path):
     asked = matrix(tmp_path, backends=("onnxruntime",), threads=(1,))
-    found = tune(asked, Goal("latency", 20.0), BRIEF, warn=lambda _: None).tuned
+    found = tune(asked, Goal("latency", 20.0), BRIEF).tuned
     assert any("--calibration DIR" in each.reason for each in found.dropped)
     assert found.choice.exact or found.choice.form != "int8"
 

@@ -15,6 +15,7 @@ from fmedge.data.measurement import Configuration
 from fmedge.errors import UsageError
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import BACKENDS, seven_bits_are_faster
+from support.messages import says
 
 QUICK = Protocol(runs=3, seconds=0, processes=1)
 
@@ -23,7 +24,7 @@ QUICK = Protocol(runs=3, seconds=0, processes=1)
 def prepared(untrained_models):
     def prepare(layers=("block1_conv1",), **matrix):
         small = {"size": (64, 64), "weights": "untrained", "models": untrained_models, **matrix}
-        return prepare_cases(BenchMatrix(layers, **small), warn=print)
+        return prepare_cases(BenchMatrix(layers, **small))
 
     return prepare
 
@@ -123,7 +124,7 @@ def test_batches_offline(prepared):
     cases, _ = prepared(backends=("onnxruntime",), scenario="offline", batch=4)
     (found,) = measure(cases, QUICK).measurements
     assert found.images_per_s == pytest.approx(4 * found.n / sum(found.seconds))
-    with pytest.raises(UsageError, match="--scenario offline"):
+    with pytest.raises(UsageError, check=says("--scenario offline")):
         BenchMatrix(batch=4)
 
 

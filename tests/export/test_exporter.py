@@ -63,12 +63,14 @@ def test_wrong_model_is_not_left_behind(untrained_network, submodel, tmp_path, f
 
 def test_an_engine_that_refuses_a_new_model_is_not_answered_by_another_export(untrained_network, submodel, tmp_path):
     def refuse(artifact, batches):
-        raise ArtifactError(f"Engine cannot load '{artifact.path.name}': it is odd. Export it again: fmedge export.")
+        raise ArtifactError(
+            f"Engine cannot load '{artifact.path.name}': it is odd.", hint="Export it again: fmedge export."
+        )
 
     with pytest.raises(ArtifactError) as caught:
         build_artifact(submodel, untrained_network, tmp_path / "m.onnx", runner=refuse)
     end = "Nothing was written. Try another --format or --size, or cut earlier."
-    assert str(caught.value) == f"Engine cannot load 'm.onnx': it is odd. {end}"
+    assert caught.value.in_full() == f"Engine cannot load 'm.onnx': it is odd. {end}"
     assert not list(tmp_path.iterdir())
 
 

@@ -33,7 +33,7 @@ ENGINES = [row.name for row in BACKENDS if set(row.formats) & set(FORMATS)]
 
 @pytest.fixture(scope="module")
 def calibration(photos_folder):
-    return read_calibration(photos_folder, warn=pytest.fail)
+    return read_calibration(photos_folder)
 
 
 @pytest.fixture(scope="module")

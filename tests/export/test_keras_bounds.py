@@ -16,6 +16,7 @@ from fmedge.model.keras_config import MAX_CONFIG_BYTES, MAX_LINKS, MAX_PARTS, UN
 from fmedge.model.keras_input import KerasInput
 from fmedge.model.submodel import ExportOptions
 from fmedge.workflow.request import MAX_OWN_PIXELS, settle_options
+from support.messages import says
 from support.strangers import (
     GOOD,
     called,
@@ -187,7 +188,7 @@ def test_beyond_a_bound(what, tmp_path):
     make, code, words = BEYOND[what]
     with pytest.raises(FmedgeError) as caught:
         read_config(make(tmp_path))
-    assert (caught.value.exit_code, words in str(caught.value)) == (code, True), caught.value
+    assert (caught.value.exit_code, words in caught.value.in_full()) == (code, True), caught.value
 
 
 WITHIN = {
@@ -230,7 +231,7 @@ def test_a_file_does_not_ask_for_any_size(side):
     if side == 1024:
         assert settle_options(wished, own)[0].size == (1024, 1024)
         return
-    with pytest.raises(LimitExceeded, match="--size 1025x1024"):
+    with pytest.raises(LimitExceeded, check=says("--size 1025x1024")):
         settle_options(wished, own)
 
 

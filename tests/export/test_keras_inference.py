@@ -21,6 +21,7 @@ pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export
 from fmedge.export.tensorflow import keras_cut  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
 from support.keras_models import chain, conv, export, layers, photo, require_close, run  # noqa: E402
+from support.messages import says  # noqa: E402
 
 FORMATS = [Format.ONNX, Format.TFLITE]
 
@@ -134,7 +135,7 @@ def test_each_call_of_a_layer_has_a_name(reused, size, tmp_path):
     ],
 )
 def test_a_name_of_several_calls_asks_which(reused, layer, message, tmp_path):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, check=says(message)):
         export(reused, tmp_path, layer, preprocessing="none")
 
 
@@ -156,7 +157,7 @@ def test_layers_of_any_name(kind, tmp_path):
 
 def test_a_layer_called_all(tmp_path):
     model = chain(conv("all"))
-    with pytest.raises(UsageError, match="--layer all knows stock VGG16 alone"):
+    with pytest.raises(UsageError, check=says("--layer all knows stock VGG16 alone")):
         export(model, tmp_path, "all", preprocessing="none")
     require_close(run(export(model, tmp_path, r"\all", preprocessing="none"), photo(), "all"), model(photo()))
 
@@ -239,7 +240,7 @@ def test_integers_stay_integers(kind, tmp_path):
     model = chain(layers.Rescaling(1 / 255), conv(), dtype="uint8")
     artifact = export(model, tmp_path, format=kind)
     require_close(run(artifact, photo()), model.predict(photo(), verbose=0))
-    with pytest.raises(UsageError, match="Use --preprocessing none"):
+    with pytest.raises(UsageError, check=says("Use --preprocessing none")):
         export(model, tmp_path, format=kind, preprocessing="unit")
 
 
@@ -289,7 +290,7 @@ def test_an_open_model_is_exported_open(tmp_path):
 def test_what_needs_a_size_says_so(kind, tmp_path):
     model = chain(layers.UpSampling2D(name="up", interpolation="bilinear"), conv(), shape=(None, None, 3))
     with pytest.raises(
-        UsageError, match=r"'up' cannot be computed for images of any size. Name one: --size HEIGHTxWIDTH"
+        UsageError, check=says(r"'up' cannot be computed for images of any size. Name one: --size HEIGHTxWIDTH")
     ):
         export(model, tmp_path, format=kind, preprocessing="unit")
     export(model, tmp_path, format=kind, preprocessing="unit", size=(16, 16))
@@ -310,7 +311,7 @@ def test_no_other_size_is_advised_where_none_helps(tmp_path):
     model = keras.Model(image, conv()(Shapeless(name="odd")(image)))
     with pytest.raises(UsageError, match=r"Keras cannot compute 'odd': It is not meant to be\. Cut before it\.$"):
         export(model, tmp_path, preprocessing="none")
-    with pytest.raises(UsageError, match=r"The model's own size: --size 32x32\.$"):
+    with pytest.raises(UsageError, check=says(r"The model's own size: --size 32x32\.$")):
         export(model, tmp_path, preprocessing="none", size=(16, 16))
 
 

@@ -21,6 +21,7 @@ from fmedge.export.onnx import tf2onnx_route  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
 from fmedge.export.tensorflow.keras_network import load_keras_network, network_of_model  # noqa: E402
 from fmedge.export.tflite import converter as tflite  # noqa: E402
+from support.messages import says  # noqa: E402
 
 layers = keras.layers
 CONVERTERS = {"tf2onnx": (tf2onnx_route, {}), "tensorflow": (tflite, {"format": Format.TFLITE})}
@@ -183,7 +184,7 @@ def test_same_bytes_from_one_file(fine_tuned, converter):
 )
 def test_layers_that_cannot_be_cut(separate_relus, name, activation, message):
     network = network_of_model(separate_relus, "caffe")
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, check=says(message)):
         build(tf2onnx_route, network, name, activation, size=(24, 24))
 
 

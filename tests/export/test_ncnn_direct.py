@@ -18,6 +18,7 @@ from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import describe_model, open_model
 from support.builds import ALL_CASES, FEW_CASES, build, hashes_in_another_process, require_parity, sha256
+from support.messages import says
 
 NCNN = {"format": Format.NCNN}
 
@@ -138,7 +139,7 @@ def test_names():
     ],
 )
 def test_what_cannot_be_written(options, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, check=says(message)):
         require_options(SubModel(("block1_conv1",)), ExportOptions(**options, **NCNN))
 
 
@@ -229,5 +230,5 @@ def test_bare_file_without_facts(tmp_path):
     weights_path(path, Format.NCNN).touch()
     for content, message in ((b"7767517\n1 1\n", "damaged"), (b"", "damaged"), (b"\xff", "damaged")):
         path.write_bytes(content)
-        with pytest.raises(ArtifactError, match=message):
+        with pytest.raises(ArtifactError, check=says(message)):
             open_model(path)

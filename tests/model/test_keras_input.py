@@ -8,6 +8,7 @@ from fmedge.errors import UsageError
 from fmedge.model.keras_input import KerasInput, read_input
 from fmedge.model.submodel import OWN_SIZE, ExportOptions
 from fmedge.workflow.request import settle_options
+from support.messages import says
 
 
 def layer(kind, name, module="keras.layers", inbound=(), **config):
@@ -178,5 +179,5 @@ def test_options_are_settled(own, asked, size, preprocessing, note):
     ],
 )
 def test_what_is_not_settled_is_asked(own, asked, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, check=says(message)):
         settle_options(ExportOptions(**asked), own)

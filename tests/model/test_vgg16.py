@@ -4,6 +4,7 @@ import pytest
 
 from fmedge.errors import UsageError
 from fmedge.model.vgg16 import LAYER_NAMES, VGG16_LAYERS, find_layer, layers_through
+from support.messages import says
 
 
 def test_receptive_field_and_stride_follow_from_the_layers_before():
@@ -19,7 +20,7 @@ def test_receptive_field_and_stride_follow_from_the_layers_before():
 
 def test_unknown_layer_names_the_closest():
     with pytest.raises(
-        UsageError, match=r"Unknown layer 'block1_conv3'\. Closest: 'block1_conv2'\. All: fmedge layers"
+        UsageError, check=says(r"Unknown layer 'block1_conv3'\. Closest: 'block1_conv2'\. All: fmedge layers")
     ):
         find_layer("block1_conv3")
 

@@ -10,6 +10,7 @@ from fmedge.errors import WeightsError
 from fmedge.model import weights
 from fmedge.model.card import WeightsFacts
 from fmedge.system.progress import no_progress
+from support.messages import says
 
 
 def test_untrained_weights_are_seeded_he_normal():
@@ -71,7 +72,7 @@ def test_our_cache_comes_before_keras_and_damaged_files_are_passed_over(small_of
     ours.write_bytes(b"offic1al")
     assert weights._official_file(True, no_progress) == keras
     keras.unlink()
-    with pytest.raises(WeightsError, match="--offline"):
+    with pytest.raises(WeightsError, check=says("--offline")):
         weights._official_file(True, no_progress)
 
 
@@ -82,7 +83,7 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     monkeypatch.setattr("fmedge.model.download.download", closed)
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(weights.choose_weights(), "block1_conv1")
-    text = str(caught.value)
+    text = caught.value.in_full()
     assert f" {weights.OFFICIAL_URL} " in text
     assert weights.OFFICIAL_MD5 in text
     assert text.startswith("host could not be reached.")

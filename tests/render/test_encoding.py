@@ -3,6 +3,7 @@ import pytest
 
 from fmedge.errors import UsageError
 from fmedge.render.encoding import CHUNK_VALUES, encode_maps
+from support.messages import says
 from support.page_samples import decode, random_maps
 
 SHAPES = [(1, 1, 1), (3, 1, 7), (5, 13, 11), (64, 56, 56), (2048, 3, 3), (3, 700, 801)]
@@ -105,5 +106,5 @@ def test_statistics():
 def test_float16_says_where_it_ends():
     maps = random_maps(3, 2, 2)
     maps[1, 1, 1] = 70000
-    with pytest.raises(UsageError, match="--values float32"):
+    with pytest.raises(UsageError, check=says("--values float32")):
         encode_maps(maps, "float16")

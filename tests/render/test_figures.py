@@ -11,6 +11,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.render import figures, sheet
 from fmedge.render.page import render_page
+from support.messages import says
 from support.page_samples import Elements, make_maps, random_maps
 
 GRID = PageOptions(style="grid")
@@ -67,7 +68,7 @@ def test_the_grid_is_one_page_of_the_same_bytes():
     assert page == render_page(maps, options=GRID)
     assert b"unsafe-eval" not in page
     for wrong in (([maps, maps], GRID), (maps, PageOptions(style="grid", both=True))):
-        with pytest.raises(UsageError, match="--style viewer"):
+        with pytest.raises(UsageError, check=says("--style viewer")):
             render_page(wrong[0], options=wrong[1])
 
 
@@ -106,5 +107,5 @@ def test_sheets_of_other_shapes():
 
 
 def test_a_sheet_that_is_too_large():
-    with pytest.raises(LimitExceeded, match="--channel"):
+    with pytest.raises(LimitExceeded, check=says("--channel")):
         sheet.render_sheet(make_maps(np.zeros((2048, 200, 200), np.float32)))

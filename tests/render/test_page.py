@@ -13,6 +13,7 @@ from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.render import layer_data, plotly_js
 from fmedge.render.page import render_page
 from fmedge.render.sheet import render_sheet
+from support.messages import says
 from support.page_samples import (
     HOSTILE,
     UNTRAINED,
@@ -172,7 +173,7 @@ def test_where_values_lie_on_the_photo():
 
 def test_too_many_values(monkeypatch):
     monkeypatch.setattr(layer_data, "MAX_VALUES", 100)
-    with pytest.raises(LimitExceeded, match="--channel"):
+    with pytest.raises(LimitExceeded, check=says("--channel")):
         render_page(make_maps(random_maps(3, 10, 10)))
     render_page(make_maps(random_maps(3, 10, 10)), channel=1)
 
@@ -210,7 +211,7 @@ def test_plotly_is_packed_once():
 
 def test_missing_plotly_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(plotly_js, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, match="pip install plotly"):
+    with pytest.raises(BackendUnavailable, check=says("pip install plotly")):
         plotly_js._pack.__wrapped__()
 
 

@@ -31,7 +31,7 @@ if child == 0:
     try:
         left_open.run(images)
     except fmedge.FmedgeError as error:
-        said["inherited"] = str(error)
+        said["inherited"] = error.in_full()
     left_open.close()
     with fmedge.open_session(artifact, run) as own:
         said["equal"] = all((own.run(images)[tap] == maps).all() for tap, maps in wanted.items())

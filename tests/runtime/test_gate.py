@@ -38,6 +38,7 @@ from support.hostile import (
     twice_defined,
     typed_values,
 )
+from support.messages import says
 
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")
@@ -248,7 +249,7 @@ def test_two_models_in_one_file(onnx_fp32):
 
 def test_names_are_quoted_short_and_printable(onnx_fp32):
     hostile = edited(onnx_fp32.model, computed("\x1b[31m\n" + "x" * 500, ["image"]))
-    with pytest.raises(ArtifactError, match=r"the operator '\?\[31m\?x+…x*…'") as caught:
+    with pytest.raises(ArtifactError, check=says(r"the operator '\?\[31m\?x+…'")) as caught:
         open_session(replace(onnx_fp32, model=hostile))
     assert str(caught.value).isprintable()
 
@@ -446,13 +447,13 @@ def test_a_bare_file_runs_by_the_facts_inside_it(onnx_fp32, tmp_path):
 def test_bare_files_of_others(onnx_fp32, tmp_path):
     path = tmp_path / "foreign.onnx"
     path.write_bytes(edited(onnx_fp32.model, lambda model: model.ClearField("metadata_props")))
-    with pytest.raises(ArtifactError, match=r"no facts of fmedge inside.*Make one of ours: fmedge export"):
+    with pytest.raises(ArtifactError, check=says(r"no facts of fmedge inside.*Make one of ours: fmedge export")):
         open_model(path)
     path = tmp_path / "m.pt"
     path.write_bytes(b"PK")
-    with pytest.raises(ArtifactError, match=r"Allowed: a name that ends in \.onnx, \.tflite, \.ncnn"):
+    with pytest.raises(ArtifactError, check=says(r"Allowed: a name that ends in \.onnx, \.tflite, \.ncnn")):
         open_model(path)
     path = tmp_path / "m.tflite"
     path.write_bytes(onnx_fp32.model)
-    with pytest.raises(ArtifactError, match="TFL3"):
+    with pytest.raises(ArtifactError, check=says("TFL3")):
         open_model(path)

@@ -24,6 +24,7 @@ from fmedge.runtime.session import describe_placement
 from fmedge.system.install import install_command
 from fmedge.system.processor import missing_features
 from fmedge.workflow.request import request_artifact
+from support.messages import says
 from support.models import artifact_for
 from support.places import ROOT
 
@@ -158,7 +159,7 @@ def test_threads_are_bound_to_the_cores_named(backend, artifact, images):
         assert session.threads == 1
         session.run(images)
     assert os.sched_getaffinity(0) == before
-    with pytest.raises(UsageError, match="--cpus 99999: allowed here"):
+    with pytest.raises(UsageError, check=says("--cpus 99999: allowed here")):
         open_session(artifact, RunOptions(backend, cpus=(99999,)))
 
 
@@ -213,7 +214,7 @@ def test_threads_take_turns_or_are_told(backend, artifact, images):
                 try:
                     outcomes.append(np.array_equal(session.run(images)["block1_conv1"], expected))
                 except UsageError as error:
-                    outcomes.append(str(error))
+                    outcomes.append(error.in_full())
 
         workers = [threading.Thread(target=work) for _ in range(3)]
         for worker in workers:
@@ -237,7 +238,7 @@ def test_a_second_thread_is_told(backend, artifact, images, monkeypatch):
             try:
                 session.run(images[:1])
             except UsageError as error:
-                errors.append(str(error))
+                errors.append(error.in_full())
 
         def computing(*arguments):
             other = threading.Thread(target=intrude)
@@ -322,7 +323,7 @@ def test_wrong_choices(block1):
         (RunOptions(threads=0), "--threads 0"),
         (RunOptions(threads=100_000), "--threads 100000"),
     ):
-        with pytest.raises(UsageError, match=message):
+        with pytest.raises(UsageError, check=says(message)):
             open_session(block1, options)
 
 
@@ -337,7 +338,7 @@ def test_missing_engine_names_the_command(name, make, monkeypatch):
     for module in [row.package, *(module for module in sys.modules if module.startswith(f"{row.package}."))]:
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, row.module, raising=False)
-    with pytest.raises(BackendUnavailable, match=re.escape(f"Install it: {install_command(EXTRAS[name])}.")):
+    with pytest.raises(BackendUnavailable, check=says(re.escape(f"Install it: {install_command(EXTRAS[name])}."))):
         open_session(artifact, RunOptions(name))
 
 

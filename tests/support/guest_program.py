@@ -66,7 +66,7 @@ def use(photo, models, backend, form):
     run = fmedge.RunOptions(backend, threads=2)
     choice = fmedge.ExportOptions(form, size=(32, 32))
     artifact = fmedge.export_submodel("block1_conv2", weights="untrained", models=models, options=choice)
-    verify_artifact(artifact.path, warn=lambda line: None)
+    verify_artifact(artifact.path)
     with fmedge.open_session(artifact, run) as session:
         session.run(np.zeros((1, 32, 32, 3), np.uint8))
     if form is not Format.TFLITE:

@@ -9,6 +9,7 @@ import pytest
 from fmedge.errors import LimitExceeded
 from fmedge.runtime.backends import BACKENDS
 from fmedge.system import address_space
+from support.messages import says
 from support.places import ROOT
 
 MB = 1 << 20
@@ -55,7 +56,7 @@ def test_a_floor_grows_with_threads_and_model():
 @pytest.mark.parametrize("name", address_space.FLOORS)
 def test_the_message_fits_on_a_line(monkeypatch, name):
     monkeypatch.setattr(address_space, "address_limit", lambda: 24 * MB)
-    with pytest.raises(LimitExceeded, match=r"ulimit -v \d+") as caught:
+    with pytest.raises(LimitExceeded, check=says(r"ulimit -v \d+")) as caught:
         address_space.require_floor(name, 64, 500 * MB, 10_000 * MB)
     assert "…" not in str(caught.value)
     assert "…" not in str(address_space.shortage())

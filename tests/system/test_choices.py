@@ -204,7 +204,7 @@ def test_a_photo_is_opened_with_words_that_exist(picture):
         load_photo(picture, (8, 8), max_pixels="many")
 
 
-@pytest.mark.parametrize("wrong", [3, ["block1_conv1"], b"block1_conv1"])
+@pytest.mark.parametrize("wrong", [3, ["block1_conv1", 3], b"block1_conv1"])
 def test_a_layer_is_a_name(wrong, tmp_path):
     with pytest.raises(UsageError, match="layer: got"):
         extract(tmp_path, wrong, weights="untrained", models=tmp_path)

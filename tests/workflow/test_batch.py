@@ -22,6 +22,7 @@ from fmedge.runtime.backends import BACKENDS, find_backend
 from fmedge.workflow.batch import MAX_WORKERS, run_many, share_out
 from fmedge.workflow.pipeline import run_artifact
 from fmedge.workflow.request import request_artifact
+from support.messages import says
 from support.models import artifact_for
 from support.places import ROOT
 
@@ -198,7 +199,7 @@ def test_what_concerns_the_run_ends_it(pictures, block1):
 
     with pytest.raises(WriteError, match=r"00\.png"):
         list(run_many(block1, pictures, fail))
-    with pytest.raises(UsageError, match="--threads 0"):
+    with pytest.raises(UsageError, check=says("--threads 0")):
         list(run_many(block1, pictures, lambda *_: None, run=RunOptions(threads=0)))
     with pytest.raises(UsageError, match="Unknown backend"):
         list(run_many(block1, pictures, lambda *_: None, run=RunOptions(backend="abacus")))

@@ -15,6 +15,7 @@ from fmedge.system.machine import this_machine
 from fmedge.workflow import tuned_choice
 from fmedge.workflow.request import request_artifact, tuned_path
 from fmedge.workflow.tuned_choice import Candidate, Dropped, Tuned, adopt, read_tuned
+from support.messages import says
 
 
 @pytest.fixture
@@ -98,47 +99,46 @@ def test_damaged_is_refused_in_one_line(spoil, choice, write):
     data = json.loads(path.read_text())
     spoil(data)
     path.write_text(json.dumps(data))
-    with pytest.raises(UsageError, match=r"fmedge tune\.$"):
+    with pytest.raises(UsageError, check=says(r"fmedge tune\.$")):
         read_tuned(path)
 
 
 def test_an_exact_choice_made_here_is_taken(request_, choice, write):
     write(choice)
-    found = adopt(request_, RunOptions(), anyway=False, warn=pytest.fail)
+    found = adopt(request_, RunOptions(), anyway=False)
     assert found.run == RunOptions("onnxruntime", threads=1)
     assert found.artifact.card.file_sha256 == choice.file_sha256
-    assert adopt(request_, RunOptions(threads=2), anyway=False, warn=pytest.fail).run.threads == 2
+    assert adopt(request_, RunOptions(threads=2), anyway=False).run.threads == 2
 
 
 def test_without_one_there_is_nothing_to_take(request_):
-    assert adopt(request_, RunOptions(), anyway=False, warn=pytest.fail) is None
-    with pytest.raises(UsageError, match="Make one: fmedge tune"):
-        adopt(request_, RunOptions(), anyway=True, warn=pytest.fail)
+    assert adopt(request_, RunOptions(), anyway=False) is None
+    with pytest.raises(UsageError, check=says("Make one: fmedge tune")):
+        adopt(request_, RunOptions(), anyway=True)
 
 
 def test_a_less_exact_choice_is_taken_only_when_asked_for(request_, choice, write):
     write(replace(choice, parity=replace(choice.parity, snr_db=99.9)))
-    assert adopt(request_, RunOptions(), anyway=False, warn=pytest.fail) is None
-    assert adopt(request_, RunOptions(), anyway=True, warn=pytest.fail).artifact.path.name == choice.model
+    assert adopt(request_, RunOptions(), anyway=False) is None
+    assert adopt(request_, RunOptions(), anyway=True).artifact.path.name == choice.model
 
 
 def test_the_best_exact_way_is_taken_beside_a_less_exact_choice(request_, choice, write):
     write(replace(choice, threads=2, parity=replace(choice.parity, snr_db=40.0)), choice)
-    assert adopt(request_, RunOptions(), anyway=False, warn=pytest.fail).run.threads == 1
-    assert adopt(request_, RunOptions(), anyway=True, warn=pytest.fail).run.threads == 2
+    assert adopt(request_, RunOptions(), anyway=False).run.threads == 1
+    assert adopt(request_, RunOptions(), anyway=True).run.threads == 2
 
 
 @pytest.mark.parametrize("cause", ["machine", "version"])
-def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, choice, write):
+def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, choice, write, caplog):
     if cause == "machine":
         write(choice, machine=replace(this_machine(), processor="Cortex-A76"))
     else:
         write(replace(choice, engine_version="1.0"))
-    told = []
-    assert adopt(request_, RunOptions(), anyway=False, warn=told.append) is None
-    assert "not taken: it was made " in told.pop()
-    assert adopt(request_, RunOptions(), anyway=True, warn=told.append) is not None
-    assert "doubtful" in told.pop()
+    assert adopt(request_, RunOptions(), anyway=False) is None
+    assert "not taken: it was made " in caplog.messages[-1]
+    assert adopt(request_, RunOptions(), anyway=True) is not None
+    assert "doubtful" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(
@@ -150,22 +150,20 @@ def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, c
         ({"backend": "abacus"}, "Unknown backend"),
     ],
 )
-def test_a_choice_that_cannot_be_run_is_told(change, words, request_, choice, write):
+def test_a_choice_that_cannot_be_run_is_told(change, words, request_, choice, write, caplog):
     write(replace(choice, **change))
-    told = []
-    assert adopt(request_, RunOptions(), anyway=False, warn=told.append) is None
-    assert words in told.pop()
-    with pytest.raises((ArtifactError, UsageError), match=words):
-        adopt(request_, RunOptions(), anyway=True, warn=pytest.fail)
+    assert adopt(request_, RunOptions(), anyway=False) is None
+    assert words in caplog.messages[-1]
+    with pytest.raises((ArtifactError, UsageError), check=says(words)):
+        adopt(request_, RunOptions(), anyway=True)
 
 
-def test_a_model_of_another_layer_is_not_taken(request_, choice, write, monkeypatch):
+def test_a_model_of_another_layer_is_not_taken(request_, choice, write, monkeypatch, caplog):
     write(choice)
     other = request_artifact("block1_conv1", "none", weights="untrained", models=request_.folder)
     monkeypatch.setattr(tuned_choice, "tuned_path", lambda _: tuned_path(request_))
-    told = []
-    assert adopt(other, RunOptions(), anyway=False, warn=told.append) is None
-    assert "another layer" in told.pop()
+    assert adopt(other, RunOptions(), anyway=False) is None
+    assert "another layer" in caplog.messages[-1]
 
 
 def test_what_is_made_small():

@@ -20,7 +20,7 @@ same plan on every processor.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
@@ -54,7 +54,7 @@ ImageSource = Callable[[], Iterator[npt.NDArray[np.uint8]]]
 """Called once per pass over the photos: (H, W, 3) each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class QuantizedConv:
     """One convolution in integers.
 
@@ -71,12 +71,12 @@ class QuantizedConv:
     """
 
     layer: str
-    kernel: npt.NDArray[np.int8]
-    unit: FloatArray
-    bias: FloatArray
-    step: FloatArray
-    reach: FloatArray
-    tensor_reach: FloatArray
+    kernel: npt.NDArray[np.int8] = field(repr=False)
+    unit: FloatArray = field(repr=False)
+    bias: FloatArray = field(repr=False)
+    step: FloatArray = field(repr=False)
+    reach: FloatArray = field(repr=False)
+    tensor_reach: FloatArray = field(repr=False)
     tensor_relu: float
 
     @property

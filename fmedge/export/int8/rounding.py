@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ _BLOCK = 64
 _SEED = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Moments:
     """What a convolution sees: statistics of its unfolded 3x3 patches, in the kernel's order (3, 3, in).
 
@@ -32,8 +32,8 @@ class Moments:
         covariance: (9 * in, 9 * in), over some of them.
     """
 
-    mean: FloatArray
-    covariance: FloatArray
+    mean: FloatArray = field(repr=False)
+    covariance: FloatArray = field(repr=False)
 
 
 def measure_moments(inputs: Iterable[npt.NDArray[np.uint8]], count: int) -> Moments:

@@ -96,7 +96,9 @@ class _Graph:
             self.weights += [FLOAT32.to_bytes(4, "little"), values.astype("<f4").tobytes()]
             return
         if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
-            raise ParityError(f"'{name}' holds values beyond float16's {MAX_FLOAT16:,.0f}. Use --precision fp32.")
+            raise ParityError(
+                f"'{name}' holds values beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
+            )
         content = values.astype("<f2").tobytes()
         self.weights += [FLOAT16.to_bytes(4, "little"), content, bytes(-len(content) % _ALIGNMENT)]
 

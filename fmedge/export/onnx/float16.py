@@ -30,7 +30,7 @@ def to_float16(model: onnx.ModelProto) -> None:
     graph = model.graph
     first = next((index for index, node in enumerate(graph.node) if node.op_type == "Conv"), None)
     if first is None:
-        raise UsageError("There is no convolution to compute in float16. Use --precision fp32.")
+        raise UsageError("There is no convolution to compute in float16.", hint="Use --precision fp32.")
     entry = graph.node[first].input[0]
     _convert_weights(graph, first)
     for node in graph.node[first:]:
@@ -58,7 +58,7 @@ def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
             values = numpy_helper.to_array(tensor)
             if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{tensor.name}' holds values beyond float16's {MAX_FLOAT16:,.0f}. Use --precision fp32."
+                    f"'{tensor.name}' holds values beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
                 )
             if tensor.name in before:  # both sides share it
                 shared, tensor = tensor.name, graph.initializer.add(name=f"{tensor.name}_half")

@@ -75,5 +75,7 @@ def _convert(function: Function) -> onnx.GraphProto:
         )
     foreign = sorted({node.op_type for node in model.graph.node if node.domain or not onnx.defs.has(node.op_type)})
     if foreign:
-        raise UsageError(f"ONNX has no operator for {', '.join(foreign)}. Cut before it, or use --format tflite.")
+        raise UsageError(
+            f"ONNX has no operator for {', '.join(foreign)}.", hint="Cut before it, or use --format tflite."
+        )
     return model.graph

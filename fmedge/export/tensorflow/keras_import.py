@@ -16,7 +16,7 @@ try:
     with quietly():
         import keras as _keras
 except ImportError as error:
-    raise BackendUnavailable(f"keras is not installed. Install it: {install_command('export')}.") from error
+    raise BackendUnavailable("keras is not installed.", hint=f"Install it: {install_command('export')}.") from error
 
 keras: Any = _keras
 """Keras; untyped, since it brings no types for most of what it has."""

@@ -86,7 +86,9 @@ class KerasNetwork:
             _require_room(layer, traced if size else trace(INPUT_SIZE), size or INPUT_SIZE)
         _, height, width, channels = traced.outputs[0].shape
         if size is not None and 0 in (height, width):
-            raise UsageError(f"--size {size[0]}x{size[1]} is too small for {layer}. Give a larger one.")
+            raise UsageError(
+                f"size {size[0]}x{size[1]} is too small for {layer}. Give a larger one.", flags=("--size",)
+            )
         return channels, height, width
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
@@ -97,8 +99,8 @@ class KerasNetwork:
                 outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
             except tf.errors.OpError as error:  # such as channels-first convolutions, where oneDNN is not used
                 raise UsageError(
-                    f"TensorFlow cannot compute this model on this processor: {reason_of(error)} Use another machine, "
-                    "or --no-verify."
+                    f"TensorFlow cannot compute this model on this processor: {reason_of(error)}",
+                    hint="Use another machine, or --no-verify.",
                 ) from error
         return {name: values.numpy().transpose(0, 3, 1, 2) for name, values in outputs.items()}
 
@@ -134,13 +136,14 @@ def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # no
     if wanted > most:
         raise LimitExceeded(
             f"'{layer}' takes {wanted / 1e9:,.1f} GB for an image of {size[0]} x {size[1]}. "
-            f"Allowed: {most / 1e9:,.1f} GB. Cut earlier, or give a smaller --size."
+            f"Allowed: {most / 1e9:,.1f} GB.",
+            hint="Cut earlier, or give a smaller --size.",
         )
     products, most = multiplications(traced.graph), max(FREE_PRODUCTS, PRODUCTS_PER_PIXEL * size[0] * size[1])
     if products > most:
         raise LimitExceeded(
-            f"'{layer}' takes {products:,} multiplications for an image of {size[0]} x {size[1]}. "
-            f"Allowed: {most:,}. Cut earlier, or give a smaller --size."
+            f"'{layer}' takes {products:,} multiplications for an image of {size[0]} x {size[1]}. Allowed: {most:,}.",
+            hint="Cut earlier, or give a smaller --size.",
         )
     require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
 
@@ -170,7 +173,7 @@ def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing
         UsageError: It is no network that can be cut.
     """
     if choice.path is None:
-        raise WeightsError("No Keras file was given. Name one with --keras.")
+        raise WeightsError("No Keras file was given.", hint="Name one with --keras.")
     return _network(read_keras_model(choice.path), choice.facts, preprocessing)
 
 

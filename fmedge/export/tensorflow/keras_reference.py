@@ -56,7 +56,8 @@ def _require_last(layer: Layer, bare: Tensor, whole: Tensor) -> None:
     scale = float(np.abs(whole).max())
     if not np.allclose(layer.activation(bare), whole, rtol=1e-4, atol=1e-5 * scale):
         raise UsageError(
-            f"'{layer.name}' does more after its activation: there is no value before it. Use --activation relu."
+            f"'{layer.name}' does more after its activation: there is no value before it.",
+            hint="Use --activation relu.",
         )
 
 

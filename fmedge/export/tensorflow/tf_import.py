@@ -20,7 +20,9 @@ try:
         from tensorflow.lite.python.convert_phase import ConverterError
         from tensorflow.python.framework import convert_to_constants
 except ImportError as error:
-    raise BackendUnavailable(f"tensorflow is not installed. Install it: {install_command('export')}.") from error
+    raise BackendUnavailable(
+        "tensorflow is not installed.", hint=f"Install it: {install_command('export')}."
+    ) from error
 
 __all__ = ["ConverterError", "Function", "Tensor", "freeze", "schema", "tf"]
 

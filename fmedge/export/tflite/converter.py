@@ -77,8 +77,8 @@ def _convert(traced: Traced, card: ModelCard, calibration: Calibration | None) -
             return bytes(converter.convert())
         except ConverterError as error:
             raise UsageError(
-                "TFLite's built-in operations cannot express the model. Cut before the layer it has no operation for, "
-                "or use --format onnx."
+                "TFLite's built-in operations cannot express the model.",
+                hint="Cut before the layer it has no operation for, or use --format onnx.",
             ) from error
 
 
@@ -94,8 +94,8 @@ def _require_half_range(traced: Traced) -> None:
             values: Any = tf.make_ndarray(operation.get_attr("value"))
             if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {MAX_FLOAT16:,.0f}. "
-                    "Use --precision fp32."
+                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {MAX_FLOAT16:,.0f}.",
+                    hint="Use --precision fp32.",
                 )
 
 

@@ -21,7 +21,7 @@ def _load() -> ModuleType:
     for package, module in _HOMES.items():
         if find_spec(package):
             return importlib.import_module(module)
-    raise BackendUnavailable(f"Writing TFLite needs LiteRT. Install it: {install_command('litert')}.")
+    raise BackendUnavailable("Writing TFLite needs LiteRT.", hint=f"Install it: {install_command('litert')}.")
 
 
 schema: Any = _load()

@@ -153,7 +153,9 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
     if model is None:
         raise ProviderUnavailable(f"LiteRT finds no {accelerator} it can use here. Its driver may be missing.")
     if accelerator != "CPU" and not whole:
-        raise ProviderUnavailable(f"LiteRT would leave nodes off the {accelerator}. To allow it: --allow-fallback.")
+        raise ProviderUnavailable(
+            f"LiteRT would leave nodes off the {accelerator}.", hint="To allow it: --allow-fallback."
+        )
     return LiteRtGpuEngine(artifact, model, accelerator)
 
 

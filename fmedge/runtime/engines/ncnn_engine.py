@@ -185,7 +185,9 @@ def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: 
     others = set(engine.placement) - {active}
     if others and not options.allow_fallback:
         left = ", ".join(sorted(engine.placement[_CPU]))
-        raise ProviderUnavailable(f"{active} does not take {left} of this model. Allow the CPU: --allow-fallback.")
+        raise ProviderUnavailable(
+            f"{active} does not take {left} of this model.", hint="Allow the CPU: --allow-fallback."
+        )
     return engine
 
 
@@ -219,8 +221,8 @@ def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None
     wanted = floats * _TO_LOAD + _TO_START
     if free is not None and wanted > free:
         raise LimitExceeded(
-            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB {are_free}. "
-            "Take a shallower layer, or --format onnx."
+            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB {are_free}.",
+            hint="Take a shallower layer, or --format onnx.",
         )
 
 
@@ -266,7 +268,7 @@ def _load(net: Any, artifact: Artifact) -> None:  # noqa: ANN401
     if failed == _NO_MEMORY:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.")
     if failed:
-        raise ArtifactError(f"ncnn cannot load '{artifact.path}'. Export it again: fmedge export.")
+        raise ArtifactError(f"ncnn cannot load '{artifact.path}'.", hint="Export it again: fmedge export.")
 
 
 def _matrix(image: Images) -> Any:  # noqa: ANN401

@@ -98,7 +98,9 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     wanted = provider.name
     present = is_present(provider)
     if not present and not options.allow_fallback:
-        raise ProviderUnavailable(f"This onnxruntime has no {wanted}. Install one that has: {provider.install}.")
+        raise ProviderUnavailable(
+            f"This onnxruntime has no {wanted}.", hint=f"Install one that has: {provider.install}."
+        )
     if wanted == "TensorrtExecutionProvider":
         _require_float32()
     if present and wanted in _NEEDS_LIBRARIES:
@@ -199,7 +201,8 @@ def _load(
             if mend is Mend.SMALLER:
                 raise LimitExceeded(f"Not enough memory on {wanted} to load '{artifact.path}'.") from error
             raise ProviderUnavailable(
-                f"{wanted} cannot run the whole model here: {words}. See fmedge doctor, or give --allow-fallback."
+                f"{wanted} cannot run the whole model here: {words}.",
+                hint="See fmedge doctor, or give --allow-fallback.",
             ) from error
         raise failure(error, f"ONNX Runtime cannot load '{artifact.path}'") from error
 
@@ -207,12 +210,12 @@ def _load(
 def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
     if engine.active_provider != wanted:  # a missing provider is only a warning there
         raise ProviderUnavailable(
-            f"{wanted} does not start here; ONNX Runtime offers {engine.active_provider}. See fmedge doctor."
+            f"{wanted} does not start here; ONNX Runtime offers {engine.active_provider}.", hint="See fmedge doctor."
         )
     elsewhere = {name: sum(nodes.values()) for name, nodes in engine.placement.items() if name != wanted}
     if elsewhere:
         words = ", ".join(f"{plural(count, 'node')} on {name}" for name, count in elsewhere.items())
-        raise ProviderUnavailable(f"{wanted} would leave {words}. To allow it: --allow-fallback.")
+        raise ProviderUnavailable(f"{wanted} would leave {words}.", hint="To allow it: --allow-fallback.")
 
 
 def _placement(session: Any) -> Placement:  # noqa: ANN401 - the stub lacks the method

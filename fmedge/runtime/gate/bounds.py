@@ -101,7 +101,7 @@ class ModelFacts(NamedTuple):
 
 def damaged(what: str) -> ArtifactError:
     """The error of a file that does not keep its format; the gate's caller puts the file's name before it."""
-    return ArtifactError(f"damaged: {what}. Export it again: fmedge export.")
+    return ArtifactError(f"damaged: {what}.", hint="Export it again: fmedge export.")
 
 
 def forbidden(what: str, allowed: str) -> ArtifactError:

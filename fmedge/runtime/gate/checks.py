@@ -70,7 +70,7 @@ def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFa
 
 def _named(path: Path, error: ArtifactError | LimitExceeded) -> ArtifactError | LimitExceeded:
     """An error of a reader, with the file's name before it."""
-    return type(error)(f"'{_short(path)}': {_one_line(str(error))}")
+    return type(error)(f"'{_short(path)}': {_one_line(str(error))}", hint=error.hint, flags=error.flags)
 
 
 def require_artifact(artifact: Artifact) -> ModelFacts:
@@ -111,11 +111,12 @@ def require_own_card(artifact: Artifact) -> ModelFacts:
     batch = card.options.batch
     if not (_agree(facts.inputs, card.inputs, batch) and _agree(facts.outputs, card.outputs, batch)):
         raise ArtifactError(
-            f"'{_short(artifact.path)}' has other inputs or outputs than its card. Export it again: fmedge export."
+            f"'{_short(artifact.path)}' has other inputs or outputs than its card.",
+            hint="Export it again: fmedge export.",
         )
     wrong = wrong_rectifiers(card.submodel, facts.ways) or _other_facts(facts, card)
     if wrong:
-        raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}. Export it again: fmedge export.")
+        raise ArtifactError(f"'{_short(artifact.path)}' has {wrong}.", hint="Export it again: fmedge export.")
     return facts
 
 
@@ -150,7 +151,8 @@ def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
         if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
             raise ArtifactError(
                 f"'{_short(artifact.path)}' gives {' x '.join(map(str, found))} for '{spec.name}', its card says "
-                f"{spec.describe()}. Export it again: fmedge export."
+                f"{spec.describe()}.",
+                hint="Export it again: fmedge export.",
             )
 
 
@@ -180,12 +182,12 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
     text = inspect_model(path, model_format, *contents).facts_json
     if text is None:
         raise ArtifactError(
-            f"'{_short(path)}' has no card beside it and no facts of fmedge inside: how to feed it is unknown. "
-            "Make one of ours: fmedge export."
+            f"'{_short(path)}' has no card beside it and no facts of fmedge inside: how to feed it is unknown.",
+            hint="Make one of ours: fmedge export.",
         )
     card = ModelCard.from_json(text).facts()
     if card.format is not model_format:
-        raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}. Export it again: fmedge export.")
+        raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}.", hint="Export it again: fmedge export.")
     return card
 
 

@@ -106,7 +106,7 @@ def inspect(model: bytes, weights: bytes, name: str) -> NcnnFacts:
     try:
         return _inspect(model, weights)
     except _DamagedError as error:
-        raise ArtifactError(f"'{name}' is damaged: {error}. Export it again: fmedge export.") from error
+        raise ArtifactError(f"'{name}' is damaged: {error}.", hint="Export it again: fmedge export.") from error
 
 
 def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
