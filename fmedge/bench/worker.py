@@ -84,7 +84,7 @@ class Bench:
         return {"warm_up_runs": len(seconds), "steady": steady}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run at least that often and that long; a first run, which finds others' data in the caches, is not counted."""
+        """Run at least that often and that long; the first, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
         busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
