@@ -32,7 +32,7 @@ THREE = "block1_conv1,block3_conv3,block5_conv3"
 
 @dataclass(frozen=True)
 class Part:
-    """A program of this folder that takes ``--output``, and its other words, in full and in a quick pass."""
+    """A program in this folder that takes ``--output``, with its further arguments for a full and for a quick pass."""
 
     name: str
     program: str
@@ -49,7 +49,7 @@ PARTS = (
 
 
 def main() -> None:
-    """Run what is asked for, then join."""
+    """Run the requested parts, then join their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=[part.name for part in PARTS], nargs="+", help="these alone")
     parser.add_argument("--quick", action="store_true", help="a pass of some minutes, for a first look")
@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def _run(part: Part, chosen: argparse.Namespace) -> None:
-    """Run a part and keep what it found, with where and when."""
+    """Run a part and store its results with the time, the machine and the versions."""
     words = (part.quick if chosen.quick else part.words).split()
     if part.name == "inference" and chosen.layer:
         words += ["--layer", chosen.layer]

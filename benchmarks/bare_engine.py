@@ -1,6 +1,6 @@
-"""A loop over an engine as its users would write it: what trust.py holds fmedge bench against.
+"""A loop over an engine as its users would write it, with which trust.py compares fmedge bench.
 
-It answers the orders of fmedge's own worker, so that the two can take turns.
+It answers requests as fmedge's own worker does, so that the two can take turns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from turns import Call, TimedCall
 
 
 def onnxruntime_call(path: str, tap: str, threads: int) -> Call:
-    """A call that yields a new array (1, C, H, W)."""
+    """Return a call that gives a new array (1, C, H, W)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -25,7 +25,7 @@ def onnxruntime_call(path: str, tap: str, threads: int) -> Call:
 
 
 def openvino_call(path: str, tap: str, threads: int) -> Call:
-    """A call that yields a new array (1, C, H, W)."""
+    """Return a call that gives a new array (1, C, H, W)."""
     import openvino
 
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
@@ -35,7 +35,7 @@ def openvino_call(path: str, tap: str, threads: int) -> Call:
 
 
 def ncnn_call(path: str, tap: str, threads: int) -> Call:
-    """A call that yields a new array (1, C, H, W); ncnn's options are those that fmedge documents."""
+    """Return a call that gives a new array (1, C, H, W); ncnn's options are those that fmedge documents."""
     import os
 
     os.environ |= {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
@@ -61,7 +61,7 @@ def ncnn_call(path: str, tap: str, threads: int) -> Call:
 
 
 def litert_call(path: str, tap: str, threads: int) -> Call:
-    """A call that yields a new array (1, C, H, W)."""
+    """Return a call that gives a new array (1, C, H, W)."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(path, num_threads=threads)
@@ -77,11 +77,11 @@ def litert_call(path: str, tap: str, threads: int) -> Call:
 
 
 CALLS = {"onnxruntime": onnxruntime_call, "openvino": openvino_call, "ncnn": ncnn_call, "litert": litert_call}
-"""Per engine: path of the model, name of the output, threads."""
+"""The function for each engine; its arguments are the path of the model, the name of the output, and the threads."""
 
 
 class Bare:
-    """The orders."""
+    """The requests that this worker serves."""
 
     def load(self, path: str, backend: str, tap: str, threads: int) -> dict[str, object]:
         """Load the model."""
@@ -89,7 +89,7 @@ class Bare:
         return {}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run a few times, timed."""
+        """Run and time the model a few times."""
         return self.timed.turn(runs, seconds)
 
 

@@ -37,11 +37,11 @@ Row = dict[str, Any]
 INPUT_FACTOR, INSIDE_FACTOR = 1e-39, 1e-41
 
 MOST = 2.0
-"""Times the time of the same model without such numbers."""
+"""Largest allowed time, as a multiple of that of the same model without such numbers."""
 
 
 def main() -> None:
-    """Measure, print a line each and whether the bar is met."""
+    """Measure; print a line for each model, with whether it stays within :data:`MOST`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", default="block1_conv1,block3_conv3,block5_conv3")
     parser.add_argument("--backend", default=",".join(row.name for row in BACKENDS if row.installed))
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _measure(layer: str, backend: str, turns: int) -> Row:
-    """Medians of the four models, in seconds, and both ratios."""
+    """Measure the medians of the four models, in seconds, and both ratios."""
     plain = load_weights(UNTRAINED, layer)[0]
     threads = usable_cpus()
     with tempfile.TemporaryDirectory() as folder, workers_at_hand(MODULE) as start:
@@ -90,7 +90,7 @@ def _measure(layer: str, backend: str, turns: int) -> Row:
 
 
 def scaled(weights: Weights, layer: str) -> Weights:
-    """The same network with all maps multiplied by :data:`INSIDE_FACTOR`."""
+    """Return the weights of the same network with all maps multiplied by :data:`INSIDE_FACTOR`."""
     first, *others = [spec.name for spec in layers_through(layer) if spec.kind == "conv"]
     factor = np.float32(INSIDE_FACTOR)
     kernel, bias = weights[first]

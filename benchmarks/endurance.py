@@ -29,13 +29,13 @@ SIZE = (64, 64)
 """Small, so that 10,000 runs take a minute; two convolutions, so that there are values in between."""
 
 SETTLED = 500
-"""Runs after which allocators and caches have found their size."""
+"""Runs after which allocators and caches have reached their final size."""
 
 LAST_SESSIONS = 200
 
 
 def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
-    """Run, open and close, and look at the memory after each."""
+    """Run the model many times, then open and close many sessions, and read the memory after each."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(LAYER, weights="untrained", options=ExportOptions(row.formats[0], size=SIZE))
     artifact = obtain_artifact(request, verify=False)
@@ -65,7 +65,7 @@ def measure(backend: str, runs: int, sessions: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure every engine asked for, print a line each."""
+    """Measure each requested engine and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--sessions", type=int, default=300)

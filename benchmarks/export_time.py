@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _convert(weights: str, layer: str, file: str) -> None:
-    """What Keras' users write."""
+    """Export as users of Keras do."""
     from peers.keras_predict import cut_vgg16
     from peers.plain_onnxruntime import convert
 

@@ -1,4 +1,4 @@
-"""Whether something stays as it is: what a process holds, and lines through what was measured over many runs."""
+"""Check that something stays flat: read a process's resources, and fit lines through measurements of many runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from fmedge.bench.compare import INTERRUPTED
 
 POINTS = 200
-"""Points that many runs are brought down to before every pair of them is looked at."""
+"""Points to which many runs are reduced before all pairs of points are compared."""
 
 FEWEST = 10
-"""Runs of a third from which a 90th percentile is told."""
+"""Fewest runs in a third that give a 90th percentile."""
 
 _NORMAL_975 = 1.959963984540054
 
@@ -24,17 +24,17 @@ Floats = npt.NDArray[np.float64]
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in use."""
+    """Return the resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def descriptors() -> int:
-    """Files, pipes and sockets that this process has open; the folder that is read to count them is one of them."""
+    """Count the open files, pipes and sockets of this process, including the folder that is read to count them."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def threads() -> int:
-    """Threads of this process, the engines' own among them."""
+    """Count the threads of this process, including those of engines."""
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
@@ -42,10 +42,10 @@ class Slope(NamedTuple):
     """Growth per run.
 
     Attributes:
-        line: By least squares.
-        robust: By Theil and Sen: the median of the slopes between all pairs of points.
-        low: Lower end of its interval of 95 %, as if what differs between neighbours were chance.
-        high: Upper end.
+        line: Slope by least squares.
+        robust: Slope by Theil and Sen: the median of the slopes between all pairs of points.
+        low: Lower end of its 95 % interval, on the assumption that neighbours differ by chance.
+        high: Upper end of that interval.
     """
 
     line: float
@@ -55,16 +55,16 @@ class Slope(NamedTuple):
 
 
 def slope_per_run(values: Sequence[float]) -> Slope:
-    """How a figure grows from run to run.
+    """Compute how a figure grows from run to run.
 
-    A single step, such as an allocator's new arena, tilts a line by least squares: one of 5 MB half-way through 5,000
-    runs by 1.5 kB per run. Fewer than half of all pairs of runs span it, a third where it comes after a fifth of them,
-    so the median of their slopes hardly moves (Sen, "Estimates of the regression coefficient based on Kendall's tau",
-    1968, which has the interval, too); what grows all the time, or in many steps, shows in most pairs. Neighbouring
-    runs go into one point, their median.
+    A single step, such as an allocator's new arena, tilts a line by least squares: a step of 5 MB half-way through
+    5,000 runs tilts it by 1.5 kB per run. At most about half of all pairs of runs span a step, and a third if it comes
+    after a fifth of the runs, so the median of their slopes hardly moves (Sen, "Estimates of the regression coefficient
+    based on Kendall's tau", 1968, which also gives the interval). What grows all the time, or in many steps, shows in
+    most pairs. Neighbouring runs are reduced to one point, their median.
 
     Args:
-        values: One per run, at least two.
+        values: One value per run, at least two.
     """
     series = np.asarray(values, np.float64)
     parts = np.array_split(np.arange(len(series)), min(POINTS, len(series)))
@@ -80,14 +80,14 @@ def slope_per_run(values: Sequence[float]) -> Slope:
 
 
 class Drift(NamedTuple):
-    """How a kind of work went at the end, over how it went at the beginning.
+    """How much slower a kind of work became from the beginning to the end.
 
     Attributes:
-        runs: That count.
-        first_s: 90th percentile of the first third.
-        last_s: Of the last third.
-        raw: Increase of the one over the other.
-        corrected: The same, without what the yardstick explains.
+        runs: Number of runs that count.
+        first_s: 90th percentile of the first third, in seconds.
+        last_s: 90th percentile of the last third, in seconds.
+        raw: Increase from the first third to the last.
+        corrected: The same without the part that the reference load explains.
     """
 
     runs: int
@@ -98,22 +98,23 @@ class Drift(NamedTuple):
 
 
 def drift_of(times: Floats, seconds: Floats, yardstick: Floats, span: tuple[float, float]) -> Drift | None:
-    """Hold the last third of the time against the first.
+    """Compare the last third of the time with the first.
 
-    The machine's own speed goes up and down. How far seconds follow the yardstick is told by a straight line through
-    their logarithms, the first and last third each about its own mean, so that a drift of ours is no part of it; what
-    the line explains is taken out. Nothing is taken out of a work that does not follow the yardstick, and never more
-    than the yardstick itself moved.
+    The machine's own speed goes up and down. A straight line through the logarithms shows how far the seconds follow
+    the reference load; the first and the last third each count about their own mean, so that a drift of fmedge's own is
+    no part of it. What the line explains is removed: nothing from work that does not follow the reference load, and
+    never more than the reference load itself changed.
 
     Args:
-        times: When each run was.
-        seconds: How long it took.
-        yardstick: What a work that never changes took beside it. Runs beside which it took more than
-            :data:`fmedge.bench.compare.INTERRUPTED` times its lower quartile do not count: others computed, too.
-        span: Of which time the thirds are.
+        times: Time of each run.
+        seconds: Duration of each run.
+        yardstick: Duration of the reference load, which never changes, next to each run. Runs for which it took more
+            than :data:`fmedge.bench.compare.INTERRUPTED` times its lower quartile do not count: other programs were
+            computing.
+        span: Start and end of the time that is divided into thirds.
 
     Returns:
-        None where a third has fewer than :data:`FEWEST` runs.
+        The drift; None where a third has fewer than :data:`FEWEST` runs.
     """
     quiet = yardstick <= INTERRUPTED * np.quantile(yardstick, 0.25) if len(yardstick) else yardstick > 0
     third = (span[1] - span[0]) / 3
@@ -137,16 +138,16 @@ def drift_of(times: Floats, seconds: Floats, yardstick: Floats, span: tuple[floa
 
 
 class Joined(NamedTuple):
-    """Raw and corrected increase over several kinds of work."""
+    """The raw and the corrected increase over several kinds of work."""
 
     raw: float
     corrected: float
 
 
 def joined(drifts: Sequence[Drift]) -> Joined:
-    """The increase over several kinds of work: the geometric mean, each with the weight of its runs.
+    """Return the increase over several kinds of work: the geometric mean, each weighted by its runs.
 
-    A percentile over all kinds would tell how they were mixed.
+    A percentile over all kinds together would show how they were mixed.
     """
     weights = [drift.runs for drift in drifts]
     raw, corrected = (

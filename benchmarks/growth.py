@@ -29,23 +29,24 @@ AXES: dict[str, list[Row]] = {
     "batch": [{"batch": batch} for batch in (1, 2, 4, 8, 16, 32)],
     "threads": [{"threads": threads} for threads in range(1, usable_cpus() + 1)],
 }
-"""What differs between the points of a line, by its axis; the rest is one photo of 224 x 224 on every core."""
+"""The values that differ between the points of a line, by its axis; the defaults are one 224 x 224 photo on all
+cores."""
 
 SMALLEST = 224
-"""Side in pixels from which the bars hold: below, starting threads counts for too much."""
+"""Side in pixels from which the limits apply: below it, starting threads takes too large a share."""
 
 FLAT = 0.20
-"""Difference allowed between the least and the most time per pixel, over the least."""
+"""Largest allowed difference between the most and the least time per pixel, relative to the least."""
 
 STRAIGHT = 0.10
-"""Distance allowed between memory and its straight line, over the memory."""
+"""Largest allowed distance of the memory from its straight line, relative to the memory."""
 
 SAME = 0.03
-"""Below which two medians are one: `fmedge compare` draws the line there, too."""
+"""Relative difference below which two medians count as the same."""
 
 
 def main() -> None:
-    """Measure, print the points and whether the bars are met, write the figures."""
+    """Measure, print the points and whether the limits are kept, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--axis", default=",".join(AXES), help="of pixels, batch and threads, with commas between")
     parser.add_argument("--layer", default="block1_conv1,block3_conv3")
@@ -70,7 +71,7 @@ def main() -> None:
 
 
 def _measure(axis: str, layer: str, backend: str, weights: Path, turns: int) -> list[Row]:
-    """The points of a line."""
+    """Measure the points of a line."""
     points = [{"size": [224, 224], "batch": 1, "threads": usable_cpus(), **point} for point in AXES[axis]]
     what = {"layer": layer, "backend": backend}
     with workers_at_hand(MODULE) as start:
@@ -108,7 +109,7 @@ def _print(line: list[Row]) -> None:
 
 
 def verdicts(rows: list[Row]) -> list[Row]:
-    """Whether each line meets its bars: ``met`` and a ``text``; lines without a bar are left out.
+    """Judge whether each line keeps its limits: ``met`` and a ``text``; lines without a limit are left out.
 
     Args:
         rows: As :func:`main` writes them.

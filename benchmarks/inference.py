@@ -33,12 +33,12 @@ from weights_file import write_weights
 LAYERS = "block1_conv1,block2_conv2,block3_conv3,block5_conv3"
 
 PAUSE_S = 0.05
-"""Before each turn. Left to themselves, idle threads of some engines wait awake, for some milliseconds."""
+"""Pause before each turn. By default, idle threads of some engines spin for some milliseconds."""
 
 MODULE = "inference_worker"
 
 LONGEST_S = 300
-"""For any one order; converting through TensorFlow takes some seconds."""
+"""Longest time for one request, in seconds; converting through TensorFlow takes some seconds."""
 
 Order = dict[str, Any]
 
@@ -100,7 +100,7 @@ def _compare(layer: str, weights: Path, folder: Path, chosen: argparse.Namespace
 
 
 def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, tuple[str, Order]]:
-    """What runs, by name: its engine and its order to load; the models are made here."""
+    """Make the models, and return for each name its engine and the request that loads its model."""
     common = {"weights": str(weights), "layer": layer, "folder": str(folder)}
     found: dict[str, tuple[str, Order]] = {}
     for peer in PEERS:
@@ -123,7 +123,7 @@ def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, 
 
 
 def _succeeds(**order: object) -> Order | None:
-    """The answer of a worker of its own; where it fails, that is said, and None."""
+    """Return the answer of a new worker; if it fails, print the error and return None."""
     with workers_at_hand(MODULE) as start:
         try:
             return start().ask(LONGEST_S, **order)
@@ -133,7 +133,7 @@ def _succeeds(**order: object) -> Order | None:
 
 
 def _round(orders: dict[str, tuple[str, Order]], reference: Path, turns: int) -> dict[str, Order]:
-    """A process for each, loaded one after the other; then turns; then what they took and computed."""
+    """Start and load a process for each, one after the other; let them take turns; return their times and facts."""
     with workers_at_hand(MODULE) as start:
         workers, facts = {}, {}
         for name, (_, order) in orders.items():
@@ -147,13 +147,13 @@ def _round(orders: dict[str, tuple[str, Order]], reference: Path, turns: int) ->
 
 
 def _write_reference(layer: str, weights: Path, path: Path) -> None:
-    """The maps of the first picture in float64, (C, H, W)."""
+    """Compute the maps of the first image in float64, (C, H, W), and save them."""
     arrays, _ = load_weights(choose_weights(str(weights)), layer)
     np.save(path, reference_outputs(SubModel((layer,)), arrays, pictures()[0][0])[layer])
 
 
 def _engine(package: str) -> str:
-    """Name and version of an engine."""
+    """Return the name and the version of an engine."""
     name = {"ai_edge_litert": "ai-edge-litert", "litert": "ai-edge-litert", "tensorflow": "tensorflow-cpu"}.get(
         package, package
     )

@@ -1,4 +1,4 @@
-"""The process in which a peer, or fmedge, computes; it answers orders as fmedge's own worker does."""
+"""The process in which a peer or fmedge computes; it answers requests as fmedge's own worker does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from turns import TimedCall
 
 
 class Inference:
-    """The orders."""
+    """The requests that this worker serves."""
 
     def prepare(self, peer: str, weights: str, layer: str, folder: str) -> dict[str, object]:
         """Make a peer's model file."""
@@ -34,7 +34,7 @@ class Inference:
     def export(
         self, weights: str, layer: str, folder: str, backend: str, size: tuple[int, int] = (224, 224)
     ) -> dict[str, object]:
-        """Make fmedge's model file for one of its engines; inference.py judges what it computes."""
+        """Make fmedge's model file for one of its engines; inference.py checks what it computes."""
         import fmedge
         from fmedge.runtime.backends import find_backend
 
@@ -52,7 +52,7 @@ class Inference:
         batch: int = 1,
         factor: float | None = None,
     ) -> dict[str, object]:
-        """Load fmedge's model. With a factor it takes float32: pixels times that."""
+        """Load fmedge's model. With a factor it takes float32 images: pixels times that factor."""
         import fmedge
 
         def load() -> Callable[[np.ndarray], np.ndarray]:
@@ -71,11 +71,11 @@ class Inference:
         return {"load_s": time.perf_counter() - start}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run a few times, timed."""
+        """Run and time the model a few times."""
         return self.timed.turn(runs, seconds)
 
     def end(self, reference: str | None = None) -> dict[str, object]:
-        """The most memory it took, and how far its maps of the first picture are from a reference, in dB."""
+        """Return the peak memory, and the agreement of the first image's maps with a reference, in dB."""
         peak = peak_bytes()
         if reference is None:
             return {"peak_bytes": peak}

@@ -102,7 +102,7 @@ def _rows(
 
 
 def _stock_onnx(float_model: Artifact, calibration: Path, folder: Path) -> Artifact:
-    """What `onnxruntime.quantization.quantize_static` makes of the float model."""
+    """Quantize the float model with `onnxruntime.quantization.quantize_static`."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, quantize_static
 
     class Photos(CalibrationDataReader):
@@ -128,7 +128,7 @@ def _sqnr_db(found: np.ndarray, true: np.ndarray) -> float:
 
 
 def _times(ways: dict[str, tuple[Artifact, str]], rounds: int) -> dict[str, list[float]]:
-    """Median latency of every way in each round; a worker waits asleep while the others have their turn."""
+    """Measure the median latency of every way in each round; a worker sleeps while the others have their turn."""
     workers = {
         name: subprocess.Popen(
             [sys.executable, __file__, "--worker", str(artifact.path), backend],

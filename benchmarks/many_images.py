@@ -36,7 +36,7 @@ from fmedge.workflow.request import request_artifact
 
 
 def main() -> None:
-    """Measure, print the figures as JSON, and a line on stderr."""
+    """Measure, print the figures as JSON on stdout and a line on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True, type=Path)
     parser.add_argument("--weights", default="untrained", help="a Keras .h5 file of VGG16, imagenet or untrained")

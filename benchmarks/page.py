@@ -1,4 +1,4 @@
-"""The page of what the benchmarks found: charts and tables in one file that needs no network."""
+"""Draw the page of the benchmarks' results: charts and tables in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tables import OWN, Row, best_of, layers_of, milliseconds
 
 ASSETS = Path(__file__).parent / "page_assets"
 LEVEL = 0.03
-"""Medians that are closer are called level, as `fmedge compare` does."""
+"""Relative difference below which two medians count as equal."""
 
 Part = dict[str, Any]
 Chart = dict[str, Any]
 
 
 def render(found: dict[str, Part]) -> bytes:
-    """Draw it.
+    """Draw the page.
 
     Args:
-        found: By the parts' names what their files hold, at least one.
+        found: The contents of the parts' files by the parts' names, at least one.
 
     Returns:
         The file's content: UTF-8.
@@ -225,7 +225,7 @@ GROWTHS = (
     ("batch", "Batches", "Higher is better.", "images per batch", "images/s", lambda row: row["batch"], _images),
     ("threads", "Threads", "Higher is better.", "threads", "images/s", lambda row: row["threads"], _images),
 )
-"""Charts of growth: axis, title, caption, what stands at the axes, and how a row becomes a point."""
+"""Charts of growth: axis, title, caption, the labels of the axes, and how a row becomes a point."""
 
 
 def _lines(rows: list[Row], axis: str, layer: str, x: Any, y: Any) -> list[dict[str, Any]]:  # noqa: ANN401
@@ -242,7 +242,7 @@ def _lines(rows: list[Row], axis: str, layer: str, x: Any, y: Any) -> list[dict[
 
 
 SECTIONS = {"inference": _inference, "end_to_end": _end_to_end, "export": _export, "growth": _growth}
-"""What draws each part, in the page's order."""
+"""The function that draws each part, in the page's order."""
 
 
 def _where(found: dict[str, Part]) -> list[Element]:
@@ -269,7 +269,7 @@ def _bar(name: str, value: float, text: str, hover: str) -> dict[str, Any]:
 
 
 def _figure(charts: list[Chart], title: str, caption: str, chart: Chart) -> Element:
-    """A place for a chart, which is noted among the charts to be drawn."""
+    """Return a placeholder for a chart, and add the chart to those that are drawn."""
     name = f"chart{len(charts)}"
     charts.append({"id": name, **chart})
     words = [f"{row['name']} {row['text']}" for row in chart.get("rows", ())] or [title]
@@ -283,7 +283,7 @@ def _folded(head: list[str], lines: list[list[str]], words: int) -> Element:
 
 
 def _table(head: list[str], lines: list[list[str]], words: int) -> Element:
-    """A table whose first columns hold words, the others figures."""
+    """Return a table whose first columns contain words and the others figures."""
 
     def cell(tag: str, text: str, column: int) -> Element:
         return element(tag, text, class_="word" if column < words else "number")

@@ -1,4 +1,4 @@
-"""Programs that take turns, each run a process from its start to its end."""
+"""Let programs take turns; each run is a process from its start to its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Run:
-    """One process: wall time in seconds, peak resident memory and the size in bytes of the file that it wrote."""
+    """A run of a process: wall time in seconds, peak resident memory and size of the file that it wrote, in bytes."""
 
     wall_s: float
     peak_bytes: int
@@ -29,7 +29,7 @@ class Program:
 
 
 def run_in_turns(programs: Mapping[str, Program], runs: int) -> dict[str, list[Run]]:
-    """Run each so often, A B A B, after a turn that does not count."""
+    """Run each program ``runs`` times, A B A B, after a turn that does not count."""
     found: dict[str, list[Run]] = {name: [] for name in programs}
     for turn in range(runs + 1):
         for name, program in programs.items():
@@ -54,11 +54,11 @@ def _run(program: Program) -> Run:
 
 
 def median_run(runs: Sequence[Run]) -> Run:
-    """The medians, each by itself."""
+    """Return the median of each figure."""
     names = ("wall_s", "peak_bytes", "file_bytes")
     return Run(*(statistics.median(getattr(run, name) for run in runs) for name in names))
 
 
 def times_as_fast(ours: Sequence[Run], theirs: Sequence[Run]) -> float:
-    """The middle of the ratios of neighbours."""
+    """Return the median ratio of neighbouring runs: how many times as fast ours is as theirs."""
     return 1 / statistics.median(first.wall_s / second.wall_s for first, second in zip(ours, theirs, strict=True))

@@ -31,7 +31,7 @@ Call = Callable[[np.ndarray], np.ndarray]
 
 
 def own_call(session: Any, tap: str) -> Call:  # noqa: ANN401 - looks behind the session's back
-    """The engine's own call on the model that a session has loaded."""
+    """Return the engine's own call on the model that a session has loaded."""
     engine = session._engine
     name = engine.name
     if name == "onnxruntime":
@@ -59,7 +59,7 @@ def own_call(session: Any, tap: str) -> Call:  # noqa: ANN401 - looks behind the
 
 
 def measure(backend: str, layer: str, runs: int) -> dict[str, object]:
-    """Median seconds of both calls, and of what one costs over the other in a pair."""
+    """Measure the median seconds of both calls, and of the extra cost of one over the other in a pair."""
     row = next(row for row in BACKENDS if row.name == backend)
     request = request_artifact(layer, weights="untrained", options=ExportOptions(row.formats[0]))
     artifact = obtain_artifact(request)
@@ -90,7 +90,7 @@ def measure(backend: str, layer: str, runs: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure every installed engine, print a line each."""
+    """Measure every installed engine and print a line for it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=101)
     parser.add_argument("--layer", nargs="+", default=["block1_conv1", "block3_conv3"])

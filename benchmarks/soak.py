@@ -36,32 +36,32 @@ from turns import workers_at_hand
 
 MODULE = "soak_worker"
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-"""glibc's first size in bytes from which a freed block goes back to the system; set, it does not move."""
+"""glibc's initial size in bytes from which freed blocks go back to the system; once set, it stays fixed."""
 
 TURN_S = 1.0
 LONGEST_S = 600.0
-"""Of one order: making TFLite models takes tens of seconds."""
+"""Longest time for one request, in seconds: making TFLite models takes tens of seconds."""
 
 SETTLED = 0.2
-"""Share of the time that does not count: allocators and caches find their size."""
+"""Share of the time, at the beginning, that does not count: allocators and caches are still growing."""
 
 MAX_BYTES_PER_RUN = 1000
 MAX_DRIFT = 0.10
-"""The bounds."""
+"""The limits for growing memory and for runs that get slower."""
 
 
 @dataclass
 class Found:
-    """What was seen of an engine.
+    """The measurements of an engine.
 
     Attributes:
-        times: When each run ended, in seconds since the Epoch.
-        kinds: What it was.
-        seconds: How long it took.
-        resident: Memory after it, in bytes.
-        yardstick: Seconds of the yardstick before its turn.
-        rounds: Of every round's end the number of runs until then, descriptors, threads and files left behind.
-        failure: Why it ended before its time.
+        times: End of each run, in seconds since the Epoch.
+        kinds: Kind of each run.
+        seconds: Duration of each run.
+        resident: Resident memory after each run, in bytes.
+        yardstick: Seconds of the reference load before each run's turn.
+        rounds: For the end of each round the number of runs so far, descriptors, threads and leftover files.
+        failure: Why the process ended early.
     """
 
     times: list[float] = field(default_factory=list[float])
@@ -73,7 +73,7 @@ class Found:
     failure: str = ""
 
     def add(self, turn: dict[str, list], yardstick_s: float) -> None:
-        """Keep a turn."""
+        """Add the runs of a turn."""
         for when, kind, seconds, resident in turn["runs"]:
             self.times.append(when)
             self.kinds.append(kind)
@@ -84,12 +84,12 @@ class Found:
 
     @property
     def settled(self) -> int:
-        """Runs that do not count."""
+        """The number of runs at the beginning that do not count."""
         begin = self.times[0] + SETTLED * (self.times[-1] - self.times[0])
         return int(np.searchsorted(self.times, begin))
 
     def drifts(self) -> dict[str, Drift]:
-        """Of every kind of work that was done often enough."""
+        """Return the drift of every kind of work that was done often enough."""
         times, seconds, yardstick = (
             np.array(each[self.settled :]) for each in (self.times, self.seconds, self.yardstick)
         )
@@ -104,10 +104,10 @@ class Found:
 
 
 def soak(chosen: argparse.Namespace, found: dict[str, Found]) -> None:
-    """Let the engines take turns for so long; what they did is put into ``found`` as they do it."""
+    """Let the engines take turns for the chosen time; add what they do to ``found`` as they do it."""
     seed, environment = chosen.seed, {} if chosen.keep_freed else GIVE_BACK
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, workers_at_hand(MODULE, environment) as start:
-        os.environ["FMEDGE_STATE"] = str(Path(folder, "state"))  # unknown models leave their marks there
+        os.environ["FMEDGE_STATE"] = str(Path(folder, "state"))  # unknown models leave marks there
         maker = start()
         made = maker.ask(LONGEST_S, do="prepare", folder=folder, backends=chosen.backend, side=chosen.side, seed=seed)
         maker.stop()
@@ -135,7 +135,7 @@ def soak(chosen: argparse.Namespace, found: dict[str, Found]) -> None:
 
 
 def judge(found: Found) -> Iterator[str]:
-    """What is not as wanted, a line each."""
+    """Yield a line for each thing that is not as wanted."""
     if found.failure:
         yield f"failed: {found.failure}"
     first = found.settled if found.times else 0
@@ -169,7 +169,7 @@ def judge(found: Found) -> Iterator[str]:
 
 
 def report(engines: dict[str, Found]) -> Iterator[str]:
-    """The table: a line per engine, then one per kind of its work."""
+    """Print the table: a line per engine, followed by a line per kind of its work."""
     for backend, found in engines.items():
         if len(found.times) < 2:
             continue
@@ -202,7 +202,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def main() -> int:
-    """Soak, print the table, and tell whether all is as wanted."""
+    """Run the soak, print the table, and report whether all is as wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1800, help="of all engines together, after the preparations")
     parser.add_argument("--backend", nargs="+", default=[row.name for row in BACKENDS if row.installed])

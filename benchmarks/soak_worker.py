@@ -1,8 +1,8 @@
-"""The process of one engine in a soak, as a server would be: it lives long and does a bit of everything.
+"""The process of one engine in a soak, which resembles a server: it lives long and does a bit of everything.
 
-`prepare` makes photos and models in a folder, in a process of its own, since some models want TensorFlow. Then `open`
-loads them, and `turn` works for a while. What is done comes in rounds: every piece of work of a round once, in an order
-drawn by lot, so that all rounds hold the same.
+`prepare` makes photos and models in a folder, in a separate process, since some models need TensorFlow. Then `open`
+loads them, and `turn` works for a while. The work comes in rounds: each round does every piece of work once, in random
+order, so that all rounds contain the same.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ PHOTOS: dict[str, tuple[int, int, dict[str, Any]]] = {
     "grey.jpg": (480, 640, {"mode": "L"}),
     "web.webp": (600, 800, {}),
 }
-"""Height, width and how they are written."""
+"""Height, width and options of the photos, by file name."""
 
 RARE = 4
-"""Rounds of which one runs an unknown model, in a process of its own, which takes as long as all else of a round."""
+"""One in so many rounds runs an unknown model, in a separate process, which takes as long as the rest of a round."""
 
 CALIBRATION = 16
-"""Pictures for int8, whose values do not matter here."""
+"""Number of calibration photos for int8, whose values do not matter here."""
 
 PLAIN_SIDE = 224
-"""Side in pixels that photos are scaled by, where models are made for smaller ones."""
+"""Side in pixels to which photos are resized where models are made for smaller images."""
 
 
 def prepare(folder: str, backends: list[str], side: int, seed: int) -> dict[str, object]:
-    """Make photos, what is broken among them, and the models of every engine; which models there are, and which not."""
+    """Make photos, some broken ones, and the models of every engine; return which models there are and which not."""
     home, generator = Path(folder), np.random.default_rng(seed)
     for name, (height, width, how) in PHOTOS.items():
         _write_photo(home / "photos" / name, generator, height * side // PLAIN_SIDE, width * side // PLAIN_SIDE, **how)
@@ -88,7 +88,7 @@ def prepare(folder: str, backends: list[str], side: int, seed: int) -> dict[str,
 
 
 def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOptions) -> Path:
-    """One that is there is another engine's, too."""
+    """Make a model and return its path; an existing one, made for another engine, is used again."""
     request = request_artifact(layer, activation, weights="untrained", models=home / "models", options=form)
     photos = home / "calibration" if form.precision is Precision.INT8 else None
     return obtain_artifact(request, calibration=photos, verify=False).path
@@ -97,7 +97,7 @@ def _make_model(home: Path, layer: str, activation: str, form: fmedge.ExportOpti
 def _write_photo(
     path: Path, generator: np.random.Generator, height: int, width: int, mode: str = "RGB", exif: int = 1, **how: object
 ) -> None:
-    """Soft blots with grain, as cameras give."""
+    """Write a photo of soft blots with grain, as cameras give."""
     path.parent.mkdir(exist_ok=True)
     channels = {"L": 1, "RGB": 3, "RGBA": 4}[mode]
     coarse = generator.integers(0, 256, (6, 8, channels), dtype=np.uint8).squeeze()
@@ -109,12 +109,12 @@ def _write_photo(
 
 
 def _header_of(png: bytes, side: int) -> bytes:
-    """A PNG that says it is as large as that."""
+    """Return a PNG whose header states that height and width."""
     return png[:16] + side.to_bytes(4, "big") * 2 + png[24:]
 
 
 class Work(NamedTuple):
-    """A piece of work: the kind that it is timed under, what is done, and in which rounds: every first, fourth."""
+    """A piece of work: its kind in the timings, what it does, and how often: in every round, every fourth and so on."""
 
     kind: str
     do: Callable[[], object]
@@ -122,18 +122,18 @@ class Work(NamedTuple):
 
 
 class Soak:
-    """Models, photos and the work with them; public methods are orders, and return their answers."""
+    """Models, photos and the work with them; each public method serves one request and returns its answer."""
 
     def __init__(self) -> None:
         self._runs = self._rounds = 0
         self._ended: list[dict[str, Any]] = []
 
     def open(self, folder: str, backend: str, models: list[str], seed: int) -> dict[str, object]:
-        """Load the models, and do every piece of work once, so that all is there that will be."""
+        """Load the models and do every piece of work once, so that nothing is done for the first time later."""
         self._home, self._own = Path(folder), Path(folder) / backend
         (self._own / "temporary").mkdir(parents=True)
         os.environ["TMPDIR"] = str(self._own / "temporary")
-        self._options = fmedge.RunOptions(backend, spinning=False)  # idle threads sleep while others have their turn
+        self._options = fmedge.RunOptions(backend, spinning=False)  # idle threads sleep during others' turns
         layer, activation, _ = MODELS[0]
         self._asked: dict[str, Any] = {"layer": layer, "activation": activation, "weights": "untrained"}
         self._asked |= {"models": self._home / "models", "run": self._options}
@@ -147,7 +147,7 @@ class Soak:
         return {"kinds": list(dict.fromkeys(work.kind for work in self._work))}
 
     def turn(self, seconds: float) -> dict[str, object]:
-        """Work so long: of every run its end, kind, seconds and the memory after it; and the rounds' ends."""
+        """Work for some seconds; return each run's end, kind, seconds and memory after it, and the rounds' ends."""
         found: list[tuple[float, str, float, int]] = []
         self._ended = []
         until = time.perf_counter() + seconds
@@ -176,13 +176,13 @@ class Soak:
         return work
 
     def _left_behind(self) -> list[str]:
-        """Files in this engine's folders that nobody asked for."""
+        """Return the files in this engine's folders that nobody asked for."""
         asked = {self._own / name for name in ("page.html", "maps.npz", "sheet.png")}
         files = (path for path in self._own.rglob("*") if path.is_file())
         return sorted(str(path.relative_to(self._own)) for path in files if path not in asked)
 
     def _pieces(self) -> Iterator[Work]:
-        """The work of a round."""
+        """Yield all pieces of work."""
         photos, broken = (sorted((self._home / name).iterdir()) for name in ("photos", "broken"))
         broken += [self._home / "nowhere.png", self._home]
         for artifact, session in zip(self._artifacts, self._sessions, strict=True):
@@ -216,7 +216,7 @@ class Soak:
             session.run(np.zeros((1, height, width, 3), np.uint8))
 
     def _stranger(self, artifact: Artifact) -> Artifact:
-        """The same under a hash that nobody knows, so that it is tried in a process of its own."""
+        """Return the same artifact under an unknown hash, so that it runs in a separate process."""
         digest = f"{self._lot.getrandbits(256):064x}"
         return replace(artifact, card=replace(artifact.card, file_sha256=digest))
 
@@ -236,7 +236,7 @@ class Soak:
 
 
 def _threads_at_rest() -> int:
-    """Threads that stay: one that was told to end is still there for a moment."""
+    """Count the threads that stay: one that is asked to end still exists for a moment."""
     found = threads()
     for _ in range(20):
         time.sleep(0.005)
@@ -249,7 +249,7 @@ def _cut(content: bytes) -> bytes:
 
 
 def _blurred(content: bytes) -> bytes:
-    """With every 64th byte of the head another one."""
+    """Return the content with every 64th byte of its first 4096 inverted."""
     return bytes(255 - byte if place % 64 == 0 and place < 4096 else byte for place, byte in enumerate(content))
 
 

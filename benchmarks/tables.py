@@ -1,4 +1,4 @@
-"""The figures as tables: what the README shows."""
+"""Write the figures as tables, as the README shows them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 OWN = "fmedge"
-"""What the names of fmedge's own rows begin with."""
+"""Beginning of the names of fmedge's own rows."""
 
 Row = dict[str, Any]
 
 
 def milliseconds(seconds: float) -> str:
-    """With three digits: 0.86, 5.21, 38.4, 152."""
+    """Format a time in milliseconds with about three digits: 0.86, 5.21, 38.4, 152."""
     value = 1e3 * seconds
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def layers_of(rows: Sequence[Row]) -> list[str]:
-    """Their layers, in the order in which they were measured."""
+    """Return the layers of the rows, in the order in which they were measured."""
     return list(dict.fromkeys(row["layer"] for row in rows))
 
 
 def best_of(rows: Sequence[Row], layer: str, *, own: bool) -> Row:
-    """The fastest row of a layer: of fmedge's own, or of its peers'."""
+    """Return the fastest row of a layer: fmedge's own, or its peers'."""
     return min(
         (row for row in rows if row["layer"] == layer and row["name"].startswith(OWN) == own),
         key=lambda row: row["median_s"],
@@ -31,10 +31,10 @@ def best_of(rows: Sequence[Row], layer: str, *, own: bool) -> Row:
 
 
 def readme_table(part: dict[str, Any]) -> str:
-    """Inference as Markdown: peers below each other, layers side by side.
+    """Write the results of inference as a Markdown table: a row per peer, a column per layer.
 
     Args:
-        part: What ``inference.json`` holds.
+        part: The content of ``inference.json``.
     """
     rows, machine = part["rows"], part["machine"]
     where = f"{machine['processor']}, {machine['cores']} cores, {part['started'][:10]}"
@@ -61,7 +61,7 @@ def readme_table(part: dict[str, Any]) -> str:
 
 
 def _cell(row: Row | None, rows: Sequence[Row]) -> str:
-    """The fastest of all is bold. Where fmedge's fastest engine is its default one, it was measured once."""
+    """Format a cell; the fastest of a layer is bold. If fmedge's fastest engine is its default, it is measured once."""
     if row is None:
         return "as above"
     text = milliseconds(row["median_s"])

@@ -41,7 +41,7 @@ BOUND = Bound("p50", 0.05)
 
 
 def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[str, object]]:
-    """Ratio of fmedge's median to the bare engine's, per configuration and pair of processes."""
+    """Measure the ratio of fmedge's median to the bare engine's, per configuration and pair of processes."""
     rows: list[dict[str, object]] = []
     for backend, layer in CONFIGURATIONS:
         matrix = BenchMatrix((layer,), (backend,), threads=(threads,), weights="untrained", models=models)
@@ -70,7 +70,7 @@ def check_truth(models: Path | None, repeats: int, threads: int) -> list[dict[st
 
 
 def check_load(models: Path | None) -> list[dict[str, object]]:
-    """Cores that every engine keeps busy with one thread and with two."""
+    """Measure how many cores each engine keeps busy with one thread and with two."""
     matrix = BenchMatrix(("block3_conv3",), threads=(1, 2), weights="untrained", models=models)
     cases, missing = prepare_cases(matrix)
     for each in missing:
@@ -84,7 +84,7 @@ def check_load(models: Path | None) -> list[dict[str, object]]:
 
 
 def check_alarms(models: Path | None, pairs: int, backend: str, layer: str) -> list[dict[str, object]]:
-    """Verdicts on pairs of the same thing, as it is and with a slowdown planted in the second."""
+    """Compute verdicts on pairs of reports of the same program, unchanged and with a slowdown planted in the second."""
     ((case,), _) = prepare_cases(BenchMatrix((layer,), (backend,), weights="untrained", models=models))
     measured: list[Measurement] = []
     for number in range(pairs + 1):
@@ -107,7 +107,7 @@ def _slower(process: Process) -> Process:
 
 
 def tell_alarms(rows: list[dict]) -> None:
-    """Print the verdicts; the planted ones of all pairs, and of the first 20."""
+    """Print the verdicts; those on planted slowdowns for all pairs and for the first 20."""
     print("A/A: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
     print(f"{sum(row['disturbed'] for row in rows)} of {len(rows)} pairs were disturbed by other work")
     print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, wanted at most 2 of 40")

@@ -30,7 +30,7 @@ PROCESSES = 3
 
 
 def compare(matrix: BenchMatrix, goal: Goal) -> dict[str, object]:
-    """Tune one layer and hold the choice against the hand-written loops."""
+    """Tune one layer and compare the choice with the hand-written loops."""
     choice = tune(matrix, goal, Protocol()).tuned.choice
     alike = (Precision.FP32,) if choice.exact else (Precision.INT8,)
     by_hand = replace(matrix, backends=tuple(CALLS), precisions=alike, threads=(usable_cpus(),))

@@ -1,4 +1,4 @@
-"""Calls that take turns: the loop inside a worker, and the one that lets workers have their turns."""
+"""Let calls take turns: the timed loop inside a worker, and the loop that gives workers their turns."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from fmedge.bench.worker_pipe import Worker
 Call = Callable[[np.ndarray], np.ndarray]
 
 IMAGES = 8
-"""Pictures of noise, one after the other, so that no run finds its input or its result in the cache."""
+"""Number of noise images used in turn, so that no run finds its input or its result in the cache."""
 
 IMAGE_BYTES = 64 << 20
-"""Of all pictures together, at most; large batches get fewer."""
+"""Most bytes of all images together; large batches get fewer."""
 
 
 def pictures(batch: int = 1, size: tuple[int, int] = (224, 224)) -> list[np.ndarray]:
-    """Batches of noise (N, H, W, 3), always the same."""
+    """Make batches of noise (N, H, W, 3), the same in every call."""
     generator = np.random.default_rng(0)
     count = max(1, min(IMAGES, IMAGE_BYTES // (batch * size[0] * size[1] * 3)))
     return [generator.integers(0, 256, (batch, *size, 3), dtype=np.uint8) for _ in range(count)]
 
 
 class TimedCall:
-    """A call, timed on pictures that are not those of the run before.
+    """A call that is timed on other images in each run.
 
     Args:
-        call: From a batch of uint8 RGB pictures (N, H, W, 3) to maps.
-        batch: Pictures per call.
+        call: Turns a batch of uint8 RGB images (N, H, W, 3) into maps.
+        batch: Images per call.
         size: Their height and width, in pixels.
     """
 
@@ -41,7 +41,7 @@ class TimedCall:
         self.count = 0
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run at least so often and so long, after a run that does not count."""
+        """Run at least that often and that long, after a run that does not count."""
         self.once()
         found: list[float] = []
         start = time.perf_counter()
@@ -50,7 +50,7 @@ class TimedCall:
         return {"seconds": found}
 
     def once(self) -> float:
-        """Seconds of a run; freeing its result is not part of it."""
+        """Return the seconds of one run, without freeing its result."""
         image = self.images[self.count % len(self.images)].copy()
         self.count += 1
         start = time.perf_counter()
@@ -69,15 +69,15 @@ def take_turns(
     seconds: float = 0.1,
     pause_s: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Let loaded workers run one after the other, A B A B, and gather the seconds of their runs.
+    """Let loaded workers run one after the other, A B A B, and collect the seconds of their runs.
 
     Args:
-        workers: By name.
-        turns: Of each, that count.
-        warm_up: Turns of each before, that do not.
-        runs: Of a turn, at least.
-        seconds: Length of a turn, at least.
-        pause_s: Before each turn, until the threads of the one before have gone to sleep.
+        workers: The workers by name.
+        turns: Turns of each worker that count.
+        warm_up: Turns of each worker before them that do not count.
+        runs: Fewest runs of a turn.
+        seconds: Least length of a turn.
+        pause_s: Pause before each turn, so that the previous worker's threads have gone to sleep.
     """
     found: dict[str, list[float]] = {name: [] for name in workers}
     for turn in range(turns + warm_up):
@@ -90,7 +90,7 @@ def take_turns(
 
 @contextmanager
 def workers_at_hand(module: str, environment: Mapping[str, str] | None = None) -> Iterator[Callable[[], Worker]]:
-    """Starts workers of a module in this folder, and ends them at its own end."""
+    """Start workers of a module in this folder, and end them at the end of the block."""
     started: list[Worker] = []
 
     def start() -> Worker:

@@ -1,8 +1,8 @@
-"""The tutorial program that fmedge grew out of, written anew: Keras, TensorFlow, Plotly subplots.
+"""The tutorial program from which fmedge grew, rewritten: Keras, TensorFlow, Plotly subplots.
 
 Load VGG16 without its top, cut it at a layer, preprocess one photo, predict, apply ReLU, draw every channel
-as a grey heatmap in a square grid, write HTML. It is kept as such programs are written, upside-down heatmaps
-and a scale per channel included, for `end_to_end.py` to compare with.
+as a grey heatmap in a square grid, write HTML. It stays the way such programs are written, including upside-down
+heatmaps and a scale per channel, so that `end_to_end.py` can compare with it.
 
     python tutorial.py photo.jpg block1_conv1 weights.h5 output.html
 """
@@ -20,7 +20,7 @@ from tensorflow import keras
 
 
 def main(image: str, layer: str, weights: str, output: str) -> None:
-    """The whole of the program."""
+    """Run the whole program."""
     base = keras.applications.VGG16(include_top=False, weights=weights)
     model = keras.Model(inputs=base.input, outputs=base.get_layer(layer).output)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 FRAMES = "await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));"
-"""Until what was drawn is on the screen: one frame begins, the next one ends it."""
+"""Wait until what was drawn is on the screen: it is drawn in one frame and shown by the next."""
 
 CHANGE = f"""async (changes) => {{
   const start = performance.now();
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, float]]:
-    """Per layer its page, before and after ReLU where it has both, and the seconds that making and writing it took."""
+    """Make each layer's page, before and after ReLU where it has both; return it with the seconds that this took."""
     import fmedge
     from fmedge.model.vgg16 import VGG16_LAYERS
 

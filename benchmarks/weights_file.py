@@ -1,4 +1,4 @@
-"""A complete weights file for measurements: the official layout, seeded random values."""
+"""Write a complete weights file for measurements: the official layout with seeded random values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fmedge.model.weights import UNTRAINED, load_weights
 
 
 def write_weights(path: Path) -> None:
-    """Write seeded weights of all 13 convolutions in the layout of Keras' official file (59 MB)."""
+    """Write seeded weights for all 13 convolutions in the layout of Keras' official file (59 MB)."""
     arrays, _ = load_weights(UNTRAINED, LAYER_NAMES[-1])
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in LAYER_NAMES]

@@ -1,8 +1,8 @@
-"""The engines that fmedge is held against, each used as its own users would use it; there is no fmedge in here.
+"""The peers with which fmedge is compared, each used as its own users would use it; nothing here uses fmedge.
 
 A peer is a module with two functions:
 
-- ``prepare(weights, layer, folder)`` makes the model file, once, in a process of its own. Keras needs none.
+- ``prepare(weights, layer, folder)`` makes the model file, once, in a separate process. Keras needs none.
 - ``load(weights, layer, folder, threads)`` returns a call: a uint8 RGB photo (1, 224, 224, 3) in, a new float32 array
   (1, C, H, W), contiguous and owned by the caller, out. Preprocessing is part of the call.
 """
@@ -23,7 +23,7 @@ Call = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Peer:
-    """A row of the table: its name on the page, its module in this folder, and the packages that it needs."""
+    """A peer: its name on the page, its module in this folder, and the packages that it needs."""
 
     name: str
     module: str
@@ -31,7 +31,7 @@ class Peer:
 
     @property
     def installed(self) -> bool:
-        """Whether all that it needs is there."""
+        """Whether all packages that it needs are installed."""
         return all(find_spec(package) is not None for package in self.packages)
 
     def load_module(self) -> ModuleType:
@@ -50,10 +50,10 @@ PEERS = (
 
 
 def find_peer(name: str) -> Peer:
-    """The row of that name."""
+    """Return the peer of that name."""
     return next(peer for peer in PEERS if peer.name == name)
 
 
 def model_file(folder: Path, layer: str, suffix: str) -> Path:
-    """Where a peer keeps its model of a layer."""
+    """Return the path of a peer's model of a layer."""
     return folder / f"{layer}{suffix}"

@@ -11,7 +11,7 @@ from peers import Call
 
 
 def cut_vgg16(weights: Path, layer: str):  # noqa: ANN201 - a keras.Model, not imported yet
-    """Keras' VGG16 up to a layer."""
+    """Build Keras' VGG16 up to a layer."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tensorflow import keras
 
@@ -20,11 +20,11 @@ def cut_vgg16(weights: Path, layer: str):  # noqa: ANN201 - a keras.Model, not i
 
 
 def prepare(weights: Path, layer: str, folder: Path) -> None:
-    """Nothing to prepare."""
+    """Do nothing: there is nothing to prepare."""
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """The model with its weights."""
+    """Load the model with its weights and return the call."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

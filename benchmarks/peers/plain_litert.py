@@ -11,7 +11,7 @@ from peers.vgg16_input import preprocess
 
 
 def prepare(weights: Path, layer: str, folder: Path) -> None:
-    """Convert."""
+    """Convert the model."""
     import tensorflow as tf
 
     from peers.keras_predict import cut_vgg16
@@ -21,7 +21,7 @@ def prepare(weights: Path, layer: str, folder: Path) -> None:
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """An interpreter."""
+    """Load the model into an interpreter and return the call."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(model_file(folder, layer, ".tflite")), num_threads=threads)

@@ -12,7 +12,7 @@ MEAN_BGR = [103.939, 116.779, 123.68]
 
 
 def prepare(weights: Path, layer: str, folder: Path) -> None:
-    """Convert; with float32 weights, where pnnx would round them to float16."""
+    """Convert the model with float32 weights; by default pnnx would round them to float16."""
     import pnnx
     import torch
 
@@ -31,7 +31,7 @@ def prepare(weights: Path, layer: str, folder: Path) -> None:
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """A net."""
+    """Load the model into a net and return the call."""
     import ncnn
 
     net = ncnn.Net()

@@ -11,7 +11,7 @@ from peers.vgg16_input import preprocess
 
 
 def prepare(weights: Path, layer: str, folder: Path) -> None:
-    """Convert."""
+    """Convert the model."""
     from peers.keras_predict import cut_vgg16
 
     convert(cut_vgg16(weights, layer), model_file(folder, layer, ".onnx"))
@@ -32,7 +32,7 @@ def convert(model, path: Path) -> None:  # noqa: ANN001 - a keras.Model
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """A session."""
+    """Load the model into a session and return the call."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -12,7 +12,7 @@ from peers.vgg16_input import preprocess
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """A compiled model; f32, because OpenVINO takes bf16 where the processor has it."""
+    """Compile the model and return the call; in f32, because by default OpenVINO takes bf16 where it can."""
     import openvino
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}

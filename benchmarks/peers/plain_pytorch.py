@@ -1,4 +1,4 @@
-"""PyTorch, channels last, with the Keras weights put into torchvision's arrangement of VGG16."""
+"""PyTorch, channels last, with the Keras weights in torchvision's arrangement of VGG16."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def cut_vgg16(weights: Path, layer: str):  # noqa: ANN201 - a torch.nn.Sequentia
 
 
 def prepare(weights: Path, layer: str, folder: Path) -> None:
-    """Nothing to prepare."""
+    """Do nothing: there is nothing to prepare."""
 
 
 def load(weights: Path, layer: str, folder: Path, threads: int) -> Call:
-    """The model with its weights."""
+    """Load the model with its weights and return the call."""
     import torch
 
     torch.set_num_threads(threads)

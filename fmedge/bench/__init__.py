@@ -1,5 +1,5 @@
-"""Times sessions, each in a process of its own, and compares what was measured.
+"""Time sessions, each in a separate process, and compare the reports.
 
 :mod:`fmedge.bench.matrix` says what is measured, :mod:`fmedge.bench.scheduler` lets :mod:`fmedge.bench.worker`
-processes take turns, :mod:`fmedge.bench.compare` holds one report against another.
+processes take turns, and :mod:`fmedge.bench.compare` compares two reports.
 """

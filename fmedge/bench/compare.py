@@ -1,11 +1,12 @@
-"""Holds one report against another: what became slower, and whether it is more than chance.
+"""Compare two reports: what became slower, and whether it is more than chance.
 
-Runs of a process are alike, and so are its turns: they share its place in memory and the machine's state of those
-seconds. So a process counts once, by the logarithm of its figure, and two reports are held against each other as two
-small samples: Student's interval of the difference of their means, with the yardstick that was measured beside as a
-covariate (analysis of covariance; Snedecor and Cochran, "Statistical Methods", chapter 18). A state of the machine that
-shows in the yardstick is thereby not taken for a change of the program; and where the two reports met different states
-alone, nothing tells the one from the other, and the interval is long.
+The runs of a process resemble each other, and so do its turns: they share its place in memory and the machine's state
+in those seconds. So each process counts once, by the logarithm of its figure, and two reports are compared as two small
+samples: by Student's interval for the difference of their means, with the reference load that was measured alongside
+(``yardstick_s``) as a covariate (analysis of covariance; Snedecor and Cochran, "Statistical Methods", chapter 18). So a
+state of the machine that shows in the reference load is not mistaken for a change of the program. If the two
+reports were measured in different states of the machine only, the two causes cannot be separated, and the interval is
+wide.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ from fmedge.data.measurement import Configuration, Measurement, Process
 from fmedge.errors import UsageError, closest
 
 SAME = 0.025
-"""Change up to which two measurements count as the same. Of 42 pairs of reports of one program 1 is then called a
-change, and of 42 with 10 % planted 38 are seen (docs/benchmarks.md); with 0.03 it is 0 and 36, with 0.02 2 and 38."""
+"""Change up to which two measurements count as the same. With it, 1 of 42 pairs of reports of one program is called a
+change, and 38 of 42 with a planted change of 10 % are detected (docs/benchmarks.md); with 0.03 these are 0 and 36, with
+0.02 they are 2 and 38."""
 
 INTERRUPTED = 1.5
-"""Yardstick of a process, over the shortest of both reports, above which the process is left out: others computed
-beside it, and its product took 20 to 50 times as long. States of a quiet machine differ by a fifth."""
+"""Ratio of a process's reference load to the shortest one of both reports, above which the process is left out: other
+programs were computing, which makes the load take 20 to 50 times as long. States of a quiet machine differ by a
+fifth."""
 
 FEWEST = 3
-"""Processes from which an interval is told: of two, nobody knows which is the odd one."""
+"""Fewest processes that give an interval: of two, nobody knows which is the outlier."""
 
 _NORMAL_975 = 1.959963984540054
-"""The normal distribution's 97.5th percentile: intervals are of 95 %."""
+"""The normal distribution's 97.5th percentile: all intervals are 95 % intervals."""
 
 Verdict = Literal["slower", "faster", "same", "unsure"]
 
@@ -45,7 +48,7 @@ _TIMES: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {
     "p95": lambda seconds: float(np.quantile(seconds, 0.95)),
     "min": lambda seconds: float(seconds.min()),
 }
-"""Figures of many runs, which have an interval."""
+"""Metrics computed from many runs, which have an interval."""
 
 _SINGLES: dict[str, Callable[[Measurement], float | None]] = {
     "load": lambda measured: measured.load_s,
@@ -53,10 +56,10 @@ _SINGLES: dict[str, Callable[[Measurement], float | None]] = {
     "peak_memory": lambda measured: measured.peak_memory_bytes,
     "file_size": lambda measured: measured.file_size,
 }
-"""Figures that a measurement has once: compared as they are."""
+"""Metrics that a measurement has once: they are compared directly."""
 
 METRICS = (*_TIMES, *_SINGLES)
-"""What can be compared; more is worse throughout."""
+"""All metrics that can be compared; for each of them more is worse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Bound:
 
     Attributes:
         metric: One of :data:`METRICS`.
-        share: Increase allowed, over the former value.
+        share: The allowed increase, as a fraction of the earlier value.
     """
 
     metric: str
@@ -73,7 +76,7 @@ class Bound:
 
 
 def require_metric(name: str) -> str:
-    """The name, if it is a metric's.
+    """Check that a metric of that name exists, and return the name.
 
     Raises:
         UsageError: There is no such metric.
@@ -84,7 +87,7 @@ def require_metric(name: str) -> str:
 
 
 def parse_bound(text: str) -> Bound:
-    """``METRIC:PERCENT%``, such as ``p50:5%``.
+    """Read a bound written as ``METRIC:PERCENT%``, such as ``p50:5%``.
 
     Raises:
         UsageError: It is something else.
@@ -104,12 +107,12 @@ class Change:
     """A metric of a configuration, in both reports.
 
     Attributes:
-        configuration: What.
-        metric: Which figure, one of :data:`METRICS`.
+        configuration: The configuration.
+        metric: The metric, one of :data:`METRICS`.
         before: Its value in the first report, in seconds or bytes.
-        after: In the second.
+        after: Its value in the second report.
         low: Lower end of the interval of their ratio, after over before.
-        high: Upper end.
+        high: Upper end of that interval.
     """
 
     configuration: Configuration
@@ -121,12 +124,12 @@ class Change:
 
     @property
     def ratio(self) -> float:
-        """After over before."""
+        """The value after over the value before."""
         return self.after / self.before
 
     @property
     def verdict(self) -> Verdict:
-        """What the interval says; of figures without one, the ratio."""
+        """What the interval says; for metrics without one, what the ratio says."""
         if not np.isfinite(self.high):
             return "unsure"
         if self.low > 1 + SAME:
@@ -134,7 +137,7 @@ class Change:
         return "faster" if self.high < 1 - SAME else "same"
 
     def breaks(self, bound: Bound) -> bool:
-        """Whether the change is certain to be worse than allowed."""
+        """Return whether the change is certainly worse than the bound allows."""
         return bound.metric == self.metric and self.low > 1 + bound.share
 
 
@@ -144,9 +147,9 @@ class Comparison:
 
     Attributes:
         changes: Every metric of every configuration that both have.
-        only_before: Configurations that the second did not measure.
-        only_after: Configurations that the first did not measure.
-        failed: Those of ``only_before`` that the second tried in vain.
+        only_before: Configurations that the second report did not measure.
+        only_after: Configurations that the first report did not measure.
+        failed: Those of ``only_before`` that were tried for the second report and failed.
     """
 
     changes: tuple[Change, ...]
@@ -155,7 +158,7 @@ class Comparison:
     failed: tuple[Configuration, ...]
 
     def regressions(self, bounds: Sequence[Bound]) -> list[str]:
-        """What is worse than allowed, a line each. With any bound, a configuration that fails now is."""
+        """Return a line for each change that is worse than allowed; given any bound, also for each new failure."""
         broken = [
             f"{change.configuration.describe()}: {change.metric} {100 * (change.ratio - 1):+.1f} %, allowed "
             f"{100 * bound.share:+g} %"
@@ -173,9 +176,9 @@ def compare_reports(
 
     Args:
         before: The reference.
-        after: What is held against it.
-        metrics: Which figures, of :data:`METRICS`.
-        across_machines: Compare reports of different machines, too.
+        after: The report to compare with it.
+        metrics: Which of :data:`METRICS` to compare.
+        across_machines: Whether reports from different machines may be compared.
 
     Raises:
         UsageError: They come from different machines, or have no configuration in common.
@@ -209,12 +212,19 @@ def compare_reports(
 
 
 def compare_metric(before: Measurement, after: Measurement, metric: str, cores: int) -> Change | None:
-    """A metric of two measurements of one configuration, on so many cores; None where one of them lacks it."""
+    """Compare a metric of two measurements of one configuration; None where one of them lacks it.
+
+    Args:
+        before: The reference.
+        after: The measurement to compare with it.
+        metric: One of :data:`METRICS`.
+        cores: Cores of the machine.
+    """
     if metric in _TIMES:
         figure = _TIMES[metric]
         values = [figure(np.array(each.seconds)) for each in (before, after)]
         low, high = _interval(before, after, figure)
-        # Others that took a share of the machine may have made the row slower by as much: that is no change of ours.
+        # Other programs may have slowed a row by the share of the machine that they took: that is not our change.
         low, high = low * (1 - _others(after, cores)), high / (1 - _others(before, cores))
         return Change(before.configuration, metric, values[0], values[1], low, high)
     first, second = (_SINGLES[metric](each) for each in (before, after))
@@ -224,14 +234,14 @@ def compare_metric(before: Measurement, after: Measurement, metric: str, cores: 
 
 
 def _others(measured: Measurement, cores: int) -> float:
-    """Share of the machine that others took meanwhile, below 1."""
+    """Return the share of the machine that other programs took meanwhile, below 1."""
     return min(0.99, (measured.others_s or 0.0) / (measured.wall_s * cores)) if measured.wall_s else 0.0
 
 
 def _interval(
     before: Measurement, after: Measurement, figure: Callable[[npt.NDArray[np.float64]], float]
 ) -> tuple[float, float]:
-    """Interval of the ratio of a figure; from zero to infinity where there are too few processes to tell."""
+    """Compute the interval of the ratio of a figure; it is zero to infinity where there are too few processes."""
     pair = _undisturbed(before.processes, after.processes)
     if min(map(len, pair)) < FEWEST:
         return 0.0, math.inf
@@ -256,7 +266,7 @@ def _interval(
 
 
 def _undisturbed(*reports: Sequence[Process]) -> tuple[Sequence[Process], ...]:
-    """The processes that the yardstick does not say were interrupted by others."""
+    """Leave out the processes that other programs interrupted, as their reference load shows."""
     best = min((process.yardstick_s for each in reports for process in each if process.yardstick_s), default=0.0)
     return tuple(
         [process for process in each if (process.yardstick_s or 0.0) <= INTERRUPTED * best or not best]
@@ -265,13 +275,13 @@ def _undisturbed(*reports: Sequence[Process]) -> tuple[Sequence[Process], ...]:
 
 
 def _states(processes: Sequence[Process]) -> npt.NDArray[np.float64] | None:
-    """Logarithms of what the yardstick said beside each process; None where it is not known of all."""
+    """Return the logarithm of each process's reference load; None unless all of them are known."""
     found = [process.yardstick_s for process in processes if process.yardstick_s]
     return np.log(found) if len(found) == len(processes) else None
 
 
 def student(freedom: int) -> float:
-    """Student's 97.5th percentile, off by less than 1 % from three degrees of freedom on.
+    """Compute Student's 97.5th percentile, with an error below 1 % from three degrees of freedom on.
 
     Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), 26.7.5.
     """

@@ -1,4 +1,4 @@
-"""What is measured: the product of layers, engines, precisions and so on, each with its artifact."""
+"""What is measured: all combinations of layers, engines, precisions and so on, each with its artifact."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from fmedge.workflow.artifacts import obtain_artifact, require_request
 from fmedge.workflow.request import ArtifactSpec, find_artifact, request_artifact
 
 PLAIN = ""
-"""The variant of a model that is written without any of :data:`VARIANTS`."""
+"""The name of a model's plain form, which is none of :data:`VARIANTS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Variant:
     """Another way of writing a model.
 
     Attributes:
-        formats: Of which kinds the model can be.
+        formats: The formats that it exists in.
         precision: Its number format.
-        options: What is not the default, by the names of :class:`ExportOptions`.
+        options: The options that differ from the defaults, by the names of :class:`ExportOptions`.
     """
 
     formats: tuple[Format, ...]
@@ -68,20 +68,20 @@ VARIANTS: Mapping[str, Variant] = {
 
 
 def variants_here() -> tuple[str, ...]:
-    """The variants that can be worth their while on this processor."""
+    """Return the variants that can pay off on this processor."""
     seven = seven_bits_are_faster()
     return tuple(name for name, variant in VARIANTS.items() if seven or not variant.options.get("seven_bit"))
 
 
 @dataclass(frozen=True, slots=True)
 class BenchMatrix:
-    """What shall be measured: every combination.
+    """The values whose combinations are all measured.
 
     Attributes:
         layers: Layers; one with ``+`` is a model with several taps.
         backends: Names of engines; None takes those that are installed.
         precisions: Number formats.
-        variants: Names of :data:`VARIANTS`, or :data:`PLAIN`; each counts where an engine's format and a precision
+        variants: Names of :data:`VARIANTS`, or :data:`PLAIN`; each is used where an engine's format and a precision
             have it.
         maths: Arithmetic of float models.
         threads: Numbers of CPU threads; None takes one per core.
@@ -89,14 +89,14 @@ class BenchMatrix:
         size: Height and width of the image, in pixels.
         scenario: One image after the other, or batches.
         batch: Images per run; 1 for ``single-stream``.
-        device: Where it computes.
+        device: The device that computes.
         weights: As in ``request_artifact``.
         models: As in ``request_artifact``.
-        calibration: Folder of photos, for int8 models that have to be made first.
+        calibration: Folder of photos, for int8 models that must be exported first.
         offline: Never touch the network.
 
     Raises:
-        UsageError: Scenario and batch contradict each other, or a value is none of those that are allowed.
+        UsageError: Scenario and batch contradict each other, or a value is not allowed.
     """
 
     layers: tuple[str, ...] = ("block1_conv1",)
@@ -138,10 +138,10 @@ class Case:
     """A configuration that can be measured.
 
     Attributes:
-        configuration: What.
+        configuration: The configuration.
         model: Its model file.
         card: The model's card.
-        file_size: Of the model's files, in bytes.
+        file_size: Size of the model's files, in bytes.
     """
 
     configuration: Configuration
@@ -154,17 +154,17 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
     """Find the artifacts of all configurations; export what is missing.
 
     Args:
-        matrix: What shall be measured.
-        progress: Told how exports get on.
+        matrix: What to measure.
+        progress: Receives the progress of exports.
 
     Returns:
-        What can be measured, and what cannot, with the reason.
+        The configurations that can be measured, and those that cannot, with the reason.
 
     Raises:
         UsageError: A layer, an engine or the like does not exist.
-        LimitExceeded: More configurations than a report may hold.
-        BackendUnavailable: An engine that was named, or any, is not installed.
-        WeightsError: The weights cannot be had.
+        LimitExceeded: There are more configurations than a report may contain.
+        BackendUnavailable: A named engine is not installed, or no engine is.
+        WeightsError: The weights cannot be obtained.
         WriteError: An artifact cannot be written.
     """
     made: dict[Path, Artifact | FmedgeError] = {}
@@ -202,7 +202,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
 
 
 def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
-    """Every wanted variant of every wanted precision, but for the format; and 7 bits where that is the faster int8."""
+    """Yield each wanted variant of each wanted precision, without the format; also 7-bit int8 where it is faster."""
     names = dict.fromkeys((*matrix.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
     for precision, name in product(matrix.precisions, names):
         if name == PLAIN:
@@ -214,7 +214,7 @@ def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
 def _backends(matrix: BenchMatrix) -> list[Backend]:
     if matrix.backends is None:
         rows = [row for row in BACKENDS if row.installed and providers_for(row, matrix.device)]
-        return rows or [choose_backend(RunOptions(device=matrix.device))]  # raises what is wrong
+        return rows or [choose_backend(RunOptions(device=matrix.device))]  # raises the error
     rows = [find_backend(name) for name in matrix.backends]
     for row in rows:
         if not row.installed:
@@ -242,7 +242,7 @@ def _configuration(
 
 
 def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress) -> Artifact | FmedgeError:
-    """The artifact, exported where it is missing, or why it cannot be had."""
+    """Return the artifact, exported first if it is missing, or the error why it cannot be obtained."""
     int8 = request.options.precision is Precision.INT8
     try:
         if int8 and matrix.calibration is None:
@@ -260,7 +260,7 @@ def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress
 
 
 def _no_int8(request: ArtifactSpec) -> UsageError:
-    """What to do where there is no int8 model and nothing to calibrate it with."""
+    """Return the error for a missing int8 model where there are no photos to calibrate it; it says what to do."""
     require_request(request, Path())
     options = request.options
     words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"

@@ -1,4 +1,4 @@
-"""A report as a table, for people (Markdown) and for spreadsheets (CSV), and as JSON."""
+"""Write a report as a table for people (Markdown) and for spreadsheets (CSV), as JSON, and as an HTML page."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ HEADER = (
     *("layer", "engine", "form", "threads", "p50 ms", "p90 ms", "min ms", "± %", "images/s", "GFLOP/s"),
     *("of limit", "load", "load ms", "first ms", "MB"),
 )
-"""Columns of the table. *±* is the middle half of the runs over their median, *of limit* the speed over that of direct
-float32 at the machine's limit, the first *load* the cores kept busy."""
+"""Columns of the table. *±* is the spread of the middle half of the runs over their median, *of limit* the speed over
+that of direct float32 at the machine's limit, and *load* the number of busy cores."""
 
 
 def table(report: Report) -> list[list[str]]:
-    """The measurements, a row each, below :data:`HEADER`."""
+    """Return a row for each measurement, with the columns of :data:`HEADER`."""
     return [_row(each) for each in report.measurements]
 
 
@@ -50,7 +50,7 @@ def _row(each: Measurement) -> list[str]:
 
 
 def stage_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the stages, medians in ms; no rows where they were not measured."""
+    """Return header and rows of the stages, medians in ms; no rows where stages were not measured."""
     staged = [each for each in report.measurements if each.stages]
     names = list(staged[0].stages) if staged else []
     rows = [
@@ -65,7 +65,7 @@ def stage_table(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def describe(report: Report) -> list[str]:
-    """Where and how it was measured, a line each."""
+    """Describe in a few lines where and how the report was measured."""
     machine, (before, after) = report.machine, report.clocks
     memory = "" if machine.total_memory_bytes is None else f", {machine.total_memory_bytes / 1e9:.0f} GB"
     clock = "not told by the system"
@@ -88,7 +88,7 @@ def describe(report: Report) -> list[str]:
 
 
 def to_markdown(report: Report) -> str:
-    """The report as Markdown."""
+    """Write the report as Markdown."""
     parts = ["# fmedge bench", "\n".join(f"- {line}" for line in describe(report))]
     parts.append(_markdown_table(HEADER, table(report)))
     header, rows = stage_table(report)
@@ -112,11 +112,11 @@ _MEANINGS = {
 _IDLE = "a good part of the threads had no work"
 _LINE = 200
 _COUNTED = 24
-"""Characters kept for `` and 1,234 others``."""
+"""Characters reserved for ``; and 1,234 more``."""
 
 
 def doubt_lines(report: Report) -> list[str]:
-    """What is to be known of rows before they are believed: a line of at most 200 characters for every kind."""
+    """Return the doubts about rows: for each kind of doubt a line of at most 200 characters."""
     found = [
         _doubt_line(f"Warning: {kind} ({meaning})", [each for each in report.measurements if kind in each.doubts])
         for kind, meaning in _MEANINGS.items()
@@ -126,7 +126,7 @@ def doubt_lines(report: Report) -> list[str]:
 
 
 def _doubt_line(what: str, rows: Sequence[Measurement]) -> str:
-    """How many rows, and the first names of them; empty where there is none."""
+    """Return a line with the number of rows and the first of their names; empty where there are no rows."""
     if not rows:
         return ""
     names = [each.configuration.describe() for each in rows]
@@ -161,7 +161,7 @@ _FACTS = (
 
 
 def to_csv(report: Report) -> str:
-    """A line per configuration: figures in seconds and bytes, not the single runs; why it is missing stands last."""
+    """Write a CSV line per configuration: figures in seconds and bytes, no single runs; last, why a row is missing."""
     rows = [
         {
             **_configuration(each.configuration),
@@ -188,24 +188,24 @@ def _configuration(what: Configuration) -> dict[str, object]:
 
 
 def to_json(report: Report) -> str:
-    """All of it, on one line: what ``fmedge compare`` reads."""
+    """Write the whole report as JSON on one line, as ``fmedge compare`` reads it."""
     return json.dumps(report.to_dict(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_html(report: Report) -> str:
-    """The report as a page of its own."""
+    """Write the report as an HTML page."""
     return render_report({report.machine.processor: report}).decode()
 
 
 FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, ".md": to_markdown, ".html": to_html}
-"""What ``--output`` writes, by the file's suffix."""
+"""The functions that write ``--output``, by the file's suffix."""
 
 
 def require_form(path: Path) -> None:
-    """Check, before anything is measured, that a file's name ends as one of :data:`FORMS`, and that it can be made.
+    """Check, before anything is measured, that a file's suffix is in :data:`FORMS`, and that its form can be written.
 
     Raises:
-        UsageError: It does not.
+        UsageError: The suffix is another.
         BackendUnavailable: It is a page, and the plotly package is not installed.
     """
     suffix = path.suffix.lower()

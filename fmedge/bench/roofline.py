@@ -1,4 +1,4 @@
-"""What the machine gives: the pace of its matrix product and of copying; and the time a layer takes at that pace."""
+"""Measure the machine's speed in matrix products and in copying, and compute the time a layer takes at that speed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from fmedge.data.bench_report import Limit
 from fmedge.model.vgg16 import LayerSpec
 
 _SIDE = 1024
-"""Rows and columns of the matrices: 2.1 * 10^9 operations on 12 MB, enough for any blocking to work well."""
+"""Rows and columns of the matrices: 2.1 * 10^9 operations on 12 MB, large enough for any blocking to work well."""
 
 _PRODUCTS = 4
 _COPIES = 3
-"""Products and copies per turn; the fastest of each counts."""
+"""Numbers of products and of copies per turn; the fastest of each counts."""
 
 _COPY_BYTES = 64 << 20
-"""Copied at a time, in all: several times the caches of the machines that this is made for."""
+"""Bytes copied at a time by all threads together: several times the caches of the machines that this is made for."""
 
 THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-"""How the libraries behind NumPy's matrix product are told their threads, once, when they are loaded. Apple's takes
-no number."""
+"""Environment variables that set the number of threads of the libraries behind NumPy's matrix product. They are read
+once, when the library is loaded. Apple's library takes no number."""
 
 _YARDSTICK_SIDE = 256
 _YARDSTICK_S = 0.015
-"""The yardstick: products of small matrices, which all threads share: 0.2 ms each on two cores, of which handing over
-the work and waiting for each other is a good part. Half the side and double the side tell the same machine's states
-apart, less clearly."""
+"""Side of the matrices and seconds of the reference load: products of small matrices, shared by all threads. One takes
+0.2 ms on two cores, and a good part of it is handing over work and waiting for each other. Half and double the side
+show the same states of the machine, less clearly."""
 
 _FLOAT_BYTES = 4
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Variables for a process that measures with so many threads, which sleep between the products."""
+    """Return the variables for a process that measures with that many threads, which sleep between products."""
     return {**dict.fromkeys(THREAD_VARIABLES, str(threads)), "OPENBLAS_THREAD_TIMEOUT": "4"}
 
 
 def measure_pace(threads: int) -> dict[str, float]:
-    """One turn: the matrix product's operations per second, and bytes copied, read and written, per second."""
+    """Measure one turn: the matrix product's operations per second, and bytes copied, read and written, per second."""
     left, right, product = (np.ones((_SIDE, _SIDE), np.float32) for _ in range(3))
     products = [_time(lambda: np.matmul(left, right, product)) for _ in range(_PRODUCTS)]
     count = _COPY_BYTES // _FLOAT_BYTES // threads
@@ -57,9 +57,9 @@ def measure_pace(threads: int) -> dict[str, float]:
 
 
 def measure_yardstick(threads: int) -> dict[str, float]:
-    """Seconds of a piece of work that never changes, for so many threads: what the machine is like at this moment.
+    """Measure the seconds of the reference load with that many threads: it shows the machine's state at this moment.
 
-    The lower quartile: a single interruption is as long as twenty products.
+    The lower quartile counts: a single interruption is as long as twenty products.
     """
     left, right, product = (np.ones((_YARDSTICK_SIDE, _YARDSTICK_SIDE), np.float32) for _ in range(3))
     found: list[float] = []
@@ -76,22 +76,22 @@ def _time(work: Callable[[], object]) -> float:
 
 
 def summarize(threads: int, turns: Sequence[dict[str, float]]) -> Limit:
-    """The middle of several turns."""
+    """Return the medians of several turns."""
     return Limit(threads, median(turn["flops"] for turn in turns), median(turn["copy_bytes"] for turn in turns))
 
 
 def direct_seconds(layers: Sequence[LayerSpec], size: tuple[int, int], batch: int, limit: Limit) -> float:
-    """Seconds that a direct float32 computation of some layers needs at least: their rooflines, one after the other.
+    """Compute the least seconds of a direct float32 computation of some layers: the sum of their rooflines.
 
-    A layer takes as long as its arithmetic or as its memory, whichever is longer: it reads its input (the first one
-    bytes, the others float32) and its weights, and writes its output, once each. Williams, Waterman and Patterson,
-    "Roofline" (2009).
+    A layer takes as long as its arithmetic or its memory traffic, whichever is longer: it reads its input (the first
+    layer bytes, the others float32) and its weights, and writes its output, once each. Williams, Waterman and
+    Patterson, "Roofline" (2009).
 
     Args:
-        layers: From the first on.
+        layers: The layers, from the first on.
         size: Height and width of the image, in pixels.
         batch: Images per run.
-        limit: What the machine gives.
+        limit: The machine's limit.
     """
     total = 0.0
     read = size[0] * size[1] * 3

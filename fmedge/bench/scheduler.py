@@ -1,8 +1,8 @@
-"""Lets workers take turns: each computes for a moment while all others are quiet, again and again.
+"""Let workers take turns: each computes for a moment while all others are quiet, again and again.
 
-A machine that gets slower or faster meanwhile then does so for all, and no engine's threads wait awake beside
-another's. Each configuration is measured in several processes, one after the other: what differs between them, such as
-where their memory lies, and what changes within seconds is then seen, and not taken for the program.
+If the machine gets slower or faster meanwhile, it does so for all, and no engine's threads spin while another computes.
+Each configuration is measured in several processes, one after the other. So differences between processes, such as the
+place of their memory, and changes within seconds become visible, and are not mistaken for the program's speed.
 """
 
 from __future__ import annotations
@@ -28,42 +28,42 @@ from fmedge.system.memory import available_bytes
 from fmedge.system.progress import Progress, no_progress
 
 _TURN_S = 0.1
-"""Length of a turn: long beside the change from one process to another (below 1 ms), short beside the seconds over
-which machines drift."""
+"""Length of a turn: long compared with the change from one process to another (below 1 ms), short compared with the
+seconds over which machines drift."""
 
 _TURN_RUNS = 3
-"""Runs of a turn at least, for models whose run takes longer."""
+"""Fewest runs of a turn, for models whose run takes longer."""
 
 _TOGETHER = 16
-"""Workers loaded at a time, if memory allows so many."""
+"""Most workers loaded at a time; fewer where memory is short."""
 
 _BASE_BYTES = 300 << 20
 _PER_MODEL_BYTE = 8
-"""Memory that a worker is reckoned with: Python and an engine, 0.1 to 0.3 GB, and the weights as the engine lays them
-out (ncnn takes six times their size while it loads)."""
+"""Estimated memory of a worker: Python and an engine, 0.1 to 0.3 GB, and the weights as the engine lays them out (ncnn
+takes six times their size while it loads)."""
 
 _PACE_TURNS = 5
-"""Processes beside which the machine's own pace is measured."""
+"""How many of the processes of a configuration have the machine's own speed measured alongside."""
 
 _STAGE_TURNS = 15
-"""Ways from a photo to its page, at most."""
+"""How often the stages from a photo to its page are measured at most."""
 
 _OF_A_PROCESS = ("load_s", "first_run_s", "warm_up_runs", "steady")
-"""What each process tells of itself; the rest of its facts are the same for all of a case."""
+"""Facts that differ between the processes of a case; the other facts are the same for all of them."""
 
 MODULE = "fmedge.bench.worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How it is measured.
+    """How to measure.
 
     Attributes:
-        runs: Runs that count, at least.
-        seconds: Their time together, at least.
-        timeout_s: Longest time for loading, or for a turn.
+        runs: Fewest runs that count.
+        seconds: Their least total time, in seconds.
+        timeout_s: Longest time for loading, or for a turn, in seconds.
         image: A photo to run on; None takes noise.
-        stages: Whether the way from that photo to its page is measured, too.
+        stages: Whether the stages from that photo to its page are measured, too.
         processes: Processes per configuration, one after the other, that share runs and seconds; never more than runs.
     """
 
@@ -82,7 +82,7 @@ class Protocol:
 
 @dataclass(slots=True)
 class _Started:
-    """A process of a case: what it told, and what the yardstick said beside."""
+    """A process of a case: what it reported, and the reference loads that were measured alongside."""
 
     facts: dict[str, Any]
     turns: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -91,7 +91,7 @@ class _Started:
 
 @dataclass(slots=True)
 class _Subject:
-    """A case on its way."""
+    """A case that is being measured."""
 
     case: Case
     protocol: Protocol
@@ -101,7 +101,7 @@ class _Subject:
     failure: WorkerFailed | None = None
 
     def attempt(self, work: Callable[[], None]) -> None:
-        """Do something with the worker; if that fails, the subject is done with."""
+        """Do something with the worker; if that fails, record the failure and stop the worker."""
         try:
             work()
         except WorkerFailed as error:
@@ -126,19 +126,19 @@ class _Subject:
             self.worker = None
 
     def due(self, number: int) -> bool:
-        """Whether that process of the case, counted from 0, has not done its part; every one has a turn."""
+        """Return whether the current process, of that number from 0, still has to run; each has at least one turn."""
         if self.failure is not None:
             return False
         return not self.started[-1].turns or self.share < (number + 1) / self.protocol.count
 
     @property
     def turns(self) -> list[dict[str, Any]]:
-        """Of all processes."""
+        """The turns of all processes."""
         return [turn for process in self.started for turn in process.turns]
 
     @property
     def share(self) -> float:
-        """How much of the runs and of their time is done, 0 to 1."""
+        """The share of the runs and of their time that is done, 0 to 1."""
         if self.failure is not None:
             return 1.0
         runs = sum(len(turn["seconds"]) for turn in self.turns)
@@ -159,7 +159,7 @@ class _Subject:
 
 
 def load_order(case: Case) -> dict[str, Any]:
-    """What a worker is told, to load a case's model."""
+    """Return the request that makes a worker load a case's model."""
     what = case.configuration
     return {
         "do": "load",
@@ -178,15 +178,15 @@ def measure(
     missing: Sequence[Missing] = (),
     progress: Progress = no_progress,
 ) -> Report:
-    """Measure configurations, each in processes of its own, one after the other.
+    """Measure configurations, each in several processes of its own, one after the other.
 
     On ``KeyboardInterrupt`` it returns what was measured so far, and the report says so.
 
     Args:
-        cases: What.
-        protocol: How; None takes the defaults.
-        missing: What could not be prepared: part of the report.
-        progress: Told how it gets on.
+        cases: The configurations to measure.
+        protocol: How to measure; None takes the defaults.
+        missing: Configurations that could not be prepared: they become part of the report.
+        progress: Receives the progress.
     """
     protocol = protocol or Protocol()
     started, clocks = datetime.now(UTC), read_clocks()
@@ -225,7 +225,7 @@ def measure(
 
 
 def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress: Progress) -> list[_Subject]:
-    """Load and warm up as many as fit into memory, one after the other; at least one."""
+    """Load and warm up as many cases as fit into memory, one after the other; at least one."""
     group: list[_Subject] = []
     while waiting and len(group) < _TOGETHER and (not group or _fits(waiting[0].case)):
         subject = waiting.popleft()
@@ -236,7 +236,7 @@ def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress:
 
 
 def _load_again(group: Sequence[_Subject], subjects: Sequence[_Subject], progress: Progress) -> None:
-    """Start the next process of each, one after the other."""
+    """Start the next process of each case, one after the other."""
     for subject in group:
         if subject.failure is None:
             progress(f"loading {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
@@ -256,7 +256,7 @@ def _measure_together(
     paces: defaultdict[int, list[dict[str, float]]],
     progress: Progress,
 ) -> None:
-    """Let the processes of that number, counted from 0, take turns, and end them."""
+    """Let the cases' processes of that number, counted from 0, take turns, and then end them."""
     protocol = group[0].protocol
     meters = _start_meters(group, protocol)
     try:
@@ -283,7 +283,10 @@ def _measure_together(
 
 
 def _start_meters(group: Sequence[_Subject], protocol: Protocol) -> dict[int, Worker]:
-    """A meter for every number of threads, asked once: none still starts while a turn runs."""
+    """Start a meter, which measures the machine itself, for each number of threads.
+
+    Each is asked once, so that none is still starting during a turn.
+    """
     counts = sorted({subject.case.configuration.threads for subject in group if subject.failure is None})
     try:
         meters = {threads: Worker(roofline.__name__, roofline.environment(threads)) for threads in counts}
@@ -294,12 +297,12 @@ def _start_meters(group: Sequence[_Subject], protocol: Protocol) -> dict[int, Wo
 
 
 def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dict[int, dict[str, Any]]:
-    """What the meters say, by their numbers of threads; one that fails is of no use any more."""
+    """Return the meters' answers by number of threads; a meter that fails is removed and stopped."""
     found: dict[int, dict[str, Any]] = {}
     for threads, meter in list(meters.items()):
         try:
             found[threads] = meter.ask(protocol.timeout_s, do=what, threads=threads)
-        except WorkerFailed:  # no limit is told then, and no yardstick
+        except WorkerFailed:  # the report then has no limit and no reference load for it
             meters.pop(threads).stop()
     return found
 

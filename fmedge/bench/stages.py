@@ -1,4 +1,4 @@
-"""The way from a photo to its page, stage by stage."""
+"""Time the way from a photo to its page, stage by stage."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fmedge.runtime.session import Session
 from fmedge.workflow.extraction import Extraction, deepest
 
 STAGES = ("decode", "resize", "copy in", "compute", "copy out", "render")
-"""In the order they happen. *copy in* makes the batch that the model takes; what an engine copies into memory of its
-own belongs to *compute*, since most do both in one call. *copy out* is nothing where an engine hands over new arrays;
-ncnn's copy, which it makes while it computes, counts there."""
+"""The stages in order. *copy in* makes the batch that the model takes; what an engine copies into its own memory counts
+as *compute*, since most engines do both in one call. *copy out* is zero where an engine returns new arrays; the copy
+that ncnn makes while it computes counts as *compute*."""
 
 
 def prepare_stages(session: Session, image: Path) -> Callable[[], dict[str, float]]:
-    """Go all the way once, so that nothing is done for the first time later.
+    """Go through all stages once, so that nothing is done for the first time later.
 
     Args:
         session: A loaded model.
         image: The photo.
 
     Returns:
-        What goes all the way and tells the seconds per stage.
+        A function that goes through all stages and returns the seconds of each.
     """
     size = session.card.options.size or INPUT_SIZE
     job = Extraction(session.card, "nearest", RunOptions(session.backend))

@@ -1,8 +1,8 @@
-"""The tuner: of all ways to run a sub-model here, the best one under an accuracy bound, by successive halving.
+"""The tuner: find the best way to run a sub-model on this machine, under an accuracy bound, by successive halving.
 
-Every way is measured for a moment; the slower half drops out; the rest is measured for longer, and so on (Jamieson and
+Every way is measured for a moment, the slower half drops out, the rest is measured for longer, and so on (Jamieson and
 Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", 2016). The last few go through the
-whole protocol of ``fmedge bench``, turn by turn.
+whole protocol of ``fmedge bench``, taking turns.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from fmedge.workflow.request import ArtifactSpec, request_artifact
 from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
 FIRST_S = 0.3
-"""Seconds that every way is measured for in the first round; each further round takes three times as long."""
+"""Seconds for which every way is measured in the first round; each further round takes three times as long."""
 
 FINALISTS = 4
-"""Ways that go through the whole protocol, beside the front: halving further would save little and risk the best."""
+"""Fewest ways that are kept for the whole protocol: halving further would save little and risk the best."""
 
 MAX_PHOTOS = 8
-"""Photos that accuracy is judged on, at most; each takes the float64 reference about a second at full depth."""
+"""Most photos on which accuracy is judged; at full depth the float64 reference takes about a second for each."""
 
 _ROUGH_DB = 60.0
-"""Bounds below this let int8 and bf16 in: their results lie at 20 to 50 dB."""
+"""Accuracy bound below which int8 and bf16 are tried: their results are at 20 to 50 dB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is looked for.
+    """The goal of the search.
 
     Attributes:
-        objective: What is made small.
-        min_snr_db: Smallest agreement with the float64 reference, in dB.
-        photos: On which it is judged; empty takes noise with ramps, as the parity check does.
+        objective: What to minimize.
+        min_snr_db: Least agreement with the float64 reference, in dB.
+        photos: Photos on which accuracy is judged; empty takes noise with ramps, as the parity check does.
     """
 
     objective: Objective = "latency"
@@ -62,13 +62,13 @@ class Goal:
 
     @property
     def judges(self) -> tuple[Path, ...]:
-        """The photos that are used: some of all, evenly chosen."""
+        """The photos that are used: at most :data:`MAX_PHOTOS`, evenly chosen."""
         step = max(1, len(self.photos) / MAX_PHOTOS)
         return tuple(self.photos[int(place * step)] for place in range(min(MAX_PHOTOS, len(self.photos))))
 
 
 class Found(NamedTuple):
-    """A tuned choice, and the measurements of the last round."""
+    """The tuned choice, and the report of the last round."""
 
     tuned: Tuned
     report: Report
@@ -93,14 +93,14 @@ def tune(
 
     Args:
         matrix: Layer, engines, threads, weights and so on; precisions, arithmetic and variants follow from the goal.
-        goal: What is looked for.
+        goal: The goal of the search.
         protocol: How the last round is measured; None takes the defaults.
-        progress: Told how it gets on.
+        progress: Receives the progress.
 
     Raises:
-        UsageError: Nothing keeps the bound.
+        UsageError: No way keeps the bound.
         LimitExceeded: Nothing could be measured.
-        KeyboardInterrupt: It was broken off; there is no choice then.
+        KeyboardInterrupt: The user interrupted it; there is no choice then.
         FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
     protocol, started = protocol or Protocol(), datetime.now(UTC)
@@ -139,7 +139,7 @@ def tune(
 
 
 def _prepare(matrix: BenchMatrix, goal: Goal, progress: Progress) -> tuple[list[Case], list[Missing]]:
-    """All ways that may keep the bound, as far as can be told without a measurement."""
+    """Prepare all ways that may keep the bound, as far as this is known without measuring."""
     cores = default_threads()
     threads = matrix.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
     rough = goal.min_snr_db < _ROUGH_DB
@@ -165,10 +165,11 @@ def _judge(
     timeout_s: float,
     progress: Progress,
 ) -> list[_Way]:
-    """The cases that keep the bound; the number of threads changes no result.
+    """Return the cases that keep the bound; the number of threads changes no result.
 
     Raises:
         UsageError: None does.
+        LimitExceeded: Nothing could be run.
     """
     judged: dict[tuple[Path, str, str], Parity | WorkerFailed] = {}
     ways: list[_Way] = []
@@ -234,7 +235,7 @@ def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | Worker
 
 
 def _candidates(ways: Sequence[_Way], measured: Sequence[Measurement]) -> dict[int, Candidate]:
-    """What was measured of the ways, by their place in the sequence."""
+    """Return the candidates for the ways that were measured, by their place in the sequence."""
     by_what = {each.configuration: each for each in measured}
     return {
         place: _candidate(way, by_what[way.case.configuration])
@@ -265,7 +266,7 @@ def _candidate(way: _Way, measured: Measurement) -> Candidate:
 
 
 def _front(found: Sequence[Candidate], objective: Objective) -> list[Candidate]:
-    """What nothing else beats in both the objective and accuracy; all that is exact counts as equally accurate."""
+    """Return the candidates that no other beats at equal or better accuracy; all exact ones are equally accurate."""
 
     def accuracy(each: Candidate) -> float:
         return min(each.parity.snr_db, EXACT_DB)
@@ -280,7 +281,7 @@ def _front(found: Sequence[Candidate], objective: Objective) -> list[Candidate]:
 def _better_half(
     ways: Sequence[_Way], found: Mapping[int, Candidate], goal: Goal, dropped: list[Dropped]
 ) -> list[_Way]:
-    """The front, and the best of the others up to half of all."""
+    """Return the front, and the best of the others up to half of all."""
     front = _front(list(found.values()), goal.objective)
     order = sorted(found, key=lambda place: (found[place] not in front, found[place].value(goal.objective)))
     kept = max(FINALISTS, len(front), (len(order) + 1) // 2)

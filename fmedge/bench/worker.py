@@ -1,6 +1,6 @@
-"""The worker: loads one model and runs it when told, in a process where nothing else goes on.
+"""The worker: load one model and run it on request, in a process that does nothing else.
 
-:mod:`fmedge.bench.worker_pipe` carries its orders and answers.
+:mod:`fmedge.bench.worker_pipe` carries its requests and answers.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from fmedge.system.stderr import own_process
 
 _INPUTS = 8
 _INPUT_BYTES = 64 << 20
-"""Batches that runs take in turn, and their size together; each is copied to memory of its own for every run, so that
-no engine gets by with what it read the last time."""
+"""Most batches that runs take in turn, and their total size in bytes; each is copied to new memory for every run, so
+that no engine can reuse what it read before."""
 
 _WINDOW = 5
 _SETTLED = 0.03
 _WARM_UP_S = 5.0
 _WARM_UP_RUNS = 100
-"""Warm-up ends when the median of five runs is within 3 % of that of the five before: caches, thread pools and clocks
-have then settled, and one outlier in five moves neither. Five seconds or a hundred runs are enough in any case; a
-machine that has not settled by then will not, and the row says so."""
+"""Warm-up ends when the median of five runs is within 3 % of that of the five before: then caches, thread pools and
+clocks have settled, and one outlier in five changes neither median. It ends after five seconds or a hundred runs in any
+case: a machine that has not settled by then will not, and the row says so."""
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 class Bench:
-    """A loaded model and the images it is run on; every public method is an order, and returns its answer."""
+    """A loaded model and the images it is run on; every public method serves one request and returns its answer."""
 
     def __init__(self) -> None:
         self._session: Session | None = None
@@ -55,8 +55,8 @@ class Bench:
     def load(
         self, path: str, backend: str, run: Mapping[str, Any], batch: int, size: list[int], image: str | None = None
     ) -> dict[str, object]:
-        """Load the model, run it once, and tell how long both took and what computes."""
-        version = engine_version(find_backend(backend))  # imports the engine, whose time does not count
+        """Load the model, run it once, and report how long both took and what computes."""
+        version = engine_version(find_backend(backend))  # imports the engine, which does not count
         options = RunOptions(backend, **run, spinning=False)  # idle threads sleep while other workers have their turn
         start = time.perf_counter_ns()
         artifact = read_artifact(Path(path))
@@ -74,7 +74,7 @@ class Bench:
         }
 
     def warm_up(self) -> dict[str, object]:
-        """Run until the median is steady; tell after how many runs, and whether it is."""
+        """Run until the median is steady; report how many runs it took, and whether it is steady."""
         seconds: list[float] = []
         until = time.perf_counter() + _WARM_UP_S
         steady = False
@@ -84,7 +84,7 @@ class Bench:
         return {"warm_up_runs": len(seconds), "steady": steady}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
-        """Run at least so often and so long; the run before, which finds others' data in the caches, does not count."""
+        """Run at least that often and that long; the first, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
         busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
@@ -100,10 +100,10 @@ class Bench:
         }
 
     def judge(self, reference: str) -> dict[str, object]:
-        """Run images of an archive one by one, and tell how far the worst of them is from what stands beside it.
+        """Run the images of an archive one by one, and report the parity of the worst with the archive's maps.
 
         Args:
-            reference: An .npz file: ``images`` (N, H, W, 3) and (N, C, H, W) per tap.
+            reference: An .npz file: ``images`` (N, H, W, 3), and for each tap its maps (N, C, H, W).
         """
         session = self._loaded()
         parities: list[Parity] = []
@@ -117,7 +117,7 @@ class Bench:
         return min(parities, key=lambda parity: parity.snr_db).to_dict()
 
     def stages(self, image: str) -> dict[str, object]:
-        """Go once from the photo to its page, and tell the seconds of every stage."""
+        """Go once from the photo to its page, and report the seconds of each stage."""
         if self._stages is None:
             from fmedge.bench.stages import prepare_stages
 
@@ -125,14 +125,14 @@ class Bench:
         return {"stages": self._stages()}
 
     def _once(self) -> float:
-        """Seconds of a run, on an image that no run had in this place."""
+        """Return the seconds of one run, on images copied to new memory."""
         session = self._loaded()
         images = self._images[self._runs % len(self._images)].copy()
         self._runs += 1
         start = time.perf_counter_ns()
         maps = session.run(images)
         seconds = (time.perf_counter_ns() - start) / 1e9
-        del maps  # freed outside of the time
+        del maps  # freed outside the measured time
         return seconds
 
     def _loaded(self) -> Session:
@@ -150,7 +150,7 @@ def _is_steady(seconds: list[float]) -> bool:
 
 def _images(batch: int, size: tuple[int, int], image: Path | None) -> list[Images]:
     if image is not None:
-        from fmedge.data.images import load_photo  # Pillow's memory is not counted where nobody needs it
+        from fmedge.data.images import load_photo  # imported here so that Pillow's memory counts only where needed
 
         pixels = load_photo(image, size).pixels
         return [np.repeat(pixels[np.newaxis], batch, axis=0)]

@@ -1,6 +1,7 @@
-"""Both ends of the line to a worker process: an order is a line of JSON on its stdin, the answer one on its stdout.
+"""Both ends of the connection to a worker process.
 
-An error is an answer, too: ``error`` and ``exit_code``.
+A request is a line of JSON on its stdin, and the answer is one on its stdout. An error is also an answer, with
+``error`` and ``exit_code``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from fmedge.system.address_space import is_out_of_files, shortage
 
 
 class WorkerFailed(Exception):
-    """A worker could not do what it was told; it is of no use any more.
+    """A worker could not serve a request, and can no longer be used.
 
     Attributes:
-        exit_code: As of the error that it was.
+        exit_code: The exit code of the underlying error.
     """
 
     def __init__(self, reason: str, exit_code: int = LimitExceeded.exit_code) -> None:
@@ -31,7 +32,7 @@ class WorkerFailed(Exception):
 
 
 class Worker:
-    """A process of a module of ours that answers orders. It ends when it is stopped, or when we are gone."""
+    """A process that runs one of our modules and answers requests. It ends when it is stopped, or when we end."""
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
         try:
@@ -39,23 +40,23 @@ class Worker:
                 children.module_command(module),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # engines talk
+                stderr=subprocess.DEVNULL,  # engines print there
                 text=True,
                 env={**os.environ, "PYTHONPATH": children.module_path(), **(environment or {})},
-                start_new_session=True,  # Ctrl-C is for us to hear: what was measured is asked for first
+                start_new_session=True,  # only we get Ctrl-C: what was measured is fetched first
             )
         except LimitExceeded as error:
             raise WorkerFailed(error.in_full()) from error
 
     def ask(self, timeout_s: float, **order: object) -> dict[str, Any]:
-        """Give an order and wait for the answer.
+        """Send a request and wait for the answer.
 
         Args:
-            timeout_s: Longest time allowed; the worker is then ended.
-            order: What to do, as JSON can hold it.
+            timeout_s: Longest time allowed, in seconds; after that the worker is ended.
+            order: The request, in values that JSON can represent.
 
         Raises:
-            WorkerFailed: It reports an error, ended, or took too long.
+            WorkerFailed: The worker reports an error, has ended, or took too long.
         """
         process = self._process
         if process.stdin is None or process.stdout is None:
@@ -67,7 +68,7 @@ class Worker:
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
-        except OSError:  # it is gone
+        except OSError:  # the worker has ended
             line = ""
         finally:
             timely = late.is_alive()
@@ -87,25 +88,25 @@ class Worker:
         return f"the process ended by signal {-code}" if code < 0 else f"the process ended with code {code}"
 
     def stop(self) -> None:
-        """End the process, whatever it does. May be called twice."""
+        """End the process, whatever it is doing. May be called twice."""
         children.end(self._process)
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
                     pipe.close()
-                except OSError:  # an order that it did not live to read
+                except OSError:  # a request that it ended before reading
                     continue
 
 
 def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
-    """Answer orders from stdin until it ends, or until one fails; the process ends with it.
+    """Answer requests from stdin until it ends or a request fails, then end the process.
 
     Args:
-        orders: What is done, per value of an order's ``do``; the rest of the order are its arguments.
+        orders: The function for each value of ``do``; the rest of a request are its arguments.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print to stdout
     for line in sys.stdin:
         order = json.loads(line)
         try:
@@ -114,7 +115,7 @@ def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
             answer = {"error": error.in_full(), "exit_code": error.exit_code}
         except MemoryError:
             answer = {"error": "not enough memory", "exit_code": LimitExceeded.exit_code}
-        except Exception as error:  # the other workers' figures are worth more than a traceback
+        except Exception as error:  # an answer, not a traceback: the other workers' figures must survive
             if is_out_of_files(error):
                 answer = {"error": shortage(error).in_full(), "exit_code": LimitExceeded.exit_code}
             else:
@@ -123,4 +124,4 @@ def serve(orders: Mapping[str, Callable[..., dict[str, Any]]]) -> None:
         answers.flush()
         if "error" in answer:
             break
-    os._exit(0)  # an engine that crashes while it is taken apart has done its work
+    os._exit(0)  # an engine that crashes on the way out has done its work

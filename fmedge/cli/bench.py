@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fmedge.data.bench_report import Report
 
 _OFFLINE_BATCH = 16
-"""Images per run where the scenario is offline and nothing else is asked for."""
+"""Default number of images per run in the offline scenario."""
 
 
 def bench_command(
@@ -131,7 +131,7 @@ def _show(report: Report) -> None:
 
 
 def _judge(report: Report) -> None:
-    """Say what is missing or not to be trusted; the exit code is that of the first failure."""
+    """Print what is missing or doubtful; after a failure, exit with the code of the first one."""
     from fmedge.bench import report_formats
 
     for each in report.missing:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ARROWS = {"slower": "↑ slower", "faster": "↓ faster", "same": "→ same", "unsure": "? too few processes"}
 _SIZES = {"slower": "↑ more", "faster": "↓ less"}
-"""The same of bytes."""
+"""The same for metrics in bytes."""
 
 
 def compare_command(

@@ -1,4 +1,4 @@
-"""What the commands say: data on stdout, talk on stderr."""
+"""Output of the commands: data on stdout, messages on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fmedge.system.stderr import mute, talk
 
 
 def say(text: str) -> None:
-    """Print one line of talk on stderr; control characters of file names and the like are left out.
+    """Print a one-line message on stderr, without control characters, which file names for example may contain.
 
     A word of more than 160 letters, such as a path, is shown without its middle.
     """
@@ -45,7 +45,7 @@ def logged_lines() -> Generator[None]:
 
 
 def show_trace(error: BaseException) -> None:
-    """Print where an error and its causes came from, on stderr, without the control characters of their texts."""
+    """Print the traceback of an error and its causes on stderr, without control characters."""
     import traceback
 
     for line in "".join(traceback.format_exception(error)).splitlines():
@@ -53,10 +53,10 @@ def show_trace(error: BaseException) -> None:
 
 
 class Output:
-    """Standard output while a command runs: where it cannot be written, the command goes on, and its end says so.
+    """Standard output while a command runs: if it cannot be written, the command goes on, and reports it at its end.
 
     Attributes:
-        lost: Why something could not be printed; None where all was, or where the reader has gone, as with ``| head``.
+        lost: Why something could not be printed; None where all was, or where the reader is gone, as with ``| head``.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -64,13 +64,13 @@ class Output:
         self.lost: WriteError | None = None
 
     def write(self, text: str) -> int:
-        """Write, as the stream itself would."""
+        """Write text as the stream itself does; return its length."""
         with self._losing():
             return self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits to be."""
+        """Flush the stream."""
         with self._losing():
             self._stream.flush()
 
@@ -89,7 +89,7 @@ class Output:
 
 @contextlib.contextmanager
 def patient_output() -> Generator[Output]:
-    """Let ``sys.stdout`` raise no error until the block ends, whoever prints."""
+    """Make ``sys.stdout`` raise no errors until the block ends, whatever prints to it."""
     former = sys.stdout
     output = Output(former)
     sys.stdout = cast("TextIO", output)
@@ -102,8 +102,8 @@ def patient_output() -> Generator[Output]:
 def emit(text: str) -> None:
     """Print a line of data on stdout.
 
-    What steers a terminal or ends the line becomes a ``?``. A file's name that cannot be read as text leaves with the
-    bytes that it has, but for a terminal; letters that the stream's encoding lacks are written as escapes.
+    Characters that control a terminal or end the line become a ``?``. A file name that is not valid text is written
+    with its own bytes, except to a terminal; letters that the stream's encoding lacks are written as escapes.
     """
     _print(_shown(text))
 
@@ -111,13 +111,13 @@ def emit(text: str) -> None:
 def _print(text: str) -> None:
     reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        with contextlib.suppress(OSError):  # it flushes
+        with contextlib.suppress(OSError):  # reconfigure flushes
             reconfigure(errors="surrogateescape" if _can_write(text, "surrogateescape") else "backslashreplace")
     print(text, flush=True)
 
 
 def _can_write(text: str, errors: str) -> bool:
-    """Whether standard output's encoding has a text."""
+    """Return whether standard output's encoding can represent a text."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8", errors)
     except UnicodeEncodeError:
@@ -133,13 +133,14 @@ def _shown(text: str) -> str:
 
 
 _FILE_BYTES = "".join(map(chr, range(0xDCA0, 0xDD00)))
-"""How Python writes the bytes of a file's name that are no UTF-8; those below steer terminals of 8 bits."""
+"""Characters by which Python represents bytes of a file name that are not UTF-8, without those of lower bytes, which
+control 8-bit terminals."""
 
 
 def print_json(data: object) -> None:
     """Print data as JSON on stdout.
 
-    What cannot be shown, such as control characters, and what standard output cannot write, is written as escapes.
+    Characters that cannot be shown, such as control characters, or that standard output cannot write become escapes.
     """
     text = json.dumps(data, indent=2, ensure_ascii=False)
     if not _can_write(text, "strict"):
@@ -148,7 +149,7 @@ def print_json(data: object) -> None:
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> None:
-    """Print a table on stdout: the first ``left`` columns to the left, the others to the right."""
+    """Print a table on stdout: the first ``left`` columns aligned left, the others right."""
     lines = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
@@ -160,7 +161,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int 
 
 
 class ProgressLine:
-    """A bar on stderr, where stderr is a terminal; elsewhere a line for every tenth. A ``Progress``."""
+    """A ``Progress`` on stderr: a bar if stderr is a terminal, otherwise a line for every tenth."""
 
     _WIDTH = 30
     _PAUSE_S = 0.1
@@ -170,7 +171,7 @@ class ProgressLine:
         self._tenths = -1
 
     def clear(self) -> None:
-        """Take the bar off the screen, for other lines to follow."""
+        """Remove the bar from the screen so that other lines can follow."""
         if sys.stderr.isatty() and self._shown_at:
             talk("\r\x1b[K", end="")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fmedge.workflow.extraction import Taps
 
 _SHOWN = 5
-"""Channels that the table shows; --json has them all."""
+"""Number of channels in the table; --json has all of them."""
 
 
 def diff_command(

@@ -1,4 +1,4 @@
-"""The artifact that a command needs, exported first where it is missing, and what is said of it."""
+"""Get the artifact that a command needs, exported first if it is missing, and print messages about it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) -> Artifact:
-    """Read an artifact; where it is missing, or another than asked for, say so and export it.
+    """Read an artifact; if it is missing, or not the requested one, print a message and export it.
 
     Args:
-        request: Which artifact.
-        run: The engine that will run it, and checks it where it is exported; on the CPU.
+        request: The artifact to get.
+        run: Names the engine that will run it; after an export it also checks it, on the CPU.
         offline: Never touch the network.
 
     Raises:
@@ -37,7 +37,7 @@ def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) ->
 
 
 def tell_of_guard(artifact: Artifact) -> None:
-    """Say that a model runs in a process of its own, and what would change that."""
+    """Print that a model runs in a separate process, and how to change that, unless it was made here."""
     from fmedge.model import known_models
 
     if not known_models.is_known(artifact.card):

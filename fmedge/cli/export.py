@@ -27,10 +27,10 @@ _FAILED = {
     False: "does not keep its gate. Export it again: fmedge export.",
     True: "does not keep its gate on this engine and processor. Try another --backend, or see fmedge doctor.",
 }
-"""What a failed check means; a model whose integers are known to be right fails for its engine."""
+"""Messages for a failed check, by whether the model's integers are known to be right: then the engine is the cause."""
 
 _SHOWN_SHAPES = 3
-"""Output shapes that a line has room for."""
+"""Most output shapes that fit into a line."""
 
 
 def export_command(
@@ -147,7 +147,7 @@ def _export_all(
 
 
 def _shows(card: ModelCard) -> str:
-    """What a model of the user's own shows; of stock VGG16 the file's name says it."""
+    """Describe what a user's own model shows; for stock VGG16 the file name says it."""
     return f"{card.describe_activation()}, " if card.functions else ""
 
 

@@ -1,7 +1,7 @@
-"""Reading the words of ``fmedge run`` without Typer, which takes longer to load than a run computes.
+"""Parse the command line of ``fmedge run`` without Typer, which takes longer to load than a run computes.
 
-What is read here is what Typer would read, word for word: ``tests/cli/test_fast_parser.py`` compares the two.
-All else is left to Typer: other commands, help, whatever is wrong or unusual.
+The result is exactly what Typer would read: ``tests/cli/test_fast_parser.py`` compares the two. Everything else is left
+to Typer: other commands, help, and whatever is wrong or unusual.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:  # noqa: ANN401 - a type, an alias or a union
-    """How a word becomes a value of a type of :class:`RunCommand`; None, where it is one of them, is no word."""
+    """Return the function that turns a word into a value of a type of :class:`RunCommand`; no word stands for None."""
     if get_origin(kind) in (Union, UnionType):
         (kind,) = (each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is Literal:
@@ -47,7 +47,7 @@ VALUES: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     for name, option in OPTIONS.items()
     if RunCommand.__annotations__[name] not in _SWITCHES
 }
-"""Per option that takes a value: the argument of :class:`RunCommand`, and how it is read."""
+"""For each option that takes a value: the argument of :class:`RunCommand`, and the function that reads it."""
 
 SWITCHES: Mapping[str, tuple[str, bool]] = {
     flag: (name, value)
@@ -55,11 +55,11 @@ SWITCHES: Mapping[str, tuple[str, bool]] = {
     if RunCommand.__annotations__[name] in _SWITCHES
     for flag, value in zip(option.flag.split("/"), (True, False), strict=False)
 }
-"""Per option without a value: the argument, and what it makes of it."""
+"""For each option without a value: the argument, and the value that the option gives it."""
 
 
 def read_quickly(words: Sequence[str]) -> RunCommand | None:
-    """What a command line asks of ``fmedge run``; None leaves it to Typer."""
+    """Parse a command line of ``fmedge run``; None leaves it to Typer."""
     plain = os.name == "posix" and "_FMEDGE_COMPLETE" not in os.environ  # elsewhere Typer expands patterns itself
     if not plain or not words or words[0] != "run":
         return None
@@ -77,7 +77,7 @@ def read_quickly(words: Sequence[str]) -> RunCommand | None:
             else:
                 name, read = VALUES[option]
                 found = read(_usual(value if given else next(rest)))
-            if name in chosen:  # the last one counts, for Typer
+            if name in chosen:  # for Typer the last one counts
                 return None
             chosen[name] = found
     except (KeyError, ValueError, StopIteration):
@@ -86,10 +86,10 @@ def read_quickly(words: Sequence[str]) -> RunCommand | None:
 
 
 def _usual(word: str) -> str:
-    """A word that nobody reads in two ways.
+    """Return a word if it cannot be read in two ways.
 
     Raises:
-        ValueError: It is empty, looks like an option, or is no text.
+        ValueError: It is empty, looks like an option, or is not valid text.
     """
     if not word or word.startswith("-"):
         raise ValueError(word)

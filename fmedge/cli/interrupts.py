@@ -1,8 +1,9 @@
-"""SIGINT and SIGTERM: obeyed by an exception that runs every ``finally``, and where that does not come through, anyway.
+"""Obey SIGINT and SIGTERM by an exception that runs every ``finally``, or by force if it does not get through.
 
 Python's handler runs in the main thread, between two of its instructions: not while a library decodes, computes or
-waits in C. So a thread looks on, which the signal reaches through a pipe (``signal.set_wakeup_fd``). What has not ended
-:data:`GRACE_S` after a signal is ended by it: children, temporary files and folders go, names keep what is whole.
+waits in C. So a thread watches, which the signal reaches through a pipe (``signal.set_wakeup_fd``). It ends the process
+if the command has not ended :data:`GRACE_S` after a signal, and removes children, temporary files and folders; only
+complete files keep their names.
 """
 
 from __future__ import annotations
@@ -20,34 +21,37 @@ from fmedge.system.address_space import file_limit
 
 INTERRUPTED = 130
 TERMINATED = 143
-"""128 + the signal's number, as shells report it."""
+"""Exit codes after SIGINT and SIGTERM: 128 + the signal's number, as shells report it."""
 
 GRACE_S = 1.0
-"""How long a command may take to end by itself: two images in work take less, and nobody waits longer at a terminal."""
+"""How long a command may take to end by itself: two images in progress take less, and nobody waits longer at a
+terminal."""
 
 NOTICE = "Interrupted. Nothing half-written was left."
 
 _FEW_FILES = 32
-"""Open files below which none is spent on this: a run has about twenty."""
+"""Limit of open files below which none are used for this: a run has about twenty open."""
 
 _POLL_S = 0.02
 _AGAIN_S = 0.05
-"""Pause before an exception that came into an import is raised again: enough to leave where it was not swallowed."""
+"""Pause before an exception that was raised during an import is raised again: if it was not swallowed, the command has
+left by then."""
 
 _ALARM = getattr(signal, "SIGALRM", 0)
-"""Where the system has it (POSIX)."""
+"""SIGALRM where the system has it (POSIX), otherwise 0."""
 
 _OBEYED = b"\0"
-"""What stands among the signals' numbers in the pipe once a command has only a report left to write."""
+"""Byte that is written to the pipe, among the numbers of signals, once a command only has to write its report."""
 
 _pipe: int | None = None
-"""Where it is written to; None while nobody looks on."""
+"""The writing end of that pipe; None while no thread watches."""
 
 
 def watch() -> None:
-    """Look on, from a thread, until the process ends: for a process that is the command's alone, and its main thread.
+    """Watch for signals from a thread until the process ends; for a process of the command's own, in its main thread.
 
-    Where no thread can be started, or :data:`_FEW_FILES` are allowed, signals are obeyed as far as Python does.
+    If no thread can be started, or fewer than :data:`_FEW_FILES` open files are allowed, only Python's own handling
+    of signals remains.
     """
     global _pipe
     if os.name != "posix" or (file_limit() or _FEW_FILES) < _FEW_FILES:
@@ -63,13 +67,13 @@ def watch() -> None:
 
 
 def obeyed() -> None:
-    """Say that the signals so far were obeyed: what was measured is written yet, however long that takes."""
+    """Mark the signals so far as obeyed: the command may still write what it measured, however long that takes."""
     if _pipe is not None:
         os.write(_pipe, _OBEYED)
 
 
 def _look_on(reader: int) -> None:
-    """Wait for a signal, and for what becomes of it."""
+    """Wait for a signal, and end the process if the command does not end or obey in time."""
     first, ends = 0, None
     while ends is None or time.monotonic() < ends:
         for number in os.read(reader, 1) if not first else _read_some(reader):
@@ -92,13 +96,13 @@ def _read_some(reader: int) -> bytes:
 
 
 def _end(number: int) -> None:
-    """End the process, whatever its other threads do."""
+    """End the process, whatever its other threads are doing."""
     try:
         clear_up()
         if number == signal.SIGINT:
             from fmedge.system.stderr import talk
 
-            last = Thread(target=talk, args=(NOTICE,), daemon=True)  # which nobody may be reading
+            last = Thread(target=talk, args=(NOTICE,), daemon=True)  # stderr may have no reader and block
             last.start()
             last.join(_POLL_S * 10)
     finally:
@@ -106,8 +110,8 @@ def _end(number: int) -> None:
 
 
 def clear_up() -> None:
-    """End every process that was started, and remove every temporary file; none is created from then on."""
-    for module in ("fmedge.system.children", "fmedge.system.temp_files"):  # what was not loaded has none
+    """End every process that was started, and remove all temporary files; no more are created from then on."""
+    for module in ("fmedge.system.children", "fmedge.system.temp_files"):  # a module that is not loaded has none
         if module in sys.modules:
             with contextlib.suppress(Exception):
                 sys.modules[module].end_all()
@@ -117,11 +121,11 @@ def clear_up() -> None:
 def signals() -> Generator[list[int]]:
     """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
 
-    C code that is being imported may swallow the exception, or turn it into another one; it is then raised again.
-    While somebody looks on, a second signal raises nothing: it would only cut the clauses short.
+    C code that is being imported may swallow the exception, or turn it into another one; then it is raised again.
+    While a thread watches, a second signal raises nothing: it would only cut the clauses short.
 
     Yields:
-        A list that holds the signals that came.
+        A list that receives the numbers of the signals.
     """
     came: list[int] = []
 
@@ -130,14 +134,14 @@ def signals() -> Generator[list[int]]:
             came.append(number)
             if len(came) > 1 and _pipe is not None:
                 return
-        if not came:  # an alarm of somebody else's
+        if not came:  # somebody else's alarm
             return
         if _ALARM and _is_importing(frame):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         raise SystemExit(TERMINATED) if came[0] == signal.SIGTERM else KeyboardInterrupt
 
     handled = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a shell's background: leave it so
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored, as in a shell's background jobs: keep that
         handled.append(signal.SIGINT)
     if _ALARM:
         handled.append(signal.SIGALRM)

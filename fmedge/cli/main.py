@@ -1,4 +1,4 @@
-"""The command line: reading its words, and what every error becomes: one line on stderr and an exit code."""
+"""The command line: parse it, run the command, and turn every error into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
 
     Args:
         arguments: Words after ``fmedge``; None takes the process's own.
-        alone: Whether the process ends with the command: signals then end it whatever its libraries do.
+        alone: Whether the process ends with the command: then signals end it whatever its libraries are doing.
 
     Returns:
-        The exit code; see :mod:`fmedge.errors`. An error that is none of ours keeps its traceback.
+        The exit code; see :mod:`fmedge.errors`. An error that fmedge does not know is raised, with its traceback.
     """
     with own_process():
         try:
@@ -50,14 +50,14 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
                     say(f"Error: {output.lost.in_full()}")
                     code = output.lost.exit_code
         finally:
-            prefetch.forget()  # a command that failed did not take what was begun for it
+            prefetch.forget()  # a failed command leaves early work behind
         if not came:
             return code
         if alone:
-            interrupts.clear_up()  # the exception may have come between two instructions of a clause that does
+            interrupts.clear_up()  # the exception may have cut short a clause that does it
         if came[0] == signal.SIGTERM:
             return interrupts.TERMINATED
-        if not threads_start():  # OpenBLAS, which NumPy loads, answers that with SIGINT
+        if not threads_start():  # OpenBLAS, which NumPy loads, then raises SIGINT
             say(f"Error: {no_threads().in_full()}")
             return LimitExceeded.exit_code
         say(interrupts.NOTICE)
@@ -77,7 +77,7 @@ def _run(arguments: list[str] | None, *, alone: bool) -> int:
     except FmedgeError as error:
         if settings["debug"]:
             show_trace(error)
-        if is_out_of_files(error):  # whatever it was that could not be opened
+        if is_out_of_files(error):  # whichever file could not be opened
             error = shortage(error)
         say(f"Error: {error.in_full()}")
         return error.exit_code
@@ -94,7 +94,7 @@ def _run(arguments: list[str] | None, *, alone: bool) -> int:
 
 
 def _do(words: list[str], arguments: list[str] | None, settings: dict[str, bool]) -> int:
-    """What the words say."""
+    """Run the command that the words name, with the fast parser if possible; return the exit code."""
     chosen = read_quickly(words)
     if chosen is None:
         return _run_typer(arguments, settings)
@@ -105,7 +105,7 @@ def _do(words: list[str], arguments: list[str] | None, settings: dict[str, bool]
 
 
 def _unfit_processor(error: Exception) -> FmedgeError | None:
-    """What is wrong where NumPy, which everything needs, cannot be imported on this processor."""
+    """Return the error to show if NumPy, which everything needs, cannot be imported on this processor."""
     if isinstance(error, ImportError | RuntimeError):
         try:
             require_processor("NumPy")
@@ -115,7 +115,7 @@ def _unfit_processor(error: Exception) -> FmedgeError | None:
 
 
 def _no_folder(error: Exception) -> FmedgeError | None:
-    """What is wrong where a path begins in the current folder, and that was deleted."""
+    """Return the error to show if a path starts in the current folder, and that was deleted."""
     if isinstance(error, FileNotFoundError):
         try:
             Path.cwd()
@@ -139,16 +139,15 @@ def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:
 
 
 def entry() -> NoReturn:
-    """The ``fmedge`` command: :func:`main`, then out without taking the interpreter apart.
+    """Run the ``fmedge`` command: call :func:`main`, then exit without shutting down the interpreter.
 
-    Freeing the engine and the arrays piece by piece takes 50 ms, a tenth of a run; everything is written
-    and closed by then. Nor where an error of ours is shown: a thread that still loads an engine would end the process
-    by a signal.
+    Freeing the engine and the arrays one by one takes 50 ms, a tenth of a run, and everything is written and closed by
+    then. After an error it would even be harmful: a thread that is still loading an engine would crash the process.
     """
-    sys.unraisablehook = lambda _: None  # an interrupt in a destructor, say: who looks on ends the process all the same
+    sys.unraisablehook = lambda _: None  # such as an interrupt in a destructor: the watching thread ends the process
     try:
         code = main(alone=True)
-    except Exception as error:  # a bug of ours
+    except Exception as error:  # a bug in fmedge
         show_trace(error)
         code = 1
     for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -1,4 +1,4 @@
-"""Options that several commands share: one flag, one meaning."""
+"""Options that several commands share: each flag has one meaning."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _complete_layer(incomplete: str) -> list[str]:
     return [name for name in (*LAYER_NAMES, ALL) if name.startswith(incomplete)]
 
 
-def of_run(name: str) -> Any:  # noqa: ANN401 - what Typer's own function gives
-    """An option that ``fmedge run`` has, too."""
+def of_run(name: str) -> Any:  # noqa: ANN401 - as Typer's own function
+    """Return an option that ``fmedge run`` has, too."""
     option = OPTIONS[name]
     return typer.Option(
         option.flag,

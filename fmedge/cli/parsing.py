@@ -1,4 +1,4 @@
-"""Words of the command line as values: what Typer leaves to us, and needs no Typer."""
+"""Turn words of the command line into values: the parsing that Typer does not do; it works without Typer."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fmedge.model.run_options import Math, RunOptions
 from fmedge.model.submodel import OWN_SIZE
 
 _MAX_THREADS = 1024
-"""No machine has more cores; the session allows fewer still."""
+"""Most threads that are accepted here: no machine has more cores, and the session allows fewer still."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def split(words: str) -> list[str]:
-    """The words between commas, each once; a comma after a backslash belongs to its word.
+    """Split words at commas, keeping each once; a comma after a backslash belongs to its word.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is no word.
     """
     found = list(dict.fromkeys(word.strip() for word in re.split(r"(?<!\\),", words) if word.strip()))
     if not found:
@@ -30,10 +30,10 @@ def split(words: str) -> list[str]:
 
 
 def parse_list(words: str, choices: type[Choice]) -> list[Choice]:
-    """Words between commas, each one of an enumeration.
+    """Split words at commas into members of an enumeration.
 
     Raises:
-        UsageError: One is none of them.
+        UsageError: A word is not one of them.
     """
     allowed = [str(choice) for choice in choices]
     for word in split(words):
@@ -45,7 +45,7 @@ def parse_list(words: str, choices: type[Choice]) -> list[Choice]:
 
 
 def parse_size(word: str | None) -> tuple[int, int] | None:
-    """``N``, ``HxW`` in pixels, or ``dynamic`` (None); no word is the network's own.
+    """Read a size: ``N`` or ``HxW`` in pixels, or ``dynamic`` (None); without a word it is the network's own.
 
     Raises:
         UsageError: It is none of these.
@@ -61,7 +61,7 @@ def parse_size(word: str | None) -> tuple[int, int] | None:
 
 
 def parse_fixed_size(word: str) -> tuple[int, int]:
-    """``N`` or ``HxW`` in pixels.
+    """Read a size that is ``N`` or ``HxW`` in pixels.
 
     Raises:
         UsageError: It is neither.
@@ -75,7 +75,7 @@ def parse_fixed_size(word: str) -> tuple[int, int]:
 def parse_preprocessing(
     word: str | None, scale: str | None, mean: str | None, std: str | None, order: str | None
 ) -> str | Preprocessing | None:
-    """What a Keras model wants done to pixels: a word, the formula spelled out, or None where neither is given.
+    """Read the preprocessing of a Keras model: a word, a formula, or None where neither is given.
 
     Raises:
         UsageError: Both are given, or one is not understood.
@@ -93,8 +93,8 @@ def parse_preprocessing(
 
 
 def _numbers(flag: str, words: str) -> tuple[float, ...]:
-    """Numbers, or fractions such as ``1/255``, between commas."""
-    from fractions import Fraction  # seldom needed
+    """Read numbers, or fractions such as ``1/255``, separated by commas."""
+    from fractions import Fraction  # rarely needed
 
     try:
         found = tuple(float(Fraction(word.strip())) for word in words.split(","))
@@ -107,10 +107,10 @@ def _numbers(flag: str, words: str) -> tuple[float, ...]:
 
 
 def parse_threads(words: str) -> tuple[int, ...]:
-    """Numbers of threads between commas, each once.
+    """Read numbers of threads separated by commas, keeping each once.
 
     Raises:
-        UsageError: One is none.
+        UsageError: A word is not a number of threads.
     """
     for word in split(words):
         if not word.isdecimal() or not 1 <= int(word) <= _MAX_THREADS:
@@ -119,7 +119,7 @@ def parse_threads(words: str) -> tuple[int, ...]:
 
 
 def parse_batch(word: str) -> int | None:
-    """A number of images, or ``dynamic`` (None).
+    """Read a number of images, or ``dynamic`` (None).
 
     Raises:
         UsageError: It is neither.
@@ -132,10 +132,10 @@ def parse_batch(word: str) -> int | None:
 
 
 def parse_cpus(words: str) -> tuple[int, ...]:
-    """Numbers of cores between commas, each once.
+    """Read numbers of cores separated by commas, keeping each once.
 
     Raises:
-        UsageError: One is no number.
+        UsageError: A word is not a number.
     """
     for word in split(words):
         if not re.fullmatch(r"\d{1,5}", word):
@@ -146,10 +146,10 @@ def parse_cpus(words: str) -> tuple[int, ...]:
 def run_options(
     backend: str | None, device: str, threads: int | None, cpus: str | None, math: Math, allow_fallback: bool
 ) -> RunOptions:
-    """How a model is run, from the flags that several commands share.
+    """Make run options from the flags that several commands share.
 
     Raises:
-        UsageError: ``cpus`` are no numbers.
+        UsageError: ``cpus`` are not numbers.
     """
     return RunOptions(
         backend, device, threads, None if cpus is None else parse_cpus(cpus), math, allow_fallback=allow_fallback

@@ -37,7 +37,11 @@ def report_command(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """What the page calls each report: its file's name without the ending; where two are alike, the whole path."""
+    """Return the page's name for each report: the file's name without its suffix, or the path where two are the same.
+
+    Raises:
+        UsageError: A report is given twice.
+    """
     repeated = [path for path, count in Counter(path.absolute() for path in paths).items() if count > 1]
     if repeated:
         raise UsageError(f"'{repeated[0]}' is given twice. Give each report once.")

@@ -1,4 +1,4 @@
-"""``fmedge run``, as Typer shows and reads it; :mod:`fmedge.cli.run_job` does it."""
+"""``fmedge run`` as a Typer command; :mod:`fmedge.cli.run_job` does the work."""
 
 from __future__ import annotations
 

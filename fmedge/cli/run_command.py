@@ -1,10 +1,10 @@
-"""What ``fmedge run`` can be asked for: one record and one table, from which both parsers are built.
+"""The arguments of ``fmedge run``: one record and one table, from which both parsers are built.
 
-:mod:`fmedge.cli.run` makes Typer's command of them, :mod:`fmedge.cli.fast_parser` reads plain words by them without
-Typer, and :mod:`fmedge.cli.run_job` does what the record says.
+:mod:`fmedge.cli.run` builds the Typer command from them, :mod:`fmedge.cli.fast_parser` parses usual command lines
+without Typer, and :mod:`fmedge.cli.run_job` does what the record says.
 """
 
-# Annotations are values here, not text: the parsers read them.
+# Annotations must be values here, not text, because the parsers read them.
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +16,9 @@ from fmedge.model.submodel import Format, Precision
 
 
 class RunCommand(NamedTuple):
-    """The arguments of ``fmedge run``; their types say how words are read.
+    """The arguments of ``fmedge run``; their types say how words are read, and :data:`OPTIONS` says what they mean.
 
-    What each means says :data:`OPTIONS`. No dataclass: making one takes longer, at every start.
+    It is not a dataclass, because defining one takes longer, at every start.
     """
 
     images: list[Path]
@@ -58,12 +58,12 @@ class RunCommand(NamedTuple):
 
 
 class Option(NamedTuple):
-    """How a user writes an option.
+    """An option as a user writes it.
 
     Attributes:
-        flag: Its name; a switch may have a second one that turns it off, after a stroke.
+        flag: Its name; a switch may have a second name, after a slash, that turns it off.
         help: What it does.
-        metavar: What its value looks like; empty where the type says so.
+        metavar: What its value looks like; empty where the type says it.
     """
 
     flag: str
@@ -140,4 +140,5 @@ OPTIONS: Mapping[str, Option] = {
     "offline": Option("--offline", "Never touch the network."),
     "as_json": Option("--json", "Print data as JSON on stdout."),
 }
-"""Per argument of :class:`RunCommand` but the images; other commands with one of these options take it from here."""
+"""The option for each argument of :class:`RunCommand` except the images; other commands take their options from here,
+too."""

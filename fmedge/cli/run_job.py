@@ -1,4 +1,4 @@
-"""What ``fmedge run`` does, however its words were read."""
+"""Do what ``fmedge run`` is asked for, whichever parser read the command line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def run(asked: RunCommand) -> None:
         FmedgeError: See :func:`fmedge.cli.run_outputs.draw` and :func:`fmedge.cli.ensure_artifact.ensure_artifact`.
     """
     if asked.weights is not None and is_file(Path(asked.weights)):
-        prefetch.begin(digest, Path(asked.weights), "sha256")  # 30 ms, beside the imports
+        prefetch.begin(digest, Path(asked.weights), "sha256")  # 30 ms, during the imports
     from fmedge.cli.run_outputs import draw
     from fmedge.workflow import pipeline
     from fmedge.workflow.request import has_choices, models_folder
@@ -67,10 +67,13 @@ def run(asked: RunCommand) -> None:
 
 
 def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) -> bool:
-    """Check that the options do not contradict each other; tells whether they settle how the model is run.
+    """Check that the options do not contradict each other.
+
+    Returns:
+        Whether they settle how the model is run, so that no tuned choice applies.
 
     Raises:
-        UsageError: They do.
+        UsageError: They contradict each other.
     """
     layer = asked.layer
     if layer is not None and re.search(r"(?<!\\),", layer):
@@ -115,7 +118,7 @@ def _request(asked: RunCommand, drawing: Drawing, prepared: str | Preprocessing 
 
     form = _form(asked, drawing.run, prepared)
     folders = any(map(names_folder, (asked.output, asked.save_maps, asked.png)))
-    if drawing.alone and not folders and asked.resize != "none" and asked.keras is None:  # whose size is not known yet
+    if drawing.alone and not folders and asked.resize != "none" and asked.keras is None:  # Keras: size not known yet
         prefetch.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
     return request_artifact(
         asked.layer,
@@ -139,7 +142,7 @@ def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted |
 
 
 def _form(asked: RunCommand, run: RunOptions, preprocessing: str | Preprocessing | None) -> ExportOptions:
-    """The form of the model that is run; the one place that decides it."""
+    """Decide the form of the model that is run; this is the only place that does."""
     from fmedge.runtime.opening import choose_backend
 
     backend = choose_backend(run, asked.model_format)

@@ -1,4 +1,4 @@
-"""What ``fmedge run`` does once it knows the model: one page, or many files."""
+"""Write the results of ``fmedge run`` once the model is known: one page, or many files."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Drawing:
 
     Attributes:
         images: The images.
-        alone: Whether a single file was named: with one tap, and no folder to write to, paths are those of files.
-        page: The page or the pages' folder; None takes the current one.
+        alone: Whether a single file was named: with one tap, and no folder to write to, paths name files.
+        page: The page, or the folder for pages; None takes the current folder.
         no_page: Whether no page is written.
-        maps: The .npz file or the folder for them; None writes none.
-        sheet: The .png file or the folder for them; None writes none.
+        maps: The .npz file, or the folder for such files; None writes none.
+        sheet: The .png file, or the folder for such files; None writes none.
         channel: The one channel to draw; None draws all.
         options: How pages are made.
-        resize: How photos are brought to the model's size.
+        resize: How photos are resized to the model's size.
         run: How the model is run.
-        as_json: Whether data is printed in place of paths.
+        as_json: Whether data is printed instead of paths.
     """
 
     images: list[Path]
@@ -53,20 +53,20 @@ class Drawing:
     as_json: bool
 
     def is_single(self, submodel: SubModel) -> bool:
-        """Whether there is one image and one tap, and paths are those of files."""
+        """Return whether there is one image and one tap, and paths name files."""
         return self.alone and len(submodel.taps) == 1 and not any(map(names_folder, (self.page, self.maps, self.sheet)))
 
     def is_walk(self, submodel: SubModel) -> bool:
-        """Whether all taps of one image come on one page: a page is named for them."""
+        """Return whether all taps of one image go on one page, because a page is named for them."""
         named = self.page is not None and self.page.suffix.lower() == ".html" and not is_folder(self.page)
         return named and self.alone and len(submodel.taps) > 1
 
     def require_places(self, submodel: SubModel) -> None:
-        """Check, before any work, that the results can be written to where they are wanted.
+        """Check, before any work, that the results can be written to the named places.
 
         Raises:
-            UsageError: A file is named for many, or a folder that is not there for one.
-            WriteError: It cannot be written.
+            UsageError: One file is named for several results, a folder for one does not exist, or options do not fit.
+            WriteError: A result cannot be written.
             ImageError: The only image is missing.
         """
         from fmedge.data.images import require_image_file
@@ -94,16 +94,16 @@ class Drawing:
 
 
 def names_folder(path: Path | None) -> bool:
-    """Whether a place for results is a folder that is there; ``page.html`` is meant as a file."""
+    """Return whether a place for results is an existing folder; a name such as ``page.html`` means a file."""
     return path is not None and path.suffix.lower() not in {".html", ".npz", ".png"} and is_folder(path)
 
 
 def draw(artifact: Artifact, drawing: Drawing) -> None:
-    """Run the model, write the files, tell of them.
+    """Run the model, write the files and print their names.
 
     Raises:
-        InputsSkipped: Some images were of no use.
-        ImageError: None was of use.
+        InputsSkipped: Some images could not be used.
+        ImageError: No image could be used.
         FmedgeError: See :func:`fmedge.workflow.pipeline.make_pages`.
     """
     submodel = artifact.card.submodel
@@ -186,7 +186,7 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
     pages = make_pages(
         artifact, outputs, channel=drawing.channel, options=drawing.options, resize=drawing.resize, run=drawing.run
     )
-    with closing(pages) as results:  # on Ctrl-C the files in work are finished, and no other is begun
+    with closing(pages) as results:  # on Ctrl-C files in progress are finished, and no more are started
         for number, (image, made) in enumerate(results, 1):
             progress.clear()
             if isinstance(made, FmedgeError):
@@ -231,7 +231,10 @@ def _emit_path(outputs: Outputs) -> None:
 
 
 def _placed(provenance: Provenance) -> str:
-    """Where it ran, and in bf16 where that was asked for; where a device was, that too: some may have run elsewhere."""
+    """Describe where the model ran, with the arithmetic and the requested device where they are not the defaults.
+
+    The device is added because part of the model may have run elsewhere.
+    """
     math = "" if provenance.math == "fp32" else f" in {provenance.math}"
     asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
     return provenance.placement + math + asked

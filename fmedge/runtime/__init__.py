@@ -1,4 +1,4 @@
-"""From an artifact to a session on some hardware.
+"""Open an artifact as a session on the available hardware.
 
 Imports `model`, `system` and the errors; never `export`.
 """

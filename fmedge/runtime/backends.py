@@ -27,9 +27,9 @@ class Provider:
     """An engine's name for a device.
 
     Attributes:
-        device: Ours: what ``--device`` takes.
-        name: As the engine spells it, such as ``CPUExecutionProvider``.
-        advice: How to install what it needs, with names of extras in braces.
+        device: fmedge's name for it, as ``--device`` takes it.
+        name: The engine's name for it, such as ``CPUExecutionProvider``.
+        advice: How to install what it needs, with the names of extras in braces.
     """
 
     device: str
@@ -38,23 +38,23 @@ class Provider:
 
     @property
     def install(self) -> str:
-        """The command that installs what it needs here."""
+        """The command that installs what the provider needs on this system."""
         return in_place(self.advice)
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A row of the table.
+    """A backend: one row of the table.
 
     Attributes:
-        name: What ``--backend`` takes.
-        formats: Model files it runs.
-        module: Our adapter, imported when used: an :class:`Adapter`.
+        name: Its name, as ``--backend`` takes it.
+        formats: The model formats that it runs.
+        module: The module of its adapter, an :class:`Adapter`; imported on first use.
         package: The engine's import package.
-        providers: Its devices: the CPU first, then the best first.
-        maths: Arithmetic it can be asked for on the CPU.
-        without_vnni: How it adds the products of int8 models with weights of 8 bits on x86 without VNNI: ``exact``, or
-            ``wide`` when it is asked to and with sums that overflow when it is not.
+        providers: Its devices: the CPU first, then the others from best to worst.
+        maths: The arithmetic that can be requested on the CPU.
+        without_vnni: How it sums the products of int8 models with 8-bit weights on x86 without VNNI: ``exact`` always
+            sums exactly; ``wide`` uses wider sums on request, and otherwise the sums overflow.
     """
 
     name: str
@@ -72,15 +72,15 @@ class Backend:
 
     @property
     def installed(self) -> bool:
-        """Whether the engine's package is there; whether it loads is another matter."""
+        """Whether the engine's package is installed; this does not check that it loads."""
         return find_spec(self.package) is not None
 
 
 class Adapter(Protocol):
-    """What our module for an engine has."""
+    """The functions that the adapter module of an engine provides."""
 
     def is_present(self, provider: Provider) -> bool:
-        """Whether a device is likely to be there, as far as the engine can tell without a model."""
+        """Return whether a device is likely to be present, as far as the engine can tell without a model."""
         ...
 
     def open_engine(self, artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> Engine:
@@ -88,12 +88,12 @@ class Adapter(Protocol):
 
         Args:
             artifact: The model.
-            provider: Where it shall compute.
-            threads: CPU threads that compute.
-            options: The other choices of the run.
+            provider: The device to run it on.
+            threads: Number of CPU threads that compute.
+            options: The other run options.
 
         Raises:
-            ProviderUnavailable: The device is not there, or does not take the model as a whole.
+            ProviderUnavailable: The device is missing, or cannot run the whole model.
             ArtifactError: The engine refuses the model.
             LimitExceeded: Memory ran out.
         """
@@ -151,24 +151,25 @@ BACKENDS: tuple[Backend, ...] = (
         (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
     ),
 )
-"""The engines, the preferred one first; LiteRT is last because its files are written by TensorFlow, which few have."""
+"""The engines, in order of preference. LiteRT is last because writing its files takes TensorFlow, which few users
+have."""
 
 WIDE = "wide int8"
-"""Arithmetic that int8 models with weights of 8 bits get on x86 without VNNI: slower sums that do not overflow, in
-32 bits in ONNX Runtime and in float32 in OpenVINO."""
+"""Arithmetic of int8 models with 8-bit weights on x86 without VNNI: slower sums that do not overflow, in 32 bits in
+ONNX Runtime and in float32 in OpenVINO."""
 
 NOT_GPUS = ("cpu", "openvino")
-"""Devices that ``gpu`` does not stand for: ONNX Runtime's OpenVINO provider computes on the CPU unless told so."""
+"""Devices that ``gpu`` does not include: ONNX Runtime's OpenVINO provider computes on the CPU unless told otherwise."""
 
 MAX_THREADS = 64
-"""Threads allowed where there are fewer cores: more would only cost memory."""
+"""Number of threads that is allowed even on a machine with fewer cores; more would only cost memory."""
 
 
 def find_backend(name: str) -> Backend:
-    """The row of the engine with that name.
+    """Return the backend with that name.
 
     Raises:
-        UsageError: There is no such engine.
+        UsageError: There is no such backend.
     """
     for backend in BACKENDS:
         if backend.name == name:
@@ -178,17 +179,17 @@ def find_backend(name: str) -> Backend:
 
 
 def usable_cpus() -> int:
-    """CPU cores that this process may use: those it may run on, or fewer where a control group's quota is less."""
+    """Return how many CPU cores this process may use: its affinity, or a control group's quota where that is lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = group_limits().cpus
     return cores if quota is None else min(cores, max(1, math.ceil(quota)))
 
 
 def default_threads(cpus: Collection[int] | None = None) -> int:
-    """CPU threads that compute where nobody says how many: one per core, or fewer where OMP_NUM_THREADS says so.
+    """Return the default number of CPU threads: one per core, or fewer where OMP_NUM_THREADS says so.
 
     Args:
-        cpus: Numbers of the cores that they are bound to; None for all.
+        cpus: Numbers of the cores that the threads are bound to; None for all.
     """
     cores = usable_cpus() if cpus is None else min(len(set(cpus)), usable_cpus())
     wished = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list is one number per level
@@ -196,24 +197,24 @@ def default_threads(cpus: Collection[int] | None = None) -> int:
 
 
 def int8_overflows(card: ModelCard, provider: Provider) -> bool | None:
-    """Whether an int8 model's sums do not fit where this processor is fastest; None where nobody knows."""
+    """Return whether an int8 model's sums overflow in this processor's fastest instructions; None where unknown."""
     if card.precision is not Precision.INT8 or card.options.seven_bit or provider.device != "cpu":
         return False
     return sums_saturate(platform.machine(), processor_features())
 
 
 def seven_bits_are_faster() -> bool:
-    """Whether int8 models with weights of 7 bits are worth having here.
+    """Return whether int8 models with 7-bit weights run faster than those with 8-bit weights on this processor.
 
-    They need no wide sums on x86 without VNNI. At block2_conv2 and block3_conv3 they take 0.55 and 0.53 of float32's
-    time in ONNX Runtime and 0.54 and 0.51 in OpenVINO, weights of 8 bits 0.88 and 0.80 in ONNX Runtime (2 cores of a
-    Zen 4 whose AVX-512 was masked off, November 2026). LiteRT's sums are exact there and as slow as float32.
+    On x86 without VNNI they need no wide sums. At block2_conv2 and block3_conv3 they take 0.55 and 0.53 of float32's
+    time in ONNX Runtime, and 0.54 and 0.51 in OpenVINO; 8-bit weights take 0.88 and 0.80 in ONNX Runtime (2 cores of a
+    Zen 4 with AVX-512 masked off, November 2026). LiteRT's sums are exact there, and as slow as float32.
     """
     return sums_saturate(platform.machine(), processor_features()) is True
 
 
 def providers_for(row: Backend, device: str) -> list[Provider]:
-    """The providers of an engine that a device's name stands for; empty where it knows no such device."""
+    """Return the providers of a backend that a device name stands for; empty where the backend has no such device."""
     if device == "gpu":
         return [provider for provider in row.providers if provider.device not in NOT_GPUS]
     if row.name == "onnxruntime" and device.endswith("ExecutionProvider"):

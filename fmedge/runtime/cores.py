@@ -1,4 +1,4 @@
-"""Binding threads, and processes of our own, to cores."""
+"""Bind threads, and our own processes, to cores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fmedge.errors import UsageError
 
 @contextlib.contextmanager
 def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
-    """Bind the calling thread, and the threads that it starts meanwhile, to those cores; None leaves them as they are.
+    """Bind the calling thread, and threads that it starts in the meantime, to those cores; None changes nothing.
 
     Raises:
-        UsageError: There is no such core, or the system cannot bind threads (it can on Linux).
+        UsageError: There is no such core, or the system cannot bind threads (Linux can).
     """
     if cpus is None:
         yield
@@ -28,7 +28,7 @@ def bound_to(cpus: Sequence[int] | None) -> Generator[None]:
 
 
 def bind_process(cpus: Sequence[int]) -> None:
-    """Bind a process of ours that has one thread as yet, and the processes that it starts, to those cores for good.
+    """Bind this process and those that it starts to those cores for good; for our own processes with one thread.
 
     Raises:
         UsageError: As in :func:`bound_to`.
@@ -38,7 +38,7 @@ def bind_process(cpus: Sequence[int]) -> None:
 
 
 def _require_cpus(cpus: Sequence[int]) -> set[int]:
-    """Check that there are such cores; returns those that may be used now."""
+    """Check that there are such cores; return those that may be used now."""
     if not hasattr(os, "sched_setaffinity"):
         raise UsageError("Threads cannot be bound to cores on this system.", hint="Leave --cpus out.")
     allowed = os.sched_getaffinity(0)

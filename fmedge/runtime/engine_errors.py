@@ -1,7 +1,7 @@
-"""What engines say, and what it means in words of ours.
+"""Translate the error texts of engines into fmedge's own words.
 
-Engines tell of a failure in their own ways: places in their sources, whole graphs, several lines. What a user can do
-about it is one of five things, so a row of the table says which, with what of the text tells more.
+Engines report a failure in many ways: places in their sources, whole graphs, several lines. A user can do only a few
+things about it, so each row of the table says which, and quotes the part of the text that tells more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 
 
 class Mend(Enum):
-    """What a user can do, as the end of a message."""
+    """What a user can do about a failure: the last sentence of a message."""
 
     SMALLER = "Give fewer or smaller images."
     THREADS = "Take --threads 1, or allow more processes (ulimit -u) or address space (ulimit -v)."
@@ -24,13 +24,13 @@ class Mend(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EngineText:
-    """A row of the table.
+    """A row of the table: a text of an engine and its meaning.
 
     Attributes:
-        engine: Whose words they are; empty where several say so.
-        pattern: Regular expression, found anywhere in the text, in any case.
+        engine: The engine that writes it; empty where several do.
+        pattern: Regular expression, searched for anywhere in the text, ignoring case.
         words: What it means; ``{0}`` and so on are the pattern's groups.
-        mend: What to do.
+        mend: What a user can do.
     """
 
     engine: str
@@ -43,7 +43,7 @@ _TYPES_DIFFER = "types or shapes of its operators do not fit each other"
 _NOT_TAKEN = "the images are not what its input takes"
 
 ENGINE_TEXTS: tuple[EngineText, ...] = (
-    # Memory first: other words often stand around it.
+    # Memory comes first: its message is often surrounded by other texts of this table.
     EngineText(
         "",
         r"bad_alloc|bad allocation|failed to allocate|out of memory|"
@@ -116,12 +116,12 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     EngineText("litert", r"\((\w+)\) failed to invoke", "its {0} failed"),
     EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer ended with code {0}"),
 )
-"""Seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those of graphics cards in their
-documentation and bug trackers. The first row that fits counts."""
+"""Texts seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those about graphics cards
+come from the engines' documentation and bug trackers. The first row that matches counts."""
 
 
 def explain(text: str) -> tuple[str, Mend] | None:
-    """What an engine's text means, and what to do about it; None where no row fits."""
+    """Return what an engine's text means and what to do about it; None where no row matches."""
     for row in ENGINE_TEXTS:
         found = re.search(row.pattern, text, re.IGNORECASE | re.DOTALL)
         if found:
@@ -130,14 +130,14 @@ def explain(text: str) -> tuple[str, Mend] | None:
 
 
 _NOT_TELLING = ("Exception from ", "Check '", "FrontEnd API failed")
-"""How OpenVINO's lines begin that say where its source noticed, not what."""
+"""Beginnings of OpenVINO's lines that name a place in its source, not the failure."""
 
 _TOLD_LETTERS = 90
-"""Of a text that no row explains: its first telling line, so many letters of it."""
+"""Letters quoted of a text that no row explains: of its first informative line."""
 
 
 def in_our_words(error: Exception) -> tuple[str, Mend]:
-    """What an engine's error means, and what to do: by the table, else the telling part of its own words."""
+    """Return what an engine's error means and what to do: from the table, or else its first informative line."""
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = next((line for line in lines if not line.startswith(_NOT_TELLING)), type(error).__name__)

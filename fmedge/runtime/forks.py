@@ -1,8 +1,9 @@
-"""What becomes of loaded models in a forked process, which inherits their memory and none of their threads.
+"""Keep loaded models unused and unfreed in a forked process, which inherits their memory but none of their threads.
 
 An engine that is used or freed there may wait for threads that do not exist: ncnn when it runs, OpenVINO when a model
-is freed, if only by the end of the process (seen with ncnn 20261020 and OpenVINO 2026.4 on Linux). So what was
-inherited is never used and never freed. A model that the child loads itself works, in OpenVINO in a process of its own.
+is freed, even if only at the end of the process (seen with ncnn 20261020 and OpenVINO 2026.4 on Linux). So inherited
+models are never used and never freed. A model that the child loads itself works; OpenVINO needs a separate process
+for it.
 """
 
 from __future__ import annotations
@@ -15,46 +16,46 @@ from weakref import WeakSet
 
 
 class Inheritable(Protocol):
-    """What holds a loaded model."""
+    """An object that holds a loaded model."""
 
     def leave(self) -> object:
-        """Told in the child: make locks anew; returns what must never be freed there."""
+        """Create new locks and return what must never be freed; called in the child."""
         ...
 
 
 _live: WeakSet[Inheritable] = WeakSet()
 _loaded: set[str] = set()
 _inherited: set[str] = set()
-"""Names of the engines that this process has loaded, and of those among them that were loaded before it was forked."""
+"""Names of the engines that were loaded before this process was forked; ``_loaded`` names all that are loaded in it."""
 
 _NEVER_AGAIN = frozenset(("openvino",))
-"""Engines that may hang in a forked process even in a model of its own: their threads held locks that nobody gives back
-there (OpenVINO 2026.4, 1 of 4 times)."""
+"""Engines that may hang in a forked process even with a model that it loads itself: at the fork their threads held
+locks that nobody releases there (OpenVINO 2026.4, 1 of 4 times)."""
 
 
 def loaded(engine: str) -> None:
-    """Be told that an engine was loaded."""
+    """Record that an engine was loaded."""
     _loaded.add(engine)
 
 
 def is_stuck(engine: str) -> bool:
-    """Whether an engine was loaded before this process was forked, and may hang in it."""
+    """Return whether an engine was loaded before this process was forked, and may hang in it."""
     return engine in _inherited & _NEVER_AGAIN
 
 
 def watch(holder: Inheritable) -> None:
-    """Have a model left alone in processes that are forked from this one, as long as its holder lives."""
+    """Leave a model alone in processes that are forked from this one, as long as its holder lives."""
     _live.add(holder)
 
 
 def in_child(call: Callable[[], object]) -> None:
-    """Have something called in every process that is forked from this one, where the system forks at all."""
+    """Call a function in every process that is forked from this one, on systems that can fork."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=call)
 
 
 def keep_for_good(thing: object) -> None:
-    """Have an object never freed, not even at the end of the process."""
+    """Never free an object, not even at the end of the process."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 

@@ -1,8 +1,8 @@
-"""A model that was not made here runs in a process of its own, every time: what it does can only end that process.
+"""Run a model that was not made here in a separate process, every time: whatever it does can end only that process.
 
-The gate keeps out what is known to be dangerous, and works out what a run takes; what an engine makes of the rest
-happens in a child that gets the model's bytes, not its path, no secrets of the environment, and as much memory and
-time as that run takes on a slow machine. What comes back is checked here.
+The gate refuses what is known to be dangerous, and works out what a run takes. The engine gets the rest in a child
+process. The child receives the model's bytes, not its path, no secrets of the environment, and as much memory and time
+as that run takes on a slow machine. What it returns is checked here.
 """
 
 from __future__ import annotations
@@ -30,32 +30,33 @@ from fmedge.runtime.session import FloatArray, Images, Placement
 from fmedge.system import address_space, children
 
 CHILD = "fmedge.runtime.isolated_child"
-"""The module that runs there."""
+"""The module that runs in the child."""
 
 _SLACK_BYTES = 1 << 30
 """Address space beyond the engine's floor and the values of a run: allocators reserve more than they hold."""
 
 _ARRAYS = 3
-"""Copies of a run's values: an engine holds some in a second order, and hands over others."""
+"""Copies of a run's values that are allowed for: an engine holds some in a second order, and hands over others."""
 
 _IMPORT_S = 60.0
-"""Loading Python and an engine, which the model has no part in: 0.3 s on a 2-core x86-64, 50 s emulated."""
+"""Time to load Python and an engine, whatever the model: 0.3 s on a 2-core x86-64, 50 s under emulation."""
 
 _LOAD_S, _BYTES_PER_S = 8.0, 10_000_000
-"""Loading the model, and for its size. VGG16 at full depth takes OpenVINO, the slowest, 0.6 s for 59 MB."""
+"""Time to load a model, plus some for its size. OpenVINO, the slowest engine, needs 0.6 s for the 59 MB of VGG16 at
+full depth."""
 
 _DEVICE_TIMES = 30
-"""How much longer a device may take to load a model: TensorRT tries out kernels for minutes."""
+"""How many times longer a device may take to load a model: TensorRT tries out kernels for minutes."""
 
 _RUN_S, _PRODUCTS_PER_S = 4.0, 500_000_000
-"""A run, and for what it computes: a quarter of what one core of a Raspberry Pi 3 does."""
+"""Time for a run, plus some for what it computes: the rate is a quarter of what one core of a Raspberry Pi 3 does."""
 
 MAX_PRODUCTS_PER_PIXEL = 4 * 15_500_000_000 // (224 * 224)
-"""Multiplications and the like per pixel of the image: four times those of VGG16 at full depth. Of networks in use
-EfficientNet-B7 needs 100,000 and U-Net 700,000."""
+"""Multiplications and the like that are allowed per pixel of the image: four times those of VGG16 at full depth. For
+comparison, EfficientNet-B7 needs 100,000 and U-Net 700,000."""
 
 _LONGEST_LINE = 1 << 20
-"""Bytes of a line that the child writes: what its engine says of where operators were put."""
+"""Most bytes in a line that the child writes: it reports where the engine placed the operators."""
 
 _LONGEST_MESSAGE = 1000
 
@@ -63,27 +64,27 @@ _INHERITED = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL"),
     *("MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "OCL_ICD_VENDORS"),
 )
-"""Variables that the child gets: what programs and drivers need to start at all."""
+"""Environment variables that the child gets: those that programs and drivers need to start at all."""
 
 
 class IsolatedEngine:
-    """A model in an engine in another process; see :class:`fmedge.runtime.session.Engine`."""
+    """A model loaded into an engine in another process; see :class:`fmedge.runtime.session.Engine`."""
 
     owned = True
     errors: tuple[type[Exception], ...] = ()
 
     def __init__(self, artifact: Artifact, options: RunOptions, needs: Callable[[Shape], Needs]) -> None:
-        """Load the model there.
+        """Start the child and load the model there.
 
         Args:
-            artifact: The model, let through by the gate.
-            options: How it shall run: on the engine that is named there, and with so many threads.
-            needs: What a run on images of a shape takes.
+            artifact: The model, already passed by the gate.
+            options: How to run it; they name the engine, the device and the number of threads.
+            needs: Gives what a run on images of a shape takes.
 
         Raises:
             ArtifactError: The engine refuses it.
             LimitExceeded: It crashed the child, or takes too much memory or time.
-            ProviderUnavailable: The device is not there, or does not take the model as a whole.
+            ProviderUnavailable: The device is missing, or cannot run the whole model.
         """
         self._model, self._card = artifact.path.name, artifact.card
         self._needs = needs
@@ -108,7 +109,7 @@ class IsolatedEngine:
             raise
 
     def _about(self, facts: dict[str, Any]) -> tuple[str, Placement]:
-        """What computes, and where the engine put the model's nodes."""
+        """Return what computes, and where the engine placed the model's nodes, from the child's report."""
         with suppress(KeyError, TypeError, ValueError, AttributeError):
             placement = {str(name): _counts(nodes) for name, nodes in facts["placement"].items()}
             return str(facts["active_provider"]), placement
@@ -133,7 +134,7 @@ class IsolatedEngine:
             self._require_maps(answer.get("maps"), needs)
             return {spec.name: self._receive(spec.name, needs.shapes[spec.name], out) for spec in self._card.outputs}
         except BaseException:
-            self._end()  # what it still says would be taken for the next answer
+            self._end()  # what the child still writes would be taken for the next answer
             raise
 
     def close(self) -> None:
@@ -145,19 +146,19 @@ class IsolatedEngine:
                     stream.close()
 
     def _end(self) -> int:
-        """End the child where it has not ended; its exit status."""
+        """End the child if it is still running; return its exit status."""
         self._process.kill()
         return self._process.wait()
 
     def _ask(self, seconds: float, *words: bytes | Images, what: str) -> dict[str, Any]:
-        """Send an order and wait for its answer.
+        """Send a request and wait for its answer.
 
         Raises:
-            FmedgeError: What the child reports, or what its end means.
+            FmedgeError: The child reports an error, or has ended.
         """
         source, answers = cast("BinaryIO", self._process.stdin), cast("BinaryIO", self._process.stdout)
         with self._within(seconds, what):
-            with suppress(OSError):  # it is gone: why is said below
+            with suppress(OSError):  # the child has ended: the reason is reported below
                 for word in words:
                     source.write(word if isinstance(word, bytes) else word.data.cast("B"))
                 source.flush()
@@ -165,7 +166,7 @@ class IsolatedEngine:
         return self._judged(line)
 
     def _require_maps(self, found: object, needs: Needs) -> None:
-        """Check that the outputs are as large as was worked out."""
+        """Check that the outputs have the type and the shapes that the gate worked out."""
         wanted = {spec.name: ["float32", *needs.shapes[spec.name]] for spec in self._card.outputs}
         if found != wanted:
             raise ArtifactError(
@@ -173,7 +174,7 @@ class IsolatedEngine:
             )
 
     def _receive(self, name: str, shape: Shape, out: Mapping[str, FloatArray]) -> FloatArray:
-        """An output, as large as was worked out before."""
+        """Receive an output of the shape that the gate worked out."""
         maps = out.get(name)
         if maps is None or maps.shape != shape:
             maps = np.empty(shape, np.float32)
@@ -197,7 +198,11 @@ class IsolatedEngine:
 
     @contextmanager
     def _within(self, seconds: float, what: str) -> Generator[None]:
-        """End the child after so long."""
+        """End the child if the block takes longer than ``seconds``.
+
+        Raises:
+            LimitExceeded: It took longer, or no thread can be started.
+        """
         late = Timer(seconds, self._process.kill)
         late.daemon = True
         try:
@@ -229,7 +234,7 @@ class IsolatedEngine:
         return found
 
     def _ended(self) -> FmedgeError:
-        """What it means that the child is gone, or says what it should not."""
+        """Return the error for a child that has ended, or answers with something unexpected."""
         code = self._end()
         if code < 0 and code != -signal.SIGKILL:
             return LimitExceeded(
@@ -247,10 +252,10 @@ def _counts(nodes: dict[object, object]) -> dict[str, int]:
 
 
 def require_products(needs: Needs, images: Shape) -> None:
-    """Check that a run computes no more than networks do.
+    """Check that a run computes no more than networks in use do.
 
     Raises:
-        LimitExceeded: It does.
+        LimitExceeded: It computes more.
     """
     most = MAX_PRODUCTS_PER_PIXEL * prod(images[:3])
     if needs.products > most:
@@ -261,7 +266,7 @@ def require_products(needs: Needs, images: Shape) -> None:
 
 
 def address_bytes(options: RunOptions, model_bytes: int, needs: Needs) -> int | None:
-    """Bytes of address space for an engine, a model and a run; None on devices, whose drivers reserve a lot."""
+    """Return the address space in bytes for an engine, a model and a run; None on devices: drivers reserve a lot."""
     if options.device != "cpu":
         return None
     floor = address_space.FLOORS[str(options.backend)].total(options.threads or 1, 2 * model_bytes)
@@ -283,11 +288,11 @@ def _start(name: str) -> subprocess.Popen[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """The child finds the modules that this process finds, and knows little else."""
+    """Return the child's environment: it finds the same modules as this process, and knows little else."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {
         **inherited,
         "PYTHONPATH": children.module_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
-        "OPENBLAS_NUM_THREADS": "1",  # NumPy's takes 40 MB of address space per core, for nothing here
+        "OPENBLAS_NUM_THREADS": "1",  # NumPy's OpenBLAS takes 40 MB of address space per core, for nothing here
     }

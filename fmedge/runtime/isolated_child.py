@@ -1,6 +1,6 @@
-"""The process in which a model of somebody else's runs; :mod:`fmedge.runtime.isolated` starts it and asks.
+"""The child process that runs a model made elsewhere; :mod:`fmedge.runtime.isolated` starts it and sends requests.
 
-It loads one engine and one model, and computes until nobody asks any more.
+It loads one engine and one model, and computes until there are no more requests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def _at_most(seconds: float) -> Generator[None]:
-    """End this process after so long, in case nobody is there any more who would."""
+    """End this process after ``seconds``, in case the parent, which would do it, is gone."""
     timer = getattr(signal, "setitimer", None)
     if timer is not None:
         timer(signal.ITIMER_REAL, seconds + 1)
@@ -40,22 +40,22 @@ def _at_most(seconds: float) -> Generator[None]:
 
 
 class _Line:
-    """The line to the process that asks."""
+    """The connection to the parent process."""
 
     def __init__(self, source: BinaryIO, answers: BinaryIO) -> None:
         self._source, self._answers = source, answers
 
     def order(self) -> dict[str, Any] | None:
-        """The next order; None when nobody asks any more."""
+        """Read the next request; None when there are no more."""
         line = self._source.readline()
         return json.loads(line) if line else None
 
     def read(self, size: int) -> bytes:
-        """Bytes that follow an order."""
+        """Read the bytes that follow a request."""
         return self._source.read(size)
 
     def answer(self, **facts: object) -> None:
-        """Answer an order."""
+        """Answer a request."""
         self._answers.write(json.dumps(facts).encode() + b"\n")
         self._answers.flush()
 
@@ -64,18 +64,18 @@ class _Line:
         self.answer(error=type(error).__name__, message=str(error), hint=error.hint, flags=error.flags)
 
     def send(self, values: npt.NDArray[np.float32]) -> None:
-        """Send values that follow an answer."""
+        """Send the values that follow an answer."""
         self._answers.write(np.ascontiguousarray(values).data.cast("B"))
         self._answers.flush()
 
 
 def _serve(line: _Line) -> None:
-    """Load what the first two orders say, and run it as often as asked."""
+    """Load the engine and the model that the first two requests name, then run the model for each further request."""
     from fmedge.runtime.cores import bind_process
     from fmedge.runtime.opening import load_adapter, open_engine
 
     head = line.order()
-    if head is None:  # who started us was interrupted
+    if head is None:  # the parent was interrupted
         return
     options = RunOptions()
     with _reported(line, head):
@@ -100,7 +100,7 @@ def _serve(line: _Line) -> None:
             line.answer(maps={tap: [str(maps[tap].dtype), *maps[tap].shape] for tap in taps})
             for tap in taps:
                 line.send(maps[tap])
-            del maps  # LiteRT's are views of its own memory, which it may not have out of hand when it runs
+            del maps  # LiteRT's are views of its own memory, which nobody else may hold during a run
 
 
 def _computed(engine: Engine, images: Images) -> Mapping[str, FloatArray]:
@@ -114,12 +114,12 @@ def _computed(engine: Engine, images: Images) -> Mapping[str, FloatArray]:
 
 @contextlib.contextmanager
 def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
-    """Answer with an error, and end: what follows an order is then out of step."""
+    """Report an error and end the process: the bytes that follow the request can no longer be read in step."""
     try:
         yield
     except FmedgeError as error:
         line.refuse(error)
-    except Exception as error:  # engines' own share no base but Exception, and say only in words that memory ran out
+    except Exception as error:  # engines' own share no base but Exception; only their text tells that memory ran out
         if address_space.is_out_of_files(error):
             line.refuse(address_space.shortage(error))
         elif address_space.is_shortage(error) or "alloc" in str(error).lower():
@@ -149,10 +149,10 @@ def _refused(head: Mapping[str, Any], error: Exception) -> ArtifactError:
 def main() -> None:
     """Serve the process that started this one, on stdin and stdout."""
     line = _Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # engines print to stdout
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone
         _serve(line)
-    os._exit(0)  # an engine that crashes while it is taken apart has run all the same
+    os._exit(0)  # an engine that crashes on the way out must not spoil a finished run
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Choosing an engine and a device out of the table, and opening a session there."""
+"""Choose an engine and a device from the table, and open a session there."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from fmedge.system.choices import require_record
 
 
 def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
-    """The engine that a run takes first, checked before any work.
+    """Choose the backend that a run tries first, and check it before any work.
 
     Args:
-        options: How it shall run.
-        model_format: Of which kind the model is; None leaves it to the engine.
+        options: How to run.
+        model_format: Format of the model; None leaves it to the engine.
 
     Raises:
         UsageError: The engine or the device does not exist, or the engine does not take the format.
@@ -66,32 +66,32 @@ def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
 
 
 def default_format(options: RunOptions | None = None) -> Format:
-    """The kind of model file that the first installed engine prefers; where none is, the first of the table."""
+    """Return the format that the first installed engine prefers; if none is installed, the first engine's."""
     return _candidates(options or RunOptions(), None)[0][0].formats[0]
 
 
 def engine_version(backend: Backend) -> str:
-    """Version of an engine that is installed; imports it.
+    """Import an installed engine and return its version.
 
     Raises:
         BackendUnavailable: It does not load.
     """
-    _load_adapter(backend, backend.providers[0])  # first: it says how the engine's threads wait
+    _load_adapter(backend, backend.providers[0])  # before the engine: it sets how the engine's threads wait
     return str(getattr(importlib.import_module(backend.package), "__version__", "unknown"))
 
 
 def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
-    """Import the engine that a run takes first, for a thread to do; what is wrong is told when it is opened."""
+    """Import the engine that a run tries first, in a background thread; errors are reported when it is opened."""
     with contextlib.suppress(Exception):
         _load_adapter(*_candidates(options, model_format)[0])
 
 
 def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
-    """Load a model into an engine. One that this user's fmedge did not make runs in a process of its own.
+    """Load a model into an engine. A model that this user's fmedge did not make runs in a separate process.
 
     Args:
-        artifact: From ``read_artifact``.
-        options: How it shall run; None takes the defaults.
+        artifact: The model, from ``read_artifact``.
+        options: How to run it; None takes the defaults.
 
     Returns:
         A session; use it in a ``with`` block.
@@ -100,31 +100,31 @@ def open_session(artifact: Artifact, options: RunOptions | None = None) -> Sessi
         UsageError: The engine, the device or the number of threads does not exist, or the engine
             does not take the artifact's format.
         BackendUnavailable: The engine is not installed.
-        ProviderUnavailable: The device cannot be used here, or does not take the model as a whole.
+        ProviderUnavailable: The device cannot be used here, or cannot run the whole model.
         ArtifactError: The gate or the engine refuses the model.
-        LimitExceeded: It is larger than allowed, crashed the process that it runs in, or memory ran out.
+        LimitExceeded: The model is larger than allowed, it crashed the process that it runs in, or memory ran out.
     """
     require_record("options", options, RunOptions)
     return _open(artifact, options or RunOptions(), _engine_for)
 
 
 def open_bounded(artifact: Artifact, options: RunOptions, images: Shape) -> Session:
-    """The same in a process of ours that runs nothing but this model, and need not be kept from it.
+    """Open a session as :func:`open_session` does, in a process that runs nothing but this model and may crash with it.
 
-    Where the model is not known, the process is bounded as one of its own would be for images of that shape.
+    If the model is not known, the process gets the limits that a separate one would get for images of that shape.
     """
     return _open(artifact, options, partial(_bounded_engine, images))
 
 
 def open_engine(artifact: Artifact, options: RunOptions) -> Engine:
-    """Load a model that was let through before, on the engine and the device that are named."""
+    """Load a model that has passed the gate, on the engine and the device that the options name."""
     (backend, provider), *_ = _candidates(options, artifact.card.format)
     with bound_to(options.cpus):
         return _load_adapter(backend, provider).open_engine(artifact, provider, _count_threads(options), options)
 
 
 def load_adapter(options: RunOptions) -> None:
-    """Import the engine that is named.
+    """Import the engine that the options name.
 
     Raises:
         BackendUnavailable: It does not load.
@@ -134,7 +134,7 @@ def load_adapter(options: RunOptions) -> None:
 
 _Needs = Callable[[Shape], Needs]
 _Opener = Callable[[Artifact, RunOptions, _Needs], Engine]
-"""Loads a model on the engine and device, and with the threads, that its options name."""
+"""Load a model on the engine and the device, and with the number of threads, that the options name."""
 
 
 def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
@@ -179,13 +179,13 @@ def _open(artifact: Artifact, options: RunOptions, opened: _Opener) -> Session:
 
 
 def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: RunOptions) -> str:
-    """What a run computes in, for the record."""
+    """Return the arithmetic of a run, for the record."""
     wide = backend.without_vnni == "wide" and int8_overflows(card, provider) is not False
     return WIDE if wide else options.math
 
 
 def _sizes(artifact: Artifact) -> tuple[int, int]:
-    """Bytes of a model as float32, and of a run's values beyond those of one photo of VGG16's own size."""
+    """Return the bytes of a model as float32, and of a run's values beyond those of one photo of VGG16's own size."""
     card = artifact.card
     size = artifact.size * (2 if card.precision is Precision.FP16 else 1)
     if card.submodel.source != VGG16:
@@ -210,16 +210,19 @@ def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
     forks.loaded(backend.name)
     try:
         return cast("Adapter", importlib.import_module(backend.module))
-    except (ImportError, OSError) as error:  # libraries that are loaded by hand
+    except (ImportError, OSError) as error:  # OSError: from libraries that are loaded by hand
         if is_shortage(error):
             raise shortage(error) from error
         raise _not_installed(backend, provider) from error
 
 
 def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tuple[Backend, Provider]]:
-    """What could serve a run, the preferred first; never empty.
+    """Return the backends and providers that could serve a run, in order of preference; never empty.
 
-    Where none of the engines is installed, the first of them stands for the message that follows.
+    If no suitable engine is installed, the first one is returned, for the error message that follows.
+
+    Raises:
+        UsageError: No engine fits: the format, the arithmetic or the device is another.
     """
     rows = BACKENDS if options.backend is None else (find_backend(options.backend),)
     if model_format is not None:

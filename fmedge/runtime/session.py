@@ -1,4 +1,4 @@
-"""The session: what every engine has in common, and what it asks of each."""
+"""The session: what all engines have in common, and the interface that each must provide."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from fmedge.system.memory import require_memory
 from fmedge.system.wording import plural
 
 _STRIP = 128
-"""Pixels transposed at a time: what is read and written then stays in the cache. 2.7 times as fast as NumPy's own
-transpose at 64 channels of 224 x 224; 32 and 512 are slower."""
+"""Pixels transposed at a time, so that what is read and written stays in the cache. It is 2.7 times as fast as NumPy's
+own transpose at 64 channels of 224 x 224; 32 and 512 are slower."""
 
 FloatArray = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.uint8 | np.float32]
 
 Placement = Mapping[str, Mapping[str, int]]
-"""Number of the model's nodes per provider and operator, both as the engine names them."""
+"""Number of the model's nodes per provider and operator, both by the engine's names."""
 
 
 class Engine(Protocol):
-    """A model loaded into an engine: what an adapter gives to :class:`Session`, which alone calls it.
+    """A model loaded into an engine: an adapter creates it, and only :class:`Session` calls it.
 
     Attributes:
         name: The backend's name.
-        active_provider: What computes, as the engine says after loading.
-        placement: Where the engine put the model's nodes.
+        active_provider: What computes, as the engine reports after loading.
+        placement: Where the engine placed the model's nodes.
     """
 
     name: str
@@ -49,24 +49,24 @@ class Engine(Protocol):
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What the engine raises when a run fails, beside ``MemoryError``."""
+        """Exceptions that the engine raises when a run fails, in addition to ``MemoryError``."""
         ...
 
     @property
     def owned(self) -> bool:
-        """Whether arrays that ``compute`` returns are new and the caller's."""
+        """Whether the arrays that ``compute`` returns are new and belong to the caller."""
         ...
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """Run the model once.
 
         Args:
-            images: Of the card's element type, layout and size, C-contiguous.
-            out: Arrays that the caller wants filled, where the engine can fill them itself, in the model's layout.
+            images: The images, in the card's element type, layout and size, C-contiguous.
+            out: Arrays in the model's layout that the engine should fill if it can.
 
         Returns:
-            Per tap an array in the model's layout: that of ``out``, or another, which where it is not ``owned``
-            stays valid until the next call.
+            For each tap an array in the model's layout: the one from ``out``, or another. If ``owned`` is false,
+            another array is valid only until the next call.
         """
         ...
 
@@ -76,16 +76,16 @@ class Engine(Protocol):
 
 
 class Session:
-    """A model, loaded and ready to run: a context manager, closed at the end of its block.
+    """A model, loaded and ready to run: a context manager that is closed at the end of its block.
 
     Attributes:
-        card: Facts of the model.
+        card: The model's card.
         backend: Name of the engine.
-        active_provider: What computes, as the engine says after loading.
-        placement: Number of the model's nodes per provider and operator, as the engine says after loading.
-        threads: CPU threads that compute.
-        math: Arithmetic, ``fp32`` or ``bf16``; of the float parts where the model is int8. ``wide int8`` where that is
-            an int8 model's on x86 without VNNI.
+        active_provider: What computes, as the engine reports after loading.
+        placement: Number of the model's nodes per provider and operator, as the engine reports after loading.
+        threads: Number of CPU threads that compute.
+        math: Arithmetic: ``fp32`` or ``bf16``; for an int8 model that of its float parts, or ``wide int8`` where its
+            sums are computed so on x86 without VNNI.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class Session:
         """Take over a loaded model; see :func:`fmedge.runtime.open_session`.
 
         Args:
-            engine: The model.
-            card: Its facts.
-            threads: CPU threads that compute.
-            math: As above.
-            cpus: Cores that they are bound to.
-            needs: What the gate found a run on images of a shape to take.
+            engine: The loaded model.
+            card: Its card.
+            threads: Number of CPU threads that compute.
+            math: As in the class's attributes.
+            cpus: Cores that the threads are bound to; None for all.
+            needs: Gives what a run on images of a shape takes, as the gate works it out.
         """
         self._engine: Engine | None = engine
         self._needs = needs
@@ -129,7 +129,7 @@ class Session:
     def leave(self) -> object:
         """See :meth:`fmedge.runtime.forks.Inheritable.leave`."""
         engine, self._engine = self._engine, None
-        self._turn, self._inherited = Lock(), True  # a thread that is not here may have had the old one
+        self._turn, self._inherited = Lock(), True  # a thread that does not exist in the child may hold the old lock
         return engine
 
     def run(
@@ -138,20 +138,20 @@ class Session:
         """Compute the taps.
 
         Args:
-            images: (N, H, W, 3), RGB, 0 to 255, of the card's element type and size.
-            out: Arrays to fill, per tap: float32, (N, C, H, W), C-contiguous. None makes new ones.
-            steps: Is told the seconds of ``compute``, the engine's own call, and ``copy out``, from its arrays to the
-                caller's where they are not the same.
+            images: (N, H, W, 3), RGB, 0 to 255, in the card's element type and size.
+            out: Arrays to fill, one per tap: float32, (N, C, H, W), C-contiguous. None makes new ones.
+            steps: Receives the seconds of ``compute``, the engine's own call, and of ``copy out``, from the engine's
+                arrays to the caller's where they are not the same.
 
         Returns:
-            Per tap a float32 array, (N, C, H, W), that the caller owns; those of ``out`` where they were given.
+            For each tap a float32 array, (N, C, H, W), that the caller owns: the one from ``out`` if it was given.
 
         Raises:
-            UsageError: The images, or ``out``, have another type or shape, or the images are too small for the layer;
-                the session is closed, was opened before this process was forked, or is running in another thread: open
-                a session for each.
-            LimitExceeded: Memory ran out.
-            ArtifactError: The engine failed.
+            UsageError: The images or ``out`` have the wrong type or shape, or the images are too small for the layer.
+                Or the session is closed, was opened before this process was forked, or is running in another thread:
+                open one session per thread.
+            LimitExceeded: There is not enough memory.
+            ArtifactError: The engine failed, or the model gives nothing or something else than its graph says.
         """
         if not self._turn.acquire(blocking=False):
             raise UsageError(
@@ -177,7 +177,7 @@ class Session:
             self._turn.release()
 
     def _require_room(self, shape: Shape, needs: Needs) -> None:
-        """Check once per shape that a run gives something, and that there is memory for its values."""
+        """Check, once per shape, that a run gives something and that there is enough memory for its values."""
         if shape != self._roomy:
             for name, extents in needs.shapes.items():
                 if 0 in extents:
@@ -214,10 +214,12 @@ class Session:
             raise failure(error, f"{self.backend} failed to run the model") from error
 
     def _require_extents(self, images: Images) -> None:
-        """Check that images are not smaller than what the pools take together; most engines give one value even then.
+        """Check that the images are not smaller than the stride of all pools together.
+
+        Most engines would give one value even then.
 
         Raises:
-            UsageError: They are.
+            UsageError: They are smaller.
         """
         if self.card.submodel.source != VGG16:
             return
@@ -240,7 +242,7 @@ class Session:
                 raise UsageError(f"out['{name}'] has to be a writable, C-contiguous float32 array of {shape}.")
 
     def _output_shape(self, name: str, images: Images) -> tuple[int | None, ...]:
-        """(N, C, H, W) for those images; None where it is known only to the model."""
+        """Return the shape (N, C, H, W) of an output for those images; None for extents that only the model knows."""
         spec = next(spec for spec in self.card.outputs if spec.name == name)
         channels, height, width = (spec.shape[spec.layout.index(axis)] for axis in "CHW")
         if self.card.submodel.source == VGG16:
@@ -264,9 +266,9 @@ class Session:
 
 
 def describe_placement(placement: Placement, provider: str) -> str:
-    """One line: how many of the convolutions a provider has, and what of the model others have.
+    """Describe in one line how many convolutions run on a provider, and how many nodes run on others.
 
-    Such as ``13/13 Conv on CUDAExecutionProvider``.
+    For example ``13/13 Conv on CUDAExecutionProvider``.
     """
     convolutions = {name: sum(_only_convolutions(nodes).values()) for name, nodes in placement.items()}
     words = {operator for nodes in placement.values() for operator in _only_convolutions(nodes)}
@@ -282,17 +284,17 @@ def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
-    """What an engine's error becomes: that memory ran out, where it says so, or that the model is of no use to it."""
+    """Turn an engine's error into ours: LimitExceeded if memory or threads ran out, ArtifactError otherwise."""
     words, mend = in_our_words(error)
     kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
     return kind(f"{what}: {words}.", hint=mend.value)
 
 
 def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
-    """Check that outputs are what the graph says.
+    """Check that outputs have the type and the shapes that the graph says.
 
     Raises:
-        ArtifactError: One is not.
+        ArtifactError: An output has others.
     """
     for name, maps in found.items():
         if maps.dtype != np.float32 or maps.shape != needs.shapes[name]:
@@ -304,7 +306,7 @@ def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
 
 
 def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, owned: bool) -> FloatArray:
-    """An output as (N, C, H, W) in memory of the caller's."""
+    """Return an output as (N, C, H, W) in memory that belongs to the caller."""
     if transpose:
         return channels_first(maps, into)
     if into is None:
@@ -315,7 +317,7 @@ def _hand_over(maps: FloatArray, into: FloatArray | None, *, transpose: bool, ow
 
 
 def channels_first(maps: FloatArray, into: FloatArray | None = None) -> FloatArray:
-    """(N, H, W, C) to (N, C, H, W), in ``into`` where it is given."""
+    """Transpose (N, H, W, C) to (N, C, H, W), into ``into`` if it is given."""
     count, height, width, channels = maps.shape
     pixels = maps.reshape(count, height * width, channels)
     found = np.empty((count, channels, height, width), maps.dtype) if into is None else into
@@ -327,7 +329,7 @@ def channels_first(maps: FloatArray, into: FloatArray | None = None) -> FloatArr
 
 
 def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Check that a loaded model has the inputs and outputs of its card.
+    """Check that a loaded model has the inputs and outputs that its card names.
 
     Raises:
         ArtifactError: It has others.
@@ -340,10 +342,10 @@ def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[s
 
 
 def require_images(images: Images, spec: TensorSpec) -> None:
-    """Check that an array is what the model's input takes.
+    """Check that an array has the type and the shape that the model's input takes.
 
     Raises:
-        UsageError: Its type or shape is another.
+        UsageError: It has others.
     """
     fits = len(images.shape) == len(spec.shape) and all(
         want in (None, got) for want, got in zip(spec.shape, images.shape, strict=True)

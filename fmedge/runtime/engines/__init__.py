@@ -1,4 +1,4 @@
-"""One adapter (a backend) for each engine.
+"""The backends: one adapter module for each engine.
 
-Each imports its engine, and `runtime.session`.
+Each imports its engine and `runtime.session`.
 """

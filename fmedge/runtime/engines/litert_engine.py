@@ -26,7 +26,7 @@ _XNNPACK = "XNNPACK"
 
 
 class LiteRtEngine:
-    """A model in LiteRT's interpreter; see :class:`fmedge.runtime.session.Engine`."""
+    """A model loaded into LiteRT's interpreter; see :class:`fmedge.runtime.session.Engine`."""
 
     name = "litert"
     owned = False
@@ -44,7 +44,7 @@ class LiteRtEngine:
         self.active_provider = _XNNPACK if _XNNPACK in self.placement else "builtin"
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
-        """See :meth:`fmedge.runtime.session.Engine.compute`: views of the interpreter's memory."""
+        """See :meth:`fmedge.runtime.session.Engine.compute`; returns views of the interpreter's memory."""
         del out
         if images.shape != self._shape:
             self._interpreter.resize_tensor_input(self._input, images.shape)
@@ -100,7 +100,7 @@ def _read(buffer: Any, spec: TensorSpec, shape: Any) -> FloatArray:  # noqa: ANN
 
 
 def is_present(provider: Provider) -> bool:
-    """See :meth:`fmedge.runtime.backends.Adapter.is_present`: of a GPU only an attempt can tell."""
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`; False for a GPU, since only an attempt can tell."""
     return provider.device == "cpu"
 
 
@@ -115,7 +115,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     with quietly():  # LiteRT announces its delegate on stderr
         try:  # from memory: a file that changes under an open interpreter would end the process
             interpreter = Interpreter(model_content=artifact.model, num_threads=threads)
-            if artifact.card.options.size is None:  # else it would begin with one pixel, too few for some
+            if artifact.card.options.size is None:  # otherwise it would start with one pixel, too few for some models
                 shape = (artifact.card.options.batch or 1, *INPUT_SIZE, 3)
                 interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], shape)
             interpreter.allocate_tensors()
@@ -132,9 +132,9 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
     """Compile a model for one of LiteRT's accelerators, ``GPU`` or ``CPU``.
 
     Raises:
-        ProviderUnavailable: The accelerator is not there, or does not take the model as a whole.
+        ProviderUnavailable: The accelerator is missing, or cannot run the whole model.
     """
-    if "tensorflow" in sys.modules:  # beside it, Mesa's Vulkan driver ends the process at exit (2.21 and Mesa 22.3)
+    if "tensorflow" in sys.modules:  # with it loaded, Mesa's Vulkan driver crashes at exit (2.21 and Mesa 22.3)
         raise ProviderUnavailable(
             f"LiteRT's {accelerator} and TensorFlow exclude each other here. Export first, then run."
         )
@@ -148,7 +148,7 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
         try:
             model = CompiledModel.from_buffer(artifact.model, HardwareAccelerator[accelerator])
             whole = model.is_fully_accelerated()
-        except RuntimeError:  # not kept: it holds what talks once more when it goes
+        except RuntimeError:  # not kept: it holds an object that prints once more when it is freed
             model, whole = None, False
     if model is None:
         raise ProviderUnavailable(f"LiteRT finds no {accelerator} it can use here. Its driver may be missing.")
@@ -160,10 +160,10 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
 
 
 def _placement(interpreter: Any) -> Placement:  # noqa: ANN401 - half of it is private
-    """Operators per what runs them: those that stand before the outputs, and those that a delegate took.
+    """Count operators by what runs them: XNNPACK, where a delegate took them over, or LiteRT's built-in kernels.
 
-    The list holds the operators that a delegate took beside the delegate itself, which comes later: an operator whose
-    output a later one writes too is not run itself.
+    LiteRT lists the operators that a delegate took over as well as the delegate itself, which comes later. An operator
+    whose output a later delegate computes as well does not run itself.
     """
     operators = list(interpreter._get_ops_details())  # noqa: SLF001 - the only way to ask
     delegates = [operator for operator in operators if operator["op_name"] == "DELEGATE"]
@@ -176,7 +176,7 @@ def _placement(interpreter: Any) -> Placement:  # noqa: ANN401 - half of it is p
 
 
 def _upstream(operators: list[Any], delegate: Any) -> set[int]:  # noqa: ANN401
-    """Numbers of the operators between a delegate's inputs and its outputs."""
+    """Return the numbers of the operators between a delegate's inputs and its outputs."""
     makers = {
         int(output): operator
         for operator in operators

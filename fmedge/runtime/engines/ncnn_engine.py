@@ -1,4 +1,4 @@
-"""ncnn: small, and fast on long chains of 3x3 convolutions, which it computes by Winograd's method."""
+"""ncnn: a small engine, fast on long chains of 3x3 convolutions, which it computes by Winograd's method."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingImports=false
 # pyright: reportUntypedBaseClass=false
@@ -28,17 +28,17 @@ from fmedge.system.memory import available_bytes
 from fmedge.system.stderr import owns_process, quietly
 
 _WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "3000"}
-"""How ncnn's threads wait for work, in the words of its OpenMP library: awake for a moment, which outlasts the gaps
-within a run, then asleep. Asleep at once a deep run took 5 to 15 % longer. GNU's library, which ncnn's Linux wheels
-carry, reads the second word before the first; others know the first alone."""
+"""How ncnn's threads wait for work, as settings of its OpenMP library: they spin for a moment, which outlasts the gaps
+within a run, and then sleep. If they slept at once, a deep run took 5 to 15 % longer. GNU's library, which ncnn's Linux
+wheels contain, lets the second variable override the first; others know only the first."""
 
 
 def _import_ncnn() -> ModuleType:
-    """Import ncnn with threads that sleep while they have no work for long.
+    """Import ncnn with threads that go to sleep when they have no work for a while.
 
-    Its OpenMP library reads the environment once, when it is loaded, and is its own; so it is one for all sessions of a
-    process. Left to itself it waits awake for milliseconds, which makes runs two to ten times as long where
-    something else goes on. What the user has set stays, and so does the environment of a program that calls us.
+    ncnn has an OpenMP library of its own, which reads the environment once, when it is loaded. So the setting holds for
+    all sessions of a process. By default its threads spin for milliseconds, which makes runs two to ten times as long
+    when other work is going on. What the user has set is kept, and so is the environment of a program that calls us.
     """
     before = {name: os.environ.get(name) for name in _WAITING}
     if owns_process() and not any(before.values()):
@@ -56,20 +56,20 @@ ncnn: Any = _import_ncnn()
 _CPU = "CPU"
 
 _HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage")
-"""Options that let a layer compute in less than float32 where the device can; ncnn turns most of them on by itself."""
+"""Options that let a layer compute in less than float32 where the device can; most of them are on by default."""
 
 _NO_MEMORY = -100
-"""What ncnn returns when it gets no memory."""
+"""The code that ncnn returns when it runs out of memory."""
 
 _TO_LOAD = 6
-"""Memory to load a model, in sizes of its weights as float32: a kernel of 9 numbers becomes one of 36, and for a moment
-there are both. Measured: 5.5 at full depth."""
+"""Memory to load a model, as a multiple of its weights in float32: a kernel of 9 numbers becomes one of 36, and for a
+moment both exist. Measured: 5.5 at full depth."""
 
 _TO_START = 64 << 20
-"""Memory that loading takes beside, in bytes: threads' stacks, and what a kernel is rearranged in."""
+"""Further memory that loading takes, in bytes: the threads' stacks, and buffers to rearrange kernels in."""
 
 _SOFTWARE = 3
-"""ncnn's type of a graphics card that the CPU computes, such as Mesa's llvmpipe: not what a GPU is asked for."""
+"""ncnn's type number of a graphics card that the CPU emulates, such as Mesa's llvmpipe; it does not count as a GPU."""
 
 _NOT_WORK = ("Input", "Split")
 """Layers that compute nothing."""
@@ -79,7 +79,7 @@ _pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, 
 
 
 class _Reader(ncnn.DataReader):
-    """Hands out the weights piece by piece, and never more than there is."""
+    """A reader that gives ncnn the weights piece by piece, and never more than there are."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Reader(ncnn.DataReader):
         self._position = 0
 
     def read(self, buffer: object, size: int) -> int:
-        """Fill ``size`` bytes of ncnn's buffer; returns how many there were."""
+        """Fill ``size`` bytes of ncnn's buffer; return that number, or 0 if fewer are left."""
         if size > len(self._content) - self._position:
             return 0
         ctypes.memmove(_pointer_of(buffer, None), self._content[self._position : self._position + size], size)
@@ -96,7 +96,7 @@ class _Reader(ncnn.DataReader):
 
 
 class NcnnEngine:
-    """A model in ncnn; see :class:`fmedge.runtime.session.Engine`."""
+    """A model loaded into ncnn; see :class:`fmedge.runtime.session.Engine`."""
 
     name = "ncnn"
     owned = True
@@ -119,7 +119,7 @@ class NcnnEngine:
 
     def _compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         filled = dict(out)
-        for index, image in enumerate(images):  # ncnn knows no batch
+        for index, image in enumerate(images):  # ncnn has no batches
             with self._net.create_extractor() as extractor:
                 _require_done(extractor.input(self._input, _matrix(image)))
                 for name in self._taps:
@@ -128,9 +128,9 @@ class NcnnEngine:
                         _require_done(code)
                         if name not in filled:
                             filled[name] = np.empty((len(images), maps.c, maps.h, maps.w), np.float32)
-                        np.copyto(filled[name][index], np.asarray(maps))  # between channels ncnn may leave gaps
+                        np.copyto(filled[name][index], np.asarray(maps))  # ncnn may leave gaps between channels
                     finally:
-                        maps.release()  # back into the pool, whoever else still knows the name
+                        maps.release()  # back into the pool, even if something still refers to it
         return filled
 
     def close(self) -> None:
@@ -141,13 +141,13 @@ class NcnnEngine:
             self._thread.shutdown()
 
     def stay_on(self, thread: Executor) -> None:
-        """Compute on that thread from now on, until the engine is closed."""
+        """Compute on that thread from now on, until the engine is closed, which ends the thread."""
         self._thread = thread
 
 
 _forked = threading.Event()
-"""Set in a process that was forked from one that had ncnn. The thread that forked is taken there for the head of a team
-of OpenMP's that stayed behind, and would wait for it; a thread that starts later gets a team of its own."""
+"""Set in a process that was forked from one that had loaded ncnn. OpenMP takes the forked thread for the head of a team
+of threads that no longer exists, and would wait for it; a thread that starts later gets a team of its own."""
 
 forks.in_child(_forked.set)
 
@@ -168,7 +168,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
 
 def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
     _require_memory(artifact, available_bytes(), "are free")
-    with quietly():  # ncnn looks for graphics cards aloud, and says there what its return values say
+    with quietly():  # ncnn prints while it looks for graphics cards, and repeats its return values there
         active, card = _choose(provider, options)
         if card is not None:
             _require_memory(artifact, ncnn.get_gpu_device(card).get_heap_budget() << 20, "are free on the card")
@@ -177,7 +177,7 @@ def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: 
         _set_options(net.opt, card is not None, threads, options)
         if card is not None:
             net.set_vulkan_device(card)
-        # Memory given back after every layer comes zeroed, page by page, at the next: 0.7 of 3.1 ms at block1_conv1.
+        # A pool keeps its memory: pages freed after one layer are zeroed for the next, 0.7 of 3.1 ms at block1_conv1.
         net.opt.blob_allocator = net.opt.workspace_allocator = pool
         _load(net, artifact)
     require_names(artifact, net.input_names(), net.output_names())
@@ -196,10 +196,10 @@ _spare: list[Any] = []
 
 
 def _pool_for(net: Any) -> Any:  # noqa: ANN401
-    """Memory for a net to take from.
+    """Return a memory pool for a net.
 
-    A net knows its pool's address alone, and gives pieces back to it until its own end, which an error's frames can put
-    off. So a pool is never destroyed: it serves the next net.
+    A net knows only its pool's address, and returns memory to it until the net itself is freed, which the frames of an
+    exception can delay. So a pool is never destroyed: it serves the next net.
     """
     if not _spare:
         _spare.append(ncnn.PoolAllocator())
@@ -211,12 +211,12 @@ def _pool_for(net: Any) -> Any:  # noqa: ANN401
         pool.clear()
         _spare.append(pool)
 
-    weakref.finalize(net, give_back).atexit = False  # called behind the net's end
+    weakref.finalize(net, give_back).atexit = False  # called once the net is freed
     return pool
 
 
 def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None:
-    """Check that the model can be loaded: where memory runs out on the way, ncnn ends the process."""
+    """Check that there is enough memory to load the model: if memory runs out meanwhile, ncnn ends the process."""
     floats = len(artifact.weights) * (2 if artifact.card.precision is Precision.FP16 else 1)
     wanted = floats * _TO_LOAD + _TO_START
     if free is not None and wanted > free:
@@ -228,20 +228,20 @@ def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None
 
 def is_present(provider: Provider) -> bool:
     """See :meth:`fmedge.runtime.backends.Adapter.is_present`."""
-    with quietly():  # ncnn looks for graphics cards aloud
+    with quietly():  # ncnn prints while it looks for graphics cards
         return provider.name == _CPU or _graphics_card() is not None
 
 
 def _graphics_card() -> int | None:
-    """Number of the graphics card that ncnn would take, of those that are not computed by the CPU."""
-    count = ncnn.get_gpu_count() if hasattr(ncnn, "get_gpu_count") else 0  # some are built without Vulkan
+    """Return the number of the graphics card that ncnn would take, leaving out those that the CPU emulates."""
+    count = ncnn.get_gpu_count() if hasattr(ncnn, "get_gpu_count") else 0  # some builds have no Vulkan
     preferred = ncnn.get_default_gpu_index() if count else 0
     numbers = sorted(range(count), key=lambda number: number != preferred)
     return next((number for number in numbers if ncnn.get_gpu_info(number).type() != _SOFTWARE), None)
 
 
 def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
-    """The name of what computes, and the number of the graphics card where it is one."""
+    """Return the name of what computes, and the number of the graphics card; None for the CPU."""
     if provider.name == _CPU:
         return _CPU, None
     card = _graphics_card()
@@ -253,7 +253,7 @@ def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
 
 
 def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401
-    for name in filter(lambda name: hasattr(settings, name), _HALVES):  # older ones have fewer
+    for name in filter(lambda name: hasattr(settings, name), _HALVES):  # older versions have fewer
         setattr(settings, name, False)
     settings.use_bf16_storage = options.math == "bf16"
     settings.num_threads = threads
@@ -272,13 +272,13 @@ def _load(net: Any, artifact: Artifact) -> None:  # noqa: ANN401
 
 
 def _matrix(image: Images) -> Any:  # noqa: ANN401
-    """(H, W, 3) as ncnn's planes of float32."""
+    """Convert an image (H, W, 3) to ncnn's float32 planes."""
     height, width, channels = image.shape
     if image.dtype == np.uint8:
         planes = ncnn.Mat.from_pixels(image, ncnn.Mat.PixelType.PIXEL_RGB, width, height)
     else:
         planes = ncnn.Mat(width, height, channels)
-    if planes.empty():  # ncnn says no more when memory runs out, and would go on
+    if planes.empty():  # ncnn's only sign that memory ran out; it would go on
         raise MemoryError
     if image.dtype != np.uint8:
         np.asarray(planes)[...] = image.transpose(2, 0, 1)
@@ -293,7 +293,7 @@ def _require_done(code: int) -> None:
 
 
 def _placement(layers: Iterable[Any], provider: str) -> dict[str, dict[str, int]]:
-    """Number of layers per device and kind. What Vulkan does not know runs on the CPU, silently."""
+    """Count layers per device and kind. Those that Vulkan does not support run on the CPU, silently."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for layer in layers:
         if layer.type not in _NOT_WORK:

@@ -1,6 +1,6 @@
-"""An ONNX model apart from its weights, so that an engine can compute with the very bytes that were read and hashed.
+"""Separate an ONNX model from its weights, so that an engine computes with the very bytes that were read and hashed.
 
-An engine that is handed a file as a whole copies the weights out of it: twice, for ONNX Runtime, which is 60 ms and
+An engine that receives the whole file copies the weights out of it: ONNX Runtime does so twice, which costs 60 ms and
 120 MB at VGG16's full depth.
 """
 
@@ -18,13 +18,13 @@ from fmedge.runtime.gate.onnx_shapes import DTYPES
 from fmedge.runtime.gate.protobuf import SPAN, VARINT, Fields, Reader, spans
 
 _LEAST_BYTES = 1 << 16
-"""What is smaller stays in the model: shapes, for instance, which an engine looks at while it loads."""
+"""Smaller constants stay in the model: shapes, for instance, which an engine reads while it loads."""
 
 _INITIALIZERS = 5
 _INPUTS = 11
 _GRAPH_FIELD = 7
 _LOCATION = b"elsewhere"
-"""Said to be the file's name; no file of it is ever opened, since all of its content is handed over."""
+"""Stated as the name of the weights' file; no such file is ever opened, since all of its content is handed over."""
 
 
 def detach_weights(data: bytes, *, as_inputs: bool = False) -> tuple[bytes, Mapping[str, npt.NDArray[Any]]]:
@@ -32,12 +32,12 @@ def detach_weights(data: bytes, *, as_inputs: bool = False) -> tuple[bytes, Mapp
 
     Args:
         data: An ONNX file that has passed the gate.
-        as_inputs: Whether they become inputs of the model, to be fed with every run: an engine then neither copies nor
-            reorders them. Otherwise they are said to lie in another file.
+        as_inputs: Whether the constants become inputs of the model, to be fed with every run: an engine then neither
+            copies nor reorders them. Otherwise the model states that they are in another file.
 
     Returns:
-        The same model without those constants; and they themselves by name: read-only views
-        of ``data``. A constant that does not lie on a multiple of its elements' size stays where it is.
+        The model without those constants, and the constants by name, as read-only views of ``data``. A constant that
+        is not aligned to the size of its elements stays in the model.
     """
     reader = Reader(data)
     model = reader.read(MODEL, 0, len(data))
@@ -62,7 +62,7 @@ def detach_weights(data: bytes, *, as_inputs: bool = False) -> tuple[bytes, Mapp
 
 
 def _view(data: bytes, tensor: Fields) -> npt.NDArray[Any] | None:
-    """A constant's values in place; None where they are few, not stored raw, or not aligned."""
+    """Return a view of a constant's values; None where they are few, not stored raw, or not aligned."""
     if RAW not in tensor or tensor[RAW][1] - tensor[RAW][0] < _LEAST_BYTES:
         return None
     dtype, _, _ = DTYPES[tensor[2][0]]
@@ -72,13 +72,13 @@ def _view(data: bytes, tensor: Fields) -> npt.NDArray[Any] | None:
 
 
 def _declared(name: str, tensor: Fields) -> bytes:
-    """A constant as an input; numbers are those of onnx.proto's ValueInfoProto, TypeProto and TensorShapeProto."""
+    """Encode a constant as an input; field numbers: onnx.proto's ValueInfoProto, TypeProto and TensorShapeProto."""
     extents = b"".join(_field(1, _number(1, extent)) for extent in tensor.get(1, []))
     return _field(1, name.encode()) + _field(2, _field(1, _number(1, tensor[2][0]) + _field(2, extents)))
 
 
 def _elsewhere(data: bytes, tensor: Fields) -> bytes:
-    """A constant without its values; numbers are those of onnx.proto's TensorProto and StringStringEntryProto."""
+    """Encode a constant without its values; field numbers: onnx.proto's TensorProto and StringStringEntryProto."""
     start, end = tensor[RAW]
     entries = {b"location": _LOCATION, b"offset": b"0", b"length": b"%d" % (end - start)}
     kept = {number: values for number, values in tensor.items() if number not in (RAW, 14)}
@@ -89,7 +89,7 @@ def _elsewhere(data: bytes, tensor: Fields) -> bytes:
 
 
 def _message(data: bytes, fields: Fields, wires: Mapping[int, int]) -> bytes:
-    """A message written anew from what was read: numbers where ``wires`` says so, else spans."""
+    """Encode a message from the fields that were read: as numbers where ``wires`` says so, as spans otherwise."""
     written: list[bytes] = []
     for number, values in fields.items():
         if wires.get(number, SPAN) == VARINT:
@@ -108,7 +108,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """https://protobuf.dev/programming-guides/encoding: seven bits a byte, the lowest first."""
+    """Encode a number, seven bits per byte, the lowest first: https://protobuf.dev/programming-guides/encoding."""
     value &= (1 << 64) - 1
     written = bytearray()
     while value >= 0x80:

@@ -29,22 +29,22 @@ from fmedge.system.wording import plural
 _CPU = "CPUExecutionProvider"
 
 _FATAL = 4
-"""ONNX Runtime's log level at which it is silent: what it has to say comes as an exception too."""
+"""ONNX Runtime's log level at which it is silent: failures are raised as exceptions as well."""
 
 _NEEDS_LIBRARIES = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
-"""Providers whose libraries lie in other wheels and are found only when loaded beforehand."""
+"""Providers whose libraries are in other wheels, and are found only if they are loaded beforehand."""
 
 _DEVICE_OPTIONS: Mapping[tuple[str, Precision], dict[str, str]] = {
     ("CUDAExecutionProvider", Precision.FP32): {"use_tf32": "0"},
     ("CUDAExecutionProvider", Precision.FP16): {"prefer_nhwc": "1"},
 }
-"""What providers are told beside their defaults. Left to itself CUDA computes float32 in TF32, which keeps 11 of 24
-bits: 61 to 67 dB where 113 to 123 are possible. Of fp16 its fastest kernels take channels last: 0.43 instead of 0.65 ms
-at block5_conv3. Measured with onnxruntime-gpu 1.31.1 on an H100, 2026-11-22."""
+"""Options of providers that differ from their defaults. By default CUDA computes float32 in TF32, which keeps 11 of 24
+bits: 61 to 67 dB where 113 to 123 are possible. Its fastest fp16 kernels take channels last: 0.43 instead of 0.65 ms at
+block5_conv3. Measured with onnxruntime-gpu 1.31.1 on an H100, 2026-11-22."""
 
 _LARGE_BYTES = 16 << 20
-"""Float weights that a single run does not repay to reorder: from here on bringing them into the blocks that ONNX
-Runtime's fastest convolutions want, 1.0 ms and a copy per MB, takes longer than they save, some 20 ms a run."""
+"""Size from which reordering float weights does not pay for a single run: bringing them into the blocks that ONNX
+Runtime's fastest convolutions need takes 1.0 ms and a copy per MB, and saves some 20 ms a run."""
 
 _ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(state).values() if isinstance(error, type) and issubclass(error, Exception)
@@ -53,7 +53,7 @@ _ERRORS: tuple[type[Exception], ...] = tuple(
 
 
 class OnnxRuntimeEngine:
-    """A model in ONNX Runtime; see :class:`fmedge.runtime.session.Engine`."""
+    """A model loaded into ONNX Runtime; see :class:`fmedge.runtime.session.Engine`."""
 
     name = "onnxruntime"
     owned = True
@@ -61,7 +61,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, artifact: Artifact, session: ort.InferenceSession, weights: Mapping[str, Any]) -> None:
         self._session: Any = session
-        self._model: bytes | None = artifact.model  # it computes with the weights that stand there
+        self._model: bytes | None = artifact.model  # kept: the session computes with the weights in it
         self._weights = weights
         self._input = artifact.card.inputs[0].name
         self._taps = [spec.name for spec in artifact.card.outputs]
@@ -89,7 +89,7 @@ class OnnxRuntimeEngine:
 
 
 def is_present(provider: Provider) -> bool:
-    """See :meth:`fmedge.runtime.backends.Adapter.is_present`: what this wheel was built with."""
+    """See :meth:`fmedge.runtime.backends.Adapter.is_present`; says what this wheel was built with."""
     return provider.name in ort.get_available_providers()
 
 
@@ -112,7 +112,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     quick = options.once and wanted == _CPU and large
     wide = int8_overflows(artifact.card, provider) is not False
     settings = _session_options(threads, options, wanted, quick=quick, wide=wide)
-    with quietly():  # what a provider lacks is printed there, and comes as an exception, or in the placement, too
+    with quietly():  # what a provider lacks is printed, but also shows as an exception or in the placement
         session, weights = _load(artifact, settings, chain, wanted, quick=quick)
     inputs = [node.name for node in session.get_inputs() if node.name not in weights]
     require_names(artifact, inputs, [node.name for node in session.get_outputs()])
@@ -123,14 +123,14 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
 
 
 _TF32 = "NVIDIA_TF32_OVERRIDE"
-"""Variable that NVIDIA's libraries read when they are loaded; TensorRT's provider has no option of its own for it."""
+"""Environment variable that NVIDIA's libraries read when they are loaded; TensorRT's provider has no option for it."""
 
 
 def _require_float32() -> None:
-    """Have TensorRT compute float32 in float32, not in TF32, or say how to.
+    """Make TensorRT compute float32 in float32, not in TF32.
 
     Raises:
-        ProviderUnavailable: Only the program that calls us can.
+        ProviderUnavailable: Only the program that calls us can set this; the message says how.
     """
     if owns_process():
         os.environ.setdefault(_TF32, "0")
@@ -143,13 +143,13 @@ _preloading = Lock()
 
 @cache
 def _preload() -> str:
-    """Load CUDA's libraries out of the wheels that hold them, once per process; returns what it says is missing."""
+    """Load CUDA's libraries from their wheels, once per process; return what ONNX Runtime prints as missing."""
     said: list[str] = []
 
     def hear(*words: object) -> None:
         said.append(" ".join(map(str, words)))
 
-    heard = {**ort.preload_dlls.__globals__, "print": hear}  # stdout is everybody's: that function alone prints here
+    heard = {**ort.preload_dlls.__globals__, "print": hear}  # captures only that function's prints: stdout is shared
     with _preloading, quietly():
         loads = ort.preload_dlls
         FunctionType(loads.__code__, heard, argdefs=loads.__defaults__, closure=loads.__closure__)()
@@ -163,7 +163,7 @@ def _session_options(threads: int, options: RunOptions, wanted: str, *, quick: b
     settings.log_severity_level = _FATAL
     if quick:
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        settings.enable_cpu_mem_arena = False  # it keeps what a second run would want
+        settings.enable_cpu_mem_arena = False  # it keeps memory for a second run
     entries = {
         "session.intra_op.allow_spinning": "1" if options.spinning else "0",
         "session.record_ep_graph_assignment_info": "1",
@@ -179,16 +179,16 @@ def _session_options(threads: int, options: RunOptions, wanted: str, *, quick: b
 def _load(
     artifact: Artifact, settings: ort.SessionOptions, chain: list[Any], wanted: str, *, quick: bool
 ) -> tuple[ort.InferenceSession, Mapping[str, Any]]:
-    """The session, and the weights that every run has to be fed with: none, but for a single run of a large model."""
+    """Load the session; return it with the weights to feed to every run: none, except if a large model runs once."""
     model, fed = artifact.model, {}
     try:
         if quick:
             model, fed = detach_weights(model, as_inputs=True)
-        elif wanted == _CPU:  # a device gets the model whole, and copies what it needs anyway
+        elif wanted == _CPU:  # a device gets the whole model; it copies what it needs anyway
             model, weights = detach_weights(model)
             values = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}  # no copies
             settings.add_external_initializers(list(values), list(values.values()))
-        # Left to itself it goes over to the CPU where a device fails, at a run too, and says so on stdout alone.
+        # By default it switches to the CPU if a device fails, even during a run, and reports it only on stdout.
         return ort.InferenceSession(model, sess_options=settings, providers=chain, enable_fallback=0), fed
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
@@ -208,7 +208,7 @@ def _load(
 
 
 def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
-    if engine.active_provider != wanted:  # a missing provider is only a warning there
+    if engine.active_provider != wanted:  # ONNX Runtime only warns about a missing provider
         raise ProviderUnavailable(
             f"{wanted} does not start here; ONNX Runtime offers {engine.active_provider}.", hint="See fmedge doctor."
         )
@@ -219,7 +219,7 @@ def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
 
 
 def _placement(session: Any) -> Placement:  # noqa: ANN401 - the stub lacks the method
-    """Nodes per execution provider and operator, as assigned when the graph was partitioned."""
+    """Count nodes per execution provider and operator, as assigned when the graph was partitioned."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for subgraph in session.get_provider_graph_assignment_info():
         counts[subgraph.ep_name].update(node.op_type for node in subgraph.get_nodes())

@@ -1,7 +1,7 @@
 """OpenVINO."""
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingImports=false
-# ruff: noqa: E402 - something has to be said before OpenVINO is imported
+# ruff: noqa: E402 - its telemetry has to be turned off before OpenVINO is imported
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - importing it fails
-import openvino as ov  # which would tell its makers of every import, and keep a number for the machine
+import openvino as ov  # with telemetry it would report every import to its makers, and store an id for the machine
 
 from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.model.artifact import Artifact
@@ -22,19 +22,20 @@ from fmedge.runtime.session import FloatArray, Images, Placement, failure, requi
 from fmedge.system.stderr import quietly
 
 _PRECISIONS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16}
-"""Left to itself OpenVINO takes bf16 where the processor has it, with an error of 0.7 % at full depth."""
+"""OpenVINO's types, by fmedge's names. By default OpenVINO takes bf16 where the processor has it, with an error of
+0.7 % at full depth."""
 
 _IN_FLOAT = {"LP_TRANSFORMS_MODE": "NO"}
-"""Computes on the codes of an int8 model in float32: its integer kernels add in 16 bits on x86 without VNNI. Left to
-itself there, block3_conv3 came to 28.7 and 18.8 dB on two photos; so, to 39.0 and 38.0 dB, as with VNNI (OpenVINO
-2026.4.1 on qemu-user's Haswell)."""
+"""Property that makes OpenVINO compute on the codes of an int8 model in float32: on x86 without VNNI its integer
+kernels add in 16 bits. By default block3_conv3 reached 28.7 and 18.8 dB there on two photos; with this property 39.0
+and 38.0 dB, as with VNNI (OpenVINO 2026.4.1 on qemu-user's Haswell)."""
 
 _NOT_WORK = ("Const", "Input", "Output")
 """Entries of a compiled graph that compute nothing."""
 
 
 class OpenVinoEngine:
-    """A model in OpenVINO; see :class:`fmedge.runtime.session.Engine`."""
+    """A model loaded into OpenVINO; see :class:`fmedge.runtime.session.Engine`."""
 
     name = "openvino"
     owned = False
@@ -50,12 +51,12 @@ class OpenVinoEngine:
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
-        if self._filled and not out:  # or it would go on writing to the arrays of the run before
+        if self._filled and not out:  # otherwise it would go on writing to the arrays of the previous run
             self._request = self._compiled.create_infer_request()
         for name, array in out.items():
             self._request.set_tensor(name, ov.Tensor(array, shared_memory=True))
         self._filled = out  # kept: OpenVINO holds no reference of its own
-        self._request.set_input_tensor(ov.Tensor(images))  # a copy: sharing wants memory that may be written to
+        self._request.set_input_tensor(ov.Tensor(images))  # a copy: sharing needs writable memory
         self._request.infer()
         return out or {name: self._request.get_tensor(name).data for name in self._taps}
 
@@ -71,7 +72,7 @@ def is_present(provider: Provider) -> bool:
 
 
 def _devices(core: Any, provider: Provider) -> list[str]:  # noqa: ANN401
-    """OpenVINO's names of a kind of device: ``GPU``, or ``GPU.0``, ``GPU.1`` where there are several."""
+    """Return OpenVINO's names for a kind of device: ``GPU``, or ``GPU.0``, ``GPU.1`` where there are several."""
     return [name for name in core.available_devices if name.partition(".")[0] == provider.name]
 
 
@@ -124,6 +125,6 @@ def _require_precision(compiled: Any, options: RunOptions) -> None:  # noqa: ANN
 
 
 def _operators(compiled: Any) -> dict[str, int]:  # noqa: ANN401
-    """Number of each kind of node in the compiled graph, by OpenVINO's names."""
+    """Count each kind of node in the compiled graph, by OpenVINO's names."""
     kinds = Counter(node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ops())
     return {kind: count for kind, count in kinds.items() if kind not in _NOT_WORK}

@@ -1,4 +1,1 @@
-"""The readers that check a model file before an engine gets it.
-
-They share nothing with the engines.
-"""
+"""The readers that check a model file before an engine gets it; they share no code with the engines."""

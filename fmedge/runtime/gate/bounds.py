@@ -1,4 +1,4 @@
-"""What every gate bounds alike, each bound with its reason."""
+"""The limits that all gates share, each with its reason, and the records that they return."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from fmedge.model.card import MAX_TENSOR_BYTES as MAX_TENSOR_BYTES
 from fmedge.runtime.gate.relu_count import Way
 
 MAX_NODES = 10_000
-"""Operators in a model: VGG16 has 31, the deepest networks in use about 1,500."""
+"""Most operators in a model: VGG16 has 31, the deepest networks in use about 1,500."""
 
 MAX_TENSORS = 30_000
-"""Tensors in a model: about three belong to an operator."""
+"""Most tensors in a model: there are about three per operator."""
 
 MAX_AXES = 8
-"""Axes of a tensor: images have 4; engines keep small fixed arrays for them."""
+"""Most axes of a tensor: images have 4, and engines keep small fixed arrays for them."""
 
 MAX_WINDOW = 1 << 10
-"""Largest kernel, stride, dilation and padding: no window is wider than a picture; VGG16's are 3 and 1."""
+"""Largest kernel, stride, dilation and padding: no window is wider than an image; VGG16's are 3 and 1."""
 
 MAX_SCALE = 32
-"""Largest enlargement by one operator: VGG16 shrinks its pictures by 32 in all, and a decoder undoes that."""
+"""Largest enlargement by one operator: VGG16 shrinks its images by 32 in all, and a decoder undoes that."""
 
 MAX_VALUES = (1 << 31) - 1
-"""Values of a tensor that is computed: engines count them with signed 32-bit numbers."""
+"""Most values of a computed tensor: engines count them with signed 32-bit numbers."""
 
 MAX_NAME = 1 << 10
-"""Letters of a name: names that say a path through nested models have some 200."""
+"""Most letters of a name: names that give a path through nested models have some 200."""
 
 
 MAX_ENTRIES = 1 << 10
-"""Entries of metadata beside the graph: converters write up to ten."""
+"""Most metadata entries next to the graph: converters write up to ten."""
 
 
 class Declared(NamedTuple):
@@ -45,9 +45,10 @@ class Declared(NamedTuple):
 
     Attributes:
         name: Its name.
-        dtype: NumPy's name of the element type; empty where the format does not say.
-        shape: Extents; None where any number will do, as in a card. None alone where the format does not say.
-        one_image: Whether the format knows no batch: the shape is that of one image, without the card's first extent.
+        dtype: NumPy's name of the element type; empty where the format does not state it.
+        shape: Its extents, each None where any number is allowed, as in a card; None as a whole where the format does
+            not state it.
+        one_image: Whether the format has no batches: the shape is that of one image, without the card's first extent.
     """
 
     name: str
@@ -60,19 +61,20 @@ Shape = tuple[int, ...]
 
 
 class Range(NamedTuple):
-    """Bounds of integers, both ends allowed."""
+    """A range of allowed integers, both ends included."""
 
     least: int
     most: int
 
 
 class Needs(NamedTuple):
-    """What a run takes.
+    """The outputs, the memory and the work of a run.
 
     Attributes:
-        shapes: Of each output, in the model's layout.
-        memory: The most bytes of values that are needed at one time: what is read later, and what is computed.
-        products: Multiplications, additions and the like in all.
+        shapes: The shape of each output, in the model's layout.
+        memory: The most bytes of values that are needed at one time: those that are read later, and those being
+            computed.
+        products: Total number of multiplications, additions and the like.
     """
 
     shapes: Mapping[str, Shape]
@@ -81,15 +83,15 @@ class Needs(NamedTuple):
 
 
 class ModelFacts(NamedTuple):
-    """What a gate reads in a model file.
+    """What a gate reads from a model file.
 
     Attributes:
-        inputs: What has to be fed.
-        outputs: What comes out.
-        facts_json: The card's facts as fmedge's exporters put them into the file; None in other files.
-        ways: Per output what happens on the way to it; those that hold constants are missing.
-        needs: What a run on images of a shape, (N, H, W, 3), takes. It raises what :func:`require_shape` does, and
-            ArtifactError where sizes do not fit each other or follow from pixels.
+        inputs: The inputs that must be fed.
+        outputs: The outputs.
+        facts_json: The card's facts as fmedge's exporters write them into the file; None in other files.
+        ways: For each output what happens on the way from the image; outputs that are constants are missing.
+        needs: Gives what a run on images of a shape, (N, H, W, 3), takes. It raises LimitExceeded where something is
+            too large, and ArtifactError where sizes do not fit each other or follow from pixels.
     """
 
     inputs: tuple[Declared, ...]
@@ -100,40 +102,40 @@ class ModelFacts(NamedTuple):
 
 
 def damaged(what: str) -> ArtifactError:
-    """The error of a file that does not keep its format; the gate's caller puts the file's name before it."""
+    """Return the error for a file that breaks its format; the gate's caller adds the file's name."""
     return ArtifactError(f"damaged: {what}.", hint="Export it again: fmedge export.")
 
 
 def forbidden(what: str, allowed: str) -> ArtifactError:
-    """The error of a file that is well formed and holds what is not run here."""
+    """Return the error for a file that is well formed but contains something that fmedge does not run."""
     return ArtifactError(f"holds {what}. Allowed: {allowed}.")
 
 
 def facts_text(data: bytes, start: int, end: int) -> str:
-    """The card's facts in ``data[start:end]``, which are no longer than a card may be.
+    """Return the card's facts in ``data[start:end]``.
 
     Raises:
-        LimitExceeded: They are longer.
+        LimitExceeded: They are longer than a card may be.
     """
     require_count("bytes of facts", end - start, MAX_CARD_BYTES)
     return data[start:end].decode(errors="replace")
 
 
 def require_count(what: str, count: int, most: int) -> None:
-    """Check a number of things.
+    """Check that there are not too many of something.
 
     Raises:
-        LimitExceeded: There are too many.
+        LimitExceeded: There are.
     """
     if count > most:
         raise LimitExceeded(f"{count:,} {what}. Allowed: {most:,}.")
 
 
 def require_range(what: str, values: Iterable[int], least: int, most: int) -> None:
-    """Check integers that decide how much is computed.
+    """Check the range of integers that decide how much is computed.
 
     Raises:
-        LimitExceeded: One lies outside.
+        LimitExceeded: One is outside the range.
     """
     for value in values:
         if not least <= value <= most:
@@ -144,7 +146,7 @@ def require_extents(name: str, extents: Sequence[int]) -> int:
     """Check the extents of a tensor.
 
     Returns:
-        Number of its values.
+        The number of its values.
 
     Raises:
         LimitExceeded: It has too many axes, or one is too long.
@@ -158,13 +160,13 @@ def require_extents(name: str, extents: Sequence[int]) -> int:
 
 
 def require_shape(name: str, shape: Sequence[int | None], element_bits: int) -> int:
-    """Check the extents of a tensor; an open one counts as 1.
+    """Check the extents and the size of a tensor; an open extent counts as 1.
 
     Returns:
         Its size in bytes.
 
     Raises:
-        LimitExceeded: It has too many axes, or is too large.
+        LimitExceeded: It has too many axes, one is too long, or the tensor is too large.
     """
     extents = [extent for extent in shape if extent is not None]
     size = (require_extents(name, extents) * element_bits + 7) // 8

@@ -1,4 +1,4 @@
-"""The gate: every model file is read and checked by code of our own before an engine, which is no verifier, gets it."""
+"""The gate: our own code reads and checks every model file before an engine, which verifies little, gets it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fmedge.system.memory import require_memory
 
 
 class Gate(NamedTuple):
-    """A row of the table.
+    """The reader of a format: a row of the table.
 
     Attributes:
-        module: Our reader of the format, imported when used.
+        module: The module that reads the format, imported on first use.
         function: Its function, which takes the content of the files and returns :class:`ModelFacts`.
-        files: How many files a model of the format is.
+        files: How many files a model of the format consists of.
     """
 
     module: str
@@ -39,23 +39,23 @@ GATES: Mapping[Format, Gate] = {
     Format.TFLITE: Gate("fmedge.runtime.gate.tflite_reader", "inspect_tflite"),
     Format.NCNN: Gate("fmedge.runtime.gate.ncnn_reader", "inspect_ncnn", files=2),
 }
-"""The reader of every format."""
+"""The reader of each format."""
 
 
 def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFacts:
-    """Check a model file and read what it says of itself.
+    """Check a model file and read what it declares.
 
     Args:
-        path: Its name, for errors; nothing is opened.
-        model_format: What it has to be.
-        contents: Content of the file, and of the ones that belong to it: the very bytes that an engine will get.
+        path: Its name, for error messages; nothing is opened.
+        model_format: The format that it must have.
+        contents: Content of the file, and of further files that belong to it: the very bytes that an engine will get.
 
     Returns:
-        Inputs, outputs and the card's facts in the file.
+        What the reader found: inputs, outputs, the card's facts in the file and what a run takes.
 
     Raises:
-        ArtifactError: It is malformed, or holds what is not run here.
-        LimitExceeded: It is larger than allowed in some way.
+        ArtifactError: It is malformed, or contains something that fmedge does not run.
+        LimitExceeded: It exceeds a limit.
     """
     gate = GATES[model_format]
     for content in contents[: gate.files]:
@@ -69,7 +69,7 @@ def inspect_model(path: Path, model_format: Format, *contents: bytes) -> ModelFa
 
 
 def _named(path: Path, error: ArtifactError | LimitExceeded) -> ArtifactError | LimitExceeded:
-    """An error of a reader, with the file's name before it."""
+    """Return a reader's error with the file's name before its message."""
     return type(error)(f"'{_short(path)}': {_one_line(str(error))}", hint=error.hint, flags=error.flags)
 
 
@@ -77,11 +77,11 @@ def require_artifact(artifact: Artifact) -> ModelFacts:
     """Check a model before it is run.
 
     Returns:
-        What was read.
+        What was read from it.
 
     Raises:
-        ArtifactError: See :func:`require_own_card`; or a run gives something else than the card says.
-        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than there is.
+        ArtifactError: See :func:`require_own_card`; or a run gives something other than the card says.
+        LimitExceeded: See :func:`inspect_model`; or a run takes more memory than is available.
     """
     global _last
     if _last is not None and _last[0]() is artifact:
@@ -93,17 +93,17 @@ def require_artifact(artifact: Artifact) -> ModelFacts:
 
 
 _last: tuple[ref[Artifact], ModelFacts] | None = None
-"""The artifact that was let through last, and its facts: it is asked for when it is opened, and before."""
+"""The last artifact that passed, and its facts: an artifact is checked both before it is opened and when it is."""
 
 
 def require_own_card(artifact: Artifact) -> ModelFacts:
-    """Check a model, and that what stands in it, its inputs, its outputs and the ReLUs between them are its card's.
+    """Check a model, and that its inputs, its outputs, the ReLUs between them and its facts agree with its card.
 
     Returns:
-        What was read.
+        What was read from it.
 
     Raises:
-        ArtifactError: See :func:`inspect_model`; or they are others.
+        ArtifactError: See :func:`inspect_model`; or they do not agree.
         LimitExceeded: See :func:`inspect_model`.
     """
     card = artifact.card
@@ -121,7 +121,7 @@ def require_own_card(artifact: Artifact) -> ModelFacts:
 
 
 def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
-    """What the card says otherwise than the file itself, in words; empty where nothing is."""
+    """Describe where the card differs from the facts in the file; empty where it does not."""
     if facts.facts_json in (None, card.facts_json()):
         return ""
     inside, beside = (asdict(each.facts()) for each in (ModelCard.from_json(facts.facts_json or ""), card))
@@ -130,11 +130,11 @@ def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
 
 
 def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
-    """Check that a run on the card's images takes no more than there is, and gives what the card says.
+    """Check that a run on the card's images needs no more memory than is available, and gives what the card says.
 
     Raises:
         ArtifactError: It gives something else.
-        LimitExceeded: It takes more.
+        LimitExceeded: It needs more.
     """
     card, image = artifact.card, artifact.card.image_shape()
     try:
@@ -157,7 +157,7 @@ def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
 
 
 def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec], batch: int | None) -> bool:
-    """Whether a file declares what its card does, as far as its format says."""
+    """Return whether a file declares the same as its card, as far as its format states it."""
     specs = {spec.name: spec for spec in wanted}
 
     def same(one: Declared, spec: TensorSpec) -> bool:
@@ -168,7 +168,7 @@ def _agree(found: Sequence[Declared], wanted: Sequence[TensorSpec], batch: int |
 
 
 def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
-    """The card that stands inside a model file: all but the file's hash and the parity.
+    """Read the card that is stored inside a model file: all of it but the file's hash and the parity.
 
     Args:
         path: As in :func:`inspect_model`.
@@ -176,7 +176,7 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
         contents: As in :func:`inspect_model`.
 
     Raises:
-        ArtifactError: See :func:`inspect_model`; or it was not written by fmedge, or the facts make no sense.
+        ArtifactError: See :func:`inspect_model`; or fmedge did not write the file, or the facts make no sense.
         LimitExceeded: See :func:`inspect_model`.
     """
     text = inspect_model(path, model_format, *contents).facts_json
@@ -192,7 +192,7 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
 
 
 def _one_line(text: str) -> str:
-    """A message that may quote names in the file, which may hold anything."""
+    """Return a message as one printable line with quotes shortened: names in a file may contain anything."""
     return re.sub(r"'([^']{40})[^']+'", r"'\1…'", printable(text))
 
 
@@ -200,6 +200,6 @@ _LONGEST_PATH = 60
 
 
 def _short(path: Path) -> str:
-    """A path for a message of one line."""
+    """Shorten a path for a message of one line."""
     text = str(path)
     return text if len(text) <= _LONGEST_PATH else f"…{text[1 - _LONGEST_PATH :]}"

@@ -1,4 +1,4 @@
-"""The arithmetic of extents: what stretching, sliding, reshaping and multiplying make of shapes, in any format.
+"""Arithmetic of extents, for any format: shapes after broadcasting, sliding windows, reshaping and multiplying.
 
 Every function raises ValueError where shapes do not fit each other.
 """
@@ -13,10 +13,10 @@ from fmedge.runtime.gate.bounds import Shape
 
 
 def broadcast(shapes: Sequence[Shape]) -> Shape:
-    """The shape to which others are stretched, aligned at their last axes.
+    """Return the shape to which several shapes are broadcast, aligned at their last axes.
 
     Raises:
-        ValueError: They cannot be.
+        ValueError: They cannot be broadcast.
     """
     found: list[int] = []
     for extents in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
@@ -28,10 +28,10 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
 
 
 def axis_of(axis: int, axes: int) -> int:
-    """An axis counted from the front.
+    """Return the number of an axis counted from the front, where ``axis`` may be negative.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such axis.
     """
     if not -axes <= axis < axes:
         raise ValueError(f"axis {axis}")
@@ -39,29 +39,37 @@ def axis_of(axis: int, axes: int) -> int:
 
 
 def slid(extent: int, window: int, stride: int, before: int, after: int, *, up: bool = False) -> int:
-    """Places of a window on an axis.
+    """Return how many places a window has on an axis.
+
+    Args:
+        extent: Extent of the axis.
+        window: Extent of the window, gaps included.
+        stride: Distance between places.
+        before: Padding before the axis.
+        after: Padding after it.
+        up: Whether the number is rounded up.
 
     Raises:
-        ValueError: It does not fit once.
+        ValueError: The window does not fit even once.
     """
     room = extent + before + after - window
     if room < 0:
         raise ValueError("a window larger than what it slides over")
     places = (-(-room // stride) if up else room // stride) + 1
-    # A window that would begin beyond the picture and its border before it does not count: ONNX' and Caffe's rule.
+    # A window that starts beyond the image and the padding before it does not count: the rule of ONNX and Caffe.
     return places - 1 if up and (places - 1) * stride >= extent + before else places
 
 
 def same(extent: int, stride: int) -> int:
-    """Places of a window on an axis that is padded so that each stride has one."""
+    """Return how many places a window has on an axis that is padded so that each stride has one."""
     return -(-extent // stride)
 
 
 def reshaped(count: int, wanted: Sequence[int]) -> Shape:
-    """A shape in which one extent may be -1, and is then worked out.
+    """Return the shape after a reshape of ``count`` elements; one wanted extent may be -1, and is then computed.
 
     Raises:
-        ValueError: The numbers of elements differ.
+        ValueError: The numbers of elements differ, or more than one extent is open.
     """
     open_places = [place for place, extent in enumerate(wanted) if extent == -1]
     if len(open_places) > 1 or any(extent < -1 for extent in wanted):
@@ -74,14 +82,14 @@ def reshaped(count: int, wanted: Sequence[int]) -> Shape:
 
 
 def reduced(shape: Shape, axes: Sequence[int], *, keep: bool) -> Shape:
-    """A shape without some axes, or with 1 in their place."""
+    """Return a shape without some of its axes, or with 1 in their place."""
     gone = {axis_of(axis, len(shape)) for axis in axes}
     kept = [(1 if axis in gone else extent) for axis, extent in enumerate(shape) if keep or axis not in gone]
     return tuple(kept)
 
 
 def sliced(extent: int, start: int, end: int, step: int) -> range:
-    """Places that a slice takes of an axis, as NumPy does.
+    """Return the places on an axis that a slice takes, by NumPy's rules.
 
     Raises:
         ValueError: The step is 0.
@@ -90,7 +98,7 @@ def sliced(extent: int, start: int, end: int, step: int) -> range:
 
 
 def product_of_matrices(left: Shape, right: Shape) -> tuple[Shape, int]:
-    """Shape of a product of stacks of matrices, and its multiplications; vectors count as NumPy counts them.
+    """Return the shape of a product of stacks of matrices and its multiplications; vectors are treated as by NumPy.
 
     Raises:
         ValueError: They do not fit.

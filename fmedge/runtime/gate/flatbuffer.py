@@ -1,4 +1,4 @@
-"""Reading flatbuffers in place: tables and vectors, every offset checked before it is followed, nothing copied."""
+"""Read flatbuffers in place: tables and vectors; every offset is checked before it is followed, nothing is copied."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from fmedge.runtime.gate.bounds import MAX_NAME, damaged
 
 _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
 MAX_READ = 1 << 20
-"""Numbers, tables and names that are read of a file, wherever they are: many tables may point to one place, so the size
-of the file bounds nothing. The largest model that passes has 10,000 operators and 30,000 tensors, of about 20 each."""
+"""Most numbers, tables and names that are read from a file. The file's size is no limit, since many tables may point to
+one place. The largest model that passes has 10,000 operators and 30,000 tensors, of about 20 each."""
 
 _LETTERS = 64
-"""Letters of a name that are read as fast as a number."""
+"""How many letters of a name can be read in the time of one number."""
 
 _WIDTHS = {"b": 1, "B": 1, "i": 4, "I": 4, "f": 4, "q": 8, "Q": 8}
 
 
 def root(data: bytes, identifier: bytes) -> Table:
-    """The table a file begins with.
+    """Return the table that a file begins with.
 
     Args:
         data: The file's content.
         identifier: The four letters of its format.
 
     Raises:
-        ArtifactError: It is of another format, or damaged.
+        ArtifactError: The file has another format, or is damaged.
     """
     if data[4:8] != identifier:
         raise damaged(f"it does not say {identifier.decode()} at its fifth byte")
@@ -34,9 +34,9 @@ def root(data: bytes, identifier: bytes) -> Table:
 
 
 class Table:
-    """A table of a file; fields are known by their number in the schema, missing ones have their default.
+    """A table of a file. Fields go by their number in the schema; missing ones have their default.
 
-    Every method raises ArtifactError where the file is damaged, and LimitExceeded where too much was read in all.
+    Every method raises ArtifactError where the file is damaged, and LimitExceeded once too much has been read in total.
     """
 
     __slots__ = ("_data", "_fields", "_left", "_position", "_size")
@@ -58,7 +58,7 @@ class Table:
         self._fields: tuple[int, ...] = struct.unpack_from(f"<{length // 2 - 2}H", data, fields + 4)
 
     def _find(self, field: int, width: int) -> int | None:
-        """Where a field is, or None."""
+        """Return the position of a field, or None where it is missing."""
         offset = self._fields[field] if field < len(self._fields) else 0
         if offset == 0:
             return None
@@ -67,7 +67,7 @@ class Table:
         return self._position + offset
 
     def number(self, field: int, kind: str, default: int = 0) -> int:
-        """A field that is a number; ``kind`` is its letter in the struct module."""
+        """Read a field that is a number; ``kind`` is its letter in the struct module."""
         position = self._find(field, _WIDTHS[kind])
         return default if position is None else struct.unpack_from(f"<{kind}", self._data, position)[0]
 
@@ -76,12 +76,12 @@ class Table:
         return None if position is None else position + _U32.unpack_from(self._data, position)[0]
 
     def table(self, field: int) -> Table | None:
-        """A field that is a table."""
+        """Read a field that is a table; None where it is missing."""
         position = self._follow(field)
         return None if position is None else Table(self._data, position, self._left)
 
     def vector(self, field: int, width: int) -> tuple[int, int]:
-        """A field that is a vector: where its first value is, and how many of ``width`` bytes there are."""
+        """Find a field that is a vector: the position of its first value, and how many of ``width`` bytes there are."""
         position = self._follow(field)
         if position is None:
             return 0, 0
@@ -98,7 +98,7 @@ class Table:
             raise LimitExceeded(f"more than {MAX_READ:,} numbers, tables and names. Allowed: {MAX_READ:,}.")
 
     def numbers(self, field: int, kind: str, most: int) -> tuple[int, ...]:
-        """A field that is a vector of at most so many numbers.
+        """Read a field that is a vector of at most ``most`` numbers.
 
         Raises:
             LimitExceeded: There are more.
@@ -110,7 +110,7 @@ class Table:
         return struct.unpack_from(f"<{count}{kind}", self._data, start)
 
     def tables(self, field: int, most: int) -> list[Table]:
-        """A field that is a vector of at most so many tables.
+        """Read a field that is a vector of at most ``most`` tables.
 
         Raises:
             LimitExceeded: There are more.
@@ -124,7 +124,7 @@ class Table:
         return [Table(data, place + _U32.unpack_from(data, place)[0], self._left) for place in places]
 
     def text(self, field: int) -> str:
-        """A field that is a name; empty where it is missing."""
+        """Read a field that is a name; empty where it is missing."""
         start, count = self.vector(field, 1)
         if count > MAX_NAME:
             raise damaged(f"a name of {count:,} letters")

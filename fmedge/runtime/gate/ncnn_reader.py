@@ -1,6 +1,6 @@
-"""The gate of ncnn models: what is read of the two files before ncnn, which trusts them, sees them.
+"""The gate for ncnn models: read and check the two files before ncnn, which trusts them, gets them.
 
-Only what fmedge's own exporter writes passes: seven kinds of layers, each with fixed parameters.
+Only what fmedge's own exporter writes passes: six kinds of layers, each with fixed parameters.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from fmedge.runtime.gate.bounds import Shape as Extents
 from fmedge.runtime.gate.relu_count import IMAGE, Way
 
 MAX_TEXT = 1 << 20
-"""Largest graph, in bytes: full VGG16 with every tap has 6 kB, its facts among them."""
+"""Largest graph, in bytes: full VGG16 with every tap has 6 kB, including its facts."""
 
 MAX_LAYERS = 1_000
-"""Layers in a graph: full VGG16 with every tap has 48."""
+"""Most layers in a graph: full VGG16 with every tap has 48."""
 
 MAX_CHANNELS = 1 << 12
-"""Channels of a tensor: VGG16 has up to 512. Two such numbers and a kernel's 9 multiply without leaving 32 bits."""
+"""Most channels of a tensor: VGG16 has up to 512. Two such numbers times a kernel's 9 fit into 32 bits."""
 
 MAX_EXTENT = 1 << 20
-"""Height and width of a tensor in pixels; a card allows no more."""
+"""Largest height and width of a tensor in pixels; a card allows no more."""
 
 MAX_TENSOR_BYTES = 1 << 31
-"""Largest tensor: ncnn counts with signed 32-bit numbers."""
+"""Largest tensor, in bytes: ncnn counts with signed 32-bit numbers."""
 
 _MAGIC = "7767517"
 _TAGS = {bytes(4): 4, (0x01306B47).to_bytes(4, "little"): 2}
@@ -40,18 +40,18 @@ _NAME = re.compile(r"[A-Za-z0-9_]{1,200}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
 Shape = tuple[int, int | None, int | None]
-"""Channels, height and width of a tensor; None where any number will do."""
+"""Channels, height and width of a tensor; None where any number is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class NcnnFacts:
-    """What the gate reads in a model.
+    """What the gate reads from a model.
 
     Attributes:
-        inputs: Shape per input; there is one.
-        outputs: Shape per output: tensors that no layer reads.
+        inputs: The shape of each input; there is one.
+        outputs: The shape of each output: of tensors that no layer reads.
         facts_json: The card's facts as they stand in the graph; None where there are none.
-        ways: Per output what happens on the way to it.
+        ways: For each output what happens on the way from the image.
     """
 
     inputs: Mapping[str, Shape]
@@ -62,7 +62,7 @@ class NcnnFacts:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A row of the table of layers: how many tensors go in and out, and the values that each parameter may have."""
+    """A kind of layer: how many tensors it reads and makes, and the allowed values of each parameter."""
 
     inputs: int
     outputs: int
@@ -86,22 +86,22 @@ _KINDS = {
     "ReLU": _Kind(1, 1),
     "Split": _Kind(1, 2),
 }
-"""Layers that are let through. A convolution is 3 x 3 with a border of 1; 31 is a mask of methods not to use."""
+"""The kinds of layers that pass. A convolution is 3 x 3 with a border of 1; 31 is a mask of methods not to use."""
 
 
 def inspect(model: bytes, weights: bytes, name: str) -> NcnnFacts:
-    """Read a graph strictly, and reckon from it how long the weights have to be.
+    """Read a graph strictly, and check that the weights are as long as it needs.
 
     Args:
         model: Content of the ``.param`` file.
         weights: Content of the ``.bin`` file.
-        name: What the model is called in messages.
+        name: The model's name, for error messages.
 
     Returns:
-        Its inputs, its outputs and the facts inside.
+        Its inputs, its outputs, the facts inside and the ways to the outputs.
 
     Raises:
-        ArtifactError: It is not a model that fmedge writes, or the weights are not as long as it needs.
+        ArtifactError: It is not a model that fmedge writes, or the weights do not have the length that it needs.
     """
     try:
         return _inspect(model, weights)
@@ -110,10 +110,10 @@ def inspect(model: bytes, weights: bytes, name: str) -> NcnnFacts:
 
 
 def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
-    """The same for :mod:`fmedge.runtime.gate.checks`.
+    """Read a model as :func:`inspect` does, for :mod:`fmedge.runtime.gate.checks`.
 
-    A graph is of one image, and says no types: the adapter turns whatever a card allows into float32, as which outputs
-    come.
+    A graph is for one image and states no types: the adapter converts whatever a card allows to float32, and outputs
+    are float32.
 
     Raises:
         ArtifactError: See :func:`inspect`; without the file's name.
@@ -131,7 +131,7 @@ def inspect_ncnn(model: bytes, weights: bytes) -> ModelFacts:
 
 
 def _needs(model: bytes, images: Extents) -> Needs:
-    """What a run on images takes; see :class:`ModelFacts`. ncnn computes them one by one."""
+    """Work out what a run on images takes; see :class:`ModelFacts`. ncnn computes images one by one."""
     count, height, width, channels = images
     try:
         _, reader = _read(model, None, (channels, height, width))
@@ -142,7 +142,7 @@ def _needs(model: bytes, images: Extents) -> Needs:
 
 
 def _read(model: bytes, weights: bytes | None, image: Shape | None = None) -> tuple[str | None, _Reader]:
-    """Go through a graph: with its weights, or once more with the shape of what is fed."""
+    """Read a graph: with its weights, or later with the shape of the image that is fed."""
     lines, facts = _lines(model)
     reader = _Reader(weights, image)
     for line in lines[2:]:
@@ -157,7 +157,7 @@ def _inspect(model: bytes, weights: bytes) -> NcnnFacts:
 
 
 class _DamagedError(ValueError):
-    """What is wrong, in a few words."""
+    """A model is damaged; the message says in a few words how."""
 
 
 def _require(condition: bool, what: str) -> None:
@@ -166,7 +166,7 @@ def _require(condition: bool, what: str) -> None:
 
 
 def _lines(model: bytes) -> tuple[list[str], str | None]:
-    """The lines down to the last layer, and the facts behind it."""
+    """Return the lines up to the last layer, and the facts after it."""
     _require(len(model) <= MAX_TEXT, f"a graph of {len(model):,} bytes, {MAX_TEXT:,} are allowed")
     _require(model.endswith(b"\n") and all(byte == 10 or 32 <= byte < 127 for byte in model), "not lines of plain text")
     lines = model.decode("ascii").removesuffix("\n").split("\n")
@@ -177,14 +177,14 @@ def _lines(model: bytes) -> tuple[list[str], str | None]:
 
 
 class _Reader:
-    """Goes through a graph from top to bottom.
+    """Reads a graph from top to bottom.
 
     Attributes:
-        inputs: Shapes of what has to be fed.
+        inputs: Shapes of the inputs.
         loose: Shapes of the tensors that no layer has read so far.
-        ways: Per tensor what happens on the way to it.
+        ways: For each tensor what happens on the way from the image.
         memory: The most bytes of tensors that are needed at one time, where the sizes are known.
-        products: Multiplications and the like, where the sizes are known.
+        products: Number of multiplications and the like, where the sizes are known.
     """
 
     def __init__(self, weights: bytes | None, image: Shape | None) -> None:
@@ -200,7 +200,7 @@ class _Reader:
         self._tensors: set[str] = set()
 
     def layer(self, line: str) -> None:
-        """Check one line."""
+        """Read and check one line."""
         words = line.split(" ")
         kind = _KINDS.get(words[0])
         if kind is None:
@@ -228,7 +228,7 @@ class _Reader:
             self.inputs[results[0]] = shape
 
     def finish(self, counts: str) -> None:
-        """Check the totals."""
+        """Check the totals: the stated counts, the input, and the length of the weights."""
         stated = f"{len(self._layers)} {len(self._tensors)}"
         _require(counts == stated, f"'{counts[:20]}' layers and tensors are announced, {stated} are there")
         _require(bool(self.inputs) and not set(self.loose) & set(self.inputs), "no input that is read")
@@ -243,7 +243,7 @@ class _Reader:
         return shape
 
     def _shape(self, kind: str, values: Mapping[int, int], source: Shape | None) -> Shape:
-        """Shape of a layer's results; its weights are passed over."""
+        """Return the shape of a layer's results, and skip its weights."""
         if source is None:
             _require(len(values) in (0, 3), "an input with half a shape")
             stated: Shape = (3, values.get(1), values.get(0))
@@ -289,7 +289,7 @@ class _Reader:
 
 
 def _way(kind: str, values: Mapping[int, int], way: Way) -> Way:
-    """What a layer does to the way; parameter 9 of a convolution is its own activation, 1 is ReLU."""
+    """Return the way after a layer; parameter 9 of a convolution is its own activation, where 1 is ReLU."""
     if kind == "Convolution":
         return way.convolved().relu() if values.get(9) else way.convolved()
     if kind == "ReLU":
@@ -312,5 +312,5 @@ def _parameters(kind: _Kind, words: list[str], name: str) -> dict[int, int]:
 
 
 def _values(shape: Shape) -> int:
-    """Number of values of a tensor; extents that are not known count as 1."""
+    """Return the number of values of a tensor; unknown extents count as 1."""
     return prod(extent or 1 for extent in shape)

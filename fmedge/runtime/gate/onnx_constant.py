@@ -1,4 +1,4 @@
-"""One constant out of an ONNX file, by its name."""
+"""Read one constant from an ONNX file, by its name."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from fmedge.runtime.gate.onnx_reader import GRAPH, MODEL, RAW, TENSOR
 from fmedge.runtime.gate.protobuf import Reader, spans
 
 _FLOATS = {1: "<f4", 10: "<f2"}
-"""NumPy's names of the types that are read."""
+"""NumPy's names of the ONNX types that are read."""
 
 
 def read_constant(data: bytes, name: str) -> npt.NDArray[np.float32] | None:
-    """A constant of a file that the gate has passed: float32; None where there is none of that name.
+    """Read a constant as float32 from a file that has passed the gate.
 
     Args:
         data: The file's content.
-        name: The constant's name; it has to be float32 or float16, stored raw.
+        name: The constant's name; the constant must be float32 or float16, stored raw.
+
+    Returns:
+        Its values; None where there is no such constant of that name.
     """
     reader = Reader(data)
     graph = reader.read(GRAPH, *reader.read(MODEL, 0, len(data))[7])

@@ -1,4 +1,4 @@
-"""The ONNX operators that are run, and what of them is bounded."""
+"""The ONNX operators that fmedge runs, and the limits of their attributes and inputs."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _GROUPS: Mapping[str, str] = {
     "shapes, as tf2onnx computes them": "Shape Constant",
     "larger by a bounded constant": "Pad Resize Tile",
 }
-"""Groups of operators: what convolutional networks are written with.
+"""Groups of operators: those that convolutional networks consist of.
 
-Left out on purpose: what makes large data out of small without a constant that says how large (ConstantOfShape, Expand,
-Range, OneHot, EyeLike, NonZero, the random ones); what holds graphs (If, Loop, Scan, SequenceMap); strings,
-sequences and optionals; recurrent layers, and everything of other domains.
+Left out on purpose: operators that make large data from small without a constant that says how large (ConstantOfShape,
+Expand, Range, OneHot, EyeLike, NonZero, the random ones); those that contain graphs (If, Loop, Scan, SequenceMap);
+strings, sequences and optionals; recurrent layers, and everything from other domains.
 """
 
 OPERATORS = frozenset(name for names in _GROUPS.values() for name in names.split())
-"""Names of all that are run, of the default domain."""
+"""Names of all operators that fmedge runs, all from the default domain."""
 
 
 ATTRIBUTES: Mapping[str, Range] = {
@@ -42,16 +42,17 @@ ATTRIBUTES: Mapping[str, Range] = {
     "group": Range(1, 1 << 16),
     "size": Range(1, MAX_WINDOW),
 }
-"""Bounds of the attributes that decide how much is computed. A group is a channel or more; LRN's size is a window."""
+"""Limits of the attributes that decide how much is computed. A group has at least one channel; LRN's size is a
+window."""
 
 OTHER = Range(-(1 << 20), 1 << 20)
-"""Bounds of all other integers: axes, types, switches."""
+"""Limits of all other integers: axes, types, switches."""
 
 SIZES: Mapping[tuple[str, int], Range] = {
     ("Pad", 1): Range(0, MAX_WINDOW),
     ("Tile", 1): Range(1, MAX_SCALE),
     ("Resize", 2): Range(0, MAX_SCALE),
     ("Resize", 3): Range(1, MAX_WINDOW * MAX_SCALE),
-    ("Slice", 4): Range(-MAX_EXTENT, MAX_EXTENT),  # its step, which engines negate: the least int64 has no opposite
+    ("Slice", 4): Range(-MAX_EXTENT, MAX_EXTENT),  # the step, which engines negate: the lowest int64 cannot be
 }
-"""Inputs, by operator and position, that say how large the output is: constants within these bounds."""
+"""Inputs, by operator and position, that set the size of the output: they must be constants within these limits."""

@@ -1,7 +1,7 @@
-"""What an ONNX file holds, read from its bytes alone and checked before an engine sees them.
+"""The gate for ONNX models: read and check a file, from its bytes alone, before an engine gets it.
 
-Field numbers are those of onnx.proto (ONNX 1.18). Nothing nests without end: graphs inside operators are refused, so
-the deepest path is model, graph, node, attribute, tensor.
+Field numbers are those of onnx.proto (ONNX 1.18). Nesting is limited: graphs inside operators are refused, so the
+deepest path is model, graph, node, attribute, tensor.
 """
 
 from __future__ import annotations
@@ -87,18 +87,18 @@ _EXTENT = Message("an extent", once={1: VARINT, 2: SPAN, 3: SPAN})
 
 RAW = 9
 _MAX_OPTIONS = 64
-"""Numbers of an option: two per axis at most."""
+"""Most numbers in an option: two per axis are enough."""
 
 
 def inspect_onnx(data: bytes) -> ModelFacts:
-    """Read an ONNX file and check that it holds nothing that is not run here.
+    """Read an ONNX file and check that it contains only what fmedge runs.
 
     Args:
         data: The file's content: the very bytes that an engine will get.
 
     Raises:
-        ArtifactError: It is malformed, or holds what is not run; without the file's name.
-        LimitExceeded: It is larger than allowed in some way; without the file's name.
+        ArtifactError: It is malformed, or contains something else; without the file's name.
+        LimitExceeded: It exceeds a limit; without the file's name.
     """
     reader = Reader(data)
     model = reader.read(MODEL, 0, len(data))
@@ -127,9 +127,9 @@ class _Graph:
     """The graph while it is checked.
 
     Attributes:
-        inputs: What has to be fed: inputs that are no constants.
-        outputs: What comes out.
-        ways: Per value that is no constant what happens on the way to it.
+        inputs: The inputs that must be fed: those that are not constants.
+        outputs: The outputs.
+        ways: For each value that is not a constant what happens on the way from the image.
     """
 
     def __init__(self, reader: Reader, graph: Fields) -> None:
@@ -166,7 +166,7 @@ class _Graph:
                 raise damaged(f"nothing computes the output '{spec.name}'")
 
     def needs(self, images: Shape) -> Needs:
-        """What a run on images of that shape takes; see :class:`ModelFacts`."""
+        """Work out what a run on images of that shape takes; see :class:`ModelFacts`."""
         (image,) = self.inputs
         outputs = [spec.name for spec in self.outputs]
         return work_out(self._steps, self._constants, (image.name, Value(images, image.dtype)), outputs, RULES, SIZES)
@@ -220,7 +220,7 @@ class _Graph:
         self._steps.append(Step(operator, inputs, results, integers, words))
 
     def _constant(self, node: Fields) -> Value:
-        """The value of an operator that is a constant."""
+        """Read the value of a Constant operator."""
         (span,) = spans(node, 5) or [(0, 0)]
         attribute = self._reader.read(_ATTRIBUTE, *span)
         if 5 in attribute:
@@ -231,7 +231,7 @@ class _Graph:
         return Value((len(integers),) if 8 in attribute else (), "int64", tuple(map(float, integers)))
 
     def _option(self, operator: str, start: int, end: int) -> tuple[str, list[int], str]:
-        """Check an attribute; returns its name, its whole numbers and its word."""
+        """Check an attribute; return its name, its integers and its text."""
         reader = self._reader
         attribute = reader.read(_ATTRIBUTE, start, end)
         name = reader.text(attribute, 1)
@@ -244,7 +244,7 @@ class _Graph:
         return name, integers, reader.text(attribute, 4)
 
     def _tensor(self, start: int, end: int) -> tuple[str, Value]:
-        """Check that a constant is as long as it says; returns its name, and what is known of it."""
+        """Check that a constant is as long as its shape says; return its name, and what is known of it."""
         reader = self._reader
         tensor = reader.read(TENSOR, start, end)
         name = reader.text(tensor, 8)
@@ -260,7 +260,7 @@ class _Graph:
         return name, Value(tuple(shape), dtype, self._numbers(tensor, dtype, field, count))
 
     def _numbers(self, tensor: Fields, dtype: str, field: int, count: int) -> tuple[float, ...] | None:
-        """Values of a small constant; None where there are many."""
+        """Return the values of a small constant; None where there are many, or of a type that states no sizes."""
         data, letter = self._reader.data, _SMALL.get(dtype)
         if letter is None or count > (MAX_KNOWN_FLOATS if letter == "f" else MAX_KNOWN):
             return None
@@ -272,7 +272,7 @@ class _Graph:
         return tuple(stored)
 
     def _is_lowest(self, tensor: Fields, lowest: int) -> bool:
-        """Whether an 8-bit constant holds nothing but the lowest number of its type."""
+        """Return whether an 8-bit constant contains only the lowest number of its type."""
         if RAW in tensor:
             start, end = tensor[RAW]
             return self._reader.data.count(lowest % 256, start, end) == end - start
@@ -280,17 +280,17 @@ class _Graph:
 
 
 _SMALL = {"float32": "f", "int32": "i", "int64": "q"}
-"""Types that say sizes, and how the struct module calls them."""
+"""Types whose small constants may state sizes, and their letters in the struct module."""
 
 _LOWEST = {"uint8": 0, "int8": -128}
-"""Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
+"""Types of codes, and their lowest number: a zero point there leaves no codes for values below zero."""
 
 _MAX_ZERO_POINTS = 1 << 12
-"""Zero points of a tensor: one per channel at most. Larger constants are weights."""
+"""Most zero points of a tensor: at most one per channel. Larger constants are weights."""
 
 
 def _require_length(name: str, tensor: Fields, field: int, length: int, size: int) -> None:
-    """Check that a constant's values are all there: raw, or in the one field of their type."""
+    """Check that all values of a constant are present: raw, or in the one field of their type."""
     stored = [number for number in (4, 5, 7, 10, 11) if tensor.get(number)]
     if RAW in tensor:
         start, end = tensor[RAW]

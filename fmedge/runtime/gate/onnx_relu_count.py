@@ -1,4 +1,4 @@
-"""What an ONNX operator does to the way from the image; see :mod:`fmedge.runtime.gate.relu_count`."""
+"""The effect of each ONNX operator on the way from the image; see :mod:`fmedge.runtime.gate.relu_count`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fmedge.runtime.gate.relu_count import Way, joined
 from fmedge.runtime.gate.shapes import Value
 
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose", "QLinearConv"))
-"""Operators that a ReLU can follow as a part of a layer."""
+"""Operators that a ReLU can follow as part of the same layer."""
 
 _KEEPING = frozenset(
     (
@@ -30,13 +30,13 @@ _KEEPING = frozenset(
         *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
     )
 )
-"""Operators that make nothing negative out of what is not. Mul and Div do it by scales, which are positive."""
+"""Operators that turn no value negative. Mul and Div use scales here, which are positive."""
 
 _ZERO_POINTS: Mapping[str, int] = {"QuantizeLinear": 2, "QLinearConv": 7}
-"""Operators that give 8-bit codes, and which input is their zero point."""
+"""Operators that give 8-bit codes, and the position of their zero point among the inputs."""
 
 _MAX = 3e38
-"""A bound above this one bounds no float."""
+"""An upper bound from here on limits no float."""
 
 _Constants = Mapping[str, Value]
 
@@ -44,17 +44,17 @@ _Constants = Mapping[str, Value]
 def onnx_way(
     operator: str, inputs: Sequence[str], ways: Mapping[str, Way], constants: _Constants, lowest: AbstractSet[str]
 ) -> Way | None:
-    """What happens on the way to an operator's outputs.
+    """Return the way from the image to an operator's outputs.
 
     Args:
         operator: Its name.
-        inputs: Names of what it reads; empty for what is left out.
+        inputs: Names of its inputs; empty for those that are left out.
         ways: The way to every value so far.
-        constants: What stands in the file; values of small ones are known.
-        lowest: Names of 8-bit constants that hold nothing but the lowest number of their type.
+        constants: The constants in the file; the values of small ones are known.
+        lowest: Names of 8-bit constants that contain only the lowest number of their type.
 
     Returns:
-        None where it reads constants alone.
+        The way; None where the operator reads only constants.
     """
     way = joined([ways[name] for name in inputs if name in ways])
     if way is None:
@@ -68,13 +68,13 @@ def onnx_way(
     position = _ZERO_POINTS.get(operator)
     if position is not None:
         zero_point = inputs[position] if position < len(inputs) else ""
-        if not zero_point or zero_point in lowest:  # left out it is 0, and codes are uint8
+        if not zero_point or zero_point in lowest:  # if left out it is 0, and codes are uint8
             way = way.clamped()
     return way
 
 
 def _rectifies(operator: str, inputs: Sequence[str], constants: _Constants) -> bool:
-    """Whether an operator is a ReLU: by name, or as a bound of 0 below and none above."""
+    """Return whether an operator is a ReLU: by name, or as a lower bound of 0 with no upper bound."""
     known = [constants[name].known if name in constants else None for name in inputs]
     if operator == "Clip":
         least, most = (*known[1:], None, None)[:2]

@@ -1,4 +1,4 @@
-"""What each ONNX operator makes of sizes, by the rules of ONNX' Operators.md; see :mod:`fmedge.runtime.gate.shapes`."""
+"""The shape rule of each ONNX operator, after ONNX's Operators.md; see :mod:`fmedge.runtime.gate.shapes`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DTYPES: Mapping[int, tuple[str, int, int]] = {
     11: ("float64", 8, 10),
     12: ("uint32", 4, 11),
 }
-"""Per ONNX type: NumPy's name, bytes per value, and the field that holds values that are not stored raw."""
+"""For each ONNX type: NumPy's name, bytes per value, and the field of values that are not stored raw."""
 
 _WHOLE = frozenset(name for name, _, _ in DTYPES.values() if "int" in name)
 
@@ -50,7 +50,7 @@ def _identity(call: Call) -> Value:
 
 
 def _with_zero_point(position: int, left_out: str) -> Rule:
-    """Codes are of the type of their zero point."""
+    """Return the rule for codes, which have the type of their zero point, or ``left_out`` where there is none."""
 
     def rule(call: Call) -> Value:
         given = call.values[position] if position < len(call.values) else None
@@ -81,7 +81,7 @@ def _cast(call: Call) -> Value:
 
 
 def _axes(call: Call, position: int) -> list[int] | None:
-    """Axes that are an option in older versions of an operator and an input in newer ones."""
+    """Return the axes, which are an option in older versions of an operator and an input in newer ones."""
     stated = call.step.integers.get("axes")
     return list(stated) if stated is not None else call.numbers(position)
 
@@ -218,7 +218,7 @@ def _resized(call: Call) -> Value:
     policy = words.get("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch" or words.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         raise forbidden(f"Resize by '{policy}' or to a part of a picture", "Resize of the whole picture")
-    first = 1 if len(call.values) == 2 else 2  # in ONNX' opset 10 there is no region before the scales
+    first = 1 if len(call.values) == 2 else 2  # in ONNX opset 10 there is no region before the scales
     scales = call.values[first] if first < len(call.values) else None
     sizes = call.numbers(3)
     axes = list(call.step.integers.get("axes", range(len(value.shape))))
@@ -281,4 +281,4 @@ RULES: Mapping[str, Rule] = {
     "Resize": _resized,
     "Tile": tiled,
 }
-"""Per operator that is run what it makes of sizes; constants are no operators here."""
+"""The shape rule of each operator that fmedge runs; Constant is not one of them."""

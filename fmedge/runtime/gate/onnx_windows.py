@@ -1,4 +1,4 @@
-"""Sizes that ONNX' convolutions, pools and matrix products give, and the work that they are."""
+"""Shapes and work of ONNX's convolutions, pools and matrix products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fmedge.runtime.gate.shapes import Call, Rule, Value, Work
 
 
 def places(call: Call, extents: Shape, kernel: Sequence[int], *, up: bool = False) -> tuple[int, ...]:
-    """Places of a window on every axis of a picture."""
+    """Return how many places a window has on each axis of an image."""
     axes = len(extents)
     integers, padding = call.step.integers, call.step.words.get("auto_pad", "NOTSET")
     strides = integers.get("strides") or [1] * axes
@@ -31,7 +31,7 @@ def places(call: Call, extents: Shape, kernel: Sequence[int], *, up: bool = Fals
 
 
 def convolution(kernel_input: int, dtype_input: int = 0) -> Rule:
-    """The rule of a convolution whose kernel is that input; its type is that of another."""
+    """Return the rule of a convolution: which input is its kernel, and which input has the type of its output."""
 
     def rule(call: Call) -> Work:
         picture, kernel = call.value(0).shape, call.value(kernel_input).shape
@@ -48,7 +48,7 @@ def convolution(kernel_input: int, dtype_input: int = 0) -> Rule:
 
 
 def transposed_convolution(call: Call) -> Work:
-    """ConvTranspose."""
+    """Apply the rule of ConvTranspose."""
     picture, kernel = call.value(0).shape, call.value(1).shape
     axes, integers, padding = len(picture) - 2, call.step.integers, call.step.words.get("auto_pad", "NOTSET")
     group = call.option("group", 1)
@@ -76,7 +76,7 @@ def transposed_convolution(call: Call) -> Work:
 
 
 def pooled(call: Call) -> Work:
-    """MaxPool and AveragePool."""
+    """Apply the rule of MaxPool and AveragePool."""
     value = call.value(0)
     kernel = call.step.integers.get("kernel_shape", ())
     shape = (*value.shape[:2], *places(call, value.shape[2:], kernel, up=call.option("ceil_mode", 0) == 1))
@@ -84,14 +84,14 @@ def pooled(call: Call) -> Work:
 
 
 def pooled_whole(call: Call) -> Work:
-    """GlobalMaxPool and GlobalAveragePool."""
+    """Apply the rule of GlobalMaxPool and GlobalAveragePool."""
     value = call.value(0)
     shape = (*value.shape[:2], *(1 for _ in value.shape[2:]))
     return Work([Value(shape, value.dtype)], value.size)
 
 
 def matrices(right_input: int, dtype_input: int = 0) -> Rule:
-    """The rule of a product of matrices whose right one is that input."""
+    """Return the rule of a matrix product: which input is the right matrix, and which has the type of the output."""
 
     def rule(call: Call) -> Work:
         shape, products = product_of_matrices(call.value(0).shape, call.value(right_input).shape)
@@ -101,7 +101,7 @@ def matrices(right_input: int, dtype_input: int = 0) -> Rule:
 
 
 def gemm(call: Call) -> Work:
-    """Gemm."""
+    """Apply the rule of Gemm."""
     left, right = call.value(0), call.value(1).shape
     if len(left.shape) != 2 or len(right) != 2:
         raise ValueError("no matrices")

@@ -1,4 +1,4 @@
-"""Reading protobuf's wire format in place: fields of a message as numbers and spans of bytes, nothing copied."""
+"""Read protobuf's wire format in place: fields of a message as numbers and spans of bytes; nothing is copied."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fmedge.errors import LimitExceeded
 from fmedge.runtime.gate.bounds import MAX_NAME, damaged, forbidden
 
 VARINT, FIXED64, SPAN, FIXED32 = 0, 1, 2, 5
-"""Wire types of https://protobuf.dev/programming-guides/encoding. 3 and 4, groups, are used by no schema of ours."""
+"""Wire types of https://protobuf.dev/programming-guides/encoding. None of our schemas uses 3 and 4, groups."""
 
 MAX_FIELDS = 1 << 19
-"""Fields in a file: full-depth VGG16 has about 1,000, a network of 1,500 operators about 60,000."""
+"""Most fields in a file: full-depth VGG16 has about 1,000, a network of 1,500 operators about 60,000."""
 
 _SIGN = 1 << 63
 _WIDTH = 1 << 64
@@ -24,15 +24,15 @@ _NO_REASONS: Mapping[int, str] = {}
 
 
 class Message(NamedTuple):
-    """What may stand in a message.
+    """The fields that a message may have.
 
     Attributes:
-        name: Its name, for errors.
-        once: Wire type per field that stands there at most once. Twice would be refused: protobuf takes the last
-            number, but merges messages, and no two readers should see two models in one file.
-        many: Wire type per repeated field.
-        packed: Repeated numbers, which may also stand in one span.
-        refused: Fields that no model of ours has, in words.
+        name: Its name, for error messages.
+        once: Wire types of the fields that may occur once. A second one is refused: protobuf takes the last number but
+            merges messages, and two readers must not see two different models in one file.
+        many: Wire types of the repeated fields.
+        packed: Repeated numbers, which may also be packed into one span.
+        refused: Fields that fmedge does not accept, with a description.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Message(NamedTuple):
 
 
 Fields = dict[int, list[int]]
-"""Values per field number. A varint is its value; every other one is two numbers: where it starts and ends."""
+"""Values by field number. A varint is its value; any other value is two numbers: its start and its end."""
 
 
 class Reader:
-    """Reads messages of one file; counts the fields it met.
+    """A reader of the messages in one file, which counts their fields.
 
     Attributes:
         data: The file's content.
@@ -58,11 +58,11 @@ class Reader:
         self._met = 0
 
     def read(self, message: Message, start: int, end: int) -> Fields:
-        """The fields of the message in ``data[start:end]``.
+        """Read the fields of the message in ``data[start:end]``.
 
         Raises:
-            ArtifactError: It is malformed, or holds a field that is unknown or refused.
-            LimitExceeded: The file holds too many fields.
+            ArtifactError: It is malformed, or has a field that is unknown or refused.
+            LimitExceeded: The file has too many fields.
         """
         data, once, many = self.data, message.once, message.many
         found: Fields = {}
@@ -99,7 +99,7 @@ class Reader:
         return found
 
     def _unpack(self, wire: int, start: int, stop: int, values: list[int]) -> None:
-        """Append the numbers of a packed field as if each stood alone."""
+        """Append the numbers of a packed field as if each were a field of its own."""
         step = {FIXED32: 4, FIXED64: 8}.get(wire)
         self._met += (stop - start) // (step or 1)
         if self._met > MAX_FIELDS:
@@ -115,7 +115,7 @@ class Reader:
                 start += step
 
     def varint(self, start: int, end: int) -> tuple[int, int]:
-        """The signed 64-bit number at ``start``, and where it ends."""
+        """Read the signed 64-bit number at ``start``; return it and its end."""
         value = shift = 0
         for position in range(start, min(end, start + _LONGEST_VARINT)):
             byte = self.data[position]
@@ -127,13 +127,13 @@ class Reader:
         raise damaged("a number does not end")
 
     def text(self, fields: Fields, number: int) -> str:
-        """A field that is a name; empty where it is missing."""
+        """Read a field that is a name; empty where it is missing."""
         if number not in fields:
             return ""
         return self.name(*fields[number])
 
     def name(self, start: int, end: int) -> str:
-        """The name in ``data[start:end]``."""
+        """Read the name in ``data[start:end]``."""
         if end - start > MAX_NAME:
             raise damaged(f"a name of {end - start:,} letters")
         try:
@@ -143,13 +143,13 @@ class Reader:
 
 
 def spans(fields: Fields, number: int) -> list[tuple[int, int]]:
-    """Starts and ends of the values of a repeated field that are no varints."""
+    """Return the starts and ends of the values of a repeated field that is not a varint."""
     flat = fields.get(number, [])
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _require_packed(message: Message, number: int, wire: int) -> None:
-    """Check a field of unexpected wire type: right only for repeated numbers in one span."""
+    """Check a field of an unexpected wire type: only repeated numbers in one span are valid."""
     if number in message.refused:
         raise forbidden(message.refused[number], "models that fmedge exports")
     if not (wire == SPAN and number in message.packed):

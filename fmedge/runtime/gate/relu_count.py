@@ -1,7 +1,7 @@
-"""ReLUs on the way from the image to each output: counted while a gate reads the graph, held against the card.
+"""Count the ReLUs on the way from the image to each output while a gate reads the graph, and compare with the card.
 
-Numbers tell a wrong ReLU only where somebody compares them. A graph tells it without a run: VGG16 has one behind every
-convolution, and the card says whether the last one is left out.
+Computed values reveal a wrong ReLU only if somebody compares them. A graph reveals it without a run: VGG16 has one
+after every convolution, and the card says whether the last one is left out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from fmedge.model.vgg16 import layers_through
 
 
 class Way(NamedTuple):
-    """What happens to values between the image and a place in the graph.
+    """What happens to values on the way from the image to a place in the graph.
 
     Attributes:
-        convolutions: On the way; of several ways the most.
-        rectifiers: ReLUs on the way, by whatever operator; of several ways the most.
-        rectified: Whether no value here can be below zero. Pixels cannot.
-        twice: Whether something was rectified that was so already.
+        convolutions: Number of convolutions on the way; the largest number where there are several ways.
+        rectifiers: Number of ReLUs on the way, whatever operator does it; the largest number likewise.
+        rectified: Whether no value here can be below zero, as is true of pixels.
+        twice: Whether a ReLU follows a ReLU with nothing between them that could give values below zero.
     """
 
     convolutions: int = 0
@@ -29,11 +29,11 @@ class Way(NamedTuple):
     twice: bool = False
 
     def convolved(self) -> Way:
-        """Behind a convolution."""
+        """Return the way after a convolution."""
         return self._replace(convolutions=self.convolutions + 1, rectified=False)
 
     def relu(self) -> Way:
-        """Behind a ReLU."""
+        """Return the way after a ReLU."""
         return self._replace(
             rectifiers=self.rectifiers + 1,
             rectified=True,
@@ -41,25 +41,25 @@ class Way(NamedTuple):
         )
 
     def clamped(self) -> Way:
-        """Behind 8-bit codes of which the lowest stands for zero: they cut off what lies below, as ReLU does.
+        """Return the way after 8-bit codes whose lowest stands for zero: they cut off values below zero, as ReLU does.
 
-        Behind a ReLU they cut off nothing, and before the first convolution they hold pixels.
+        After a ReLU they cut off nothing, and before the first convolution they are pixels.
         """
         if self.rectified or not self.convolutions:
             return self
         return self._replace(rectifiers=self.rectifiers + 1, rectified=True)
 
     def other(self) -> Way:
-        """Behind what may give values of both signs."""
+        """Return the way after an operator that may give values of both signs."""
         return self._replace(rectified=False)
 
 
 IMAGE = Way()
-"""At the image."""
+"""The way at the image itself."""
 
 
 def joined(ways: Sequence[Way]) -> Way | None:
-    """Where several ways meet; None where there are none: behind constants."""
+    """Return the way where several ways meet; None where there are none, that is, after constants."""
     if len(ways) < 2:
         return ways[0] if ways else None
     convolutions, rectifiers, rectified, twice = zip(*ways, strict=True)
@@ -67,12 +67,12 @@ def joined(ways: Sequence[Way]) -> Way | None:
 
 
 def wrong_rectifiers(submodel: SubModel, ways: Mapping[str, Way]) -> str:
-    """What is wrong with the ReLUs of a model, in words; empty where nothing is.
+    """Describe what is wrong with the ReLUs of a model; empty where nothing is.
 
     Args:
-        submodel: What the card says. Of a Keras model of the user's own nobody knows how many there should be, or
-            whether its layers' activation is ReLU at all: it is not judged.
-        ways: Per tap the way to it.
+        submodel: The sub-model that the card describes. A user's Keras model is not checked: nobody knows how many
+            ReLUs there should be, or whether its layers' activation is ReLU at all.
+        ways: The way to each tap.
     """
     if submodel.source != VGG16:
         return ""

@@ -1,4 +1,4 @@
-"""What the rules of every format share: values joined, cut, chosen and computed, as far as they are known.
+"""Shape rules that all formats share: they join, cut, choose and compute values, as far as the values are known.
 
 Functions raise ValueError where values do not fit each other; see :mod:`fmedge.runtime.gate.shapes`.
 """
@@ -14,12 +14,17 @@ from fmedge.runtime.gate.shapes import MAX_KNOWN, MAX_KNOWN_FLOATS, Call, Rule, 
 
 
 def unchanged(call: Call) -> Value:
-    """As input 0; what was known of its numbers is not any more."""
+    """Return input 0, without its numbers, which are no longer known."""
     return call.value(0)._replace(known=None)
 
 
 def stretched(operator: Callable[..., float] | None = None, dtype: str = "") -> Rule:
-    """Value by value, smaller ones stretched; what is known is computed, where an operator says how."""
+    """Return the rule of an operator that works value by value, with broadcasting.
+
+    Args:
+        operator: Computes the result's numbers from known ones; None leaves them unknown.
+        dtype: Type of the result; empty for that of input 0.
+    """
 
     def rule(call: Call) -> Value:
         values = [call.value(position) for position in range(len(call.values))]
@@ -34,12 +39,12 @@ def stretched(operator: Callable[..., float] | None = None, dtype: str = "") -> 
 
 
 def concatenated(call: Call) -> Value:
-    """All inputs along the axis that an option says."""
+    """Join all inputs along the axis that an option states."""
     return joined_along([call.value(position) for position in range(len(call.values))], call.option("axis", 0))
 
 
 def tiled(call: Call) -> Value:
-    """Input 0 repeated along each axis as often as input 1 says."""
+    """Repeat input 0 along each axis as often as input 1 says."""
     value, times = call.value(0), call.numbers(1)
     if times is None:
         raise ValueError("no number")
@@ -47,7 +52,7 @@ def tiled(call: Call) -> Value:
 
 
 def joined_along(values: Sequence[Value], axis: int) -> Value:
-    """Values one behind the other along an axis; all others have to agree.
+    """Join values one after the other along an axis; all other axes must agree.
 
     Raises:
         ValueError: They do not.
@@ -74,7 +79,7 @@ def _chained(parts: Sequence[tuple[float, ...] | None]) -> tuple[float, ...] | N
 
 
 def taken(value: Value, places: Sequence[range | None]) -> Value:
-    """A slice of a value, per axis the places; None takes all."""
+    """Return a slice of a value, given the places on each axis; None takes all."""
     shape = tuple(extent if place is None else len(place) for extent, place in zip(value.shape, places, strict=True))
     known = value.known
     if known is not None and places[0] is not None:
@@ -83,11 +88,11 @@ def taken(value: Value, places: Sequence[range | None]) -> Value:
 
 
 def gathered(call: Call, axis: int, indices: Value) -> Value:
-    """Parts of input 0 along an axis, chosen by places that are known and lie inside.
+    """Take parts of input 0 along an axis; the places must be known and exist.
 
     Raises:
-        ArtifactError: They follow from pixels.
-        ValueError: One lies outside.
+        ArtifactError: The places follow from pixels.
+        ValueError: One does not exist.
     """
     value = call.value(0)
     axis = axis_of(axis, len(value.shape))
@@ -101,10 +106,11 @@ def gathered(call: Call, axis: int, indices: Value) -> Value:
 
 
 def split_along(value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
-    """Parts of a value along an axis.
+    """Split a value into parts along an axis.
 
     Raises:
-        ValueError: They are not the whole.
+        LimitExceeded: There are too many parts.
+        ValueError: The parts do not add up to the whole.
     """
     axis = axis_of(axis, len(value.shape))
     if sum(sizes) != value.shape[axis] or any(size < 0 for size in sizes):
@@ -114,7 +120,7 @@ def split_along(value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
 
 
 def folded(operator: Callable[..., float], values: Sequence[Value], shape: Shape) -> tuple[float, ...] | None:
-    """What an operator makes, number by number, of what is known; None where something is not, or there is much."""
+    """Apply an operator number by number to known values; None where a value is unknown, or there are many numbers."""
     numbers = [value.known for value in values]
     count = prod(shape)
     if count > MAX_KNOWN_FLOATS or any(known is None or len(known) not in (1, count) for known in numbers):
@@ -155,4 +161,4 @@ ARITHMETIC: Mapping[str, Callable[[float, float], float]] = {
     "max": _largest,
     "min": _least,
 }
-"""What converters compute sizes with; whole numbers are cut towards zero afterwards."""
+"""The operators that converters compute sizes with; integers are truncated towards zero afterwards."""

@@ -1,7 +1,7 @@
-"""Sizes of all that a model computes, worked out from its image's size before an engine computes any of it.
+"""Work out the sizes of everything that a model computes from the image's size, before an engine computes any of it.
 
-A value that says a size (where to cut, into what to reshape) has to follow from constants and shapes alone: what
-follows from pixels could be small today and huge tomorrow.
+A value that states a size (where to cut, what shape to take) must follow from constants and shapes alone: what follows
+from pixels could be small today and huge tomorrow.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from fmedge.runtime.gate.bounds import (
 )
 
 MAX_KNOWN = 1 << 12
-"""Integers of a constant that are read, since they may say sizes or places: one per channel of a wide layer."""
+"""Most integers of a constant that are read, since they may state sizes or places: one per channel of a wide layer."""
 
 MAX_KNOWN_FLOATS = 64
-"""Floats of a constant that are read: those that say sizes are one per axis."""
+"""Most floats of a constant that are read: floats that state sizes are one per axis."""
 
 BITS: Mapping[str, int] = {
     **dict.fromkeys(("float64", "int64", "uint64"), 64),
@@ -35,16 +35,16 @@ BITS: Mapping[str, int] = {
     **dict.fromkeys(("int8", "uint8", "bool"), 8),
     "int4": 4,
 }
-"""Bits of a value, by the name of its type."""
+"""Bits per value, by the name of the type."""
 
 
 class Value(NamedTuple):
-    """What is known of a tensor.
+    """What is known about a tensor.
 
     Attributes:
         shape: Its extents.
         dtype: NumPy's name of its element type.
-        known: Its numbers in order, where they are few and do not follow from pixels.
+        known: Its numbers in order, if they are few and do not follow from pixels; otherwise None.
     """
 
     shape: Shape
@@ -58,15 +58,15 @@ class Value(NamedTuple):
 
 
 class Step(NamedTuple):
-    """An operator of a graph, with what its format says about it.
+    """An operator of a graph, with its inputs, outputs and options.
 
     Attributes:
         operator: Its name in the format.
-        sources: What it reads; None where an input is left out.
-        results: What it computes; empty names are left out.
-        integers: Its options that are whole numbers, by name.
-        words: Its options that are text, by name.
-        dtypes: Types of its results, where the file says them.
+        sources: Names of its inputs; None or empty where an input is left out.
+        results: Names of its outputs; empty where an output is left out.
+        integers: Its integer options, by name.
+        words: Its text options, by name.
+        dtypes: Types of its outputs, where the file states them.
     """
 
     operator: str
@@ -78,18 +78,18 @@ class Step(NamedTuple):
 
 
 class Call(NamedTuple):
-    """An operator with what it reads: what a rule gets.
+    """An operator with its inputs: the argument of a rule.
 
     Attributes:
         step: The operator.
-        values: What is known of its inputs; None where one is left out.
+        values: What is known about its inputs; None where one is left out.
     """
 
     step: Step
     values: Sequence[Value | None]
 
     def value(self, position: int) -> Value:
-        """An input that has to be there.
+        """Return an input that must be present.
 
         Raises:
             ArtifactError: It is left out.
@@ -100,7 +100,7 @@ class Call(NamedTuple):
         return found
 
     def numbers(self, position: int) -> list[int] | None:
-        """The whole numbers of an input that says sizes or places; None where it is left out.
+        """Return the integers of an input that states sizes or places; None where it is left out.
 
         Raises:
             ArtifactError: They follow from pixels, or are too many to be read.
@@ -113,16 +113,16 @@ class Call(NamedTuple):
         return [int(number) for number in found.known]
 
     def option(self, name: str, default: int) -> int:
-        """An option that is one whole number."""
+        """Return an option that is one integer."""
         return next(iter(self.step.integers.get(name, ())), default)
 
 
 class Work(NamedTuple):
-    """What a rule says of an operator.
+    """The result of a rule: an operator's outputs and its work.
 
     Attributes:
-        results: What it computes, in order.
-        products: Multiplications, additions and the like that it takes; at least one for every number is counted.
+        results: Its outputs, in order.
+        products: Multiplications, additions and the like that it takes, beyond one for every number that it computes.
     """
 
     results: Sequence[Value]
@@ -140,15 +140,15 @@ def work_out(
     rules: Mapping[str, Rule],
     sizes: Mapping[tuple[str, int], Range],
 ) -> Needs:
-    """Go through a graph with the sizes alone.
+    """Go through a graph, computing only sizes, and return what a run takes.
 
     Args:
-        steps: Its operators, each behind those that it reads.
-        constants: What stands in the file.
-        image: Name and shape of what is fed.
-        outputs: What has to come out.
-        rules: What each operator makes of sizes.
-        sizes: Inputs, by operator and position, that say how much larger something gets, and their bounds.
+        steps: Its operators, each after those whose results it reads.
+        constants: The constants in the file.
+        image: Name and value of the image that is fed.
+        outputs: Names of the outputs.
+        rules: The shape rule of each operator.
+        sizes: Inputs, by operator and position, that say how much larger something gets, with their limits.
 
     Raises:
         ArtifactError: Sizes do not fit each other, or follow from pixels.
@@ -184,7 +184,7 @@ def _find(name: str | None, values: Mapping[str, Value], constants: Mapping[str,
     if not name:
         return None
     found = values.get(name) or constants.get(name)
-    if found is None:  # what an operator gives beside its first results
+    if found is None:  # an operator's further outputs, beyond those of its rule
         raise damaged(f"'{name}' is read, which its operator does not compute at inference")
     return found
 
@@ -225,11 +225,11 @@ def _typed(value: Value, dtype: str) -> Value:
 
 
 def computed(operator: str) -> ArtifactError:
-    """The error of an operator that is told by pixels what to cut, or how large."""
+    """Return the error for an operator whose sizes or places follow from pixels."""
     return forbidden(f"{operator} to a size that is computed", "sizes from constants and shapes")
 
 
 def misfit(call: Call) -> ArtifactError:
-    """The error of an operator whose inputs do not fit each other."""
+    """Return the error for an operator whose inputs do not fit each other."""
     shapes = ", ".join(" x ".join(map(str, value.shape)) or "one" for value in call.values if value is not None)
     return damaged(f"{call.step.operator} cannot take {shapes}")

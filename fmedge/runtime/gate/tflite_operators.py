@@ -1,4 +1,7 @@
-"""The TFLite operators that are run, and what of them is bounded. Numbers are those of TFLite's schema, version 3."""
+"""The TFLite operators that fmedge runs, and the limits of their options and inputs.
+
+Numbers are those of TFLite's schema, version 3.
+"""
 
 from __future__ import annotations
 
@@ -36,24 +39,24 @@ _GROUPS: Mapping[str, dict[str, int]] = {
         "RESIZE_BILINEAR": 23, "PAD": 34, "PADV2": 60, "TILE": 69, "RESIZE_NEAREST_NEIGHBOR": 97, "MIRROR_PAD": 100,
     },
 }  # fmt: skip
-"""Groups of built-in operators: what convolutional networks are written with.
+"""Groups of built-in operators: those that convolutional networks consist of.
 
-Left out on purpose: CUSTOM and DELEGATE; what makes large data out of small without a constant that says how large
-(FILL, RANGE, BROADCAST_TO, ONE_HOT, the random ones); what calls graphs (IF, WHILE, CALL, CALL_ONCE); variables and
-hash tables; recurrent layers, and all of StableHLO.
+Left out on purpose: CUSTOM and DELEGATE; operators that make large data from small without a constant that says how
+large (FILL, RANGE, BROADCAST_TO, ONE_HOT, the random ones); those that call graphs (IF, WHILE, CALL, CALL_ONCE);
+variables and hash tables; recurrent layers, and all of StableHLO.
 """
 
 OPERATORS: Mapping[int, str] = {code: name for group in _GROUPS.values() for name, code in group.items()}
-"""Names of all that are run."""
+"""Names of all operators that fmedge runs, by their numbers."""
 
 
 class Options(NamedTuple):
     """The options that an operator needs.
 
     Attributes:
-        kind: Number of their table in the union. Another one would leave them at 0, and a stride of 0 divides.
-        bounds: Per field its range; all are 32-bit.
-        default: What a missing field counts as, per field; 0 for those not named.
+        kind: Number of their table in the union. Another table would leave them at 0, and engines divide by a stride.
+        bounds: The allowed range of each field; all are 32-bit.
+        default: The value of each field if it is missing; 0 for fields that are not listed.
     """
 
     kind: int
@@ -76,7 +79,7 @@ OPTIONS: Mapping[str, Options] = {
     "SPLIT": Options(35, {0: Range(1, MAX_WINDOW)}, {}),
     "UNPACK": Options(64, {0: Range(1, MAX_WINDOW)}, {}),
 }
-"""Strides, dilations, windows and blocks."""
+"""Limits of strides, dilations, windows, blocks and numbers of parts."""
 
 _PAD = Range(0, MAX_WINDOW)
 _SIZE = Range(1, MAX_WINDOW * MAX_SCALE)
@@ -93,10 +96,10 @@ SIZES: Mapping[tuple[str, int], Range] = {
     ("BATCH_TO_SPACE_ND", 1): _WINDOW,
     ("BATCH_TO_SPACE_ND", 2): _PAD,
 }
-"""Inputs, by operator and position, that say how much larger the output is: constants within these bounds."""
+"""Inputs, by operator and position, that say how much larger the output is: constants within these limits."""
 
 CONVOLUTIONS = frozenset(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"))
-"""Operators that a ReLU can follow as a part of a layer."""
+"""Operators that a ReLU can follow as part of the same layer."""
 
 KEEPING = frozenset(
     (
@@ -104,7 +107,7 @@ KEEPING = frozenset(
         *("QUANTIZE", "DEQUANTIZE", "CAST", "PAD", "PADV2", "TILE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MUL", "DIV"),
     )
 )
-"""Operators that make nothing negative out of what is not. MUL and DIV do it by scales, which are positive."""
+"""Operators that turn no value negative. MUL and DIV use scales here, which are positive."""
 
 FUSED: Mapping[str, int] = {
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"), 3),
@@ -112,7 +115,7 @@ FUSED: Mapping[str, int] = {
     **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), 5),
     "CONCATENATION": 1,
 }
-"""Operators with an activation of their own, and the field of their options that says which."""
+"""Operators with a built-in activation, and the field of their options that says which."""
 
 FUSED_RELU = 1
-"""What that field says for ReLU; 2 is RELU_N1_TO_1, 3 is RELU6."""
+"""The value of that field for ReLU; 2 is RELU_N1_TO_1, 3 is RELU6."""

@@ -1,6 +1,7 @@
-"""What a TFLite file holds, read from its bytes alone and checked before an engine sees them.
+"""The gate for TFLite models: read and check a file, from its bytes alone, before an engine gets it.
 
-Fields are numbered as in TFLite's schema, version 3. Nothing nests: one subgraph, and no operator that calls another.
+Fields are numbered as in TFLite's schema, version 3. There is no nesting: one subgraph, and no operator that calls
+another.
 """
 
 from __future__ import annotations
@@ -44,21 +45,21 @@ _DTYPES: Mapping[int, tuple[str, int]] = {
     15: ("uint32", 32),
     17: ("int4", 4),
 }
-"""Per TFLite type: NumPy's name (int4 is TFLite's alone) and bits per value."""
+"""For each TFLite type: NumPy's name (int4 exists only in TFLite) and bits per value."""
 
 _MAX_PORTS = 1 << 10
-"""Inputs or outputs of one operator: a concatenation of DenseNet's has 58."""
+"""Most inputs or outputs of one operator: a concatenation in DenseNet has 58."""
 
 
 def inspect_tflite(data: bytes) -> ModelFacts:
-    """Read a TFLite file and check that it holds nothing that is not run here.
+    """Read a TFLite file and check that it contains only what fmedge runs.
 
     Args:
         data: The file's content: the very bytes that an engine will get.
 
     Raises:
-        ArtifactError: It is malformed, or holds what is not run; without the file's name.
-        LimitExceeded: It is larger than allowed in some way; without the file's name.
+        ArtifactError: It is malformed, or contains something else; without the file's name.
+        LimitExceeded: It exceeds a limit; without the file's name.
     """
     model = root(data, b"TFL3")
     graphs = model.tables(2, MAX_NODES)
@@ -82,10 +83,10 @@ class _Tensor(NamedTuple):
     """A tensor as the file declares it.
 
     Attributes:
-        spec: Name, type and shape.
-        constant: Whether the file holds its values.
-        values: Those of small ones.
-        unsigned: Whether it holds 8-bit codes of which the lowest stands for zero.
+        spec: Its name, type and shape.
+        constant: Whether the file contains its values.
+        values: Its values, if it is a small constant of a type that states sizes; otherwise None.
+        unsigned: Whether it contains 8-bit codes whose lowest stands for zero.
     """
 
     spec: Declared
@@ -95,7 +96,7 @@ class _Tensor(NamedTuple):
 
 
 def _buffer(table: Table) -> tuple[int, int]:
-    """Where a buffer's bytes are, and how many."""
+    """Return the position of a buffer's bytes, and their number."""
     if table.number(1, "Q") or table.number(2, "Q"):
         raise forbidden("constants behind the model or in another file", "constants inside the model")
     return table.vector(0, 1)
@@ -132,17 +133,17 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
 
 
 _SMALL = {"int32": "i", "int64": "q"}
-"""Types that say sizes, and how the struct module calls them."""
+"""Types that state sizes, and their letters in the struct module."""
 
 _LOWEST = {"uint8": 0, "int8": -128}
-"""Types of codes, and their lowest number: a zero point there leaves no code for what is below zero."""
+"""Types of codes, and their lowest number: a zero point there leaves no codes for values below zero."""
 
 
 def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) -> int | None:
-    """Check that there is one scale, or one per position on an axis; the engine takes their number on trust.
+    """Check that there is one scale, or one per position on an axis; the engine trusts their number.
 
     Returns:
-        The zero point, where there is one for the whole tensor.
+        The zero point, if there is one for the whole tensor; otherwise None.
     """
     if table is None:
         return None
@@ -159,7 +160,7 @@ def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) 
 
 
 def _operator(table: Table) -> str:
-    """Name of a built-in operator; older files have its number in a field of 8 bits."""
+    """Return the name of a built-in operator; older files have its number in an 8-bit field."""
     code = max(table.number(0, "b"), table.number(3, "i"))
     custom = table.text(1)
     if code not in OPERATORS or custom:
@@ -171,7 +172,7 @@ class _Graph:
     """The subgraph while it is checked.
 
     Attributes:
-        ways: Per tensor that is no constant what happens on the way to it.
+        ways: For each tensor that is not a constant what happens on the way from the image.
     """
 
     def __init__(self, tensors: list[_Tensor], operators: list[str]) -> None:
@@ -227,7 +228,7 @@ class _Graph:
                 self.ways[index] = way.clamped() if self._tensors[index].unsigned else way
 
     def _way(self, operator: str, sources: tuple[int, ...], table: Table) -> Way | None:
-        """What happens on the way to an operator's outputs, but for what their codes do; None behind constants."""
+        """Return the way to an operator's outputs, without the effect of their codes; None after constants."""
         way = joined([self.ways[index] for index in sources if index in self.ways])
         if way is None:
             return None
@@ -252,12 +253,12 @@ class _Graph:
         return Step(operator, reads, [_key(index) for index in results], integers, dtypes=dtypes)
 
     def needs(self, inputs: Mapping[str, str], outputs: Mapping[str, str], images: Shape) -> Needs:
-        """What a run on images of that shape takes; see :class:`ModelFacts`.
+        """Work out what a run on images of that shape takes; see :class:`ModelFacts`.
 
         Args:
-            inputs: Names in the signature, by ours.
-            outputs: Likewise.
-            images: (N, H, W, 3).
+            inputs: Names of the inputs in the signature, by our keys.
+            outputs: Names of the outputs in the signature, by our keys.
+            images: Shape of the images, (N, H, W, 3).
         """
         (image,) = inputs
         constants = {
@@ -282,16 +283,16 @@ class _Graph:
 
 
 def _key(index: int) -> str:
-    """What a tensor is called while sizes are worked out: names in the file need not differ."""
+    """Return the key of a tensor while sizes are worked out: names in the file need not be unique."""
     return f"tensor {index}"
 
 
 _DEFAULTS: Mapping[str, int] = {"apart across": 1, "apart down": 1}
-"""What options count as that are missing, where that is not 0."""
+"""Values of missing options, where they are not 0."""
 
 
 def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) -> list[tuple[Declared, int]]:
-    """Inputs (side 0) or outputs (1) by the names of the signature, which has to cover the subgraph's."""
+    """Return the inputs (side 0) or outputs (side 1) by the signature's names; it must cover all of the subgraph's."""
     signatures = model.tables(7, MAX_NODES)
     if len(signatures) != 1 or signatures[0].number(4, "I"):
         raise forbidden(f"{len(signatures)} signatures", "1")

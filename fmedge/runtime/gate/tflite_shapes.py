@@ -1,7 +1,7 @@
-"""What each TFLite operator makes of sizes; see :mod:`fmedge.runtime.gate.shapes`. Axes are those of NHWC.
+"""The shape rule of each TFLite operator; see :mod:`fmedge.runtime.gate.shapes`. Axes are those of NHWC.
 
-Rules are those of TensorFlow Lite's kernels. Options have the numbers of TFLite's schema, version 3. Types are those
-that the file declares for an operator's results.
+The rules are those of TensorFlow Lite's kernels. Options have the numbers of TFLite's schema, version 3. Types are
+those that the file declares for an operator's outputs.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ INTEGERS: Mapping[str, Mapping[str, int]] = {
     "STRIDED_SLICE": {"open start": 0, "open end": 1, "ellipsis": 2, "new": 3, "gone": 4, "offset": 5},
     **{name: {"keep": 0} for name in ("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX", "REDUCE_MIN")},
 }
-"""Per operator its options that say sizes, and their fields; ours are the names."""
+"""For each operator the options that state sizes, by fmedge's names, and their fields."""
 
 LISTS: Mapping[str, Mapping[str, int]] = {"RESHAPE": {"shape": 0}, "SQUEEZE": {"axes": 0}}
-"""Per operator its options that are lists of numbers, and their fields."""
+"""For each operator the options that are lists of numbers, and their fields."""
 
 BYTES = frozenset(("padding", "keep", "left", "right", "offset"))
 """Options that take one byte; the others are 32-bit numbers."""
@@ -107,7 +107,7 @@ def _gathered(call: Call) -> Value:
 
 
 def _blocks(call: Call) -> tuple[Value, list[int], list[tuple[int, int]]]:
-    """A value, its blocks, and what is put on or cut off per axis of theirs."""
+    """Return a value, its blocks, and what is added or cut off on each of their axes."""
     value, blocks, sides = call.value(0), call.numbers(1), call.numbers(2)
     if blocks is None or sides is None or len(sides) != 2 * len(blocks) or len(value.shape) < len(blocks) + 1:
         raise ValueError("blocks of other axes")
@@ -291,4 +291,4 @@ RULES: Mapping[str, Rule] = {
     "SHAPE": _shape,
     "TILE": tiled,
 }
-"""Per operator that is run what it makes of sizes."""
+"""The shape rule of each operator that fmedge runs."""

@@ -1,4 +1,4 @@
-"""Sizes that TFLite's convolutions, pools and matrix products give, and the work that they are."""
+"""Shapes and work of TFLite's convolutions, pools and matrix products."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAME_PADDING = 0
 
 
 def places(call: Call, extents: Sequence[int], windows: Sequence[int]) -> Sequence[int]:
-    """Places of a window on height and width."""
+    """Return how many places a window has on height and width."""
     strides = [call.option("down", 1), call.option("across", 1)]
     pairs = zip(extents, strides, windows, strict=True)
     if call.option("padding", _SAME_PADDING) == _SAME_PADDING:
@@ -22,13 +22,13 @@ def places(call: Call, extents: Sequence[int], windows: Sequence[int]) -> Sequen
 
 
 def spread(call: Call, sizes: Sequence[int]) -> list[int]:
-    """Extents of a kernel with gaps between its values."""
+    """Return the extents of a kernel with gaps between its values."""
     apart = (call.option("apart down", 1), call.option("apart across", 1))
     return [(size - 1) * distance + 1 for size, distance in zip(sizes, apart, strict=True)]
 
 
 def convolution(call: Call) -> Work:
-    """CONV_2D."""
+    """Apply the rule of CONV_2D."""
     (count, height, width, channels), (filters, rows, columns, depth) = call.value(0).shape, call.value(1).shape
     if not depth or channels % depth or filters % (channels // depth):
         raise ValueError("other channels")
@@ -37,7 +37,7 @@ def convolution(call: Call) -> Work:
 
 
 def depthwise(call: Call) -> Work:
-    """DEPTHWISE_CONV_2D."""
+    """Apply the rule of DEPTHWISE_CONV_2D."""
     (count, height, width, channels), (one, rows, columns, filters) = call.value(0).shape, call.value(1).shape
     if one != 1 or filters % channels:
         raise ValueError("other channels")
@@ -46,7 +46,7 @@ def depthwise(call: Call) -> Work:
 
 
 def transposed_convolution(call: Call) -> Work:
-    """TRANSPOSE_CONV."""
+    """Apply the rule of TRANSPOSE_CONV."""
     stated = call.numbers(0) or []
     count, height, width, filters = stated
     kernel, picture = call.value(1).shape, call.value(2).shape
@@ -58,14 +58,14 @@ def transposed_convolution(call: Call) -> Work:
 
 
 def pooled(call: Call) -> Work:
-    """MAX_POOL_2D and AVERAGE_POOL_2D."""
+    """Apply the rule of MAX_POOL_2D and AVERAGE_POOL_2D."""
     (count, height, width, channels), window = call.value(0).shape, (call.option("height", 0), call.option("width", 0))
     shape = (count, *places(call, (height, width), window), channels)
     return Work([Value(shape)], prod(shape) * prod(window))
 
 
 def connected(call: Call) -> Work:
-    """FULLY_CONNECTED."""
+    """Apply the rule of FULLY_CONNECTED."""
     value, (filters, depth) = call.value(0), call.value(1).shape
     if call.option("keep", 0):
         if value.shape[-1] != depth:
@@ -77,7 +77,7 @@ def connected(call: Call) -> Work:
 
 
 def matrices(call: Call) -> Work:
-    """BATCH_MATMUL."""
+    """Apply the rule of BATCH_MATMUL."""
     sides = [call.value(position).shape for position in (0, 1)]
     turned = [call.option("left", 0), call.option("right", 0)]
     left, right = ((*side[:-2], *side[-2:][::-1]) if turn else side for side, turn in zip(sides, turned, strict=True))
