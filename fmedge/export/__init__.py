@@ -1,4 +1,4 @@
-"""From a network to an artifact: build, check, write.
+"""Turn a network into an artifact: build, check, write.
 
 Imports `data`, `model`, `system` and the errors; never `runtime`.
 """

@@ -1,4 +1,4 @@
-"""What an exporter gives, before it is checked and written."""
+"""The result of an exporter, before it is checked and written."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fmedge.export.network import Images
 from fmedge.model.card import ModelCard
 
 Simulation = Callable[[Images], Mapping[str, npt.NDArray[np.floating]]]
-"""Computes what a model stands for, (N, C, H, W) per tap, by something that shares nothing with the engines."""
+"""Computes what a model should output, (N, C, H, W) per tap, with code that shares nothing with the engines."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Built:
-    """What an exporter's module returns.
+    """The result of an exporter's ``build_model``.
 
     Attributes:
-        model: Content of the model file, the card's facts inside.
+        model: Content of the model file, which includes the card's facts.
         card: The card with its tools and recipe filled in.
-        weights: Content of the second file, where the format has one.
-        simulations: What the model has to compute, where that is not what the network computes: no worse than the best
-            of them.
+        weights: Content of the second file, if the format has one.
+        simulations: What the model must compute, if that differs from what the network computes. The model must be at
+            least as good as the best of them.
     """
 
     model: bytes = field(repr=False)

@@ -1,4 +1,4 @@
-"""The photos that int8's ranges are taken from."""
+"""The photos that the ranges of an int8 model are derived from."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from fmedge.system.progress import Progress, no_progress
 from fmedge.system.reading import open_regular
 
 SUGGESTED = 64
-"""Photos suggested for calibration."""
+"""Suggested number of calibration photos."""
 FEW = 16
-"""Below this the ranges are a matter of luck: a warning."""
+"""With fewer photos the ranges depend on chance, so a warning is given."""
 FEWEST = 4
-"""Below this there is no calibration."""
+"""Minimum number of calibration photos; fewer are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Photos, decoded anew at every pass: memory does not grow with their number.
+    """Calibration photos, decoded again on every pass so that memory does not grow with their number.
 
     Attributes:
-        photos: The files, each known to decode.
+        photos: The files; each was decoded once as a check.
         sha256: Hash of their contents, in order.
-        progress: Told how the calibration gets on.
+        progress: Receives the progress of the calibration.
     """
 
     photos: tuple[Path, ...]
@@ -42,17 +42,17 @@ class Calibration:
     progress: Progress = no_progress
 
     def images(self, size: tuple[int, int] | None = None) -> Iterator[npt.NDArray[np.uint8]]:
-        """Yield the photos one by one through the preprocessing of ``run``: uint8, (height, width, 3), RGB."""
+        """Yield the photos one by one, decoded and resized as ``run`` does: uint8, (height, width, 3), RGB."""
         for path in self.photos:
             yield load_photo(path, size or INPUT_SIZE).pixels
 
     def some(self, count: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """A few of them as one batch, repeated where there are too few: uint8, (count, height, width, 3)."""
+        """Return the first photos, repeated if there are too few, as one batch: uint8, (count, height, width, 3)."""
         chosen = [self.photos[index % len(self.photos)] for index in range(count)]
         return np.stack([load_photo(path, size).pixels for path in chosen])
 
     def describe(self) -> str:
-        """In words, for the card."""
+        """Describe the photos in words, for the card."""
         return f"{len(self.photos)} photos, sha256 {self.sha256[:16]}"
 
 
@@ -61,14 +61,14 @@ def read_calibration(
     *,
     progress: Progress = no_progress,
 ) -> Calibration:
-    """Look through a folder of photos.
+    """Collect the calibration photos in a folder.
 
     Args:
-        folder: Its JPEG, PNG, WebP and BMP files are taken, by name; folders in it are not.
-        progress: Told how the calibration gets on.
+        folder: Its JPEG, PNG, WebP and BMP files are used, sorted by name; sub-folders are ignored.
+        progress: Receives the progress of the calibration.
 
     Raises:
-        UsageError: There is no such folder, or it holds fewer than :data:`FEWEST` usable photos.
+        UsageError: The folder does not exist, or it holds fewer than :data:`FEWEST` usable photos.
     """
     if not is_folder(folder):
         raise UsageError(f"No calibration folder '{folder}'. Give a folder of photos, {SUGGESTED} or more.")

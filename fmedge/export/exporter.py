@@ -1,4 +1,4 @@
-"""Build a model, hold it against the reference, and only then let it have its name."""
+"""Build a model, compare it with the reference, and only then write it under its final name."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Exporter:
     """A row of the table of exporters.
 
     Attributes:
-        format: What it writes.
-        converter: With what.
-        precisions: Number formats it can write.
-        sources: Networks it takes.
-        module: Where it is; imported when used. It has ``build_model(card, network, calibration) -> Built``.
-        extra: The pip extra it needs; empty for none.
+        format: The file format that it writes.
+        converter: The tool that it writes with.
+        precisions: The precisions that it can write.
+        sources: The networks that it accepts.
+        module: Its module, imported on use. It defines ``build_model(card, network, calibration) -> Built``.
+        extra: The pip extra that it needs; empty if none.
     """
 
     format: Format
@@ -61,11 +61,11 @@ EXPORTERS: tuple[Exporter, ...] = (
         "export",
     ),
 )
-"""Every way to write a model file."""
+"""All ways to write a model file."""
 
 
 def find_exporter(source: str, options: ExportOptions) -> Exporter:
-    """The row of the table that writes what is asked for.
+    """Return the exporter for the requested options.
 
     Raises:
         UsageError: There is none; the message names the nearest possible choice.
@@ -90,7 +90,7 @@ def find_exporter(source: str, options: ExportOptions) -> Exporter:
 
 
 def require_options(submodel: SubModel, options: ExportOptions) -> None:
-    """Check options against each other and the network.
+    """Check that the options fit each other and the network.
 
     Raises:
         UsageError: They contradict each other.
@@ -143,24 +143,25 @@ def build_artifact(
     calibration: Calibration | None = None,
     runner: Runner | None,
 ) -> Artifact:
-    """Export a sub-model: model file and card.
+    """Export a sub-model: build it, check it, and write the model file and its card.
 
     Args:
-        submodel: What to cut.
-        network: What to cut it from.
+        submodel: The sub-model to cut.
+        network: The network to cut it from.
         path: Final name of the model file.
-        options: In which form; None takes the defaults.
-        calibration: Photos that int8's ranges are taken from; also used for the parity check.
-        runner: Runs the model for the parity check; None leaves the check out, and the card says so.
+        options: The form of the model; None means the defaults.
+        calibration: Photos for the int8 ranges; also used for the parity check.
+        runner: Runs the model for the parity check; None skips the check, and the card says so.
 
     Returns:
         The artifact as written.
 
     Raises:
         UsageError: The options contradict each other.
-        BackendUnavailable: What the converter needs is not installed.
-        ParityError: The model does not compute what the weights say; nothing is written.
-        WriteError: It could not be written.
+        BackendUnavailable: A package that the converter needs is not installed.
+        ParityError: The model does not compute what the network computes; nothing is written.
+        ArtifactError: The engine refuses the model; nothing is written.
+        WriteError: A file cannot be written.
     """
     options = options or ExportOptions()
     require_options(submodel, options)
@@ -177,14 +178,14 @@ def build_artifact(
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:
-        gc.collect()  # TensorFlow's graphs and their weights are held in circles, 60 MB each at full depth
+        gc.collect()  # TensorFlow's graphs and their weights are in reference cycles, 60 MB each at full depth
     card = replace(built.card, predicted_db=predict_on_parity_image(built.card, built.simulations, network))
     artifact = own_artifact(path, card, built.model, built.weights)
     card = artifact.card
     if runner is not None:
         try:
             parity = check(artifact, network, runner, calibration, built.simulations)
-        except ArtifactError as error:  # what an engine says of a file: here there is none yet
+        except ArtifactError as error:  # the engine's message speaks of a file, but nothing is written yet
             advice = "" if error.hint.startswith("Export it again") else error.hint
             raise ArtifactError(
                 str(error),
@@ -196,14 +197,14 @@ def build_artifact(
 
 
 def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b"", *, lasting: bool = True) -> Artifact:
-    """A model that was just built, remembered as ours: it runs in this process.
+    """Return a model that was just built as an artifact, recorded as our own so that it may run in this process.
 
     Args:
-        path: What it is called, written or not.
-        card: Its card; the hash is filled in.
+        path: Name of the model file, whether it is written or not.
+        card: Its card; the hash is filled in here.
         model: Content of the file.
-        weights: Content of the second file, where the format has one.
-        lasting: Whether later processes remember it, too.
+        weights: Content of the second file, if the format has one.
+        lasting: Whether later processes remember it too.
     """
     complete = replace(card, file_sha256=files_sha256(model, weights))
     known_models.remember(complete, lasting=lasting)
@@ -211,7 +212,7 @@ def own_artifact(path: Path, card: ModelCard, model: bytes, weights: bytes = b""
 
 
 def describe(submodel: SubModel, network: Network, options: ExportOptions) -> ModelCard:
-    """The card of a model that is about to be built."""
+    """Return the card of a model that is about to be built."""
     image = "image"
     while image in submodel.taps:
         image += "_"

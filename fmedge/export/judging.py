@@ -1,4 +1,4 @@
-"""Holding a model against what the network computes: agreement, what it has to reach, and on which images."""
+"""Compare a model with what the network computes: how well they agree, how well they must, and on which images."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from fmedge.model.parity import GATES, Parity, gate_for, measure_parity
 from fmedge.model.submodel import MAX_FLOAT16, Precision
 
 Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
-"""Runs a model on batches of images and yields (N, C, H, W) per tap for each. Handed in, so that export needs to know
-no engine."""
+"""Runs a model on batches of images and yields (N, C, H, W) per tap for each batch. The caller passes it in, so that
+``export`` does not depend on any engine."""
 
 _OPEN_SIZE = (160, 224)
-"""Height and width of the parity image where the model leaves them open: not a square, to tell them apart."""
+"""Height and width of the parity image if the model leaves them open. They differ so that a swap is noticed."""
 
 
 def predict(
     simulations: Sequence[Simulation], images: Images, expected: Mapping[str, npt.NDArray[np.floating]]
 ) -> dict[str, float]:
-    """The signal-to-noise ratio per tap, in dB, that a model has to reach, but for the engine's own rounding.
+    """Predict the signal-to-noise ratio per tap, in dB, that a model must reach, apart from the engine's own rounding.
 
     Args:
-        simulations: What it has to compute; the best of them counts. Without any, nothing is predicted.
-        images: What they run on; of several the worst counts.
-        expected: Per tap what the network gives for them.
+        simulations: What the model must compute; the best one counts. If there are none, the result is empty.
+        images: The images to simulate; the worst one counts.
+        expected: Per tap, the network's outputs for these images.
     """
     if not simulations:
         return {}
     every = [simulate(images) for simulate in simulations]
-    gate = GATES["fp32"]  # more than its bound is asked of nobody
+    gate = GATES["fp32"]  # no model has to exceed its bound
 
     def reach(name: str, index: int) -> float:
         best = max(measure_parity(found[name][index], expected[name][index], gate).snr_db for found in every)
@@ -48,7 +48,7 @@ def predict(
 
 
 def predict_on_parity_image(card: ModelCard, simulations: Sequence[Simulation], network: Network) -> dict[str, float]:
-    """What :func:`predict` gives for the parity image."""
+    """Return the result of :func:`predict` for the parity image."""
     if not simulations:
         return {}
     images = _parity_images(card, parity_image)
@@ -64,20 +64,20 @@ def check(
     *,
     secretly: bool = False,
 ) -> Parity:
-    """Run a model and hold it against the reference.
+    """Run a model and compare its outputs with the reference.
 
     Args:
         artifact: The model.
-        network: What it was cut from.
-        runner: Runs it.
-        calibration: Photos to run it on; None, or a model of open size, takes the parity image. A card with predictions
-            is held to them on the parity image in any case.
-        simulations: What the model has to compute.
-        secretly: Whether it is also run on an image drawn for this check alone, which no model can be made to fit.
+        network: The network that it was cut from.
+        runner: Runs the model.
+        calibration: Photos to run the model on; None means the parity image. If the card holds predictions, the model
+            is checked against them on the parity image in any case.
+        simulations: What the model must compute.
+        secretly: Also run the model on an image drawn for this check alone, which no model can have been fitted to.
 
     Returns:
-        The agreement at the tap and image that agree least, with that tap's gate; of several sets of images the first
-        counts unless another one fails.
+        The agreement at the tap and image that agree least, with that tap's gate. If there are several sets of images,
+        the result is that of the first set, unless another one fails.
 
     Raises:
         ParityError: With fp16: a layer's values are too large for it.
@@ -100,7 +100,7 @@ def check(
         secret = number == known
         on_noise = secret or (bool(card.predicted_db) and number == known - 1)
         predicted = card.predicted_db if on_noise else predict(simulations, images, expected)
-        if secret:  # nobody knows what int8 gives for it
+        if secret:  # what int8 reaches on it is unknown
             predicted = dict.fromkeys(card.submodel.taps, 0.0) if card.precision is Precision.INT8 else {}
         gates = {
             name: gate_for(card.precision, name, predicted.get(name), on_noise=on_noise) for name in card.submodel.taps

@@ -1,4 +1,4 @@
-"""What can be exported: a network whose shapes, preprocessing and true outputs are known."""
+"""The interface of a network that can be exported: its shapes, preprocessing and true outputs are known."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 class Network(Protocol):
-    """A network to cut."""
+    """A network that sub-models are cut from."""
 
     @property
     def facts(self) -> WeightsFacts:
-        """Which weights it holds."""
+        """Which weights the network holds."""
         ...
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the model file has to do to the pixels."""
+        """What the model file must do to the pixels."""
         ...
 
     def functions(self, submodel: SubModel) -> tuple[str, ...]:
-        """Per tap the activation that belongs to the layer, as a card names it; empty where all are ReLU."""
+        """Return, per tap, the layer's activation as a card names it; empty if all are ReLU."""
         ...
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
-        """(channels, height, width) of a layer's output for an image of that size; None where that is open."""
+        """Return (channels, height, width) of a layer's output for an image of this size; None for open extents."""
         ...
 
     def ordered(self, submodel: SubModel) -> SubModel:
-        """The sub-model with its taps in the network's order."""
+        """Return the sub-model with its taps in the network's order."""
         ...
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
-        """True outputs per tap, (N, C, H, W), computed by something that shares nothing with the engines."""
+        """Compute the true outputs per tap, (N, C, H, W), with code that shares nothing with the engines."""
         ...
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
-        """Largest magnitude on the way to the taps, per layer that it is known of; float16 holds up to 65,504."""
+        """Return the largest magnitude on the way to the taps, per layer where known; float16 holds up to 65,504."""
         ...

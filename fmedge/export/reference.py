@@ -1,4 +1,4 @@
-"""What the network computes, in NumPy and float64: the judge of every export."""
+"""Stock VGG16 in NumPy and float64: the reference that every export is judged by."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Float64Array = npt.NDArray[np.float64]
 _Number = TypeVar("_Number", bound=np.number)
 
 _STRIP_BYTES = 1 << 25
-"""Memory for the unfolded patches of one strip of rows: large enough for GEMM to run at full speed."""
+"""Bytes for the unfolded patches of one strip of rows: large enough for GEMM to run at full speed."""
 
 
 def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[np.number]) -> dict[str, Float64Array]:
-    """Compute a sub-model the way Keras defines it, in float64.
+    """Compute a sub-model as Keras defines it, in float64.
 
     Args:
-        submodel: What to compute.
+        submodel: The sub-model to compute.
         weights: Kernel and bias of every convolution up to the deepest tap.
         image: (H, W, 3), RGB, 0 to 255.
 
@@ -43,7 +43,7 @@ def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[n
 def walk(
     deepest: str, weights: Weights, image: npt.NDArray[np.number]
 ) -> Iterator[tuple[str, Float64Array, Float64Array]]:
-    """Compute one layer after the other, and keep none.
+    """Compute the layers one after another without keeping any.
 
     Args:
         deepest: The last layer.
@@ -51,7 +51,8 @@ def walk(
         image: (H, W, 3), RGB, 0 to 255.
 
     Yields:
-        Name, output before ReLU and output after it, (H, W, C) both; of a pool the same array twice.
+        The layer's name, its output before ReLU and its output after it, both (H, W, C); for a pool the same array
+        twice.
     """
     values = image[:, :, ::-1].astype(np.float64) - np.array(MEAN_BGR)
     for spec in layers_through(deepest):
@@ -63,9 +64,9 @@ def walk(
 def convolve(
     values: npt.NDArray[np.number], kernel: npt.NDArray[np.number], bias: npt.NDArray[np.number]
 ) -> Float64Array:
-    """3x3 convolution, zero-padded, as one matrix product per strip of rows. (H, W, in) → (H, W, out).
+    """Compute a zero-padded 3x3 convolution, one matrix product per strip of rows: (H, W, in) → (H, W, out).
 
-    In float64, so that sums of integers are exact as long as they stay below 2**53.
+    It computes in float64, so that sums of integers are exact as long as they stay below 2**53.
     """
     height, width, channels = values.shape
     matrix = kernel.astype(np.float64).reshape(-1, kernel.shape[-1])
@@ -81,7 +82,7 @@ def convolve(
 
 
 def max_pool(values: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
-    """2x2 maximum, stride 2; an odd last row or column is dropped. (H, W, C) → (H//2, W//2, C)."""
+    """Take the 2x2 maximum with stride 2, dropping an odd last row or column: (H, W, C) → (H//2, W//2, C)."""
     height, width, channels = values.shape
     even = values[: height // 2 * 2, : width // 2 * 2]
     return even.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))

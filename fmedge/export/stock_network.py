@@ -27,7 +27,7 @@ class StockNetwork:
 
     Attributes:
         weights: Kernel and bias of every convolution up to the deepest tap.
-        facts: Where they are from.
+        facts: Where they come from.
     """
 
     weights: Weights
@@ -35,11 +35,11 @@ class StockNetwork:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """That of Keras' ``vgg16.preprocess_input``."""
+        """The preprocessing of Keras' ``vgg16.preprocess_input``."""
         return PREPROCESSINGS[CAFFE]
 
     def ordered(self, submodel: SubModel) -> SubModel:
-        """As it is: a sub-model of stock VGG16 sorts itself."""
+        """Return the sub-model unchanged: a sub-model of stock VGG16 sorts its own taps."""
         return submodel
 
     @property
@@ -58,12 +58,12 @@ class StockNetwork:
         return (spec.channels, None, None) if size is None else spec.output_shape(*size)
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
-        """See :meth:`fmedge.export.network.Network.reference`: NumPy, float64."""
+        """See :meth:`fmedge.export.network.Network.reference`; computed in NumPy and float64."""
         each = [reference_outputs(submodel, self.weights, image) for image in images]
         return {name: np.stack([outputs[name] for outputs in each]) for name in submodel.taps}
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
-        """See :meth:`fmedge.export.network.Network.largest_values`: of every convolution, before ReLU."""
+        """See :meth:`fmedge.export.network.Network.largest_values`; covers every convolution, before ReLU."""
         layers = layers_through(submodel.deepest)
         convolutions = tuple(spec.name for spec in layers if spec.kind == "conv")
         raw = self.reference(SubModel(convolutions, Activation.NONE), images[:1])
@@ -71,6 +71,6 @@ class StockNetwork:
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
         """See :meth:`fmedge.export.tensorflow.trace.TfNetwork.tf_computation`."""
-        from fmedge.export.tensorflow.vgg16_graph import vgg16_outputs  # brings TensorFlow
+        from fmedge.export.tensorflow.vgg16_graph import vgg16_outputs  # imports TensorFlow
 
         return lambda pixels, scopes: vgg16_outputs(self.weights, submodel, pixels, scopes)

@@ -1,4 +1,4 @@
-"""Whole jobs: find or make an artifact, run images, write what was asked for.
+"""Whole jobs: find or make an artifact, run images, write the requested files.
 
 Imports all rooms but `bench` and `cli`.
 """

@@ -1,4 +1,4 @@
-"""Making an artifact, and checking one."""
+"""Make an artifact, describe it, and check it."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ if TYPE_CHECKING:
 
 
 def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
-    """Check, before any work, that an artifact can be exported as asked.
+    """Check, before any work, that an artifact can be exported as requested.
 
     Raises:
-        UsageError: The options contradict each other, or int8 has no photos to take its ranges from.
+        UsageError: The options contradict each other, or there are no photos for the int8 ranges.
         LimitExceeded: A run of the model, or the export, would not fit into memory.
         BackendUnavailable: The converter needs instructions that the processor does not have.
     """
@@ -92,7 +92,7 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
 
 
 def require_place(request: ArtifactSpec) -> None:
-    """Check, before any work, that an artifact can be written where it belongs; its folder is created.
+    """Create an artifact's folder and check, before any work, that the artifact can be written there.
 
     Raises:
         WriteError: It cannot.
@@ -111,7 +111,7 @@ def obtain_artifact(
     on_export: Callable[[ArtifactSpec], None] = lambda _: None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Read the artifact where it is there, whole, and the one asked for; else export it.
+    """Read the artifact if it exists, is intact and is the requested one; otherwise export it.
 
     Args:
         request: Which artifact.
@@ -147,26 +147,26 @@ def create_artifact(
     on_export: Callable[[ArtifactSpec], None] = lambda _: None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Export the artifact, in place of a former one.
+    """Export the artifact, replacing an earlier one.
 
     Args:
         request: Which artifact.
-        network: What to cut, where it is loaded already.
-        calibration: Folder of photos; int8 needs one, and the parity check runs on it.
-        verify: Hold the model against a reference before it is written.
-        offline: Never touch the network.
-        run: On which engine and device the parity check runs; None takes the defaults.
-        on_export: Called when all that can be checked before the work was found right, and the work begins.
-        progress: Told how a download of the weights, or the calibration, gets on.
+        network: The network to cut, if it is already loaded.
+        calibration: Folder of photos; int8 needs one, and the parity check uses it.
+        verify: Compare the model with a reference before it is written.
+        offline: Never access the internet.
+        run: Engine and device of the parity check; None means the defaults.
+        on_export: Called when the checks that are possible in advance have passed and the work begins.
+        progress: Receives the progress of a download of the weights, and of the calibration.
 
     Raises:
-        UsageError: The options contradict each other, or the calibration folder is of no use.
+        UsageError: The options contradict each other, or the calibration folder is unusable.
         WeightsError: The weights are missing, damaged or incomplete.
-        ParityError: The model does not compute what its weights say; nothing is written.
+        ParityError: The model does not compute what the network computes; nothing is written.
         BackendUnavailable: There is no engine to verify with, or no converter.
-        WriteError: It cannot be written.
+        WriteError: A file cannot be written.
     """
-    from fmedge.export.calibration import read_calibration  # not needed where the artifact exists
+    from fmedge.export.calibration import read_calibration  # not needed if the artifact exists
     from fmedge.export.exporter import build_artifact
 
     require_request(request, calibration)
@@ -205,34 +205,36 @@ def reference_maps(
     offline: bool = False,
     progress: Progress = no_progress,
 ) -> Mapping[str, npt.NDArray[np.floating]]:
-    """What a sub-model makes of images by its weights, in float64, by code that shares nothing with the engines.
+    """Compute a sub-model's maps of images from its weights, with code that shares nothing with the engines.
+
+    Stock VGG16 is computed in float64; a Keras model is run by Keras.
 
     Args:
         request: Which sub-model and weights.
         images: RGB, 0 to 255, of shape (N, H, W, 3).
-        offline: Never touch the network.
-        progress: Told how a download of the weights gets on.
+        offline: Never access the internet.
+        progress: Receives the progress of a download of the weights.
 
     Returns:
-        Per tap (N, C, H, W).
+        Per tap: (N, C, H, W).
 
     Raises:
-        WeightsError: The weights cannot be had.
+        WeightsError: The weights cannot be obtained.
     """
     return _load_network(request, offline, progress).reference(request.submodel, images)
 
 
 def describe_model(path: Path) -> tuple[ModelCard, bool]:
-    """What a model file is.
+    """Describe a model file.
 
     Args:
-        path: The file; where there is no card beside it, the facts inside it are read.
+        path: The file; if there is no card next to it, the facts inside it are read.
 
     Returns:
-        The card, and whether there is one beside the file, which was then found to match the file's hash and facts.
+        The card, and whether there is one next to the file. If so, it matches the file's hash and facts.
 
     Raises:
-        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
+        ArtifactError: The file is missing, damaged, not the card's, or not written by fmedge.
     """
     from fmedge.runtime.gate.checks import require_own_card
 
@@ -243,17 +245,17 @@ def describe_model(path: Path) -> tuple[ModelCard, bool]:
 
 
 def open_model(path: Path) -> Artifact:
-    """Read a model file with its card, or alone: then the facts inside it are its card.
+    """Read a model file and its card; if there is no card, the facts inside the file serve as one.
 
     Args:
         path: The model file.
 
     Returns:
-        The artifact; what the card says of the file, but for its hash, is as true as who wrote it.
+        The artifact. Apart from the hash, what the card says about the file is not checked here.
 
     Raises:
-        ArtifactError: The file is missing, damaged, not its card's, or not written by fmedge.
-        LimitExceeded: It is larger than allowed in some way.
+        ArtifactError: The file is missing, damaged, not the card's, or not written by fmedge.
+        LimitExceeded: The file exceeds one of the limits on its size.
     """
     if is_file(card_path(path)) or not is_file(path):
         return read_artifact(path)
@@ -281,18 +283,18 @@ def verify_artifact(
 
     Args:
         path: The model file.
-        weights: As in :func:`request_artifact`; None takes those the card names, where they can be had offline.
-        keras: The Keras model it was made from.
+        weights: As in :func:`request_artifact`; None means those that the card names, if they are available offline.
+        keras: The Keras model that it was made from.
         calibration: Folder of photos to run it on.
-        run: On which engine and device; None takes the defaults.
+        run: Engine and device; None means the defaults.
 
     Returns:
         The artifact and its agreement with the reference, which may be below the gate.
 
     Raises:
-        ArtifactError: The file or its card is missing or damaged, or was made from other weights, or names
-            other activations than the model has.
-        WeightsError: The weights cannot be had.
+        ArtifactError: The file or its card is missing or damaged, was made from other weights, or names other
+            activations than the model has.
+        WeightsError: The weights cannot be obtained.
     """
     from fmedge.export.calibration import read_calibration
     from fmedge.export.judging import check
@@ -336,16 +338,16 @@ def export_submodel(
     Args:
         layer: As in :func:`request_artifact`.
         activation: As in :func:`request_artifact`.
-        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None asks ``FMEDGE_WEIGHTS``, then ``imagenet``.
-        keras: A Keras model of the user's own in place of stock VGG16: a ``.keras`` or ``.h5`` file, or a
-            ``keras.Model`` object. ``options.preprocessing`` says what it wants done to pixels, unless it begins with
-            Rescaling or Normalization; ``options.size`` is its own unless named.
-        models: Folder to write to; None asks ``FMEDGE_MODELS``, then ``models``.
-        options: In which form; None takes the defaults.
+        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None means ``FMEDGE_WEIGHTS``, then ``imagenet``.
+        keras: A Keras model to use instead of stock VGG16: a ``.keras`` or ``.h5`` file, or a ``keras.Model`` object.
+            ``options.preprocessing`` must say what it needs done to pixels, unless it begins with Rescaling or
+            Normalization; ``options.size`` is the model's own unless it is given.
+        models: Folder to write to; None means ``FMEDGE_MODELS``, then ``models``.
+        options: The form of the model; None means the defaults.
         calibration: Folder of photos; int8 needs one.
-        verify: Hold the model against a reference before it is written.
-        offline: Never touch the network.
-        run: On which engine and device the parity check runs; None takes the defaults.
+        verify: Compare the model with a reference before it is written.
+        offline: Never access the internet.
+        run: Engine and device of the parity check; None means the defaults.
 
     Returns:
         The artifact as written.
@@ -378,7 +380,7 @@ def run_batches(
     batches: Iterable[npt.NDArray[np.uint8] | npt.NDArray[np.float32]],
     run: RunOptions | None = None,
 ) -> Iterator[Mapping[str, npt.NDArray[np.float32]]]:
-    """Run a model on one batch of images after the other; by default on the first engine that takes its format."""
+    """Run a model on one batch of images after another; by default on the first engine that takes its format."""
     from fmedge.runtime.opening import open_session
 
     with open_session(artifact, replace(run or RunOptions(), spinning=False)) as session:

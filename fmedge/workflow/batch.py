@@ -1,4 +1,4 @@
-"""One model over many images: decoding, running and what follows go on side by side, results come in order."""
+"""Run one model over many images: decoding, running and further processing overlap, and results come in order."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from fmedge.system.memory import available_bytes
 from fmedge.workflow.extraction import Extraction, Resizing
 
 MAX_WORKERS = 4
-"""Threads that work on an image each. More would only cost memory: each holds a model of its own, and shares
-its work with the threads of its engine where there are more cores."""
+"""Largest number of workers, threads that process one image each. More would only cost memory: each has its own copy of
+the model, and if there are more cores, its engine uses several threads."""
 
 _MAX_BESIDE_A_DEVICE = 8
-"""Threads that decode and draw beside a device: a photo takes them longer than the device."""
+"""Largest number of workers that decode and draw for one device: they need longer for a photo than the device."""
 
 _MEMORY_SHARE = 0.5
-"""Of the memory that is free, what sessions and the images in work may take: the rest is for what becomes of them."""
+"""Share of the free memory for sessions and the images being processed; the rest is for further processing."""
 
 _WEIGHT_COPIES = 2
-"""Copies of the weights in a session: the model's own, and the engine's reordered one."""
+"""Copies of the weights in a session: the model's own and the engine's reordered one."""
 
 _AHEAD = 2
-"""Images in work or waiting to be handed over, per worker: one more than it works on, so that a slow image
-does not stop the others."""
+"""Images per worker that are being processed or wait to be handed over: one more than the worker processes, so that a
+slow image does not block the others."""
 
 _OF_THE_IMAGE = (ImageError, LimitExceeded, UsageError)
-"""Errors of a single image; all others concern the run."""
+"""Errors that concern a single image; all others concern the whole run."""
 
 Result = TypeVar("Result")
 Source = TypeVar("Source", bound=OpenedSource)
@@ -53,12 +53,12 @@ Source = TypeVar("Source", bound=OpenedSource)
 
 @dataclass(frozen=True, slots=True)
 class WorkerPlan:
-    """How a machine is shared out.
+    """How the machine's resources are divided.
 
     Attributes:
-        workers: Images in work at once.
+        workers: Number of images processed at once.
         threads: CPU threads of each session; None leaves it to the engine. Workers share the sessions evenly.
-        window: Images in work or waiting to be handed over, at most.
+        window: Largest number of images that are being processed or wait to be handed over.
     """
 
     workers: int
@@ -67,23 +67,23 @@ class WorkerPlan:
 
 
 def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int | None = None) -> WorkerPlan:
-    """Decide how many images are in work at once, and on how many sessions.
+    """Decide how many images are processed at once, and in how many sessions.
 
-    On the CPU every worker has a session of its own, with its share of the cores: an image that is run by one
-    thread waits for no other, and while one worker decodes, another computes. Measured at block2_conv2 on two cores
-    that takes 1.05 times the CPU time of decoding and inference over the cores; a single session with both cores and
-    decoding beside it takes 1.16 times. A device is one, so it has one session, beside which the workers decode. A
-    photo of its own size may take most of the memory: such photos are run one at a time.
+    On the CPU every worker has its own session with its share of the cores: an image run by one thread does not wait
+    for other threads, and while one worker decodes, another computes. Measured at block2_conv2 on two cores, this takes
+    1.05 times the CPU time of decoding and inference divided by the cores; a single session on both cores, with
+    decoding in parallel, takes 1.16 times that. Any other device gets a single session, and the workers decode in
+    parallel to it. A photo that keeps its own size may take most of the memory, so such photos are run one at a time.
 
     Args:
         artifact: The model.
-        run: How it is run; ``threads`` counts those of all sessions.
-        resize: How photos are brought to its size.
-        images: How many there are, where that is known.
+        run: How it is run; ``threads`` is the number for all sessions together.
+        resize: How photos are resized for the model.
+        images: Number of images, if known.
     """
     cores = default_threads(run.cpus) if run.threads is None else run.threads
     if not 1 <= cores <= max(MAX_THREADS, usable_cpus()):
-        return WorkerPlan(1, (cores,), 1)  # opening the session says what is wrong with it
+        return WorkerPlan(1, (cores,), 1)  # opening the session raises the error
     if resize == "none" and artifact.card.options.size is None:
         return WorkerPlan(1, (run.threads,), 1)
     if run.device != "cpu":
@@ -95,7 +95,7 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
 
 
 def _most_by_memory(artifact: Artifact) -> int:
-    """Workers that fit into memory: each has a model, what its largest layer takes, and the outputs of its images."""
+    """Return how many workers fit into memory: each has a model, its largest layer and the outputs of its images."""
     if is_thrifty():
         return 1
     card, available = artifact.card, available_bytes()
@@ -112,7 +112,7 @@ def _most_by_memory(artifact: Artifact) -> int:
 
 @dataclass
 class _Place:
-    """A session, opened by the first worker that comes to it."""
+    """A session, opened by the first worker that needs it."""
 
     artifact: Artifact
     run: RunOptions
@@ -130,13 +130,13 @@ class _Place:
 
 @dataclass
 class _Workers(Generic[Source, Result]):
-    """What the threads of a pool do.
+    """The work of the threads in the pool.
 
     Attributes:
         job: What is done with every image.
-        places: The sessions; each thread has one of them.
+        places: The sessions; each thread uses one of them.
         finish: See :func:`run_many`.
-        stopped: Set where nobody waits for results any more.
+        stopped: Set when no results are needed any more.
     """
 
     job: Extraction
@@ -147,14 +147,14 @@ class _Workers(Generic[Source, Result]):
     _mine: threading.local = field(default_factory=threading.local)
 
     def take_place(self) -> None:
-        """What a thread does first."""
+        """Assign a session to the current thread; each thread calls this first."""
         self._mine.place = self.places[next(self._numbers) % len(self.places)]
 
     def work(self, image: Source) -> dict[str, Result] | FmedgeError:
-        """What becomes of an image: a result per tap, or its error.
+        """Process an image and return a result per tap, or the image's error.
 
         Raises:
-            CancelledError: Nobody waits for it any more.
+            CancelledError: The result is not needed any more.
         """
         place: _Place = self._mine.place
         try:
@@ -163,7 +163,7 @@ class _Workers(Generic[Source, Result]):
             return error
         with place.turn:
             self._go_on()
-            session = place.opened()  # what is wrong with it concerns the run
+            session = place.opened()  # its errors concern the whole run
             try:
                 taps = self.job.maps(session, photo)
             except _OF_THE_IMAGE as error:
@@ -190,33 +190,33 @@ def run_many(
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
 ) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
-    """Run a model on one image after the other, several at once.
+    """Run a model on many images, several at once.
 
-    Close the generator (``contextlib.closing``) where the loop over it may be left early: it waits for the images in
-    work, at most one per worker, and closes the sessions.
+    If the loop over the generator may end early, close it (``contextlib.closing``): it then waits for the images being
+    processed, at most one per worker, and closes the sessions.
 
     Args:
         artifact: The model.
-        images: JPEG, PNG, WebP or BMP files, or images of other kinds (see :func:`fmedge.data.images.load_photo`); read
-            as far as they are needed.
-        finish: What becomes of an image's maps of a tap, called by the worker that computed them.
-        resize: How the photos are brought to the model's size.
-        run: How it is run; None takes the defaults.
+        images: JPEG, PNG, WebP or BMP files, or images of other kinds (see :func:`fmedge.data.images.load_photo`);
+            taken only as they are needed.
+        finish: Called with an image and its maps of a tap, by the worker that computed them; its result is yielded.
+        resize: How the photos are resized for the model.
+        run: How the model is run; None means the defaults.
 
     Yields:
-        In the order of the images: each with what ``finish`` returned per tap, or with its error where it is of no use.
-        Results are kept no longer than until they are handed over, and no more images are in work or waiting than
-        :func:`share_out` says.
+        Each image, in order, with what ``finish`` returned per tap, or with the error if the image is unusable.
+        Results are not kept after they are handed over, and no more images are being processed or waiting than
+        :func:`share_out` allows.
 
     Raises:
         BackendUnavailable: The engine is not installed.
         ProviderUnavailable: The device cannot be used here.
         ArtifactError: The engine refuses the model.
-        UsageError: The engine or device does not exist, or the number of threads is none.
-        FmedgeError: What ``finish`` raises, unless it concerns the one image (UsageError, LimitExceeded).
+        UsageError: The engine or device does not exist, or the number of threads is not allowed.
+        FmedgeError: What ``finish`` raises, unless it concerns a single image (ImageError, UsageError, LimitExceeded).
     """
-    require_artifact(artifact)  # before anything is as large as its card says
-    run = replace(run or RunOptions(), spinning=False)  # idle threads would take the time of the other workers
+    require_artifact(artifact)  # before anything is allocated as large as the card says
+    run = replace(run or RunOptions(), spinning=False)  # spinning idle threads would take time from the other workers
     plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
     places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
     workers = _Workers(Extraction(artifact.card, resize, run), places, finish)
@@ -225,7 +225,7 @@ def run_many(
         for place in places:
             ending.callback(place.close)
         pool = ThreadPoolExecutor(plan.workers, "fmedge", workers.take_place)
-        ending.callback(_wait_for_running, pending)  # where a second signal broke the pool's own wait off
+        ending.callback(_wait_for_running, pending)  # in case a second signal interrupted the pool's own wait
         ending.callback(pool.shutdown, cancel_futures=True)
         ending.callback(workers.stopped.set)
         for image in images:
@@ -237,12 +237,12 @@ def run_many(
 
 
 def _next_of(pending: deque[tuple[Source, Future[Result]]]) -> tuple[Source, Result]:
-    """Wait for the first; nothing of it is kept here."""
-    wait([pending[0][1]])  # it stays among those that are waited for until it is done
+    """Wait for the first result, remove it from the queue and return it."""
+    wait([pending[0][1]])  # it stays in the queue until it is done, so that an interrupted run still waits for it
     image, future = pending.popleft()
     return image, future.result()
 
 
 def _wait_for_running(pending: Iterable[tuple[Any, Future[Any]]]) -> None:
-    """Wait for what is in work; what is not has been cancelled. A thread cannot be joined twice (Python 3.11, 3.12)."""
+    """Wait for running tasks; others have been cancelled. A thread cannot be joined twice (Python 3.11, 3.12)."""
     wait([future for _, future in pending if future.running()])

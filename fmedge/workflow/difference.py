@@ -1,4 +1,4 @@
-"""How far the maps of two models, or of one model on two engines, are from each other."""
+"""Measure how much the maps of two models, or of one model on two engines, differ."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fmedge.runtime.backends import BACKENDS
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared.
+    """One side of a comparison.
 
     Attributes:
         model: A model file; None means the artifact that the other options name.
-        backend: The engine it runs on; None takes the first that is installed.
+        backend: The engine that it runs on; None means the first that is installed.
     """
 
     model: Path | None
@@ -32,7 +32,7 @@ class Side:
 
 
 def parse_side(text: str) -> Side:
-    """``MODEL``, ``ENGINE`` or ``MODEL@ENGINE``."""
+    """Parse ``MODEL``, ``ENGINE`` or ``MODEL@ENGINE``."""
     names = [backend.name for backend in BACKENDS]
     if text in names:
         return Side(None, text)
@@ -42,12 +42,12 @@ def parse_side(text: str) -> Side:
 
 @dataclass(frozen=True, slots=True)
 class ChannelDifference:
-    """One channel of the two.
+    """The difference between both sides in one channel.
 
     Attributes:
         channel: Its number, from 0.
-        snr_db: Signal-to-noise ratio of the second against the first, in dB; infinite when equal, minus infinite
-            where the first is zero throughout and the second is not.
+        snr_db: Signal-to-noise ratio of the second side relative to the first, in dB; infinite if they are equal, minus
+            infinite if the first is zero throughout and the second is not.
         max_error: Largest absolute difference.
     """
 
@@ -58,11 +58,11 @@ class ChannelDifference:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A layer of the two; the first is the reference.
+    """The difference between both sides in one layer; the first side is the reference.
 
     Attributes:
-        layer: Keras' name.
-        parity: The whole tensor; its gate is that of the less exact precision of the two.
+        layer: Keras' name of the layer.
+        parity: Agreement of the whole tensor; its gate is that of the less exact precision of the two.
         channels: Every channel, the one that agrees least first.
     """
 
@@ -72,11 +72,11 @@ class Difference:
 
     @property
     def snr_db(self) -> npt.NDArray[np.float64]:
-        """The signal-to-noise ratios in the channels' own order: float64, (C,), in dB."""
+        """The signal-to-noise ratios in the order of the channels: float64, (C,), in dB."""
         return np.array([each.snr_db for each in sorted(self.channels, key=lambda each: each.channel)])
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: an infinite ratio becomes None."""
+        """Return a dictionary that JSON can hold: an infinite ratio becomes None."""
         channels = [
             {**asdict(channel), "snr_db": channel.snr_db if np.isfinite(channel.snr_db) else None}
             for channel in self.channels
@@ -92,10 +92,10 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
 
     Args:
         first: Maps per tap: the reference.
-        second: What is held against it; only taps that both have are compared.
+        second: Maps to compare with it; only taps that both have are compared.
 
     Raises:
-        UsageError: They have no tap in common, or show it after other activations, or at another size.
+        UsageError: They have no tap in common, or a tap differs in its activation or size.
     """
     common = [name for name in first if name in second]
     if not common:
@@ -115,13 +115,13 @@ def _compare(first: FeatureMaps, second: FeatureMaps) -> Difference:
 
 
 def _comparable(*shown: str) -> bool:
-    """Whether two sides show the same of a layer: without an activation, its output is what comes before one."""
+    """Tell whether both sides show the same values of a layer: a linear layer's output counts as ``none``."""
     sides = {str(Activation.NONE) if side == LINEAR else side for side in shown}
     return len(sides) == 1 or (UNKNOWN in sides and Activation.NONE not in sides)
 
 
 def _channels(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> tuple[ChannelDifference, ...]:
-    """Every channel, the one that agrees least first; of equals the one with the larger error."""
+    """Compare every channel and sort: the least agreement first, and among equals the larger error first."""
     expected = first.astype(np.float64)
     error = second - expected
     signal, noise = (np.square(values).sum(axis=(0, 2, 3)) for values in (expected, error))
@@ -135,5 +135,5 @@ def _channels(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -
 
 
 def worst(differences: Sequence[Difference]) -> float:
-    """The smallest signal-to-noise ratio of all, in dB."""
+    """Return the smallest signal-to-noise ratio of all layers, in dB."""
     return min(difference.parity.snr_db for difference in differences)

@@ -1,4 +1,4 @@
-"""What works here: every engine and device is tried with a small model, each in a process of its own."""
+"""Find out what works here: try every engine and device with a small model, each in its own process."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from fmedge.system.processor import missing_features
 from fmedge.system.stderr import own_process
 
 _SECONDS = 120.0
-"""Longest time for one engine on one device. A desktop takes 1 to 3 s; TensorRT plans for half a minute."""
+"""Time limit for one engine on one device. A desktop takes 1 to 3 s; TensorRT plans for half a minute."""
 
 _SIZE = (32, 32)
-"""Image of the model that is tried: the smallest that VGG16 takes as a whole."""
+"""Image size of the test model: the smallest that the whole of VGG16 takes."""
 
 _LAYER = "block1_conv2"
-"""The layer that is tried: the first whose int8 sums are long enough to overflow where they can."""
+"""Layer of the test model: the first whose int8 sums are long enough to overflow on processors where they can."""
 
 _PHOTOS = 16
-"""Pictures that an int8 model is calibrated on."""
+"""Number of pictures that an int8 model is calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """An engine on a device.
+    """The state of an engine on one device.
 
     Attributes:
-        device: What ``--device`` takes.
-        works: Whether the model ran there as a whole, and right.
-        said: Where it ran and how exactly, or why it did not.
+        device: The device, as ``--device`` takes it.
+        works: Whether the whole model ran there, with correct results.
+        said: Where it ran and how accurately, or why it failed.
     """
 
     device: str
@@ -55,13 +55,13 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """A row of the table of engines, as found here.
+    """The state of an engine on this machine.
 
     Attributes:
         backend: Its name.
-        distributions: Packages that bring it, with their versions; empty where it is not installed.
+        distributions: Packages that provide it, with their versions; empty if it is not installed.
         install: The command that installs it.
-        devices: Its devices; empty where it is not installed.
+        devices: Its devices; empty if it is not installed.
     """
 
     backend: str
@@ -72,12 +72,12 @@ class EngineState:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found.
+    """The result of an examination.
 
     Attributes:
         machine: The machine.
-        engines: Every engine of the table.
-        problems: What has to be mended, a line each, with how.
+        engines: Every engine that fmedge knows.
+        problems: What must be fixed and how, one line each.
     """
 
     machine: Machine
@@ -86,11 +86,11 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Try every engine that is installed on every device it has."""
+    """Try every installed engine on each of its devices."""
     brought = packages_distributions()
     found = {row.name: sorted(set(brought.get(row.package, []))) for row in BACKENDS}
     tries = [(row, provider.device) for row in BACKENDS if row.installed for provider in row.providers]
-    with ThreadPoolExecutor(2) as beside:  # they start slowly and compute little
+    with ThreadPoolExecutor(2) as beside:  # the processes start slowly and compute little
         states = list(beside.map(_try, *zip(*tries, strict=True))) if tries else []
     engines = tuple(
         EngineState(
@@ -125,16 +125,16 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
 
 
 def _try(row: Backend, device: str) -> DeviceState:
-    """Run an engine on a device in a process of its own: what crashes there does not end this one."""
+    """Try an engine on a device in a separate process, so that a crash there does not end this one."""
     try:
-        with temporary_folder() as place:  # not the process': what it leaves there goes, however it ends
+        with temporary_folder() as place:  # ours, so that it is removed however the process ends
             ran, answer = _ask([*children.module_command("fmedge.workflow.doctor"), row.name, device], place)
     except FmedgeError as error:
         return DeviceState(device, works=False, said=error.in_full())
     except subprocess.TimeoutExpired:
         return DeviceState(device, works=False, said=f"did not answer within {_SECONDS:g} s")
     lines = [line for line in answer.splitlines() if line.startswith("{")]
-    if lines:  # what happens while the engine is taken apart does not count
+    if lines:  # a crash while the engine shuts down does not count
         return DeviceState(device, **json.loads(lines[-1]))
     if ran.returncode == -signal.SIGILL:
         return DeviceState(device, works=False, said="needs instructions that this processor does not have")
@@ -143,7 +143,7 @@ def _try(row: Backend, device: str) -> DeviceState:
 
 
 def _ask(command: list[str], place: Path) -> tuple[subprocess.Popen[str], str]:
-    """Run a command that keeps its temporary files in a folder; the process, which has ended, and what it said."""
+    """Run a command with its temporary files in a folder; return the ended process and its output."""
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(place))
     environment = {**os.environ, **temporary, "PYTHONPATH": children.module_path()}
     with children.start(
@@ -156,10 +156,10 @@ def _ask(command: list[str], place: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def probe(backend: str, device: str) -> dict[str, object]:
-    """Export a small model and hold it against its reference on an engine and a device.
+    """Export a small model and compare it with its reference on an engine and a device.
 
     Returns:
-        ``works``, and in words what was seen, as in :class:`DeviceState`.
+        ``works`` and ``said``, as in :class:`DeviceState`.
     """
     from fmedge.runtime.opening import open_session
     from fmedge.runtime.session import describe_placement
@@ -195,7 +195,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
 
 
 def _precisions(form: Format, device: str) -> tuple[Precision, ...]:
-    """What an engine is tried with: forms that are written without TensorFlow. int8 fails where its sums overflow."""
+    """Return the precisions to try: those written without TensorFlow. int8 fails where its sums overflow."""
     if form is Format.TFLITE:
         return (Precision.INT8,)
     return (Precision.FP32, Precision.INT8) if form is Format.ONNX and device == "cpu" else (Precision.FP32,)

@@ -1,4 +1,4 @@
-"""One image through a session: decoded, run, and told where the maps come from."""
+"""Take one image through a session: decode it, run the model, and record where the maps come from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from fmedge.system.choices import one_of
 from fmedge.system.prefetch import take
 
 Resizing = Resize | Literal["none"]
-"""How a photo is brought to the model's size; ``none`` leaves it as it is."""
+"""How a photo is resized for the model; ``none`` leaves it as it is."""
 
 Taps = dict[str, FeatureMaps]
 """Feature maps per tap of a model, in the network's order."""
 
 
 def find_resizing(name: object) -> Resizing:
-    """The way to resize of that name.
+    """Return the way to resize with this name.
 
     Raises:
         UsageError: There is none.
@@ -41,8 +41,8 @@ class Extraction:
     """What is done with every image of a run.
 
     Attributes:
-        card: Facts of the model.
-        resize: How a photo is brought to its size.
+        card: Facts about the model.
+        resize: How a photo is resized for the model.
         run: How the model is run.
 
     Raises:
@@ -57,12 +57,12 @@ class Extraction:
         object.__setattr__(self, "resize", find_resizing(self.resize))
 
     def load(self, image: OpenedSource) -> Photo:
-        """Decode a photo and bring it to the size that the model takes.
+        """Decode a photo and resize it to the size that the model takes.
 
         Raises:
-            ImageError: It cannot be decoded.
-            LimitExceeded: It is too large.
-            UsageError: It is to stay as it is, and the model takes another size.
+            ImageError: The photo cannot be decoded.
+            LimitExceeded: The photo is too large.
+            UsageError: The photo must not be resized, and the model takes another size.
         """
         size = self.card.options.size
         if size is not None:
@@ -85,7 +85,7 @@ class Extraction:
         """Run the model on a photo.
 
         Raises:
-            LimitExceeded: Memory would not do, or ran out.
+            LimitExceeded: There is not enough memory, or it ran out.
             FmedgeError: See :meth:`fmedge.runtime.Session.run`.
         """
         height, width, _ = photo.pixels.shape
@@ -110,11 +110,11 @@ class Extraction:
         )
 
     def _batch(self, photo: Photo) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
-        """A photo as the batch that the model takes, repeated where its size is fixed."""
+        """Return a photo as a batch for the model, repeated if the batch size is fixed."""
         images = np.repeat(photo.pixels[np.newaxis], self.card.options.batch or 1, axis=0)
         return images if self.card.options.input_dtype == "uint8" else images.astype(np.float32)
 
 
 def deepest(taps: Mapping[str, FeatureMaps]) -> FeatureMaps:
-    """The maps of the tap that lies deepest in the network."""
+    """Return the maps of the tap that is deepest in the network."""
     return taps[list(taps)[-1]]

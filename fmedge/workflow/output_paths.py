@@ -1,4 +1,4 @@
-"""Names of what a run writes: decided before any work, each once, and none that of an image."""
+"""Name the files that a run writes: decided before any work, all different, and none the same as an image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fmedge.errors import UsageError
 from fmedge.model.submodel import Activation, SubModel, file_word
 
 _LONGEST_STEM = 150
-"""Bytes of an image's name that a page's name keeps: file systems allow 255 in all."""
+"""Bytes of an image's name that are kept in a page's name: file systems allow 255 for the whole name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What is written of one image and tap; None where it is not.
+    """The files written for one image and tap; None for a file that is not written.
 
     Attributes:
         page: The HTML file.
@@ -32,7 +32,7 @@ class Outputs:
 
     @property
     def paths(self) -> list[Path]:
-        """All of them."""
+        """The files that are written."""
         return [path for path in (self.page, self.maps, self.sheet) if path is not None]
 
 
@@ -40,7 +40,7 @@ _DEFAULTS = PageOptions()
 
 
 def page_name(image: Path, submodel: SubModel, channel: int | None = None, options: PageOptions = _DEFAULTS) -> str:
-    """Default file name of a page: image and layer, and what is not the default."""
+    """Return the default file name of a page: image, layer, and every setting that is not the default."""
     return f"{_name(_short(image.stem), submodel, submodel.label, channel, options)}.html"
 
 
@@ -59,18 +59,18 @@ def name_outputs(
     Args:
         images: The images.
         submodel: Gives the taps.
-        pages: Folder for the pages; None where none are written.
-        maps: Folder for the maps; None where they are not saved.
-        sheets: Folder for the pictures; None where none are made.
-        channel: The one channel that is drawn.
+        pages: Folder for the pages; None if no pages are written.
+        maps: Folder for the maps; None if they are not saved.
+        sheets: Folder for the pictures; None if none are made.
+        channel: The one channel that is drawn; None if all are.
         options: How the pages are made.
 
     Returns:
-        Per image, per tap. Images whose names differ by the suffix alone keep it (``a.jpg.block1_conv1.html``);
-        images of one name in several folders bear the folders' names too.
+        The files, per image and tap. Images whose names differ only in the suffix keep it
+        (``a.jpg.block1_conv1.html``); images with the same name in several folders get the folders' names too.
 
     Raises:
-        UsageError: A file would be written over an image.
+        UsageError: A file would overwrite an image.
     """
     named = {
         image: {
@@ -88,10 +88,10 @@ def name_outputs(
 
 
 def require_no_image(images: Iterable[Path], outputs: Iterable[Outputs]) -> None:
-    """Check that no image is written over.
+    """Check that no output overwrites an image.
 
     Raises:
-        UsageError: One would be.
+        UsageError: One would.
     """
     taken = {os.path.realpath(image) for image in images}
     for output in outputs:
@@ -112,7 +112,7 @@ def _short(stem: str) -> str:
 
 
 def _unique_stems(images: Sequence[Path]) -> list[str]:
-    """A word for each image, unlike all others also where small and large letters are the same."""
+    """Return a stem for each image that is unique even where file names are not case-sensitive."""
     common = _common_folder(images)
     ways: tuple[Callable[[Path], str], ...] = (
         lambda image: _short(image.stem),
@@ -131,7 +131,7 @@ def _unique_stems(images: Sequence[Path]) -> list[str]:
         }
         left = [image for image in left if image not in words]
     taken = {word.casefold() for word in words.values()}
-    for image in left:  # names that are cut short, or spelled alike but for the case
+    for image in left:  # names that are shortened, or differ only in case
         numbered = (f"{_short(image.stem)}-{number}" for number in range(1, len(images) + 1))
         words[image] = next(word for word in numbered if word.casefold() not in taken)
         taken.add(words[image].casefold())
@@ -142,7 +142,7 @@ def _common_folder(images: Sequence[Path]) -> str:
     folders = [os.path.dirname(os.path.abspath(image)) for image in images]  # noqa: PTH100, PTH120 - links stay links
     try:
         return os.path.commonpath(folders)
-    except ValueError:  # on several drives, or none
+    except ValueError:  # the images are on several drives, or there are none
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Feature maps as files: page, archive and picture; and what a page is told of the model beside the maps."""
+"""Write feature maps to files (page, archive and picture), and find what else of the model a page shows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def write_outputs(
     options: PageOptions | None,
     kernels: Kernels | None = None,
 ) -> None:
-    """Write the page, the archive and the picture of one layer, as far as they are wanted.
+    """Write the page, the archive and the picture of one layer, or those of them that are requested.
 
     Args:
-        maps: The layer.
-        outputs: The files.
+        maps: The layer's maps.
+        outputs: The files to write.
         channel: Draw this channel alone; None draws all.
-        options: How the page is made; None takes the defaults.
-        kernels: As :func:`first_kernels` finds them.
+        options: How the page is made; None means the defaults.
+        kernels: As :func:`first_kernels` returns them.
 
     Raises:
         WriteError: A file cannot be written.
@@ -56,7 +56,7 @@ def write_page(
     options: PageOptions | None,
     kernels: Kernels | None,
 ) -> None:
-    """Write one page for some layers of a photo, and where it wants a file beside it, that too.
+    """Write one page for several layers of a photo, and the script file next to it if the page needs one.
 
     Raises:
         WriteError: A file cannot be written.
@@ -65,16 +65,16 @@ def write_page(
     write_bytes(page, render_page(layers, channel=channel, options=options, kernels=kernels))
     if options is not None and options.plotlyjs == "file":
         name, script = script_file()
-        if not file_holds(page.parent / name, script):  # a script of somebody else's would run in the page
+        if not file_holds(page.parent / name, script):  # a foreign script would run in the page
             write_bytes(page.parent / name, script)
 
 
 def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
-    """The kernels of the layer that sees the photo, as :func:`fmedge.render.render_page` takes them.
+    """Return the kernels of the first layer, as :func:`fmedge.render.render_page` takes them.
 
     Returns:
-        Under the layer's name: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue. Empty
-        where the model does not show that layer, or does not hold its kernels as floats in an ONNX file.
+        The kernels under the layer's name: float32, (C, 3, 3, 3), that is channels, rows, columns, and red, green,
+        blue. Empty if the layer is not a tap of the model, or if the model is not an ONNX file with float kernels.
     """
     from fmedge.runtime.gate.onnx_constant import read_constant
 

@@ -1,4 +1,4 @@
-"""The main job: open a session on an artifact, turn images into feature maps, and those into pages."""
+"""The main job: run a model on images, and turn the feature maps into pages."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def extract(
     run: RunOptions | None = None,
     offline: bool = False,
 ) -> FeatureMaps:
-    """Turn a photo into the feature maps of a layer; exports the model first where it is missing.
+    """Compute the feature maps of a layer for a photo; export the model first if it is missing.
 
     Args:
-        image: The path of a JPEG, PNG, WebP or BMP file; the content of one, as bytes; an image of Pillow's, which is
-            turned as its EXIF orientation says; or pixels: a uint8 array, (height, width, 3), RGB, 0 to 255. The bounds
-            on what is decoded are the same for all.
-        layer: Keras' name of the layer; None means ``block1_conv1``. Of several (``a+b``, ``["a", "b"]``, ``all``) the
-            deepest counts: :func:`extract_many` gives them all.
+        image: The path of a JPEG, PNG, WebP or BMP file; the bytes of one; a Pillow image, which is turned as its EXIF
+            orientation says; or pixels: a uint8 array, (height, width, 3), RGB, 0 to 255. The limits on decoding are
+            the same for all.
+        layer: Keras' name of the layer; None means ``block1_conv1``. Of several layers (``a+b``, ``["a", "b"]``,
+            ``all``) only the deepest is returned; :func:`extract_many` returns all.
         activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
         resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
-        run: Engine, device, threads; None takes the defaults.
-        offline: Never touch the network.
+        run: Engine, device, threads; None means the defaults.
+        offline: Never access the internet.
 
     Returns:
-        Maps of shape (1, C, H, W), float32, and what made them.
+        Maps of shape (1, C, H, W), float32, with their provenance.
 
     Raises:
         FmedgeError: See :func:`request_artifact`, :func:`obtain_artifact` and :func:`run_artifact`.
@@ -118,29 +118,32 @@ def extract_many(
     offline: bool = False,
     on_error: Callable[[Any, FmedgeError], None] | None = None,
 ) -> Iterator[tuple[Any, Taps]]:
-    """Turn photos into feature maps, several at a time; exports the model first where it is missing.
+    """Compute feature maps for many photos, several at a time; export the model first if it is missing.
 
-    Memory does not grow with the number of photos: a few are in work or waiting, and none is kept that was handed over.
+    Memory does not grow with the number of photos: only a few are being processed or waiting, and none is kept after it
+    is handed over.
 
     Args:
-        images: A folder or a pattern (``photos/**/*.jpg``), or images one by one, each of any kind that
-            :func:`extract` takes, of which no more are asked for than are soon in work.
-        layer: Keras' name of the layer, several with ``+`` between or in a sequence, or ``all``; None means
+        images: A folder or a pattern (``photos/**/*.jpg``), or an iterable of images, each of any kind that
+            :func:`extract` takes, which is read only as fast as the photos are processed.
+        layer: Keras' name of the layer, several names joined by ``+`` or in a sequence, or ``all``; None means
             ``block1_conv1``.
         activation: As in :func:`extract`.
         weights: As in :func:`export_submodel`.
         models: As in :func:`export_submodel`.
         resize: As in :func:`extract`.
-        run: Engine, device, threads (of all that is done at a time); None takes the defaults.
-        offline: Never touch the network.
-        on_error: Told of a photo that is of no use, which is then passed over; None raises the error in its turn.
+        run: Engine, device, threads (for all photos together); None means the defaults.
+        offline: Never access the internet.
+        on_error: Called with an unusable photo and its error, and the photo is skipped; None raises the error when it
+            is that photo's turn.
 
     Yields:
-        In the order of the photos: each (a path as a :class:`pathlib.Path`) with its maps per tap, in the network's
-        order, as from :func:`extract`.
+        Each photo, in order (a path as a :class:`pathlib.Path`), with its maps per tap, in the network's order, as from
+        :func:`extract`.
 
     Raises:
-        FmedgeError: At once, see :func:`request_artifact` and :func:`obtain_artifact`; on the way, :func:`run_many`.
+        FmedgeError: Immediately as in :func:`request_artifact` and :func:`obtain_artifact`; while iterating as in
+            :func:`run_many`.
     """
     if isinstance(images, (bytes, Image.Image, np.ndarray)):
         raise UsageError("images: got one image. Allowed: a folder, a pattern, or several images, such as a list.")
@@ -178,8 +181,8 @@ def run_artifact(
     Args:
         artifact: The model.
         image: JPEG, PNG, WebP or BMP.
-        resize: How the photo is brought to the model's size; ``none`` leaves it as it is.
-        run: Engine, device, threads; None takes the defaults.
+        resize: How the photo is resized for the model; ``none`` leaves it as it is.
+        run: Engine, device, threads; None means the defaults.
 
     Returns:
         Maps of shape (1, C, H, W), float32, of the model's deepest tap.
@@ -193,7 +196,7 @@ def run_artifact(
 def run_taps(
     artifact: Artifact, image: OpenedSource, *, resize: Resizing = "nearest", run: RunOptions | None = None
 ) -> Taps:
-    """Run a model on one photo, as :func:`run_artifact`, for the maps of all its taps.
+    """Run a model on one photo, as :func:`run_artifact` does, but return the maps of all its taps.
 
     Raises:
         ImageError: The photo cannot be decoded.
@@ -203,15 +206,15 @@ def run_taps(
     """
     from fmedge.runtime.opening import open_session
 
-    require_artifact(artifact)  # before anything is as large as its card says
+    require_artifact(artifact)  # before anything is allocated as large as the card says
     run = replace(run or RunOptions(), spinning=False, once=True)
     job = Extraction(artifact.card, resize, run)
-    if is_thrifty():  # one after the other: an engine that finds the memory taken may end the process
+    if is_thrifty():  # one after another: an engine that runs out of memory may end the process
         images = job.load(image)
         with open_session(artifact, run) as session:
             return job.maps(session, images)
     with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(job.load, image)  # opening takes 0.1 s: meanwhile the photo is decoded
+        loading = beside.submit(job.load, image)  # decode the photo while the session opens, which takes 0.1 s
         with open_session(artifact, run) as session:
             return job.maps(session, loading.result())
 
@@ -228,18 +231,18 @@ def make_page(
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
 ) -> FeatureMaps:
-    """Run a model on one photo and write the page of its deepest tap, and the maps where wanted.
+    """Run a model on one photo and write the page of its deepest tap, and its maps and picture if requested.
 
     Args:
         artifact: The model.
         image: JPEG, PNG, WebP or BMP.
         page: The HTML file to write; None writes none.
         channel: Draw this channel alone; None draws all.
-        save_maps: The .npz file to write too.
-        save_sheet: The .png file with all channels to write too.
-        options: How the page is made; None takes the defaults.
-        resize: How the photo is brought to the model's size.
-        run: Engine, device, threads; None takes the defaults.
+        save_maps: The .npz file to write as well; None writes none.
+        save_sheet: The .png file with all channels to write as well; None writes none.
+        options: How the page is made; None means the defaults.
+        resize: How the photo is resized for the model.
+        run: Engine, device, threads; None means the defaults.
 
     Returns:
         The maps that were drawn.
@@ -274,10 +277,10 @@ def make_layers_page(
         artifact: The model.
         image: JPEG, PNG, WebP or BMP.
         page: The HTML file to write.
-        beside: What to write of every tap, too; their folders are created where they are missing.
-        options: How the page is made; None takes the defaults.
-        resize: How the photo is brought to the model's size.
-        run: Engine, device, threads; None takes the defaults.
+        beside: The files to write for every tap in addition; missing folders are created.
+        options: How the page is made; None means the defaults.
+        resize: How the photo is resized for the model.
+        run: Engine, device, threads; None means the defaults.
 
     Returns:
         The maps that were drawn.
@@ -297,13 +300,13 @@ def make_layers_page(
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What was made of one image and tap.
+    """The result for one image and tap.
 
     Attributes:
         layer: The tap.
         shape: Channels, rows, columns.
         outputs: The files that were written.
-        provenance: What made the maps.
+        provenance: How the maps were computed.
     """
 
     layer: str
@@ -321,21 +324,21 @@ def make_pages(
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
 ) -> Generator[tuple[Path, dict[str, Drawn] | FmedgeError]]:
-    """Run a model on many photos and write a page for every tap; drawing goes on beside running.
+    """Run a model on many photos and write a page for every tap; pages are drawn while the model runs.
 
-    Close the generator where the loop over it may be left early, as that of :func:`run_many`: no file is then left
+    If the loop over the generator may end early, close it, as for :func:`run_many`, so that no file is left
     half-written.
 
     Args:
         artifact: The model.
-        outputs: The files to write, per image and tap; their folders are created where they are missing.
+        outputs: The files to write, per image and tap; missing folders are created.
         channel: Draw this channel alone; None draws all.
-        options: How the pages are made; None takes the defaults.
-        resize: How the photos are brought to the model's size.
-        run: Engine, device, threads; None takes the defaults.
+        options: How the pages are made; None means the defaults.
+        resize: How the photos are resized for the model.
+        run: Engine, device, threads; None means the defaults.
 
     Yields:
-        In the order of the images: each with what was made of its taps, or with its error where it is of no use.
+        Each image, in order, with the results for its taps, or with the error if the image is unusable.
 
     Raises:
         UsageError: A tap has no such channel.
@@ -364,14 +367,14 @@ def _make_places(paths: Iterable[Path]) -> None:
 
 
 def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
-    """Begin in threads what is needed once the model is read: loading the engine, and packing plotly.js for a page.
+    """Start early, in background threads, loading the engine and, for a page, packing plotly.js.
 
-    Where memory is short it is left for later.
+    If memory is short, nothing is started early.
 
     Args:
-        run: How it will run; None where that is not known yet.
-        model_format: Of which kind the model is; None leaves it to the engine.
-        page: Whether there will be one.
+        run: How the model will be run; None if that is not known yet.
+        model_format: Format of the model; None leaves it to the engine.
+        page: Whether a page will be written.
     """
     if is_thrifty():
         return

@@ -1,4 +1,4 @@
-"""Which artifact is meant, and finding it."""
+"""Specify which artifact is requested, and find it."""
 
 from __future__ import annotations
 
@@ -36,32 +36,33 @@ if TYPE_CHECKING:
     from fmedge.model.keras_input import KerasInput
 
 MAX_OWN_PIXELS = 1 << 20
-"""Pixels that a Keras file may ask for by itself: no stock network has more than 600 x 600. Larger sizes are named."""
+"""Most pixels that a Keras file's own size may have: no stock network exceeds 600 x 600. The user must name larger
+sizes."""
 
 DEFAULT_LAYER = "block1_conv1"
 
 
 Layers = str | Sequence[str]
-"""Layers of a network: one, several with ``+`` between, ``all``; or the names in a sequence, each as it is."""
+"""Layers of a network: a name, several joined by ``+``, ``all``; or a sequence of names, each taken literally."""
 
 
 def models_folder(folder: StrPath | None = None) -> Path:
-    """Where artifacts are: the argument, else ``FMEDGE_MODELS``, else ``models`` in the current folder."""
+    """Return the folder of the artifacts: the argument, ``FMEDGE_MODELS``, or ``models`` in the current folder."""
     return find_path("models", folder or os.environ.get("FMEDGE_MODELS") or "models")
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactSpec:
-    """What an artifact has to be to be taken.
+    """The specification that an artifact must meet.
 
     Attributes:
-        submodel: What is cut.
-        weights: The weights it holds; for a Keras model of the user's own, that file.
-        folder: Where it is, or will be.
-        options: In which form.
-        notes: What is worth saying before it is exported.
-        functions: Per tap the activation that belongs to the layer, as in a card. Of a Keras model it is known only
-            once that is loaded; empty until then, and for stock VGG16.
+        submodel: The sub-model that is cut.
+        weights: The weights that it holds; for a user's own Keras model, that file.
+        folder: The folder that it is in, or will be written to.
+        options: Its form.
+        notes: Remarks to show before it is exported.
+        functions: Per tap, the layer's activation as in a card. For a Keras model it is known only after the model is
+            loaded; empty until then, and for stock VGG16.
     """
 
     submodel: SubModel
@@ -73,29 +74,29 @@ class ArtifactSpec:
 
     @property
     def path(self) -> Path:
-        """Name of the model file: short for the default choices, one token more for every other."""
+        """Path of the model file: its name is short for the defaults, with one more token for every other choice."""
         return self.folder / artifact_name(self.submodel, self.options, self.weights.token, self.functions)
 
     @property
     def names_its_function(self) -> bool:
-        """Whether the file's name has the name of a Keras layer's activation in it."""
+        """Whether the file's name contains the name of a Keras layer's activation."""
         return self.submodel.source == KERAS and self.submodel.activation is Activation.RELU
 
     @property
     def title(self) -> str:
-        """What is asked for, for a person: the file, where its name is known."""
+        """What is requested, for a person to read: the file, if its name is known."""
         if self.names_its_function and not self.functions:
             return f"'{self.submodel.label}' of {self.weights.path}"
         return str(self.path)
 
     def accepts(self, card: ModelCard) -> bool:
-        """Whether a model with that card is the one asked for."""
+        """Tell whether a model with this card is the requested one."""
         asked, found = self.submodel, card.submodel
         same_cut = (
             set(asked.taps) == set(found.taps)  # their order in a Keras model is known only once it is loaded
             and (asked.activation, asked.source) == (found.activation, found.source)
         )
-        named = bool(card.functions) or card.submodel.source == VGG16  # cards of old do not say what they show
+        named = bool(card.functions) or card.submodel.source == VGG16  # old cards do not name the activation
         return same_cut and named and card.options == self.options and self.weights.matches(card.weights)
 
 
@@ -109,25 +110,25 @@ def request_artifact(
     models: StrPath | None = None,
     options: ExportOptions | None = None,
 ) -> ArtifactSpec:
-    """Say which artifact is meant, in plain words.
+    """Turn names and paths, as a user gives them, into an artifact's specification.
 
     Args:
-        layer: Keras' name of the layer, or several with ``+`` between; ``all`` for every layer of VGG16 (with
-            ``none`` every convolution) in one model; or the names in a sequence; see :func:`tap_names`. None means
+        layer: Keras' name of the layer, or several names joined by ``+``; ``all`` means every layer of VGG16 (with
+            ``none`` every convolution) in one model; or a sequence of names; see :func:`tap_names`. None means
             :data:`DEFAULT_LAYER`.
         activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
             values before that activation; None means ``relu``.
-        channel: A channel of every tap that will be looked at; checked here, before any work.
+        channel: A channel that every tap must have; checked here, before any work.
         weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
-        keras: A Keras model of the user's own, ``.keras`` or ``.h5``, in place of stock VGG16. Its size counts where
-            the options name none, and where it does not begin with Rescaling or Normalization they have to say what it
-            wants done to pixels.
+        keras: A user's own Keras model, ``.keras`` or ``.h5``, instead of stock VGG16. Its size is used if the options
+            name none. Unless it begins with Rescaling or Normalization, the options must say what it needs done to
+            pixels.
         models: Folder of the artifacts; None as in :func:`models_folder`.
-        options: In which form; None takes :func:`default_options`.
+        options: The form of the model; None means :func:`default_options`.
 
     Raises:
-        UsageError: The layer or the channel does not exist, or the layer is a pool of VGG16, which has no ReLU to
-            leave out; see :func:`settle_options`.
+        UsageError: The layer or the channel does not exist, or values before the activation are requested of a pool of
+            VGG16, which has none; see also :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
@@ -152,17 +153,18 @@ def request_artifact(
 
 
 def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:
-    """Options for a Keras model of the user's own, with nothing left open.
+    """Fill in the options that a user left open, for a user's own Keras model.
 
     Args:
-        options: As asked for.
-        own: What the model takes; None where its configuration does not say.
+        options: The options as requested.
+        own: What the model takes; None if its configuration does not say.
 
     Returns:
-        The options, and notes on what was found out.
+        The options, and notes on what was found.
 
     Raises:
-        UsageError: The model takes no image, or nobody says its size, or what it wants done to pixels.
+        UsageError: The model takes no image, or neither the model nor the options say its size or its preprocessing.
+        LimitExceeded: The model's own size is larger than :data:`MAX_OWN_PIXELS`.
     """
     if own is not None:
         own.require_image()
@@ -209,17 +211,17 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
 
 
 def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
-    r"""The layers that a word means: names with ``+`` between, or ``all``.
+    r"""Return the layers that a text names: names joined by ``+``, or ``all``.
 
     Args:
-        layer: The word, or a sequence of names, in which nothing has a meaning of its own; None or an empty word means
-            :data:`DEFAULT_LAYER`. In a word a backslash takes the next letter as it is: ``a\+b`` is one layer, and so
+        layer: The text, or a sequence of names, each taken literally; None or an empty text means
+            :data:`DEFAULT_LAYER`. In a text a backslash makes the next character literal: ``a\+b`` is one layer, and so
             is ``\all``.
-        activation: What ``all`` shall show.
-        stock: Whether the network is stock VGG16, which alone knows ``all``.
+        activation: What to show with ``all``.
+        stock: Whether the network is stock VGG16; only then may ``all`` be used.
 
     Raises:
-        UsageError: It is neither, or ``all`` is asked of another network.
+        UsageError: It is neither, or ``all`` is used with another network.
     """
     if layer is None or layer == "":
         layer = DEFAULT_LAYER
@@ -241,7 +243,7 @@ def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[st
 
 
 def default_options(run: RunOptions | None = None) -> ExportOptions:
-    """The defaults, in the kind of file that the engine of such a run prefers.
+    """Return the default options, with the file format that the run's engine prefers.
 
     Raises:
         UsageError: There is no such engine.
@@ -253,7 +255,7 @@ def default_options(run: RunOptions | None = None) -> ExportOptions:
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
-    """The same options with a default that was spelled out left open: both are one artifact."""
+    """Remove defaults that were given explicitly from the options, since both mean the same artifact."""
     if options.converter is own_converter(source, options.format, options.precision):
         options = replace(options, converter=None)
     if source == VGG16 and options.preprocessing == CAFFE:
@@ -262,7 +264,7 @@ def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
 
 
 def find_artifact(request: ArtifactSpec) -> Artifact | None:
-    """Read the artifact if it is there, whole, and the one asked for; None otherwise."""
+    """Read the artifact if it exists, is intact and is the requested one; otherwise return None."""
     for path in _places(request):
         try:
             artifact = read_artifact(path)
@@ -274,7 +276,7 @@ def find_artifact(request: ArtifactSpec) -> Artifact | None:
 
 
 def _places(request: ArtifactSpec) -> list[Path]:
-    """Where the artifact may be: under one name, or with any activation in it where that is not known."""
+    """Return the paths where the artifact may be: one, or those with any activation's name if that is not known."""
     path = request.path
     if not request.names_its_function or request.functions:
         return [path]
@@ -286,12 +288,12 @@ _TUNED_SUFFIX = ".tuned.json"
 
 
 def has_choices(folder: Path) -> bool:
-    """Whether a folder holds any tuned choice; no error where there is no such folder."""
+    """Tell whether a folder holds a tuned choice; False if the folder does not exist."""
     return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
 
 
 def tuned_path(request: ArtifactSpec) -> Path:
-    """Where the choice for a sub-model is, beside its models: ``block3_conv3.tuned.json`` for the default options."""
+    """Return the path of a sub-model's tuned choice, next to its models: ``block3_conv3.tuned.json`` by default."""
     options = ExportOptions(size=request.options.size)
     name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
     return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}{_TUNED_SUFFIX}"

@@ -1,4 +1,4 @@
-"""A tuned choice: the model, engine and settings that were fastest here, with the evidence; read back by later runs."""
+"""A tuned choice: the model, engine and settings that were best here, with the measurements; later runs read it."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from fmedge.system.wording import plural
 from fmedge.workflow.request import ArtifactSpec, tuned_path
 
 KIND = "fmedge tune"
-"""Says in the file what it is."""
+"""Identifies the kind of file."""
 
 SCHEMA = 1
-"""Version of its fields; another one is refused."""
+"""Version of the file's fields; any other version is refused."""
 
 MAX_TUNED_BYTES = 1 << 20
-"""A choice with twenty others beside it is about 15 kB."""
+"""Largest size of a file. A choice with twenty other candidates takes about 15 kB."""
 
 EXACT_DB = GATES["fp32"].min_snr_db
-"""From here on a result is as good as float32's, and a run may take it without being told to."""
+"""With this agreement or more, a result is as good as float32's, and a run may use it without being asked to."""
 
 Objective = Literal["latency", "throughput", "memory", "size", "first"]
-"""What is made small: seconds per image one by one; seconds per image in batches; the process's memory; the model's
-files; seconds from opening the model to its first result."""
+"""The quantity that is minimised: seconds per image one by one; seconds per image in batches; the memory of the
+process; the size of the model's files; seconds from opening the model to its first result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to run the sub-model, measured.
+    """A measured way to run the sub-model.
 
     Attributes:
-        model: Name of the model file, beside the tuned choice.
+        model: Name of the model file, which is in the folder of the tuned choice.
         file_sha256: Hash of the model's files.
         backend: Name of the engine.
         engine_version: Its version.
-        device: Where it computes.
+        device: The device that it computes on.
         math: Arithmetic of the model's float parts.
         threads: CPU threads that compute.
         form: Precision, arithmetic and variant in words.
         parity: Agreement with the float64 reference, on the photo that agrees least.
-        p50_s: Median of a run, in seconds; of a batch with the objective ``throughput``.
-        images_per_s: All images over all seconds.
+        p50_s: Median duration of a run, in seconds; with the objective ``throughput``, of a run of a batch.
+        images_per_s: All images divided by all seconds.
         load_s: Seconds to open the model.
         first_run_s: Seconds of the first run.
-        peak_memory_bytes: Most memory the process held; None where the system does not say.
-        file_size: Of the model's files, in bytes.
+        peak_memory_bytes: Peak memory of the process; None if the system does not report it.
+        file_size: Size of the model's files, in bytes.
     """
 
     model: str
@@ -76,11 +76,11 @@ class Candidate:
 
     @property
     def exact(self) -> bool:
-        """Whether it is as good as float32."""
+        """Whether it is as accurate as float32."""
         return self.parity.snr_db >= EXACT_DB
 
     def value(self, objective: Objective) -> tuple[float, float]:
-        """What is made small, and the median where that is the same."""
+        """Return the quantity to minimise, followed by the median duration as a tie-breaker."""
         values: dict[Objective, float] = {
             "latency": self.p50_s,
             "throughput": 1 / self.images_per_s,
@@ -91,18 +91,18 @@ class Candidate:
         return values[objective], self.p50_s
 
     def describe(self) -> str:
-        """In words: ``ncnn, fp32, 2 threads``."""
+        """Describe it in words: ``ncnn, fp32, 2 threads``."""
         return f"{self.backend}, {self.form}, {plural(self.threads, 'thread')}"
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A way that was not taken, and why.
+    """A way to run the sub-model that was rejected, and why.
 
     Attributes:
-        what: In words.
-        reason: In words.
-        exit_code: Of the error that it was; 0 where there was none.
+        what: The way, in words.
+        reason: The reason, in words.
+        exit_code: Exit code of the error that occurred; 0 if there was none.
     """
 
     what: str
@@ -112,18 +112,18 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
         fmedge: Version of fmedge.
-        started: When, in UTC, ISO 8601.
-        machine: Where.
-        objective: What was made small.
+        started: When the search started, in UTC, ISO 8601.
+        machine: The machine that it ran on.
+        objective: The quantity that was minimised.
         min_snr_db: Smallest agreement with the reference that was allowed, in dB.
-        judged_on: The photos of that agreement, in words.
+        judged_on: The photos that the agreement was measured on, in words.
         batch: Images per run.
-        front: What nothing else beats in both the objective and accuracy; the first is the choice.
-        dropped: The others.
+        front: The candidates that no other beats in both the objective and accuracy; the first is the choice.
+        dropped: The rejected ones.
     """
 
     fmedge: str
@@ -142,23 +142,23 @@ class Tuned:
 
     @property
     def choice(self) -> Candidate:
-        """What was chosen."""
+        """The candidate that was chosen."""
         return self.front[0]
 
     @property
     def exact(self) -> Candidate | None:
-        """The best that is as good as float32."""
+        """The best candidate that is as accurate as float32, if any."""
         return next((each for each in self.front if each.exact), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """Return the result as a dictionary that JSON can hold."""
         data = asdict(self)
         for each, row in zip(self.front, data["front"], strict=True):
             row["parity"] = each.parity.to_dict()
         return {"kind": KIND, "schema": SCHEMA, **data}
 
     def to_json(self) -> str:
-        """As indented JSON text."""
+        """Return the result as indented JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -166,7 +166,7 @@ def read_tuned(path: Path) -> Tuned:
     """Read a choice that ``fmedge tune`` wrote.
 
     Raises:
-        UsageError: It is missing, something else, of another version, or damaged.
+        UsageError: The file is missing, damaged, of another kind or of another version.
     """
     if not files.is_file(path):
         raise UsageError(f"No tuned choice '{path}'.", hint="Make one: fmedge tune.")
@@ -175,7 +175,7 @@ def read_tuned(path: Path) -> Tuned:
 
 
 def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a choice without its head."""
+    """Check the kind and version of a choice and return the other fields."""
     schema: object = data.pop("schema", None)
     if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
         raise UsageError(f"'{path}' is no tuned choice that this version reads.", hint="Make it again: fmedge tune.")
@@ -184,12 +184,12 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """A tuned choice that a run takes.
+    """A tuned choice that a run uses.
 
     Attributes:
         artifact: Its model.
         run: How to run it.
-        words: What was taken, for a line.
+        words: One line that says what is used.
     """
 
     artifact: Artifact
@@ -198,18 +198,18 @@ class Adopted:
 
 
 def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
-    """The tuned choice for a sub-model, where there is one that a run may take.
+    """Return the tuned choice for a sub-model, or None if there is none that a run may use.
 
     Args:
-        request: Which sub-model and weights; its form is left out.
-        run: How it would run; the choice gives engine, device, arithmetic and threads.
-        anyway: Take it even where it was made elsewhere, or is less exact than float32; otherwise the best that is
-            exact counts.
+        request: Gives the sub-model, the weights and the folder; its form is ignored except for the image size.
+        run: How the run would go otherwise; the choice sets engine, device, arithmetic and threads.
+        anyway: Use the choice even if it was made elsewhere or is less accurate than float32; otherwise the best
+            candidate that is as accurate as float32 is used.
 
     Raises:
-        UsageError: With ``anyway``: there is none, or it cannot be read.
+        UsageError: With ``anyway``: there is no choice, or it cannot be read.
         BackendUnavailable: With ``anyway``: its engine is not installed.
-        ArtifactError: With ``anyway``: its model is missing or another one.
+        ArtifactError: With ``anyway``: its model is missing or a different one.
     """
     path = tuned_path(request)
     if not anyway and not files.is_file(path):
@@ -240,11 +240,11 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | 
 
 
 def _doubt(tuned: Tuned, choice: Candidate) -> str:
-    """Why the figures of a candidate may not hold here; empty where they do.
+    """Say why a candidate's measurements may not apply here; empty if they do.
 
     Raises:
         UsageError: There is no such engine.
-        BackendUnavailable: It is not installed.
+        BackendUnavailable: The engine is not installed.
     """
     from fmedge.runtime.backends import find_backend
     from fmedge.runtime.opening import engine_version

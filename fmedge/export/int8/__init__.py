@@ -1,4 +1,4 @@
-"""Plans int8: ranges, rounding, and what it should give.
+"""Plan int8 models: ranges, rounding, and the expected outputs.
 
-Imports no library beyond NumPy; the writers of ONNX and TFLite follow the plan.
+Imports no library beyond NumPy; the ONNX and TFLite writers follow the plan.
 """

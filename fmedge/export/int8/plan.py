@@ -1,20 +1,21 @@
-"""The int8 recipe, whatever the file format: one integer convolution per layer, rounded by what photos show.
+"""The int8 recipe, independent of the file format: one integer convolution per layer, rounded using photos.
 
-Values between layers are 8-bit codes; a code times its channel's step is the real value after ReLU. Code 0 is 0, so
-ReLU and zero padding cost nothing. What lifts the accuracy over the usual recipe, at no cost when it runs:
+Values between layers are 8-bit codes; a code times its channel's step is the real value after ReLU. Code 0 means 0, so
+ReLU and zero padding cost nothing. Compared with the usual recipe, the following raises the accuracy at no runtime
+cost:
 
-- The image is 8 bits already and stays as it is. The mean is subtracted by a constant fourth channel and its weights,
-  and since zero padding zeroes that channel too, the borders agree with Keras.
-- Every channel has its own step. Engines divide sums by a scale per output channel anyway; the next kernel takes the
-  steps up (cross-layer equalisation, Nagel et al. 2019).
-- Ranges are those of the least squared error, not the extremes.
-- Kernels are rounded with feedback, layer by layer, on what the already rounded layers give.
-- Biases keep every channel's mean over the photos (bias correction, Nagel et al. 2019).
+- The image already has 8 bits and stays as it is. The mean is subtracted by a constant fourth channel and its weights.
+  Zero padding zeroes that channel too, so the borders agree with Keras.
+- Every channel has its own step. Engines divide sums by a scale per output channel anyway, and the next layer's kernel
+  absorbs the steps (cross-layer equalisation, Nagel et al. 2019).
+- Ranges minimise the squared error; they are not the extremes.
+- Kernels are rounded with feedback, layer by layer, using the outputs of the layers that are already rounded.
+- Biases preserve every channel's mean over the photos (bias correction, Nagel et al. 2019).
 
 A layer's plan does not depend on the taps, so one plan serves every cut, both activations and every format.
 
-No engine takes part: all that is added up is a whole number or a float64, so that the same photos and weights give the
-same plan on every processor.
+No engine is involved: all sums are of whole numbers or float64 values, so the same photos and weights give the same
+plan on every processor.
 """
 
 from __future__ import annotations
@@ -36,22 +37,22 @@ from fmedge.model.weights import Weights
 from fmedge.system.progress import Progress, no_progress
 
 CONSTANT = 255
-"""Value of the fourth input channel: the largest, so that its weights, which carry the mean, are the smallest."""
+"""Value of the fourth input channel: the largest code, so that its weights, which carry the mean, are smallest."""
 
 EIGHT_BIT = 127
 SEVEN_BIT = 64
-"""Largest step count of a weight. x86 without VNNI adds pairs of products in 16 bits: 2 * 255 * 64 < 2**15."""
+"""Largest magnitude of a weight, in steps. x86 without VNNI adds pairs of products in 16 bits: 2 * 255 * 64 < 2**15."""
 
 HELD_BYTES = 256 << 20
-"""Memory in which the photos' codes are kept from one layer to the next: 80 photos of 224 x 224. Where it does not do,
-they are computed anew from the photos for every layer."""
+"""Memory for keeping the photos' codes from one layer to the next: enough for 80 photos of 224 x 224. If it is too
+small, the codes are recomputed from the photos for every layer."""
 
 FloatArray = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
 """(H, W, channels)."""
 
 ImageSource = Callable[[], Iterator[npt.NDArray[np.uint8]]]
-"""Called once per pass over the photos: (H, W, 3) each."""
+"""Called once per pass over the photos; yields (H, W, 3) each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,12 +63,12 @@ class QuantizedConv:
         layer: Its name.
         kernel: int8, (3, 3, in, out); the first layer's input is R, G, B and the constant.
         unit: Real value of one unit of the sum, per output channel.
-        bias: Whole units, per output channel.
+        bias: In whole units, per output channel.
         step: Real value of one code after ReLU, per output channel.
-        reach: (2, out): how far values before ReLU go above and below zero, per output channel.
-        tensor_reach: (2,): the same for formats with one scale per tensor; after ReLU the first of
-            :attr:`tensor_relu` counts instead.
-        tensor_relu: How far values after ReLU go, over all channels.
+        reach: (2, out): how far values before ReLU extend above and below zero, per output channel.
+        tensor_reach: (2,): the same over all channels, for formats with one scale per tensor; after ReLU
+            :attr:`tensor_relu` is used instead.
+        tensor_relu: How far values after ReLU extend, over all channels.
     """
 
     layer: str
@@ -85,10 +86,11 @@ class QuantizedConv:
         return self.tensor_relu / 255
 
     def raw_scale(self, *, per_tensor: bool) -> tuple[FloatArray, FloatArray]:
-        """Step and zero point (0 to 255) that store values before ReLU in 8 bits, 0 being a code.
+        """Return the step and zero point (0 to 255) that store values before ReLU in 8 bits; 0 is exactly a code.
 
         Args:
-            per_tensor: Whether the format has one scale for all channels: (1,) then, else (out,) each.
+            per_tensor: Whether the format has one scale for all channels. If so, both have shape (1,), otherwise
+                (out,).
         """
         high, low = self.tensor_reach[:, np.newaxis] if per_tensor else self.reach
         step = (high + low) / 255
@@ -96,7 +98,7 @@ class QuantizedConv:
 
 
 def with_mean(kernel: npt.NDArray[np.float32]) -> FloatArray:
-    """The first kernel, (3, 3, BGR, out), as one over R, G, B and the constant that subtracts the mean."""
+    """Turn the first kernel, (3, 3, BGR, out), into one over R, G, B and the constant, which subtracts the mean."""
     rgb = kernel[:, :, ::-1].astype(np.float64)
     mean = np.array(MEAN_BGR[::-1])[:, np.newaxis]
     return np.concatenate([rgb, -(rgb * mean).sum(axis=2, keepdims=True) / CONSTANT], axis=2)
@@ -111,15 +113,16 @@ def plan_layers(
     limit: int = EIGHT_BIT,
     progress: Progress = no_progress,
 ) -> list[QuantizedConv]:
-    """Work out the integer form of every convolution among the layers.
+    """Compute the integer form of every convolution among the layers.
 
     Args:
-        layers: From the first on.
+        layers: Consecutive layers, starting with the first.
         weights: Kernel and bias of each.
-        images: The photos; called twice, or once more per convolution where their codes take too much memory.
-        count: How many there are.
+        images: The photos; there are two passes over them, or one and then one per convolution if their codes take too
+            much memory.
+        count: Number of photos.
         limit: :data:`EIGHT_BIT` or :data:`SEVEN_BIT`.
-        progress: Told after each pass over the photos.
+        progress: Called after each pass over the photos.
     """
     convolutions = [spec for spec in layers if spec.kind == "conv"]
     passes = len(convolutions) + 1
@@ -139,7 +142,7 @@ def plan_layers(
 
 
 class _Inputs:
-    """What each convolution reads of the photos, once those before it are planned."""
+    """The input codes of each convolution for all photos, once the convolutions before it are planned."""
 
     def __init__(self, images: ImageSource, count: int) -> None:
         self._images = images
@@ -147,7 +150,7 @@ class _Inputs:
         self._held: list[Codes] | None = None
 
     def after(self, plan: Sequence[QuantizedConv]) -> Iterable[Codes]:
-        """Per photo the codes after a plan, which is one convolution longer at every call."""
+        """Return each photo's codes after the plan, which must be one convolution longer at every call."""
         if not plan:
             return self._first()
         if self._held is None:
@@ -165,12 +168,12 @@ class _Inputs:
 
 
 def image_codes(image: npt.NDArray[np.uint8]) -> Codes:
-    """What the first convolution reads: R, G, B and the constant, (H, W, 4), of an image, (H, W, 3)."""
+    """Return the input of the first convolution, (H, W, 4): an image, (H, W, 3), with the constant appended."""
     return np.pad(image, ((0, 0), (0, 0), (0, 1)), constant_values=CONSTANT)
 
 
 def advance(codes: Codes, conv: QuantizedConv) -> Codes:
-    """What the next convolution reads: one convolution further, and the pool that follows it if one does.
+    """Apply one convolution, and the pool after it if there is one: the result is the input of the next convolution.
 
     The sums are exact; the scale is applied in float32, as engines do.
     """
@@ -205,16 +208,16 @@ def _quantize(
 
 
 def scaled_kernel(kernel: npt.NDArray[np.float32], plan: Sequence[QuantizedConv]) -> FloatArray:
-    """The kernel of the convolution after a plan as it acts on codes: the steps of its inputs are taken up."""
+    """Return the kernel of the convolution after the plan as it acts on codes, with its inputs' steps absorbed."""
     return kernel * plan[-1].step[:, np.newaxis] if plan else with_mean(kernel)
 
 
 def reached(layer: str, card: ModelCard) -> bool:
-    """Whether a tap is this convolution or the pool that follows it."""
+    """Tell whether this convolution, or the pool after it, is a tap."""
     return layer in card.submodel.taps or pool_behind(layer) in card.submodel.taps
 
 
 def pool_behind(layer: str) -> str | None:
-    """Name of the pool that follows a convolution, if one does."""
+    """Return the name of the pool after a convolution, or None."""
     following = LAYER_NAMES[LAYER_NAMES.index(layer) + 1]
     return following if following.endswith("pool") else None

@@ -1,4 +1,4 @@
-"""What values a layer takes over the photos, in flat memory, and how much of that range 8 bits should cover."""
+"""Histograms of a layer's values over the photos, in constant memory, and the range that 8 bits should cover."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 EQUALIZATION_POWER = 0.7
-"""How far a channel's step follows its own range: 0 is one step for all, 1 is each its own. Cross-layer
-equalisation (Nagel et al. 2019) at a power found by measurement: 0.6 to 0.8 are alike, 1 and 0.4 lose 0.3 dB."""
+"""How far a channel's step follows its own range: 0 means one step for all, 1 means a step of its own for each.
+This is cross-layer equalisation (Nagel et al. 2019) with a power found by measurement: 0.6 to 0.8 are equally good, 1
+and 0.4 lose 0.3 dB."""
 
 SMALLEST_RANGE = 1e-6
-"""Of a channel that is never active, so that it can be divided by."""
+"""Range of a channel that is never active: not zero, so that it can be a divisor."""
 
-# One logarithmic histogram per channel: a float32's exponent and its upper 6 mantissa bits, from 2**-12 to 2**20.
+# One logarithmic histogram per channel, indexed by a float32's exponent and upper 6 mantissa bits: 2**-12 to 2**20.
 _SHIFT = 23 - 6
 _FIRST = (127 - 12) << 6
 _BINS = 32 << 6
@@ -24,10 +25,10 @@ _CENTRES[0] = 0.0
 
 
 class Histogram:
-    """Counts of a layer's values before ReLU, per channel; its size does not depend on how many there are.
+    """Histogram of a layer's values before ReLU, per channel; its size does not depend on the number of values.
 
     Attributes:
-        counts: int64, (2, channels, bins): of max(value, 0), and of max(-value, 0).
+        counts: int64, (2, channels, bins): the counts of max(value, 0) and of max(-value, 0).
     """
 
     def __init__(self, channels: int) -> None:
@@ -36,7 +37,7 @@ class Histogram:
         self._values = 0
 
     def add(self, maps: npt.NDArray[np.float64]) -> None:
-        """Count values before ReLU: (H, W, channels)."""
+        """Add values before ReLU, (H, W, channels), to the counts."""
         channels = maps.shape[-1]
         first = np.arange(channels, dtype=np.int32) * _BINS
         single = maps.astype(np.float32)
@@ -55,16 +56,16 @@ class Histogram:
 
 
 def best_ranges(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """The range per channel that 255 steps store with the least squared error.
+    """Find the range per channel that 255 steps store with the least squared error.
 
-    Of the largest value seen, one share is kept for all sides of a channel; the error is step**2 / 12 for every value
-    that is not exactly 0, and what is cut off.
+    The range of a channel is a share of the largest values seen, the same share on all its sides. The error is
+    step**2 / 12 for every value that is not exactly 0, plus the squares of what is cut off.
 
     Args:
         counts: (sides, channels, bins), from :class:`Histogram`.
 
     Returns:
-        (sides, channels): how far the range reaches to each side.
+        (sides, channels): how far the range extends to each side.
     """
     ends = _CENTRES[_BINS - 1 - np.argmax(counts[..., ::-1] > 0, axis=-1)]
     rounded = counts[..., 1:].sum(axis=(0, 2))
@@ -78,6 +79,6 @@ def best_ranges(counts: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def equalized(ranges: FloatArray) -> FloatArray:
-    """Ranges drawn towards the largest of them: small channels do not get steps finer than the next layer can use."""
+    """Move ranges towards the largest one, so that small channels get no finer steps than the next layer can use."""
     top = ranges.max()
     return top * np.maximum(ranges / top, 1e-3) ** EQUALIZATION_POWER

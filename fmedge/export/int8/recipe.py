@@ -1,4 +1,4 @@
-"""Planning int8 from the photos, and saying in the card how a model became int8."""
+"""Make an int8 plan from the photos, and describe in the card how the model became int8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fmedge.model.vgg16 import layers_through
 
 
 class _Planned(NamedTuple):
-    """A plan, and what it was made from."""
+    """A plan and what it was made from."""
 
     photos: str
     size: tuple[int, int] | None
@@ -30,15 +30,15 @@ class _Planned(NamedTuple):
 
 
 _latest: _Planned | None = None
-"""The plan that was made last: other formats and other taps of the same network take it, or its first layers."""
+"""The latest plan: exports of the same network to other formats or with other taps reuse it, or its first layers."""
 
 
 def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) -> list[QuantizedConv]:
-    """Work out the integer form of every convolution up to a card's deepest tap.
+    """Compute the integer form of every convolution up to a card's deepest tap.
 
     Args:
-        card: Which layers, at which size, with weights of how many bits.
-        network: The weights.
+        card: Gives the layers, the image size and the number of bits of the weights.
+        network: Gives the weights.
         calibration: The photos.
     """
     global _latest
@@ -67,7 +67,7 @@ def _hash(*arrays: npt.NDArray[np.float32]) -> bytes:
 
 
 def simulations(plan: Sequence[QuantizedConv], card: ModelCard, network: StockNetwork) -> tuple[Simulation, ...]:
-    """What a model has to compute: its plan, and no worse than with weights rounded to the nearest."""
+    """Return what a model must match: its plan, and the same plan with weights rounded to the nearest step."""
     plain = rounded_to_nearest(plan, network.weights, _limit(card))
     return tuple(partial(simulate, each, card, network.weights) for each in (plan, plain))
 
@@ -77,10 +77,10 @@ def _limit(card: ModelCard) -> int:
 
 
 def recipe(card: ModelCard, calibration: Calibration, tap: str) -> dict[str, str]:
-    """The recipe in words.
+    """Return the recipe in words.
 
     Args:
-        card: Whose options say what was chosen.
+        card: Its options say what was chosen.
         calibration: The photos.
         tap: How the scale of the tap is stored: ``per channel`` or ``per tensor``.
     """

@@ -1,4 +1,4 @@
-"""Rounding a kernel to whole steps so that the layer's output, not the kernel, stays what it was."""
+"""Round a kernel to whole steps so that the layer's output, rather than the kernel, changes as little as possible."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 POSITIONS = 16_384
-"""Places looked at in all: 3.5 times the 4,608 inputs of VGG16's widest kernel."""
+"""Positions sampled in all photos together: 3.5 times the 4,608 inputs of VGG16's widest kernel."""
 
 MAX_POSITIONS = 1_024
-"""Places looked at in one photo."""
+"""Largest number of positions sampled in one photo."""
 
 DAMPING = 0.01
-"""Share of the covariance's mean diagonal that is added to it (Frantar et al. 2022 use 1 %)."""
+"""Share of the covariance's mean diagonal that is added to its diagonal (Frantar et al. 2022 use 1 %)."""
 
 _BLOCK = 64
 _SEED = 0
@@ -25,11 +25,11 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """What a convolution sees: statistics of its unfolded 3x3 patches, in the kernel's order (3, 3, in).
+    """Statistics of a convolution's input: its unfolded 3x3 patches, in the kernel's order (3, 3, in).
 
     Attributes:
-        mean: (9 * in,), over all places.
-        covariance: (9 * in, 9 * in), over some of them.
+        mean: (9 * in,), over all positions.
+        covariance: (9 * in, 9 * in), over a sample of them.
     """
 
     mean: FloatArray = field(repr=False)
@@ -37,14 +37,14 @@ class Moments:
 
 
 def measure_moments(inputs: Iterable[npt.NDArray[np.uint8]], count: int) -> Moments:
-    """Measure what a convolution sees over the photos, in flat memory.
+    """Measure the statistics of a convolution's input over the photos, in constant memory.
 
-    Sums and products of codes are whole numbers far below 2**53, so float64 holds them exactly, whatever the order in
-    which a processor adds them.
+    Sums and products of codes are whole numbers far below 2**53, so float64 holds them exactly, in whatever order a
+    processor adds them.
 
     Args:
-        inputs: Per photo the codes that the layer reads, (H, W, in).
-        count: How many photos there will be.
+        inputs: Per photo, the codes that the layer reads, (H, W, in).
+        count: Number of photos.
     """
     generator = np.random.Generator(np.random.PCG64(_SEED))
     most = min(MAX_POSITIONS, -(-POSITIONS // count))
@@ -66,10 +66,11 @@ def measure_moments(inputs: Iterable[npt.NDArray[np.uint8]], count: int) -> Mome
 
 
 def round_kernel(matrix: FloatArray, unit: FloatArray, covariance: FloatArray, limit: int) -> npt.NDArray[np.int8]:
-    """Round to multiples of a unit so that the error e has a small e' covariance e rather than a small e' e.
+    """Round to multiples of a unit so that, for the error e, e' covariance e becomes small rather than e' e.
 
-    Each row makes up for the errors of those before it as far as they go together: GPTQ (Frantar et al. 2022) as
-    Babai's nearest plane. With covariance = R R', R upper triangular, the error is |R' e|, cancelled row by row.
+    Each row compensates for the errors of the rows before it as far as they are correlated: GPTQ (Frantar et al. 2022)
+    as Babai's nearest plane algorithm. With covariance = R R', R upper triangular, the error is |R' e|, which is
+    cancelled row by row.
 
     Args:
         matrix: The kernel, (9 * in, out).

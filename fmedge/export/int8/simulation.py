@@ -1,4 +1,4 @@
-"""What an int8 model should compute: its plan in float64 (fake quantisation). Shares nothing with the engines."""
+"""Simulate an int8 model: its plan in float64 (fake quantisation), with code that shares nothing with the engines."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from fmedge.model.weights import Weights
 def simulate(
     plan: Sequence[QuantizedConv], card: ModelCard, weights: Weights, images: Images
 ) -> Mapping[str, FloatArray]:
-    """Compute a model's taps the way its plan means them.
+    """Compute a model's taps as its plan intends.
 
     Args:
         plan: Every convolution up to the deepest tap.
-        card: Which taps, in which format.
-        weights: Of the network, for a tap in float.
+        card: Gives the taps and the format.
+        weights: The network's weights, for a tap in float.
         images: (N, H, W, 3), RGB, 0 to 255.
 
     Returns:
-        Per tap (N, C, H, W).
+        Per tap: (N, C, H, W).
     """
     each = [_simulate_one(plan, card, weights, image.astype(np.uint8)) for image in images]
     return {name: np.stack([taps[name].transpose(2, 0, 1) for taps in each]) for name in card.submodel.taps}
 
 
 def rounded_to_nearest(plan: Sequence[QuantizedConv], weights: Weights, limit: int) -> list[QuantizedConv]:
-    """The same plan without what calibration adds: weights rounded to the nearest step, biases as they are.
+    """Return the plan without what calibration adds: weights rounded to the nearest step, biases not corrected.
 
-    A plan that does worse than this was made on something else than what the model computes.
+    A plan that is less accurate than this was made for other values than the model computes.
     """
     plain: list[QuantizedConv] = []
     for conv in plan:
@@ -77,7 +77,7 @@ def _simulate_one(
 
 
 def _stored(real: FloatArray, step: FloatArray | float, zero: FloatArray | float = 0.0) -> FloatArray:
-    """Values as codes of 8 bits."""
+    """Turn real values into 8-bit codes."""
     return np.rint(real / step + zero).clip(0, 255)
 
 

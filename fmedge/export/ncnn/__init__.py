@@ -1,4 +1,4 @@
-"""Writes ncnn's pair of files.
+"""Write ncnn's pair of files.
 
 Imports no library beyond NumPy.
 """

@@ -1,6 +1,6 @@
-"""The ncnn model of a sub-model, a graph as text and its weights, written without ncnn.
+"""Write a sub-model as an ncnn model, a graph as text and a file of weights, without using ncnn.
 
-The two forms are described in ncnn's own documentation, "param and model file structure".
+Both formats are described in ncnn's own documentation, "param and model file structure".
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ MAGIC = 7767517
 
 FLOAT32 = 0
 FLOAT16 = 0x01306B47
-"""Tags before a kernel, which say how its values are stored; from ncnn's ``modelbin.cpp``."""
+"""Tags that precede a kernel and say how its values are stored; from ncnn's ``modelbin.cpp``."""
 
 _NO_WINOGRAD = 1 << 6
-"""Bit of a layer's mask of methods that are not to be used. With three channels Winograd's transforms cost more than
-they save: at 224 x 224 the first convolution takes 2.8 ms with them and 1.1 without."""
+"""Bit of a layer's mask of disabled methods. With three channels, Winograd's transforms cost more than they save: at
+224 x 224 the first convolution takes 2.8 ms with them and 1.1 ms without."""
 
 _ALIGNMENT = 4
-"""Bytes: an array of halves is filled up to a multiple."""
+"""In bytes: an array of float16 values is padded to a multiple of this."""
 
 _RECIPE = {"weights": "float16", "arithmetic": "float32: the weights are widened when the model is loaded"}
 
@@ -38,18 +38,18 @@ _RECIPE = {"weights": "float16", "arithmetic": "float32: the weights are widened
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration | None = None) -> Built:
     """Build the model that a card describes.
 
-    The graph is ``image`` (RGB, 0 to 255) → Scale (minus the mean) → Convolution with its ReLU inside, Pooling….
+    The graph is ``image`` (RGB, 0 to 255) → Scale (minus the mean) → Convolution including its ReLU, Pooling….
     The mean is subtracted before the first convolution pads with zeros, as in Keras; the order blue, green, red is
-    folded into the first kernel. Each output bears its layer's name. The card's facts stand behind the last layer,
-    where ncnn has stopped reading.
+    folded into the first kernel. Each output has its layer's name. The card's facts come after the last layer, where
+    ncnn has stopped reading.
 
     Args:
-        card: What to build; only its facts are used.
+        card: The model to build; only the card's facts are used.
         network: Kernel and bias of every convolution up to the deepest tap.
-        calibration: Not used: nothing is rounded by what photos show.
+        calibration: Not used: these precisions need no photos.
 
     Returns:
-        Both files' content and the finished card; the same card and weights give the same bytes.
+        The content of both files and the finished card; the same card and weights give the same bytes.
 
     Raises:
         ParityError: With fp16: a weight is too large for it.
@@ -70,9 +70,9 @@ class _Graph:
 
     Attributes:
         half: Whether kernels are stored as float16.
-        lines: One per layer.
+        lines: The first file's lines, one per layer.
         blobs: Number of tensors.
-        weights: The second file, in the layers' order.
+        weights: The second file's content, in the order of the layers.
     """
 
     half: bool
@@ -87,7 +87,7 @@ class _Graph:
         self.blobs += len(outputs)
 
     def plain(self, values: npt.ArrayLike) -> None:
-        """Store an array that bears no tag: always float32."""
+        """Store an array without a tag, always as float32."""
         self.weights.append(np.ascontiguousarray(values, "<f4").tobytes())
 
     def kernel(self, name: str, values: npt.NDArray[np.float32]) -> None:
@@ -103,7 +103,7 @@ class _Graph:
         self.weights += [FLOAT16.to_bytes(4, "little"), content, bytes(-len(content) % _ALIGNMENT)]
 
     def text(self, card: ModelCard) -> bytes:
-        """The first file. Behind the last layer ncnn looks for one more parameter, a number: ``#`` is none."""
+        """Return the first file. After the last layer ncnn looks for one more parameter, a number; ``#`` is none."""
         head = [str(MAGIC), f"{len(self.lines)} {self.blobs}"]
         return "\n".join([*head, *self.lines, f"#{METADATA_KEY} {card.facts_json()}", ""]).encode("ascii")
 
@@ -119,7 +119,7 @@ def _preprocessing(graph: _Graph, card: ModelCard) -> str:
 
 
 def _layer(graph: _Graph, spec: LayerSpec, tensor: str, card: ModelCard, network: StockNetwork) -> str:
-    """Write one layer; returns the tensor that the next one reads."""
+    """Add one layer and return the name of the tensor that the next layer reads."""
     name = spec.name
     tapped, last = name in card.submodel.taps, name == card.submodel.deepest
     raw = tapped and card.submodel.activation is Activation.NONE
@@ -146,7 +146,7 @@ def _layer(graph: _Graph, spec: LayerSpec, tensor: str, card: ModelCard, network
 
 
 def _ncnn_kernel(kernel: npt.NDArray[np.float32], *, rgb_input: bool) -> npt.NDArray[np.float32]:
-    """Keras' (3, 3, in, out) to ncnn's (out, in, 3, 3); the first kernel's blue, green, red becomes RGB."""
+    """Turn Keras' (3, 3, in, out) into ncnn's (out, in, 3, 3), and the first kernel's order from BGR to RGB."""
     if rgb_input:
         kernel = kernel[:, :, ::-1, :]
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))

@@ -1,4 +1,4 @@
-"""Writes ONNX files.
+"""Write ONNX files.
 
 Imports the onnx package.
 """

@@ -1,4 +1,4 @@
-"""The ONNX model of a sub-model, built node by node from the weights. TensorFlow has no part in it."""
+"""Build the ONNX model of a sub-model node by node from the weights, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
     The graph is ``image`` ((N, H, W, 3), RGB) → Transpose → Cast → Sub(mean) → Conv, Relu, MaxPool….
     The mean is subtracted before the first convolution pads with zeros, as in Keras, so that the borders
-    agree too; the order blue, green, red is folded into the first kernel. Each output bears its layer's name.
+    agree too; the order blue, green, red is folded into the first kernel. Each output has its layer's name.
 
     Args:
-        card: What to build; only its facts are used.
+        card: The model to build; only the card's facts are used.
         network: Kernel and bias of every convolution up to the deepest tap.
-        calibration: Not used: nothing is rounded by what photos show.
+        calibration: Not used: these precisions need no photos.
 
     Returns:
         The file's content and the finished card; the same card and weights give the same bytes.
@@ -45,7 +45,7 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
 
 def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
-    """The model in float32, not yet checked, without the card's facts."""
+    """Build the model in float32, not yet checked and without the card's facts."""
     nodes, initializers = _preprocessing(card)
     tensor = "pixels"
     for spec in layers_through(card.submodel.deepest):
@@ -59,7 +59,7 @@ def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
 
 def _preprocessing(card: ModelCard) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     mean_rgb = np.array(card.preprocessing.mean[::-1], np.float32).reshape(1, 3, 1, 1)
-    nodes = [  # transposed first, while a pixel is one byte
+    nodes = [  # the Transpose comes first, while a channel of a pixel is one byte
         helper.make_node("Transpose", [card.inputs[0].name], ["image_nchw"], "image_nchw", perm=[0, 3, 1, 2])
     ]
     if card.options.input_dtype == "uint8":
@@ -69,7 +69,7 @@ def _preprocessing(card: ModelCard) -> tuple[list[onnx.NodeProto], list[TensorPr
 
 
 def _layer(spec: LayerSpec, tensor: str, submodel: SubModel) -> tuple[list[onnx.NodeProto], str]:
-    """The nodes of one layer, and the tensor that the next one reads."""
+    """Return the nodes of one layer, and the name of the tensor that the next layer reads."""
     if spec.kind == "pool":
         pool = helper.make_node("MaxPool", [tensor], [spec.name], spec.name, kernel_shape=[2, 2], strides=[2, 2])
         return [pool], spec.name
@@ -97,7 +97,7 @@ def _layer_weights(spec: LayerSpec, weights: Weights) -> list[TensorProto]:
 
 
 def _onnx_kernel(kernel: npt.NDArray[np.float32], *, rgb_input: bool) -> npt.NDArray[np.float32]:
-    """Keras' (3, 3, in, out) to ONNX' (out, in, 3, 3); the first kernel's blue, green, red becomes RGB."""
+    """Turn Keras' (3, 3, in, out) into ONNX' (out, in, 3, 3), and the first kernel's order from BGR to RGB."""
     if rgb_input:
         kernel = kernel[:, :, ::-1, :]
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))

@@ -1,4 +1,4 @@
-"""What every ONNX file of ours has: declared shapes, declared layout, the card's facts."""
+"""What all our ONNX files have: declared shapes, a declared layout, and the card's facts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _OPEN = {"N": "batch", "H": "height", "W": "width"}
 
 
 def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
-    """An input or output as ONNX declares it; open extents get the names batch, height and width.
+    """Declare an input or output for ONNX; open extents are named batch, height and width.
 
-    An output's open height and width differ from the input's, so theirs carry the output's name too.
+    An output's open height and width differ from the input's, so their names also contain the output's name.
     """
     dtype = helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype))
     shape: list[int | str] = []
@@ -33,7 +33,7 @@ def value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
 
 
 def output_transposes(nodes: Sequence[onnx.NodeProto], card: ModelCard) -> list[onnx.NodeProto]:
-    """Where the card declares NHWC: rename the taps' tensors in the nodes, and return the Transposes to their names."""
+    """If the card declares NHWC, rename the taps' tensors in the nodes and return the Transposes that make the taps."""
     if card.options.layout == "NCHW":
         return []
     inner = {name: f"{name}_nchw" for name in card.submodel.taps}
@@ -49,7 +49,7 @@ def output_transposes(nodes: Sequence[onnx.NodeProto], card: ModelCard) -> list[
 def make_model(
     card: ModelCard, nodes: Sequence[onnx.NodeProto], initializers: Sequence[TensorProto]
 ) -> onnx.ModelProto:
-    """A model with the card's inputs and outputs, not yet checked, without the card's facts."""
+    """Make a model with the card's inputs and outputs, not yet checked and without the card's facts."""
     graph = helper.make_graph(
         nodes,
         f"{card.submodel.source}_{card.submodel.label}",
@@ -67,19 +67,19 @@ def make_model(
 
 
 _ALIGNMENT = 64
-"""Bytes of which the place of a large constant's values in the file is a multiple: a cache line."""
+"""The values of a large constant start at a multiple of this many bytes in the file: a cache line."""
 
 _LARGE = 1 << 12
-"""Bytes from which on a constant is aligned."""
+"""Constants of this many bytes or more are aligned."""
 
 _ROUNDS = 4
-"""Padding may lengthen the lengths in front of it, which takes another round; two were always enough."""
+"""Padding may lengthen the length fields before it, which takes another round; two have always been enough."""
 
 
 def _write_aligned(model: onnx.ModelProto) -> bytes:
-    """Write a model out with its large constants aligned, so that an engine can compute with them where they are read.
+    """Serialise a model with its large constants aligned, so that an engine can use them in place.
 
-    Padding is the doc string of the constant before, since that stands behind its values: 64 to 127 spaces.
+    The padding is the doc string of the preceding constant, which comes after that constant's values: 64 to 127 spaces.
     """
     constants = model.graph.initializer
     large = [pair for pair in itertools.pairwise(constants) if len(pair[1].raw_data) >= _LARGE]
@@ -103,7 +103,7 @@ def _write_aligned(model: onnx.ModelProto) -> bytes:
 
 
 def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
-    """Put the card's facts into the file, check it, and write it out: always the same bytes for the same model."""
+    """Add the card's facts, check the model and serialise it: the same model always gives the same bytes."""
     helper.set_model_props(model, {METADATA_KEY: card.facts_json()})
     content = _write_aligned(model)
     onnx.checker.check_model(content)  # pyright: ignore[reportUnknownMemberType]

@@ -1,4 +1,4 @@
-"""float32 to float16, as a pass over an ONNX model."""
+"""Convert an ONNX model from float32 to float16."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ RECIPE = {
 
 
 def to_float16(model: onnx.ModelProto) -> None:
-    """Turn everything from the first convolution on into float16, in place; inputs and outputs stay as declared.
+    """Convert everything from the first convolution on to float16, in place; inputs and outputs stay as declared.
 
     Args:
         model: Float32 throughout; its first Conv reads the preprocessed image.
 
     Raises:
         ParityError: A weight is too large for float16.
-        UsageError: It has no Conv.
+        UsageError: The model has no Conv.
     """
     graph = model.graph
     first = next((index for index, node in enumerate(graph.node) if node.op_type == "Conv"), None)
@@ -47,7 +47,7 @@ def to_float16(model: onnx.ModelProto) -> None:
 
 
 _FLOAT_BEHIND = {"Resize": 1}
-"""Operators that have inputs which ONNX wants in float32 whatever the values are, and how many come before them."""
+"""Operators with inputs that ONNX requires in float32 in any case, and how many other inputs come before those."""
 
 
 def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
@@ -60,7 +60,7 @@ def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
                 raise ParityError(
                     f"'{tensor.name}' holds values beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
                 )
-            if tensor.name in before:  # both sides share it
+            if tensor.name in before:  # the float32 part uses it too
                 shared, tensor = tensor.name, graph.initializer.add(name=f"{tensor.name}_half")
                 for node in graph.node[first:]:
                     node.input[:] = [tensor.name if name == shared else name for name in node.input]

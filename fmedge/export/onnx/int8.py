@@ -1,7 +1,8 @@
-"""int8 ONNX straight from a plan: convolutions and pools on bytes, DequantizeLinear per channel at the taps.
+"""Write int8 ONNX directly from a plan: convolutions and pools on bytes, DequantizeLinear per channel at the taps.
 
-A convolution on bytes is spelled as DequantizeLinear, Conv, QuantizeLinear (QDQ). ONNX Runtime fuses it to QLinearConv,
-with the same bits; OpenVINO runs it, and refuses a QLinearConv whose weights have a scale per channel.
+A convolution on bytes is written as DequantizeLinear, Conv, QuantizeLinear (QDQ). ONNX Runtime fuses these into
+QLinearConv with bit-identical results. OpenVINO runs them, but refuses a QLinearConv whose weights have a scale per
+channel.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _MIDDLE = 128
 
 
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration) -> Built:
-    """Build the model that a card describes, its ranges and rounding taken from the photos.
+    """Build the model that a card describes, with ranges and rounding derived from the photos.
 
     Args:
-        card: What to build; only its facts are used.
+        card: The model to build; only the card's facts are used.
         network: Kernel and bias of every convolution up to the deepest tap.
         calibration: The photos.
 
@@ -48,7 +49,7 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
 
 def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
-    """The model of a plan, which may be longer than the taps need; without the card's facts."""
+    """Build the model of a plan, without the card's facts. The plan may be longer than the taps need."""
     graph = _Graph()
     codes, step = _image(graph, card), np.ones(4)
     deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))
@@ -59,9 +60,9 @@ def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork
             break
         tapped = conv.layer in card.submodel.taps
         raw = tapped and card.submodel.activation is Activation.NONE
-        if raw:  # a raw tap on the way costs a second convolution with the same weights
+        if raw:  # a raw tap before the last layer costs a second convolution with the same weights
             scale, zero = conv.raw_scale(per_tensor=False)
-            bias = np.rint(conv.bias + (zero - _MIDDLE) * scale / conv.unit)  # up to each channel's own zero point
+            bias = np.rint(conv.bias + (zero - _MIDDLE) * scale / conv.unit)  # moves each channel to its own zero point
             middle = graph.constant("middle", _MIDDLE, np.uint8)
             inner = graph.convolve(conv, codes, f"{conv.layer}_raw", scale, bias, middle)
             graph.dequantize(inner, conv.layer, scale, zero)
@@ -106,13 +107,13 @@ class _Graph:
         bias: npt.NDArray[np.float64],
         zero: str,
     ) -> str:
-        """A convolution whose output channel k is stored in steps of ``step[k]``: its weight scale says unit / step."""
+        """Add a convolution that stores output channel k in steps of ``step[k]``: its weights' scale is unit / step."""
         one, no_offset = self.constant("one", 1, np.float32), self.constant("zero", 0, np.uint8)
         scale = self.constant(f"{output}_scale", conv.unit / step, np.float32)
         kernel = self.constant(f"{output}_kernel", conv.kernel.transpose(3, 2, 0, 1), np.int8)
         inputs = [
             self.node("DequantizeLinear", [codes, one, no_offset], f"{output}_input"),
-            # weights and zeros of its own: ONNX Runtime's session.x64quantprecision fails on what convolutions share
+            # own weights and zero points: ONNX Runtime's session.x64quantprecision fails if convolutions share them
             self._unpack(kernel, scale, f"{output}_weight", np.zeros(len(step), np.int8)),
             self._unpack(
                 self.constant(f"{output}_bias", bias, np.int32),
@@ -125,16 +126,16 @@ class _Graph:
         return self.node("QuantizeLinear", [f"{output}_sum", one, zero], output)
 
     def _unpack(self, codes: str, scale: str, output: str, zeros: npt.NDArray[np.signedinteger]) -> str:
-        """Weights or biases with a scale per output channel."""
+        """Dequantise weights or biases, with a scale per output channel."""
         zero = self.constant(f"{output}_zero", zeros, zeros.dtype)
         return self.node("DequantizeLinear", [codes, scale, zero], output, axis=0)
 
 
 def _image(graph: _Graph, card: ModelCard) -> str:
-    """Four channels of bytes, channels first.
+    """Add the nodes that turn the image into four channels of bytes, channels first.
 
-    The constant comes behind the Transpose: added to three bytes of a pixel it cost OpenVINO 5 to 7 % at
-    block3_conv3. ONNX Runtime, which convolves with channels last, moves the Transpose behind it and cancels it there.
+    The constant is added after the Transpose: adding it to the three bytes of a pixel cost OpenVINO 5 to 7 % at
+    block3_conv3. ONNX Runtime, which convolves channels-last, moves the Transpose after the Pad and cancels it there.
     """
     image = card.inputs[0].name
     if card.options.input_dtype == "float32":
@@ -158,7 +159,7 @@ def _pool(graph: _Graph, layer: str, codes: str, step: npt.NDArray[np.float64], 
 def _float_tap(
     graph: _Graph, layer: str, codes: str, step: npt.NDArray[np.float64], card: ModelCard, network: StockNetwork
 ) -> None:
-    """The last convolution in float32, on the codes' real values."""
+    """Add the last convolution in float32, on the real values of the codes."""
     kernel, bias = network.weights[layer]
     full = with_mean(kernel) if len(step) == len(kernel[0, 0]) + 1 else kernel
     inputs = [

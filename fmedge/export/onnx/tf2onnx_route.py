@@ -1,4 +1,4 @@
-"""The ONNX model of a sub-model by way of TensorFlow and tf2onnx, its graph then put in order."""
+"""Build the ONNX model of a sub-model with TensorFlow and tf2onnx, then tidy up its graph."""
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -29,15 +29,15 @@ def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | 
     """Build the model that a card describes.
 
     Args:
-        card: What to build; only its facts are used.
+        card: The model to build; only the card's facts are used.
         network: Stock VGG16 or a Keras model.
-        calibration: Not used: nothing is rounded by what photos show.
+        calibration: Not used: these precisions need no photos.
 
     Returns:
         The file's content and the finished card; the same card and network give the same bytes.
 
     Raises:
-        UsageError: The network cannot be cut so, or has an operation that ONNX lacks.
+        UsageError: The network cannot be cut like this, or has an operation that ONNX lacks.
         ParityError: With fp16: a weight is too large.
     """
     del calibration
@@ -51,7 +51,7 @@ def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | 
 
 
 def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
-    """The model in float32, not yet checked, without the card's facts."""
+    """Build the model in float32, not yet checked and without the card's facts."""
     traced = trace(card, network)
     graph = _convert(traced.function)
     passes.cancel_inverse_transposes(graph)
@@ -65,7 +65,7 @@ def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
 
 
 def _convert(function: Function) -> onnx.GraphProto:
-    """What tf2onnx makes of a concrete function."""
+    """Convert a concrete function to ONNX with tf2onnx."""
     with quietly():
         model, _ = tf2onnx.convert.from_graph_def(
             function.graph.as_graph_def(),

@@ -1,4 +1,4 @@
-"""Reads, bounds, cuts and traces Keras models.
+"""Read, bound, cut and trace Keras models.
 
 Imports TensorFlow and Keras.
 """

@@ -1,7 +1,8 @@
-"""What Keras may build from a configuration, which says how large layers are before any weight is read.
+"""Limit what Keras may build from a model's configuration, which sets the size of layers before any weight is read.
 
-A layer's weights are there, filled with random numbers, as soon as its configuration is read, and all of them are then
-read from the file. So a model that asks for more than its file holds is none, whichever layer it is that asks.
+As soon as Keras reads a layer's configuration it creates the layer's weights, filled with random numbers; afterwards it
+reads all of them from the file. So a file whose layers need more weights than it holds is not a valid model, whatever
+the kind of layer.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
@@ -19,55 +20,55 @@ from fmedge.errors import FmedgeError, LimitExceeded, WeightsError
 from fmedge.export.tensorflow.keras_import import keras
 
 MAX_CALLS = 3_000
-"""Calls of layers, those in nested models with every call of these: NASNetLarge, Keras' own largest, has 1,041."""
+"""Calls of layers; those in nested models count at every call of the model. NASNetLarge, Keras' largest, has 1,041."""
 
 MAX_REBUILDS = 24_000
-"""Calls of layers that Keras makes while it adds one to a sequential model: it calls all those before it again. So many
-are made for 218 layers; each takes a quarter of a millisecond."""
+"""Calls that Keras makes while it adds layers to a sequential model: for each new layer it calls all previous ones
+again. 218 layers need this many; each call takes a quarter of a millisecond."""
 
 SECONDS = 60.0
-"""For all of them: NASNetLarge takes 8 s on a 2-core x86-64, boards several times that."""
+"""Time for building a model: NASNetLarge takes 8 s on a 2-core x86-64; boards take several times as long."""
 
 _FREE_BYTES = 16 << 20
 _VARIABLE_BYTES = 4
-"""Of a value; and what may be built beside what the file holds, such as states."""
+"""Bytes of one value, and (above) bytes that may be built in addition to what the file holds, such as states."""
 
 _turn = threading.Lock()
-"""Only one file at a time is loaded under bounds: Keras has one class of variables."""
+"""Lets only one file at a time be loaded under bounds: Keras has a single class of variables."""
 
 
 def too_many_calls(path: Path) -> LimitExceeded:
-    """The error of a model that calls too many layers."""
+    """Return the error for a model that calls too many layers."""
     return LimitExceeded(f"'{path}' calls more layers than the {MAX_CALLS:,} allowed, or 218 in a sequential model.")
 
 
 class BuildingBounds:
-    """Bounds on what Keras builds from one file.
+    """Limits on what Keras builds from one file.
 
     Args:
         path: The file.
-        weights_bytes: Bytes of the arrays in it.
+        weights_bytes: Size of the arrays in it, in bytes.
     """
 
     def __init__(self, path: Path, weights_bytes: int) -> None:
         self._path = path
-        self._left = _FREE_BYTES + 2 * weights_bytes  # where the file has them in float16
+        self._left = _FREE_BYTES + 2 * weights_bytes  # twice, since the file may hold them in float16
         self._calls = self._rebuilds = self._within = 0
         self._broken: FmedgeError | None = None
 
     def require_kept(self) -> None:
-        """Raise what a bound raised inside Keras, which may have made another error of it.
+        """Raise the error that a limit raised inside Keras, which may have turned it into another one.
 
         Raises:
-            WeightsError: Layers larger than the weights.
-            LimitExceeded: Too many layers, or too slow ones.
+            WeightsError: The layers are larger than the weights.
+            LimitExceeded: There are too many layers, or they are too slow to build.
         """
         if self._broken is not None:
             raise self._broken
 
     @contextlib.contextmanager
     def held(self) -> Generator[None]:
-        """Count, in this thread, what Keras makes during the block: variables before they are made, and calls."""
+        """Count the variables, before they are made, and the calls that Keras makes in this thread during the block."""
         mine, ends = threading.get_ident(), time.monotonic() + SECONDS
         make, call, build = keras.Variable.__init__, keras.Operation.__call__, keras.Sequential.build
         infer = keras.Function.compute_output_spec

@@ -1,4 +1,4 @@
-"""The calls that Keras recorded in a model, and finding one by name."""
+"""List the calls that Keras recorded in a model, and find one by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Place:
     """A call of a layer.
 
     Attributes:
-        path: The calls of nested models that it stands in, from the outside in.
+        path: The calls of the nested models that contain it, from the outside in.
         node: Keras' record of the call.
     """
 
@@ -29,22 +29,22 @@ class Place:
 
     @property
     def full_name(self) -> str:
-        """The names of the nested models that it stands in, and its own: ``backbone/conv``."""
+        """The names of the nested models that contain it, then its own: ``backbone/conv``."""
         return "/".join([*(str(call.operation.name) for call in self.path), self.name])
 
 
 def network_order(model: Model, names: Sequence[str]) -> tuple[str, ...]:
-    """Layers in the order in which the network calls them.
+    """Sort layers in the order in which the network calls them.
 
     Raises:
-        UsageError: One does not exist.
+        UsageError: A layer does not exist.
     """
     order = {place: index for index, place in enumerate(places(model))}
     return tuple(sorted(names, key=lambda name: order[find_place(model, name)]))
 
 
 def calls(model: Model, targets: Sequence[Call] | None = None) -> list[Call]:
-    """The calls behind a model's outputs, each after those it takes its inputs from."""
+    """Return the calls that a model's outputs, or the given targets, need; each comes after those it reads from."""
     done: dict[int, Call] = {}
     stack = [maker(tensor) for tensor in reversed(model.outputs)] if targets is None else list(targets)
     inputs = {id(tensor) for tensor in model.inputs}
@@ -60,7 +60,7 @@ def calls(model: Model, targets: Sequence[Call] | None = None) -> list[Call]:
 
 
 def count_calls(model: Model) -> int:
-    """How many places :func:`places` would go through, without going: each call of a nested model doubles its calls."""
+    """Count the places that :func:`places` would yield, without visiting them: nesting can make their number huge."""
     known: dict[int, int] = {}
 
     def count(model: Model) -> int:
@@ -74,13 +74,13 @@ def count_calls(model: Model) -> int:
 
 
 def maker(tensor: Tensor) -> Call:
-    """The call that a symbolic tensor is a result of."""
+    """Return the call that produced a symbolic tensor."""
     history = tensor._keras_history  # noqa: SLF001 - Keras has no public way to ask
     return history.operation._inbound_nodes[history.node_index]  # noqa: SLF001
 
 
 def places(model: Model, path: tuple[Call, ...] = ()) -> Iterator[Place]:
-    """All calls in the network's order, those in a nested model before its own."""
+    """Yield all calls in the network's order; those in a nested model come before the call of that model."""
     for node in calls(model):
         if is_graph(node.operation):
             yield from places(node.operation, (*path, node))
@@ -88,15 +88,15 @@ def places(model: Model, path: tuple[Call, ...] = ()) -> Iterator[Place]:
 
 
 def find_place(model: Model, name: str) -> Place:
-    """The call that a name means.
+    """Find the call that a name refers to.
 
     Args:
-        model: Where.
-        name: The layer's own name; where several calls have it, with the names of the nested models before it
-            (``backbone/conv``), or the number of the call after it (``conv#2``), counted from 1 in the network's order.
+        model: The model to search.
+        name: The layer's own name. If several calls have it, put the names of the nested models before it
+            (``backbone/conv``) or the number of the call after it (``conv#2``, counted from 1 in the network's order).
 
     Raises:
-        UsageError: There is none, or more than one.
+        UsageError: There is no such call, or more than one.
     """
     every = list(places(model))
     found = [place for place in every if place.name == name] or [place for place in every if place.full_name == name]

@@ -1,4 +1,4 @@
-"""Copies of Keras models that differ from the model in one respect, built by Keras from its configuration."""
+"""Copy a Keras model with one change; Keras builds the copy from the model's configuration."""
 # pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _FLOATS = ("float16", "bfloat16", "float64")
 
 
 def resized(model: Model, shapes: Sequence[Sequence[int | None]]) -> Model:
-    """A copy that takes inputs of other sizes, and any number of them.
+    """Return a copy that accepts inputs of other sizes, and any batch size.
 
     Args:
         model: Functional; it is not changed.
-        shapes: Of its inputs, the batch first.
+        shapes: Shapes of its inputs, batch first.
 
     Raises:
-        UsageError: It cannot be built so.
+        UsageError: Keras cannot build the copy.
     """
     tensors = [keras.Input(shape[1:], dtype=own.dtype) for own, shape in zip(model.inputs, shapes, strict=True)]
 
@@ -34,15 +34,15 @@ def resized(model: Model, shapes: Sequence[Sequence[int | None]]) -> Model:
 
 
 def in_float32(model: Model) -> Model:
-    """The model itself where it computes in float32 throughout, else a copy that does.
+    """Return the model itself if it computes in float32 throughout, otherwise a copy that does.
 
-    Keras' mixed precision is meant for training: the weights are float32.
+    Keras' mixed precision is meant for training: the weights are float32 anyway.
 
     Args:
         model: Sequential or functional; it is not changed.
 
     Raises:
-        UsageError: It cannot be built so.
+        UsageError: Keras cannot build the copy.
     """
     if all(layer.compute_dtype not in _FLOATS for layer in _layers(model)):
         return model
@@ -55,7 +55,7 @@ def in_float32(model: Model) -> Model:
 
 
 def _layers(model: Model) -> list[Layer]:
-    """The layers of a model and of those nested in it."""
+    """Return the layers of a model, including those of nested models."""
     return [inner for layer in model.layers for inner in (_layers(layer) if is_graph(layer) else [layer])]
 
 
@@ -72,19 +72,19 @@ def _copy(model: Model, tensors: list[Any], edit: Callable[[Layer], Json], how: 
         raise UsageError(f"Keras cannot rebuild the model {how}: {reason_of(error)}") from error
     for layer in _layers(copy):
         if isinstance(layer, keras.layers.Normalization):
-            layer.finalize_state()  # takes over the mean and variance that it was given
+            layer.finalize_state()  # applies the mean and variance that were just set
     return copy
 
 
 def _edited(config: Json, edit: Callable[[dict[str, Json]], dict[str, Json]]) -> Json:
-    """A configuration with something done to every object in it, the inner ones first."""
+    """Return a configuration with ``edit`` applied to every object in it, inner objects first."""
     if isinstance(config, dict):
         return edit({key: _edited(value, edit) for key, value in config.items()})
     return [_edited(part, edit) for part in config] if isinstance(config, list) else config
 
 
 def _opened(fields: dict[str, Json]) -> dict[str, Json]:
-    """There may be any number of pictures, (N, H, W, C), of any height and width."""
+    """Open the recorded shapes: any number of pictures, (N, H, W, C), of any height and width."""
     for key in ("batch_shape", "build_input_shape"):
         shape = fields.get(key)
         if shape and len(shape) == _AXES:

@@ -1,7 +1,7 @@
-"""Cutting a Keras model at layers, by walking its graph of calls.
+"""Cut a Keras model at layers by walking its graph of calls.
 
-``keras.Model(model.input, layer.output)`` cannot look into nested models, before a fused ReLU, or at another
-image size. So the calls that Keras recorded are followed here, on tensors of ours; the model is not changed.
+``keras.Model(model.input, layer.output)`` cannot cut inside nested models, before a fused ReLU, or at another image
+size. So the code here repeats the calls that Keras recorded, on our own tensors; the model is not changed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from fmedge.export.tensorflow.tf_import import Tensor, tf
 from fmedge.model.submodel import SubModel
 
 _Arguments = Any
-"""What a layer is called with: tensors and other values, nested as it likes."""
+"""The arguments of a layer's call: tensors and other values, nested in any way."""
 
 
 class Cut:
-    """A model with its taps found.
+    """A model and the taps that were found in it.
 
     Attributes:
         taps: What to show.
@@ -37,7 +37,7 @@ class Cut:
         submodel: The taps, and what they show.
 
     Raises:
-        UsageError: A tap does not exist, is called more than once, or gives no feature maps.
+        UsageError: A tap does not exist, is called more than once, or has no feature maps.
     """
 
     def __init__(self, model: Model, submodel: SubModel) -> None:
@@ -52,16 +52,17 @@ class Cut:
 
         Args:
             pixels: (N, H, W, 3), float32, RGB; a tensor with values, or one that is being traced.
-            reverse_colours: Whether the model takes BGR. A first convolution gets a reversed kernel instead.
+            reverse_colours: Whether the model takes BGR. A first convolution gets a reversed kernel; other layers
+                that read the image get it reversed.
             scopes: Names the traced operations.
-            constants: Whether weights become constants of the traced graph, not variables.
+            constants: Whether weights become constants of the traced graph instead of variables.
 
         Returns:
             Per tap (N, H, W, C), float32.
 
         Raises:
-            UsageError: A tap has no spatial output, or a layer cannot work at this image size.
-            LimitExceeded: A recurrent layer is unrolled too often.
+            UsageError: A tap has no spatial output, or a layer does not work at this image size.
+            LimitExceeded: A recurrent layer is unrolled into too many steps.
         """
         walk = _Walk(self.taps, pixels, reverse_colours, scopes, constants)
         try:
@@ -79,7 +80,7 @@ class Cut:
         return {name: tf.cast(walk.shown[name], tf.float32) for name in self._names}
 
     def _other_size(self, pixels: Tensor) -> str:
-        """What to try where a layer cannot work at the size of these pixels."""
+        """Say what to try if a layer does not work at the size of these pixels."""
         own, asked = (tuple(tensor.shape[1:3]) for tensor in (self._model.inputs[0], pixels))
         if own == asked and None not in own:
             return "Cut before it."
@@ -90,7 +91,7 @@ class _Walk:
     """One pass over the calls that the taps need.
 
     Attributes:
-        shown: What was found, per tap.
+        shown: The values found so far, per tap.
         layer: Name of the layer that is being called.
     """
 
@@ -109,7 +110,7 @@ class _Walk:
     def run(
         self, model: Model, inputs: Sequence[Tensor], path: tuple[Call, ...], *, whole: bool = False
     ) -> list[Tensor]:
-        """Compute the calls in a model that the taps need, and its outputs where ``whole``."""
+        """Compute the calls in a model that the taps need; with ``whole``, compute and return its outputs too."""
         values = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
         nodes, consumed = _needed(model, self._targets(path), whole)
         for node in nodes:
@@ -130,7 +131,7 @@ class _Walk:
         return [values[id(tensor)] for tensor in model.outputs] if whole else []
 
     def _targets(self, path: tuple[Call, ...]) -> set[int]:
-        """Calls in the model at a path that are taps, or nested models with taps inside."""
+        """Return the ids of the calls, in the model at a path, that are taps or nested models with taps inside."""
         depth = len(path)
         places = [tap.place for tap in self._taps if tap.place.path[:depth] == path]
         return {id(place.path[depth] if len(place.path) > depth else place.node) for place in places}
@@ -161,7 +162,7 @@ class _Walk:
             return _at_inference(operation, args, kwargs)
 
     def _ordered(self, value: _Arguments) -> _Arguments:
-        """The image in the order of colours that the model takes, where it is the image; others as they are."""
+        """Return the image in the colour order that the model takes; return any other value unchanged."""
         if value is not self._pixels or not self._reverse:
             return value
         if self._reversed is None:
@@ -171,14 +172,14 @@ class _Walk:
 
 
 MAX_STEPS = 256
-"""Steps of a recurrent layer that is unrolled: each is traced by itself, in some milliseconds."""
+"""Largest number of steps of an unrolled recurrent layer: each is traced separately, in a few milliseconds."""
 
 
 def _require_few_steps(operation: Layer, args: _Arguments) -> None:
-    """Check how often a layer would be traced.
+    """Check that a recurrent layer is not unrolled into too many steps.
 
     Raises:
-        LimitExceeded: More often than is allowed.
+        LimitExceeded: It is.
     """
     layers = (operation, getattr(operation, "layer", None), getattr(operation, "forward_layer", None))
     if args and any(getattr(layer, "unroll", False) is True for layer in layers):
@@ -188,22 +189,22 @@ def _require_few_steps(operation: Layer, args: _Arguments) -> None:
 
 
 _SCOPE_NAME = r"[A-Za-z0-9_.-]*"
-"""Names that TensorFlow takes for the scope of a layer."""
+"""Names that TensorFlow accepts as the scope of a layer."""
 
 
 def _at_inference(operation: Layer, args: _Arguments, kwargs: _Arguments) -> Tensor:
-    """Call it, whatever the recorded call says, as ``predict`` does: dropout and augmentation are for training."""
+    """Call a layer as ``predict`` does, whatever the recorded call says: dropout and augmentation are for training."""
     if not isinstance(operation, keras.Layer):
         return operation(*args, **kwargs)
     if re.fullmatch(_SCOPE_NAME, operation.name):
         return operation(*args, **{**kwargs, "training": False})
     if "training" in inspect.signature(operation.call).parameters:
         kwargs = {**kwargs, "training": False}
-    return operation.call(*args, **kwargs)  # else TensorFlow would refuse the name
+    return operation.call(*args, **kwargs)  # calling the layer itself, TensorFlow would refuse its name
 
 
 def _value(variable: Tensor) -> npt.NDArray[np.generic]:
-    with tf.init_scope():  # out of the graph that is being traced
+    with tf.init_scope():  # outside the graph that is being traced
         return variable.numpy()
 
 
@@ -217,7 +218,7 @@ def _takes_reversed_kernel(operation: Layer) -> bool:
 
 
 def _needed(model: Model, targets: set[int], whole: bool) -> tuple[list[Call], set[int]]:
-    """The calls that targets need, in order, and which of them others read."""
+    """Return the calls that the targets need, in order, and the ids of the calls whose results are read."""
     every = calls(model)
     wanted = [node for node in every if id(node) in targets]
     nodes = calls(model, wanted) if not whole else every

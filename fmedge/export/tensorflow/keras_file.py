@@ -1,8 +1,8 @@
-"""Loading a Keras model of the user's own, after a look at whether anything in the file would run code.
+"""Load a user's own Keras model, after checking that nothing in the file would run code.
 
 A ``.keras`` file is a zip of ``config.json`` and ``model.weights.h5``; an ``.h5`` file holds the same two things
-as an attribute and as groups. Both are read before Keras sees them: only layers and functions of Keras' own, no
-Lambda, no layer that opens other files, no link out of the file.
+as an attribute and as groups. Both are checked before Keras sees them: they may hold only Keras' own layers and
+functions, no Lambda, no layer that opens other files, and no link out of the file.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -30,22 +30,23 @@ def read_keras_model(path: Path) -> Model:
     """Load a model for inference.
 
     Args:
-        path: ``.keras`` or ``.h5``, a whole model.
+        path: A ``.keras`` or ``.h5`` file with a whole model.
 
     Raises:
-        WeightsError: It is damaged, holds no model, or holds something that would run code or open other files.
-        LimitExceeded: It is larger than allowed in some way, or its layers are larger than its weights.
+        WeightsError: The file is damaged, holds no model, holds something that would run code or open other files, or
+            its layers are larger than its weights.
+        LimitExceeded: It exceeds one of the limits on its size.
     """
     config, weights_bytes = read_config(path)
     with refusing_damage(path):
-        config.pop("compile_config", None)  # losses and metrics, which Keras does not look at here
+        config.pop("compile_config", None)  # losses and metrics, which Keras ignores here
         _require_harmless(path, config)
     bounds = BuildingBounds(path, weights_bytes)
     try:
         with quietly(), bounds.held():
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # whatever Keras' layers raise on what a file asks of them
-        bounds.require_kept()  # Keras turns errors into others
+    except Exception as error:  # a file can make Keras' layers raise anything
+        bounds.require_kept()  # Keras may have replaced our error by another one
         if is_shortage(error):
             raise shortage(error) from error
         raise WeightsError(f"Keras cannot load '{path}': {reason_of(error)} Save it again with model.save.") from error
@@ -80,7 +81,7 @@ def _is_activation(name: object) -> bool:
 
 
 def _objects(config: Json) -> Iterator[dict[str, Any]]:
-    """Every part of a configuration that names something to be made."""
+    """Yield every part of a configuration that describes an object to create."""
     stack = [config]
     while stack:
         part = stack.pop()

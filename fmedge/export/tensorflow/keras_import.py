@@ -1,4 +1,4 @@
-"""The only place that imports Keras, on TensorFlow."""
+"""The only module that imports Keras, with TensorFlow as its backend."""
 # pyright: reportMissingTypeStubs=false, reportMissingModuleSource=false, reportMissingImports=false
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ except ImportError as error:
     raise BackendUnavailable("keras is not installed.", hint=f"Install it: {install_command('export')}.") from error
 
 keras: Any = _keras
-"""Keras; untyped, since it brings no types for most of what it has."""
+"""Keras; untyped, since it has no type information for most of its API."""
 
 Model = Any
 """A ``keras.Model``."""
 
 Layer = Any
-"""A layer, or an operation such as ``keras.ops.relu`` makes."""
+"""A layer, or an operation such as ``keras.ops.relu`` creates."""
 
 Call = Any
 """Keras' record of a call of a layer: its ``Node``."""
@@ -38,12 +38,12 @@ if keras.backend.backend() != "tensorflow":
 
 
 def is_graph(operation: Layer) -> bool:
-    """Whether it is a sequential or functional model, whose calls Keras recorded."""
+    """Tell whether this is a sequential or functional model, whose calls Keras recorded."""
     return isinstance(operation, keras.Function | keras.Sequential)
 
 
 def reason_of(error: Exception) -> str:
-    """The line of a Keras error that says what is wrong, without colours, ended by a full stop."""
+    """Return the line of a Keras error that says what is wrong, without colours, ending in a full stop."""
     plain = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received", "in user"))]

@@ -1,4 +1,4 @@
-"""A Keras model of the user's own as a network to cut."""
+"""A user's own Keras model as a network to cut."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class KerasNetwork:
 
     Attributes:
         model: The model; it is not changed.
-        facts: Which it is.
-        preprocessing: What it wants done to pixels, put into the model file.
+        facts: Which model it is.
+        preprocessing: What the model needs done to pixels; it becomes part of the model file.
     """
 
     model: Model
@@ -48,11 +48,11 @@ class KerasNetwork:
 
     @property
     def input_dtype(self) -> str:
-        """Of what type the model takes pixels."""
+        """The dtype of the pixels that the model takes."""
         return str(self.model.inputs[0].dtype)
 
     def ordered(self, submodel: SubModel) -> SubModel:
-        """The sub-model with its taps in the network's order.
+        """Return the sub-model with its taps in the network's order.
 
         Raises:
             UsageError: A layer does not exist.
@@ -67,8 +67,8 @@ class KerasNetwork:
         """See :meth:`Network.output_shape`.
 
         Raises:
-            UsageError: There is no such layer, it has no spatial output, or not at this size.
-            LimitExceeded: Computing it would take too much memory.
+            UsageError: There is no such layer, or it has no spatial output, or none at this size.
+            LimitExceeded: Computing it would take too much memory or time.
         """
         cut = Cut(self.model, SubModel((layer,), source=KERAS))
 
@@ -79,7 +79,7 @@ class KerasNetwork:
             channels = 1 if self.preprocessing.channel_order == "GREY" else 3
 
             def trace(size: tuple[int, int] | tuple[None, None]) -> Any:  # noqa: ANN401 - a concrete function
-                function = tf.function(compute, autograph=False)  # which would take one trace for all sizes
+                function = tf.function(compute, autograph=False)  # new each time: it may reuse one trace
                 return function.get_concrete_function(tf.TensorSpec((None, *size, channels), self.input_dtype))
 
             traced = trace(size or (None, None))
@@ -92,12 +92,12 @@ class KerasNetwork:
         return channels, height, width
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
-        """See :meth:`Network.reference`: the model run by Keras itself, the pixels prepared in NumPy."""
+        """See :meth:`Network.reference`; Keras itself runs the model, and NumPy prepares the pixels."""
         pixels = tf.constant(_prepared(images, self.preprocessing), self.input_dtype)
         with quietly():
             try:
                 outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
-            except tf.errors.OpError as error:  # such as channels-first convolutions, where oneDNN is not used
+            except tf.errors.OpError as error:  # such as channels-first convolutions without oneDNN
                 raise UsageError(
                     f"TensorFlow cannot compute this model on this processor: {reason_of(error)}",
                     hint="Use another machine, or --no-verify.",
@@ -105,7 +105,7 @@ class KerasNetwork:
         return {name: values.numpy().transpose(0, 3, 1, 2) for name, values in outputs.items()}
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
-        """See :meth:`Network.largest_values`: of the taps; what overflows before them shows in their parity."""
+        """See :meth:`Network.largest_values`; covers only the taps: an overflow before them shows in their parity."""
         return {name: float(np.abs(values).max()) for name, values in self.reference(submodel, images).items()}
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
@@ -117,20 +117,20 @@ class KerasNetwork:
 
 FREE_BYTES = 1 << 30
 BYTES_PER_PIXEL = 1 << 10
-"""What the values of a network may take for one image at once: so much, or so much for every pixel of it. U-Nets take
-the most: at full size the 64 channels that are kept, those that are read and those that are written, 256 bytes each."""
+"""Memory that a network's values may take at once for one image: ``FREE_BYTES``, or ``BYTES_PER_PIXEL`` for every pixel
+if that is more. U-Nets take the most: at full size 64 channels are kept, 64 read and 64 written, 256 bytes each."""
 
 
 FREE_PRODUCTS = 200_000_000_000
 PRODUCTS_PER_PIXEL = 500_000
-"""Likewise of products: VGG16 has 305,000 per pixel. A core of x86-64 computes some 50,000,000,000 in a second."""
+"""The same for multiplications: VGG16 has 305,000 per pixel. An x86-64 core computes about 50,000,000,000 a second."""
 
 
 def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a concrete function
-    """Check, before any value is computed, that a file asks for no more memory and time than networks of its size do.
+    """Check, before computing any value, that a layer needs no more memory and time than usual for such an image.
 
     Raises:
-        LimitExceeded: It does, or there is not so much.
+        LimitExceeded: It needs more than is allowed, or more memory than is free.
     """
     wanted, most = peak_bytes(traced.graph), max(FREE_BYTES, BYTES_PER_PIXEL * size[0] * size[1])
     if wanted > most:
@@ -149,11 +149,11 @@ def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # no
 
 
 _LUMA = (19595, 38470, 7471)
-"""Weights of red, green and blue times 65,536: ITU-R BT.601's 0.299, 0.587, 0.114, as Pillow's ``convert("L")``."""
+"""Weights of red, green and blue times 65,536: 0.299, 0.587, 0.114 of ITU-R BT.601, as in Pillow's ``convert("L")``."""
 
 
 def _prepared(images: Images, preprocessing: Preprocessing) -> npt.NDArray[np.float64]:
-    """Images as the model wants them: (N, H, W, 3), or (N, H, W, 1) for grey."""
+    """Prepare images as the model expects them: (N, H, W, 3), or (N, H, W, 1) for grey."""
     if preprocessing.channel_order == "GREY":
         values = np.floor((images.astype(np.float64) @ np.array(_LUMA) + 32768) / 65536)[..., np.newaxis]
     else:
@@ -166,11 +166,11 @@ def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing
 
     Args:
         choice: From :func:`fmedge.model.weights.choose_keras_file`.
-        preprocessing: What is put into the model file before the model; see :mod:`fmedge.model.preprocessing`.
+        preprocessing: The preprocessing put before the model in the model file; see :mod:`fmedge.model.preprocessing`.
 
     Raises:
-        WeightsError: It cannot be read, or would run code.
-        UsageError: It is no network that can be cut.
+        WeightsError: The file cannot be read, or would run code.
+        UsageError: The model cannot be cut.
     """
     if choice.path is None:
         raise WeightsError("No Keras file was given.", hint="Name one with --keras.")
@@ -178,14 +178,14 @@ def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing
 
 
 def network_of_model(model: Model, preprocessing: str | Preprocessing) -> KerasNetwork:
-    """A ``keras.Model`` object as a network; its facts hold a hash of its configuration and weights.
+    """Wrap a ``keras.Model`` object as a network; its facts hold a hash of its configuration and weights.
 
     Args:
         model: Sequential or functional, built; it is not changed.
         preprocessing: As in :func:`load_keras_network`.
 
     Raises:
-        UsageError: It is no network that can be cut.
+        UsageError: The model cannot be cut.
     """
     _require_graph(model)
     digest = hashlib.sha256(model.to_json().encode())

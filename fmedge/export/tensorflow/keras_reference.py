@@ -1,4 +1,4 @@
-"""What Keras itself computes at taps: the judge of a cut, which shares nothing with the cut's own walk."""
+"""Compute taps with Keras itself: the reference for a cut, with code that shares nothing with the cut's own walk."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fmedge.export.tensorflow.tf_import import Tensor, tf
 def keras_outputs(model: Model, taps: Sequence[Tap], pixels: Tensor) -> dict[str, Tensor]:
     """Compute the taps by ``keras.Model(model.inputs, tensor)(pixels, training=False)``, as ``predict`` does.
 
-    A tap inside a nested model is reached in two such steps or more: what the nested model is called with, then its own
-    inside. For images of another size than the model's own, Keras rebuilds what it needs of it.
+    A tap inside a nested model takes two or more such steps: first the inputs of the nested model, then the tap inside
+    it. For images of another size than the model's own, Keras rebuilds the part of the model that is needed.
 
     Args:
         model: Sequential or functional; it is not changed.
-        taps: Where to look.
-        pixels: As the model takes them.
+        taps: The taps to compute.
+        pixels: Pixels as the model takes them.
 
     Returns:
-        Per tap (N, H, W, C).
+        Per tap: (N, H, W, C).
 
     Raises:
-        UsageError: Keras cannot rebuild the model for this size, or an activation is not the last thing that its layer
-            does, so that there is no value before it.
+        UsageError: Keras cannot rebuild the model for this size, or a layer does more after its activation, so that
+            there is no value before it.
     """
     return {tap.name: _tap_output(model, tap, pixels) for tap in taps}
 
@@ -52,7 +52,7 @@ def _tap_output(model: Model, tap: Tap, pixels: Tensor) -> Tensor:
 
 
 def _require_last(layer: Layer, bare: Tensor, whole: Tensor) -> None:
-    """Check that a layer's activation, done to what its twin without one gives, is what the layer gives."""
+    """Check that a layer gives the same as its activation applied to its twin, the copy without an activation."""
     scale = float(np.abs(whole).max())
     if not np.allclose(layer.activation(bare), whole, rtol=1e-4, atol=1e-5 * scale):
         raise UsageError(
@@ -62,7 +62,7 @@ def _require_last(layer: Layer, bare: Tensor, whole: Tensor) -> None:
 
 
 def _compute(model: Model, wanted: Sequence[Any], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Symbolic tensors of a model as values."""
+    """Compute the values of symbolic tensors of a model."""
     piece = keras.Model(model.inputs, list(wanted))
     if any(not _fits(own.shape, value.shape) for own, value in zip(model.inputs, inputs, strict=True)):
         piece = resized(piece, [value.shape for value in inputs])
@@ -72,7 +72,7 @@ def _compute(model: Model, wanted: Sequence[Any], inputs: Sequence[Tensor]) -> l
 def _call(layer: Layer, inputs: Any) -> Any:  # noqa: ANN401 - as the layer takes and gives them
     try:
         return layer(inputs, training=False)
-    except tf.errors.UnimplementedError:  # channels-first convolutions, where oneDNN is not used: XLA has them
+    except tf.errors.UnimplementedError:  # channels-first convolutions without oneDNN: XLA has them
         return tf.function(layer, jit_compile=True, autograph=False)(inputs, training=False)
 
 

@@ -1,4 +1,4 @@
-"""What is shown of a layer of a Keras model: its output, or what its activation gets; and which activation that is."""
+"""Find what to show of a Keras layer, its output or the values before its activation, and which activation that is."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fmedge.model.submodel import Activation
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """What to show of a call: its ``output``, its ``input``, or, with a twin that has no activation, ``bare``.
+    """What to show of a call: its ``output``, its ``input``, or ``bare``, the output of a twin without activation.
 
     Attributes:
-        name: What the layer was asked for by.
+        name: The name that the layer was requested by.
         place: The call.
-        side: Which of the three.
+        side: Which of the three is shown.
         function: The activation that belongs to the layer, whichever side is shown: one of
             :mod:`fmedge.model.activations`.
         twin: A copy of the layer without its activation.
@@ -42,7 +42,7 @@ _LAYERS: Mapping[str, str] = {
     "ELU": "elu",
     "Softmax": "softmax",
 }
-"""Keras' layers that are an activation and nothing else; ``Activation`` is one, too, and says itself which."""
+"""Keras' layers that are only an activation. ``Activation`` is one too, but holds its function as an attribute."""
 
 _OPERATIONS: Mapping[str, str] = {
     "Relu": RELU,
@@ -72,7 +72,7 @@ _OPERATIONS: Mapping[str, str] = {
     "Sparsemax": "sparsemax",
     "Threshold": "threshold",
 }
-"""The same of operations, as ``keras.ops.relu`` makes them when it is called on a model's tensors."""
+"""The same for operations, such as ``keras.ops.relu`` creates when it is called on a model's tensors."""
 
 _PARAMETERS: Mapping[str, Mapping[str, object]] = {
     RELU: {"negative_slope": 0, "max_value": None, "threshold": 0},
@@ -88,22 +88,23 @@ _PARAMETERS: Mapping[str, Mapping[str, object]] = {
     "hard_shrink": {"threshold": 0.5},
     "squareplus": {"b": 4},
 }
-"""What parametrises them, with the values that go without saying; those of ``...`` never do."""
+"""The parameters of activations and their usual values, which are not stated; ``...`` means always stated."""
 
 
 def find_tap(model: Model, name: str, activation: Activation) -> Tap:
-    """Find what is to be shown of a layer.
+    """Find what to show of a layer.
 
-    An activation belongs to a layer if it is the layer's own, or a layer or operation that alone reads its output.
+    An activation belongs to a layer if it is the layer's own, or if it is the only layer or operation that reads the
+    layer's output.
 
     Args:
-        model: Where.
+        model: The model to search.
         name: As in :func:`fmedge.export.tensorflow.keras_calls.find_place`.
-        activation: Whether to show the layer's output with that activation, or the values before it. Where there is
-            none, both are the same.
+        activation: Whether to show the layer's output with its activation, or the values before it. If there is no
+            activation, both are the same.
 
     Raises:
-        UsageError: There is no such layer, or its output are no feature maps.
+        UsageError: There is no such layer, or its output is not feature maps.
     """
     place = find_place(model, name)
     layer = place.node.operation
@@ -121,17 +122,17 @@ def find_tap(model: Model, name: str, activation: Activation) -> Tap:
 
 
 def activation_of(operation: Layer) -> str:
-    """Which activation a layer or operation is; ``linear`` where it is none."""
+    """Return which activation a layer or operation is; ``linear`` if it is none."""
     kind = cast("type[Any]", type(operation))
     if kind is keras.layers.Activation:
         return describe(operation.activation)
     word = (_LAYERS if isinstance(operation, keras.Layer) else _OPERATIONS).get(kind.__name__)
-    own = kind.__module__.partition(".")[0] == "keras"  # a class of somebody else's may bear the same name
+    own = kind.__module__.partition(".")[0] == "keras"  # another library's class may have the same name
     return LINEAR if word is None or not own else _with_parameters(word, operation)
 
 
 def describe(function: Any) -> str:  # noqa: ANN401 - Keras takes functions and layers here
-    """The name of what a layer has as its ``activation``."""
+    """Return the name of a layer's ``activation``."""
     if isinstance(function, keras.Operation):
         found = activation_of(function)
         return found if found != LINEAR else _plain(type(function).__name__)
@@ -141,7 +142,7 @@ def describe(function: Any) -> str:  # noqa: ANN401 - Keras takes functions and 
 
 
 def _plain(name: str) -> str:
-    """A name of somebody else's where it can stand in a card."""
+    """Return a name if it may be used in a card, otherwise ``custom``."""
     return name if is_function(name) else "custom"
 
 
@@ -162,7 +163,7 @@ def _number(value: Any) -> str:  # noqa: ANN401
 
 
 def _parameter(source: Any, name: str, usual: object) -> object:  # noqa: ANN401
-    """A parameter as a layer or operation holds it, or as a function's default."""
+    """Return a parameter as a layer or operation holds it, or a function's default for it."""
     if isinstance(source, keras.Operation):
         return getattr(source, name, usual)
     parameters = inspect.signature(source).parameters
@@ -170,7 +171,7 @@ def _parameter(source: Any, name: str, usual: object) -> object:  # noqa: ANN401
 
 
 def _activation_after(model: Model, place: Place) -> tuple[Place, str]:
-    """The activation that alone reads a call's output, and its name; else the call itself, and ``linear``."""
+    """Return the activation that alone reads a call's output, and its name; otherwise the call and ``linear``."""
     inside = place.path[-1].operation if place.path else model
     every = calls(inside)
     readers = _readers(inside, every, place.node)
@@ -181,7 +182,7 @@ def _activation_after(model: Model, place: Place) -> tuple[Place, str]:
 
 
 def _readers(inside: Model, every: list[Call], node: Call) -> list[Call]:
-    """The calls that read a call's output; none where it is an output of the model, which others may read, too."""
+    """Return the calls that read a call's output; none if it is an output of the model, which others may read too."""
     outputs = {id(tensor) for tensor in node.outputs}
     if any(id(tensor) in outputs for tensor in inside.outputs):
         return []
@@ -189,7 +190,7 @@ def _readers(inside: Model, every: list[Call], node: Call) -> list[Call]:
 
 
 def _times_sigmoid(inside: Model, every: list[Call], readers: list[Call]) -> Call | None:
-    """The product of x and sigmoid(x) that alone reads both, given the readers of x."""
+    """Return, given the readers of x, the product of x and sigmoid(x) if nothing else reads either; otherwise None."""
     gates = [node for node in readers if activation_of(node.operation) == "sigmoid"]
     products = [
         node for node in readers if type(node.operation).__name__ == "Multiply" and len(node.input_tensors) == 2
@@ -200,7 +201,7 @@ def _times_sigmoid(inside: Model, every: list[Call], readers: list[Call]) -> Cal
 
 
 def _without_activation(node: Call) -> Layer:
-    """A copy of a call's layer that computes all but its activation."""
+    """Return a copy of a call's layer that computes everything but its activation."""
     layer = node.operation
     twin: Layer = layer.__class__.from_config({**layer.get_config(), "activation": "linear"})
     twin.build(node.input_tensors[0].shape)
@@ -209,14 +210,14 @@ def _without_activation(node: Call) -> Layer:
 
 
 def require_spatial(name: str, tensor: Tensor) -> None:
-    """Check that a layer gives feature maps.
+    """Check that a layer's output is feature maps.
 
     Args:
-        name: Of the layer.
-        tensor: Its output; None where there are several.
+        name: Name of the layer.
+        tensor: Its output; None if there are several.
 
     Raises:
-        UsageError: It does not.
+        UsageError: It is not.
     """
     if tensor is None or len(tensor.shape) != 4:
         shape = "several tensors" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"

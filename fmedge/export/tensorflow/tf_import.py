@@ -1,4 +1,4 @@
-"""The only place that imports TensorFlow: without its chatter, and with a clear word where it is missing."""
+"""The only module that imports TensorFlow: it silences log output and gives a clear error if TensorFlow is missing."""
 # pyright: reportMissingTypeStubs=false, reportMissingModuleSource=false, reportMissingImports=false
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from fmedge.system.install import install_command
 from fmedge.system.stderr import quietly
 
 with temporary_folder():
-    """TensorFlow's tests, which it imports, look for such a place and fail without."""
+    """TensorFlow imports its own tests, which look for a temporary folder and fail without one."""
 
 try:
     with quietly():
@@ -27,17 +27,17 @@ except ImportError as error:
 __all__ = ["ConverterError", "Function", "Tensor", "freeze", "schema", "tf"]
 
 tf: Any = tensorflow
-"""TensorFlow; untyped, since it brings no types for most of what it has."""
+"""TensorFlow; untyped, since it has no type information for most of its API."""
 
 schema: Any = schema_py_generated
 """Classes for the tables of a TFLite file."""
 
 _convert_to_constants: Any = convert_to_constants
 freeze: Any = _convert_to_constants.convert_variables_to_constants_v2
-"""From a concrete function to one that holds what it captured as constants."""
+"""Turns a concrete function into one that holds what it captured as constants."""
 
 Tensor = Any
 """A TensorFlow tensor, with values or being traced."""
 
 Function = Any
-"""A concrete function of TensorFlow's."""
+"""A TensorFlow concrete function."""

@@ -1,4 +1,4 @@
-"""A sub-model as a TensorFlow function over constants: what both converters start from."""
+"""Trace a sub-model as a TensorFlow function with constant weights, from which both converters start."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ class TfNetwork(Network, Protocol):
 
     @property
     def input_dtype(self) -> str:
-        """Of what type it takes pixels."""
+        """The dtype of the pixels that the network takes."""
         ...
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
-        """What computes a sub-model while it is traced; weights are constants.
+        """Return the function that computes a sub-model while it is traced; its weights are constants.
 
         Raises:
-            UsageError: The network cannot be cut so.
+            UsageError: The network cannot be cut like this.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """A function and what its parts are called.
+    """A traced function and the names of its layers.
 
     Attributes:
-        function: Concrete; takes ``image`` and returns the taps in order, in the card's layout. No variables.
-        layers: Name of the layer whose operations stand in the scope ``layer_n``, by n.
-        computation: What was traced. TensorFlow wants the layers to live as long as the function does.
+        function: A concrete function without variables. It takes ``image`` and returns the taps in order, in the card's
+            layout.
+        layers: Names of the layers; operations in the scope ``layer_n`` belong to the n-th.
+        computation: The traced computation, kept because TensorFlow needs the layers to live as long as the function.
     """
 
     function: Function
@@ -47,19 +48,19 @@ class Traced:
 
 
 _LUMA = ((153.0, 300.0, 58.0), 2.0**-9), ((11.0, 70.0, 47.0), 2.0**-16)
-"""Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, in two parts that float16 holds
-exactly. The luma of bytes, rounded to a byte, is then exact in float32."""
+"""Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, split into two parts that float16
+holds exactly. The luma of bytes, rounded to a byte, is then exact in float32."""
 
 
 def _luma(image: Tensor, precision: Precision) -> Tensor:
-    """(N, H, W, 3) to (N, H, W, 1), float32, as Pillow's ``convert("L")``; with int8 not rounded in between."""
+    """Turn (N, H, W, 3) into (N, H, W, 1), float32, as Pillow's ``convert("L")`` does; for int8 without rounding."""
     colours = tf.cast(image, tf.float32)
     parts = [tf.reduce_sum(colours * tf.constant(weights), axis=3, keepdims=True) * unit for weights, unit in _LUMA]
     return sum(parts) if precision is Precision.INT8 else tf.floor(sum(parts) + 0.5)
 
 
 def _prepare(image: Tensor, card: ModelCard, dtype: str) -> Tensor:
-    """Pixels as the model wants them, but for the order of colours, before its first convolution pads with zeros."""
+    """Prepare pixels as the model expects them, except for the colour order, before its first convolution pads them."""
     preprocessing = card.preprocessing
     pixels = image if preprocessing.channel_order != "GREY" else _luma(image, card.precision)
     pixels = tf.cast(pixels, dtype, name="image_float")
@@ -74,10 +75,10 @@ def _prepare(image: Tensor, card: ModelCard, dtype: str) -> Tensor:
 
 
 def trace(card: ModelCard, network: TfNetwork) -> Traced:
-    """Trace the sub-model that a card describes, preprocessing included.
+    """Trace the sub-model that a card describes, including its preprocessing.
 
     Raises:
-        UsageError: The network cannot be cut so.
+        UsageError: The network cannot be cut like this.
     """
     scopes = LayerScopes()
     image = card.inputs[0]
@@ -94,23 +95,23 @@ def trace(card: ModelCard, network: TfNetwork) -> Traced:
     signature = tf.TensorSpec(image.shape, tf.as_dtype(image.dtype), name=image.name)
     with quietly():
         traced = function.get_concrete_function(signature)
-        if traced.captured_inputs:  # tensors that a layer holds, but not as weights, as Normalization does its mean
+        if traced.captured_inputs:  # tensors that are no weights, such as Normalization's mean
             traced = freeze(traced)
         return Traced(traced, tuple(scopes.names), computation)
 
 
 _HELD = frozenset({"Placeholder", "Const", "ReadVariableOp", "Identity", "Reshape", "Squeeze", "ExpandDims"})
-"""Operations that take no memory of their own for what they give: weights, and the same values in another shape."""
+"""Operations whose results need no memory of their own: weights, and the same values in another shape."""
 
 
 def peak_bytes(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
-    """Memory that the values of a traced function take at once, each from where it is made to its last use.
+    """Estimate the peak memory of the values of a traced function, each held from its creation to its last use.
 
     Args:
-        graph: Of a concrete function; what it leaves open (the number of images) counts as 1.
+        graph: Graph of a concrete function; open extents (the number of images) count as 1.
 
     Returns:
-        Bytes; weights are left out, and what kernels take on the way.
+        Bytes, without weights and without the scratch memory of kernels.
     """
     operations = graph.get_operations()
     number = {operation.name: index for index, operation in enumerate(operations)}
@@ -128,7 +129,7 @@ def peak_bytes(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
 
 
 def multiplications(graph: Any) -> int:  # noqa: ANN401 - a tf.Graph
-    """How many products the convolutions and matrix products of a traced function are, for one image."""
+    """Count the multiplications in the convolutions and matrix products of a traced function, for one image."""
     return sum(_products(operation) for operation in graph.get_operations())
 
 
@@ -140,12 +141,12 @@ def _products(operation: Any) -> int:  # noqa: ANN401 - a tf.Operation
     if operation.type in ("MatMul", "BatchMatMul", "BatchMatMulV2"):
         left, right = (prod(_extents(tensor)) for tensor in operation.inputs[:2])
         made = prod(_extents(operation.outputs[0]))
-        return isqrt(left * right * made)  # of (m, k) and (k, n): m k, k n and m n
+        return isqrt(left * right * made)  # for (m, k) and (k, n) the sizes are m k, k n and m n: the root is m k n
     return 0
 
 
 def _extents(tensor: Tensor) -> list[int]:
-    """Of a tensor's axes; 1 where they are open."""
+    """Return the extents of a tensor's axes; 1 for open ones."""
     return [] if tensor.shape.rank is None else [extent or 1 for extent in tensor.shape.as_list()]
 
 

@@ -1,4 +1,4 @@
-"""Stock VGG16 in TensorFlow's own operations: no Keras, no variables."""
+"""Stock VGG16 in TensorFlow operations, without Keras and without variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fmedge.model.weights import Weights
 
 
 def vgg16_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
-    """The taps of stock VGG16; weights behind the deepest one are not looked at.
+    """Compute the taps of stock VGG16; weights after the deepest tap are not used.
 
     Args:
         weights: Kernel and bias of every convolution up to the deepest tap.
@@ -19,7 +19,7 @@ def vgg16_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: 
         scopes: Names the operations.
 
     Returns:
-        Per tap (N, H, W, C).
+        Per tap: (N, H, W, C).
     """
     values = pixels
     outputs: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Writes TFLite files.
+"""Write TFLite files.
 
 Imports TensorFlow.
 """

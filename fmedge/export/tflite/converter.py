@@ -1,4 +1,4 @@
-"""The TFLite model of a sub-model, by TensorFlow's converter."""
+"""Build the TFLite model of a sub-model with TensorFlow's converter."""
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -39,18 +39,18 @@ _RECIPES: Mapping[Precision, dict[str, str]] = {
 
 
 def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | None = None) -> Built:
-    """Build the model that a card describes, of built-in operations only.
+    """Build the model that a card describes, using built-in operations only.
 
     Args:
-        card: What to build; only its facts are used.
+        card: The model to build; only the card's facts are used.
         network: Stock VGG16 or a Keras model.
-        calibration: The photos that int8's ranges are taken from; not used by float precisions.
+        calibration: Photos for the int8 ranges; not used for float precisions.
 
     Returns:
         The file's content and the finished card; the same card and network give the same bytes.
 
     Raises:
-        UsageError: The network cannot be cut so, or needs more than TFLite's built-in operations.
+        UsageError: The network cannot be cut like this, or needs more than TFLite's built-in operations.
         ParityError: With fp16: a weight is too large.
     """
     recipe = dict(_RECIPES[card.precision])
@@ -83,7 +83,7 @@ def _convert(traced: Traced, card: ModelCard, calibration: Calibration | None) -
 
 
 def _samples(card: ModelCard, calibration: Calibration) -> Iterator[list[npt.NDArray[Any]]]:
-    """The photos as the model's input, one batch at a time."""
+    """Yield the photos as inputs of the model, one batch per photo."""
     for photo in calibration.images(card.options.size):
         yield [np.repeat(photo[np.newaxis], card.options.batch or 1, axis=0).astype(card.options.input_dtype)]
 

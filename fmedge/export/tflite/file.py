@@ -1,4 +1,4 @@
-"""What every TFLite file of ours has: names, a signature, the card's facts. Reads and writes the flatbuffer itself."""
+"""Add what all our TFLite files have, names, a signature and the card's facts, by editing the flatbuffer itself."""
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -21,12 +21,12 @@ SIGNATURE = "serving_default"
 
 
 def finish(model: bytes, card: ModelCard, layers: Sequence[str]) -> bytes:
-    """Name the tensors, add a signature and the card's facts: always the same bytes for the same model.
+    """Name the tensors, add a signature and the card's facts: the same model always gives the same bytes.
 
     Args:
-        model: As the converter wrote it, its outputs in the card's order.
-        card: Its facts go into the file.
-        layers: Name of the layer whose tensors stand in the scope ``layer_n``, by n.
+        model: The file as the converter wrote it, with its outputs in the card's order.
+        card: Its facts are added to the file.
+        layers: Names of the layers; tensors in the scope ``layer_n`` belong to the n-th.
     """
     content: _Table = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model))
     graph = content.subgraphs[0]
@@ -46,7 +46,7 @@ def finish(model: bytes, card: ModelCard, layers: Sequence[str]) -> bytes:
 
 
 def _name_tensors(graph: _Table, card: ModelCard, layers: Sequence[str]) -> None:
-    """Input and outputs are called as in the card; what is inside as its layer, with a number where there are more."""
+    """Name input and outputs as in the card, inner tensors after their layers, with a number if there are several."""
     graph.name = b"main"
     wanted = dict(zip([*graph.inputs, *graph.outputs], [card.inputs[0].name, *card.submodel.taps], strict=True))
     taken = set(wanted.values())
@@ -57,7 +57,7 @@ def _name_tensors(graph: _Table, card: ModelCard, layers: Sequence[str]) -> None
 
 
 def _inner_name(name: str, layers: Sequence[str]) -> str:
-    """``layer_3/bias;layer_3/Conv2D`` becomes ``block2_conv1/bias``: fused names say no more than the first."""
+    """Turn ``layer_3/bias;layer_3/Conv2D`` into ``block2_conv1/bias``: of fused names the first one is enough."""
     first, _, rest = name.split(";")[0].partition("/")
     number = first.removeprefix("layer_")
     if first.startswith("layer_") and number.isdecimal() and int(number) < len(layers):

@@ -1,4 +1,4 @@
-"""Writing a TFLite file table by table, with the format's own schema classes."""
+"""Write a TFLite file table by table, with the format's own schema classes."""
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
@@ -18,11 +18,11 @@ _Table = Any
 
 IDENTIFIER = b"TFL3"
 VERSION = 3
-"""Of the format, as it stands in every TFLite file."""
+"""Version of the format, which every TFLite file states."""
 
 
 class TfliteGraph:
-    """One TFLite subgraph under construction. Tensors are known by their number; shapes leave out the batch."""
+    """One TFLite subgraph under construction. Tensors are identified by number; shapes omit the batch."""
 
     def __init__(self, batch: int | None) -> None:
         self._batch = batch
@@ -35,7 +35,7 @@ class TfliteGraph:
     def tensor(
         self, name: str, shape: Sequence[int], dtype: npt.DTypeLike, scale: float | None = None, zero: int = 0
     ) -> int:
-        """Declare values of (batch, *shape); a scale and a zero point say what an integer stands for."""
+        """Declare a tensor of shape (batch, *shape); a scale and a zero point say which value an integer stands for."""
         number = self._declare(name, [self._batch or 1, *shape], dtype, None if scale is None else [scale], zero)
         if self._batch is None:
             self._tensors[number].shapeSignature = [-1, *shape]
@@ -49,7 +49,7 @@ class TfliteGraph:
         scales: Sequence[float] | npt.NDArray[np.floating] | None = None,
         zero: int = 0,
     ) -> int:
-        """Store an array; equal ones are stored once. Several scales belong to its first axis."""
+        """Store an array; equal arrays are stored once. If there are several scales, they belong to its first axis."""
         array = np.ascontiguousarray(values, dtype=dtype)
         content = array.tobytes()
         if content not in self._known:
@@ -62,19 +62,19 @@ class TfliteGraph:
         return number
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        """Shape of a declared tensor, without the batch."""
+        """Return the shape of a declared tensor, without the batch."""
         return tuple(self._tensors[tensor].shape[1:])
 
     def operator(self, code: str, version: int, inputs: Sequence[int], output: int, options: str, **fields: int) -> int:
-        """Add an operator; returns its output.
+        """Add an operator and return its output.
 
         Args:
-            code: Its name in the schema.
-            version: Lowest version of it that does what is asked; see TensorFlow's ``op_version.cc``.
-            inputs: Tensors it reads.
-            output: Tensor it writes.
-            options: Name of the table of its options.
-            **fields: Their values.
+            code: Name of the operator in the schema.
+            version: Lowest version of the operator that supports this use; see TensorFlow's ``op_version.cc``.
+            inputs: Tensors that it reads.
+            output: Tensor that it writes.
+            options: Name of the schema table with its options.
+            **fields: Values of the options.
         """
         table = getattr(schema, f"{options}T")()
         for name, value in fields.items():
@@ -87,7 +87,7 @@ class TfliteGraph:
         return output
 
     def convolve(self, inputs: Sequence[int], output: int, *, relu: bool) -> int:
-        """A convolution of stride 1 that keeps the size; inputs are values, kernel (out, 3, 3, in) and bias."""
+        """Add a convolution of stride 1 that keeps the size; its inputs are values, kernel (out, 3, 3, in) and bias."""
         kinds = schema.ActivationFunctionType
         return self.operator(
             "CONV_2D", 3, inputs, output, "Conv2DOptions", padding=schema.Padding.SAME, strideW=1, strideH=1,
@@ -95,14 +95,14 @@ class TfliteGraph:
         )  # fmt: skip
 
     def max_pool(self, values: int, output: int) -> int:
-        """A 2x2 maximum, stride 2."""
+        """Add a 2x2 maximum pool with stride 2."""
         return self.operator(
             "MAX_POOL_2D", 2, [values], output, "Pool2DOptions",
             padding=schema.Padding.VALID, strideW=2, strideH=2, filterWidth=2, filterHeight=2,
         )  # fmt: skip
 
     def pack(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The file's content."""
+        """Return the content of the file."""
         graph = schema.SubGraphT()
         graph.tensors, graph.operators = self._tensors, self._operators
         graph.inputs, graph.outputs = list(inputs), list(outputs)
@@ -140,7 +140,7 @@ class TfliteGraph:
         if name not in self._known:
             code = schema.OperatorCodeT()
             code.builtinCode = getattr(schema.BuiltinOperator, name)
-            code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # the schema's place-holder for larger ones
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)  # the schema's placeholder for larger codes
             code.version = version
             self._codes.append(code)
             self._known[name] = len(self._codes) - 1

@@ -1,6 +1,7 @@
-"""int8 TFLite straight from a plan: QUANTIZE, PADV2, CONV_2D with ReLU, MAX_POOL_2D, DEQUANTIZE. No TensorFlow.
+"""Write int8 TFLite directly from a plan, without TensorFlow.
 
-A code here is the plan's minus 128, as TFLite's 8-bit convolutions want it.
+The operators are QUANTIZE, PADV2, CONV_2D with ReLU, MAX_POOL_2D, DEQUANTIZE and, at some taps, MUL. A code here is the
+plan's code minus 128, as TFLite's 8-bit convolutions require.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from fmedge.model.submodel import Activation
 from fmedge.model.vgg16 import find_layer
 
 _ZERO = -128
-"""Code of 0 after ReLU, and of black."""
+"""The code for 0 after ReLU, and for black pixels."""
 
 
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration) -> Built:
-    """Write as TFLite the plan that :func:`fmedge.export.onnx.int8.build_model` writes as ONNX; see there."""
+    """Write as TFLite the same plan that :func:`fmedge.export.onnx.int8.build_model` writes as ONNX; see there."""
     plan = make_plan(card, network, calibration)
     tools = {**card.tools, "flatbuffers": version("flatbuffers")}
     card = replace(card, tools=tools, recipe=recipe(card, calibration, "per tensor"))
@@ -36,7 +37,7 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
 
 
 def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork) -> bytes:
-    """The model of a plan, which may be longer than the taps need; without the card's facts."""
+    """Build the model of a plan, without the card's facts. The plan may be longer than the taps need."""
     writer = _Writer(card, network)
     codes, step = writer.image(), np.ones(4)
     deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))
@@ -49,9 +50,9 @@ class _Writer:
     """One model under construction.
 
     Attributes:
-        graph: The file.
+        graph: The graph that is written to.
         input: Number of the image's tensor.
-        outputs: Per tap, number of its tensor.
+        outputs: Per tap, the number of its tensor.
     """
 
     def __init__(self, card: ModelCard, network: StockNetwork) -> None:
@@ -68,7 +69,7 @@ class _Writer:
         return self._card.options.size or (0, 0)
 
     def image(self) -> int:
-        """Four channels of codes: R, G, B and the constant."""
+        """Add the operators that turn the image into four channels of codes: R, G, B and the constant."""
         graph = self.graph
         codes = graph.tensor("image_codes", (*self._size, 3), np.int8, 1.0, _ZERO)
         graph.operator("QUANTIZE", 1, [self.input], codes, "QuantizeOptions")
@@ -80,7 +81,7 @@ class _Writer:
     def convolution(
         self, conv: QuantizedConv, codes: int, step: npt.NDArray[np.float64], *, last: bool
     ) -> tuple[int, npt.NDArray[np.float64]]:
-        """Write one convolution, what hangs on it, and the pool behind it; returns the next layer's codes and steps."""
+        """Add one convolution, its tap and the pool after it, if any; return the next layer's input codes and steps."""
         tapped = conv.layer in self._card.submodel.taps
         if last and self._card.options.float_tap:
             self._float_tap(conv.layer, codes, step)
@@ -118,7 +119,7 @@ class _Writer:
         *,
         relu: bool,
     ) -> int:
-        """A convolution into codes of the tensor's ``scale``, each worth ``step``: so its scales are unit / step."""
+        """Add a convolution whose output declares ``scale`` and whose codes are worth ``step``: scales unit / step."""
         units = conv.unit / step
         kernel = self.graph.constant(f"{name}_kernel", conv.kernel.transpose(3, 0, 1, 2), np.int8, units)
         bias = self.graph.constant(f"{name}_bias", conv.bias, np.int32, units)
@@ -140,14 +141,14 @@ class _Writer:
         return self.graph.operator("DEQUANTIZE", 2, [codes], values, "DequantizeOptions")
 
     def _scaled(self, layer: str, codes: int, name: str, step: npt.NDArray[np.float64]) -> None:
-        """Real values of codes that have a step per channel."""
+        """Add the operators that turn codes with a step per channel into real values, as a tap."""
         plain = self._dequantize(layer, codes, f"{name}_float")
         steps = self.graph.constant(f"{name}_step", step, np.float32)
         self.outputs[name] = self.graph.tensor(name, self._shape(layer), np.float32)
         self.graph.operator("MUL", 1, [plain, steps], self.outputs[name], "MulOptions")
 
     def _float_tap(self, layer: str, codes: int, step: npt.NDArray[np.float64]) -> None:
-        """The last convolution in float32, the codes' steps carried by its kernel."""
+        """Add the last convolution in float32, with the codes' steps folded into its kernel."""
         kernel, bias = self._network.weights[layer]
         full = with_mean(kernel) if len(step) == kernel.shape[2] + 1 else kernel
         shape = self.graph.shape(codes)

@@ -1,4 +1,4 @@
-"""The classes that TFLite's flatbuffer schema generates; LiteRT and TensorFlow bring the same ones."""
+"""The classes generated from TFLite's flatbuffer schema; LiteRT and TensorFlow ship the same ones."""
 # pyright: reportMissingTypeStubs=false, reportMissingImports=false, reportMissingModuleSource=false
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""tf2onnx drops biases that are all zero; engines and readers expect three inputs."""
+"""Restore the all-zero biases that tf2onnx drops: engines and readers expect a Conv with three inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""tf2onnx spells out attributes that say what ONNX assumes anyway."""
+"""Remove the attributes that tf2onnx writes although they hold ONNX' default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULTS: dict[tuple[str, str], Any] = {
 
 
 def drop_default_attributes(graph: onnx.GraphProto) -> None:
-    """Remove attributes of convolutions and pools that hold their default, and sort the others by name."""
+    """Remove attributes of convolutions and pools that hold the default, and sort the remaining ones by name."""
     for node in graph.node:
         kept = sorted(
             (attribute for attribute in node.attribute if not _is_default(node, attribute)),

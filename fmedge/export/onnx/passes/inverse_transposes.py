@@ -1,4 +1,4 @@
-"""A tap in the middle of an NHWC model is transposed for the output, and back again for the next layer."""
+"""Cancel inverse Transposes: a tap inside an NHWC model is transposed for the output and back for the next layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from onnx import helper
 
 
 def cancel_inverse_transposes(graph: onnx.GraphProto) -> None:
-    """Let what reads a tensor that was transposed and turned back read the tensor itself."""
+    """Where a tensor is transposed and then transposed back, let the readers use the original tensor."""
     makers = {name: node for node in graph.node for name in node.output}
     outputs = {output.name for output in graph.output}
     for node in list(graph.node):

@@ -1,4 +1,4 @@
-"""Names that say what something is, and are the same at every conversion."""
+"""Give nodes, tensors and constants meaningful names that are the same in every conversion."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 _ROLES = {"Conv": ("", "kernel", "bias"), "Sub": ("", "mean")}
-"""What the inputs of an operator are called where they are constants."""
+"""Names for the constant inputs of an operator."""
 
 
 def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequence[str], image: str = "image") -> None:
     """Name nodes, tensors and constants after the layers they come from.
 
-    A layer's first node bears its name, the others add their operator: ``block1_conv1``, ``block1_conv1_relu``. The
-    same holds for tensors, from the other end: a layer's last is called after it. An output is called as its tap.
+    A layer's first node gets the layer's name; for the others the operator is appended: ``block1_conv1``,
+    ``block1_conv1_relu``. For tensors it is the reverse: a layer's last tensor gets the layer's name. An output gets
+    the name of its tap.
 
     Args:
-        graph: Its nodes in order; its input is the image.
+        graph: Its nodes are in order; its input is the image.
         taps: Names of the outputs, in order.
-        layers: Names of the layers whose operations stand in the scopes ``layer_n``, by n.
+        layers: Names of the layers; operations in the scope ``layer_n`` belong to the n-th.
         image: Name of the input.
     """
     owners = [_owner(node, layers) for node in graph.node]
@@ -30,7 +31,7 @@ def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequenc
         node.name = _first_free(names, taken)
         for field in ("doc_string", "domain"):
             if not getattr(node, field):
-                node.ClearField(field)  # an empty one that was set is written out too
+                node.ClearField(field)  # an empty string that was set would be serialised too
         _name_constants(graph, node, owner or node.name, tensors)
     for node in graph.node:
         for names in (node.input, node.output):
@@ -40,7 +41,7 @@ def name_everything(graph: onnx.GraphProto, taps: Sequence[str], layers: Sequenc
 
 
 def _owner(node: onnx.NodeProto, layers: Sequence[str]) -> str | None:
-    """The layer a node comes from: for a convolution, that of its kernel."""
+    """Return the layer that a node comes from; for a convolution, the layer of its kernel."""
     sources = [node.input[1], node.name] if node.op_type == "Conv" else [node.name]
     for source in sources:
         found = re.match(r"layer_(\d+)/", source)
@@ -93,7 +94,7 @@ def _name_constants(graph: onnx.GraphProto, node: onnx.NodeProto, base: str, nam
 
 
 def _plain(node: onnx.NodeProto) -> str:
-    """The name of a node of the preprocessing."""
+    """Return the name of a preprocessing node."""
     if node.op_type == "Transpose":
         return "image_nchw"
     return {"Cast": "image_float", "Sub": "pixels"}.get(node.op_type, node.op_type.lower())

@@ -1,4 +1,4 @@
-"""One order of nodes for one graph, whatever order tf2onnx wrote them in."""
+"""Sort the nodes so that the same graph always has the same order, in whatever order tf2onnx wrote them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnx
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
-    """Order the nodes by the outputs that need them, makers first; the outputs' own Transposes come last.
+    """Sort nodes by the outputs that need them, producers before consumers; the outputs' own Transposes come last.
 
     Nodes and initializers that no output needs are removed.
     """

@@ -1,4 +1,4 @@
-"""tf2onnx leaves the padding of images of open size to the engine (``SAME_UPPER``); at stride 1 it can be said."""
+"""Make padding explicit: for images of open size tf2onnx writes ``SAME_UPPER``, which at stride 1 is a fixed number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from onnx import helper
 
 
 def spell_out_padding(graph: onnx.GraphProto) -> None:
-    """Give convolutions of stride 1 the padding that ``SAME_UPPER`` means, in pixels."""
+    """Replace ``SAME_UPPER`` in convolutions of stride 1 by the padding in pixels."""
     for node in graph.node:
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         same = node.op_type == "Conv" and attributes.get("auto_pad") == b"SAME_UPPER"

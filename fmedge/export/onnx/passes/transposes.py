@@ -1,7 +1,7 @@
-"""Moving the Transposes that tf2onnx leaves behind the preprocessing to the image itself.
+"""Move the Transposes that tf2onnx leaves after the preprocessing up to the image.
 
-TensorFlow computes in NHWC, ONNX in NCHW. What tf2onnx cannot cancel it leaves before the first convolution, where a
-pixel is three floats; before the preprocessing a pixel is three bytes, and several such Transposes become one.
+TensorFlow computes in NHWC, ONNX in NCHW. Transposes that tf2onnx cannot cancel stay before the first convolution,
+where a pixel is three floats. Before the preprocessing a pixel is three bytes, and several such Transposes become one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TWO_TO_ONE = {"Add", "Sub", "Mul", "Div", "Max", "Min"}
 
 
 def lift_input_transposes(graph: onnx.GraphProto) -> None:
-    """Swap each Transpose to NCHW with the pointwise nodes before it, up to the image; equal ones become one."""
+    """Swap each Transpose to NCHW with the pointwise nodes before it, up to the image, and merge equal ones."""
     while _merge(graph) or _lift_one(graph):
         pass
 
@@ -29,7 +29,7 @@ def _is_to_nchw(node: onnx.NodeProto) -> bool:
 
 
 def _merge(graph: onnx.GraphProto) -> bool:
-    """Drop a Transpose that another one repeats."""
+    """Remove one Transpose that repeats another; return whether there was one."""
     first: dict[str, onnx.NodeProto] = {}
     outputs = {output.name for output in graph.output}
     for node in graph.node:
@@ -58,7 +58,7 @@ def _lift_one(graph: onnx.GraphProto) -> bool:
 def _swap(
     graph: onnx.GraphProto, transpose: onnx.NodeProto, before: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> bool:
-    """Put a Transpose before the node that feeds it: ``T(f(x))`` becomes ``f(T(x))``. False where that cannot be."""
+    """Move a Transpose before the node that feeds it: ``T(f(x))`` becomes ``f(T(x))``. Return False if impossible."""
     varying = [index for index, name in enumerate(before.input) if name not in constants]
     if len(varying) != 1:
         return False
