@@ -26,7 +26,8 @@ from fmedge.data.images import load_photo
 from fmedge.model.artifact import Artifact
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import find_backend
-from fmedge.workflow.artifacts import obtain_artifact, open_model
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.model_files import open_model
 from fmedge.workflow.pipeline import make_page
 from fmedge.workflow.request import request_artifact
 

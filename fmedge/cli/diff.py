@@ -44,8 +44,8 @@ def diff_command(
     from fmedge.data.images import require_image_file
     from fmedge.runtime.opening import choose_backend
     from fmedge.system.files import require_output, write_bytes
-    from fmedge.workflow.artifacts import open_model
     from fmedge.workflow.difference import compare_maps, parse_side, worst
+    from fmedge.workflow.model_files import open_model
     from fmedge.workflow.pipeline import run_taps
     from fmedge.workflow.request import request_artifact
 

@@ -21,7 +21,7 @@ def info_command(
 ) -> None:
     """Show what a model is, where it comes from, and whether the file is the one its card describes."""
     from fmedge.model.artifact import weights_path
-    from fmedge.workflow.artifacts import describe_model
+    from fmedge.workflow.model_files import describe_model
 
     card, has_card = describe_model(model)
     if as_json:

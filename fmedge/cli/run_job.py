@@ -47,7 +47,7 @@ def run(asked: RunCommand) -> None:
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
     pipeline.prepare_early(None if look else drawing.run, early, page=not asked.no_page)
     if asked.model is not None:
-        from fmedge.workflow.artifacts import open_model
+        from fmedge.workflow.model_files import open_model
 
         artifact = open_model(asked.model)
         drawing.require_places(artifact.card.submodel)

@@ -21,7 +21,7 @@ def trust_command(
     """Take models as your own, such as those that you exported on another machine: they run without a guard."""
     from fmedge.model import known_models
     from fmedge.runtime.gate.checks import require_artifact
-    from fmedge.workflow.artifacts import open_model
+    from fmedge.workflow.model_files import open_model
 
     artifacts = [open_model(path) for path in models]
     for artifact in artifacts:

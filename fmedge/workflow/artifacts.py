@@ -17,13 +17,7 @@ from fmedge.errors import ArtifactError, UsageError
 from fmedge.model.artifact import (
     Artifact,
     artifact_paths,
-    card_path,
-    files_sha256,
-    read_artifact,
-    read_files,
-    require_model_file,
 )
-from fmedge.model.card import ModelCard
 from fmedge.model.footprint import vgg16_bytes, weight_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import NONE
@@ -34,20 +28,19 @@ from fmedge.model.submodel import (
     Activation,
     Converter,
     ExportOptions,
-    Format,
     Precision,
     SubModel,
     find_activation,
-    format_of,
 )
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
 from fmedge.system.choices import StrPath, find_path, require_record, require_switch
-from fmedge.system.files import create_folder, is_file, require_writable
+from fmedge.system.files import create_folder, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.model_files import open_model
 from fmedge.workflow.request import (
     ArtifactSpec,
     Layers,
@@ -222,53 +215,6 @@ def reference_maps(
         WeightsError: The weights cannot be obtained.
     """
     return _load_network(request, offline, progress).reference(request.submodel, images)
-
-
-def describe_model(path: Path) -> tuple[ModelCard, bool]:
-    """Describe a model file.
-
-    Args:
-        path: The file; if there is no card next to it, the facts inside it are read.
-
-    Returns:
-        The card, and whether there is one next to the file. If so, it matches the file's hash and facts.
-
-    Raises:
-        ArtifactError: The file is missing, damaged, not the card's, or not written by fmedge.
-    """
-    from fmedge.runtime.gate.checks import require_own_card
-
-    artifact = open_model(path)
-    require_own_card(artifact)
-    card = artifact.card
-    return (card, True) if is_file(card_path(path)) else (card.facts(), False)
-
-
-def open_model(path: Path) -> Artifact:
-    """Read a model file and its card; if there is no card, the facts inside the file serve as one.
-
-    Args:
-        path: The model file.
-
-    Returns:
-        The artifact. Apart from the hash, what the card says about the file is not checked here.
-
-    Raises:
-        ArtifactError: The file is missing, damaged, not the card's, or not written by fmedge.
-        LimitExceeded: The file exceeds one of the limits on its size.
-    """
-    if is_file(card_path(path)) or not is_file(path):
-        return read_artifact(path)
-    from fmedge.runtime.gate.checks import read_facts
-
-    require_model_file(path)
-    kind = format_of(path.name)
-    if kind is None:
-        suffixes = ", ".join(kind.suffixes[0] for kind in Format)
-        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {suffixes}.")
-    model, weights = read_files(path, kind)
-    card = read_facts(path, kind, model, weights)
-    return Artifact(path, replace(card, file_sha256=files_sha256(model, weights)), model, weights)
 
 
 def verify_artifact(

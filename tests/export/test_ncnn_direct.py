@@ -16,7 +16,7 @@ from fmedge.model.artifact import card_path, read_artifact, weights_path, write_
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
 from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import describe_model, open_model
+from fmedge.workflow.model_files import describe_model, open_model
 from support.builds import ALL_CASES, FEW_CASES, build, hashes_in_another_process, require_parity, sha256
 from support.messages import says
 

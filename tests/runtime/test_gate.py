@@ -13,7 +13,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
 from fmedge.runtime.gate import checks
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import open_model, run_batches
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.model_files import open_model
 from support.hostile import (
     backwards,
     body,

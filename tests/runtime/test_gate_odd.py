@@ -22,7 +22,7 @@ from fmedge.runtime.gate.flatbuffer import MAX_NAME as LONGEST_TFLITE_NAME
 from fmedge.runtime.gate.onnx_constant import read_constant
 from fmedge.runtime.gate.onnx_reader import TENSOR
 from fmedge.runtime.gate.protobuf import MAX_FIELDS, MAX_NAME, Reader
-from fmedge.workflow.artifacts import open_model
+from fmedge.workflow.model_files import open_model
 from support.hostile import computed, constant, edited
 
 ARTIFACT, LIMIT = ArtifactError, LimitExceeded
