@@ -28,7 +28,7 @@ from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import find_backend
 from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.model_files import open_model
-from fmedge.workflow.pipeline import make_page
+from fmedge.workflow.pages import make_page
 from fmedge.workflow.request import request_artifact
 
 MODELS = (

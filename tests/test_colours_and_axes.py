@@ -12,7 +12,7 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import BACKENDS
-from fmedge.workflow import pipeline
+from fmedge.workflow import pages
 from fmedge.workflow.request import request_artifact
 from support.models import artifact_for
 from support.page_samples import Elements, decode, encoded_in
@@ -91,7 +91,7 @@ def test_pure_colours_tell_the_order_of_channels(case, suffix, make, weights, tm
         with Image.open(path) as opened:
             colour = opened.convert("RGB").getpixel((9, 9))  # JPEG's red is 254, 0, 0
         assert np.abs(np.subtract(colour, pure)).max() <= 1
-        maps = pipeline.make_page(artifact, path, None, run=RunOptions(case[0].name)).maps[0]
+        maps = pages.make_page(artifact, path, None, run=RunOptions(case[0].name)).maps[0]
         middle = maps[:, 1:-1, 1:-1]
         found.append(middle.mean(axis=(1, 2), dtype=np.float64))
         assert np.ptp(middle, axis=(1, 2)).max() <= 1e-4 * np.abs(middle).max()
@@ -157,7 +157,7 @@ def test_a_bright_spot_stays_where_it_is(case, form, make, weights, tmp_path, ca
         pytest.skip("open sizes are tried with float models, and with engines that plan for them")
     path = spotted(tmp_path / "spot.png", shape, rows, columns)
     files = [tmp_path / name for name in ("page.html", "maps.npz", "sheet.png")]
-    maps = pipeline.make_page(
+    maps = pages.make_page(
         make(case, size=size),
         path,
         files[0],
@@ -200,7 +200,7 @@ def test_a_bright_spot_deep_in_the_network(case, layer, make, tmp_path, cases):
     stride = {"block2_conv1": 2, "block3_conv1": 4}[layer]
     size = (48, 96)
     path = spotted(tmp_path / "spot.png", size, (8, 16), (76, 84))
-    maps = pipeline.make_page(make(case, layer, "relu", size=size), path, None, run=RunOptions(case[0].name)).maps[0]
+    maps = pages.make_page(make(case, layer, "relu", size=size), path, None, run=RunOptions(case[0].name)).maps[0]
     assert maps.shape[1:] == (48 // stride, 96 // stride)
     differs = np.abs(maps - np.median(maps, axis=(1, 2), keepdims=True)).sum(axis=0)
     differs[:3], differs[-3:], differs[:, :3], differs[:, -3:] = 0, 0, 0, 0

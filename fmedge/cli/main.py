@@ -13,7 +13,6 @@ from fmedge.cli import interrupts
 from fmedge.cli.console import patient_output, say, show_trace
 from fmedge.cli.fast_parser import read_quickly
 from fmedge.errors import MESSAGE_LENGTH, FmedgeError, LimitExceeded, UsageError, one_line
-from fmedge.system import prefetch
 from fmedge.system.address_space import (
     begin,
     heavy_command,
@@ -38,19 +37,16 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
         The exit code; see :mod:`fmedge.errors`. An error that fmedge does not know is raised, with its traceback.
     """
     with own_process():
-        try:
-            with interrupts.signals() as came, patient_output() as output:
-                try:
-                    code = _run(arguments, alone=alone)
-                except SystemExit:
-                    if not came:
-                        raise
-                    code = interrupts.TERMINATED
-                if output.lost is not None and not code:
-                    say(f"Error: {output.lost.in_full()}")
-                    code = output.lost.exit_code
-        finally:
-            prefetch.forget()  # a failed command leaves early work behind
+        with interrupts.signals() as came, patient_output() as output:
+            try:
+                code = _run(arguments, alone=alone)
+            except SystemExit:
+                if not came:
+                    raise
+                code = interrupts.TERMINATED
+            if output.lost is not None and not code:
+                say(f"Error: {output.lost.in_full()}")
+                code = output.lost.exit_code
         if not came:
             return code
         if alone:

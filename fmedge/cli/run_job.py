@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fmedge.cli.run_outputs import Drawing
     from fmedge.model.preprocessing import Preprocessing
     from fmedge.model.run_options import RunOptions
+    from fmedge.workflow.extraction import Decode
     from fmedge.workflow.request import ArtifactSpec
     from fmedge.workflow.tuned_choice import Adopted
 
@@ -34,10 +36,11 @@ def run(asked: RunCommand) -> None:
     Raises:
         FmedgeError: See :func:`fmedge.cli.run_outputs.draw` and :func:`fmedge.cli.ensure_artifact.ensure_artifact`.
     """
+    sha256 = None
     if asked.weights is not None and is_file(Path(asked.weights)):
-        prefetch.begin(digest, Path(asked.weights), "sha256")  # 30 ms, during the imports
+        sha256 = prefetch.start(digest, Path(asked.weights), "sha256")  # 30 ms, during the imports
     from fmedge.cli.run_outputs import draw
-    from fmedge.workflow import pipeline
+    from fmedge.workflow.pages import prepare_early
     from fmedge.workflow.request import has_choices, models_folder
 
     prepared = parse_preprocessing(asked.preprocessing, asked.scale, asked.mean, asked.std, asked.order)
@@ -45,14 +48,16 @@ def run(asked: RunCommand) -> None:
     drawing = _drawing(asked)
     look = not settled and asked.tuned is not False and has_choices(models_folder(asked.models))
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
-    pipeline.prepare_early(None if look else drawing.run, early, page=not asked.no_page)
+    prepare_early(None if look else drawing.run, early, page=not asked.no_page)
     if asked.model is not None:
         from fmedge.workflow.model_files import open_model
 
         artifact = open_model(asked.model)
         drawing.require_places(artifact.card.submodel)
     else:
-        request = _request(asked, drawing, prepared)
+        form = _form(asked, drawing.run, prepared)
+        drawing = replace(drawing, decode=_decode(asked, drawing, form))
+        request = _request(asked, form, sha256)
         drawing.require_places(request.submodel)
         adopted = _adopt(request, drawing.run, anyway=bool(asked.tuned)) if look or asked.tuned else None
         if adopted is not None:
@@ -111,15 +116,20 @@ def _drawing(asked: RunCommand) -> Drawing:
     )
 
 
-def _request(asked: RunCommand, drawing: Drawing, prepared: str | Preprocessing | None) -> ArtifactSpec:
+def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode | None:
+    """Start decoding the photo where there is one and the size of the model is known already."""
     from fmedge.cli.run_outputs import names_folder
     from fmedge.data.images import load_photo
+
+    folders = any(map(names_folder, (asked.output, asked.save_maps, asked.png)))
+    if not drawing.alone or folders or asked.resize == "none" or asked.keras is not None:
+        return None
+    return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
+
+
+def _request(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] | None) -> ArtifactSpec:
     from fmedge.workflow.request import request_artifact
 
-    form = _form(asked, drawing.run, prepared)
-    folders = any(map(names_folder, (asked.output, asked.save_maps, asked.png)))
-    if drawing.alone and not folders and asked.resize != "none" and asked.keras is None:  # Keras: size not known yet
-        prefetch.begin(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
     return request_artifact(
         asked.layer,
         "none" if asked.activation == "both" else asked.activation,
@@ -128,6 +138,7 @@ def _request(asked: RunCommand, drawing: Drawing, prepared: str | Preprocessing 
         keras=asked.keras,
         models=asked.models,
         options=form,
+        sha256=sha256,
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fmedge.data.feature_maps import Provenance
     from fmedge.model.artifact import Artifact
     from fmedge.model.submodel import SubModel
-    from fmedge.workflow.extraction import Resizing
+    from fmedge.workflow.extraction import Decode, Resizing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Drawing:
         resize: How photos are resized to the model's size.
         run: How the model is run.
         as_json: Whether data is printed instead of paths.
+        decode: Gives the one photo, where its decoding was started before.
     """
 
     images: list[Path]
@@ -51,6 +52,7 @@ class Drawing:
     resize: Resizing
     run: RunOptions
     as_json: bool
+    decode: Decode | None = None
 
     def is_single(self, submodel: SubModel) -> bool:
         """Return whether there is one image and one tap, and paths name files."""
@@ -104,7 +106,7 @@ def draw(artifact: Artifact, drawing: Drawing) -> None:
     Raises:
         InputsSkipped: Some images could not be used.
         ImageError: No image could be used.
-        FmedgeError: See :func:`fmedge.workflow.pipeline.make_pages`.
+        FmedgeError: See :func:`fmedge.workflow.pages.make_pages`.
     """
     submodel = artifact.card.submodel
     if drawing.is_single(submodel):
@@ -116,7 +118,7 @@ def draw(artifact: Artifact, drawing: Drawing) -> None:
 
 
 def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
-    from fmedge.workflow.pipeline import make_page
+    from fmedge.workflow.pages import make_page
 
     (image,) = drawing.images
     page = drawing.page or Path(page_name(image, artifact.card.submodel, drawing.channel, drawing.options))
@@ -132,6 +134,7 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
         options=drawing.options,
         resize=drawing.resize,
         run=drawing.run,
+        decode=drawing.decode,
     )
     _warn_of_weights(artifact)
     if drawing.as_json:
@@ -143,7 +146,7 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
 
 
 def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
-    from fmedge.workflow.pipeline import make_layers_page
+    from fmedge.workflow.pages import make_layers_page
 
     submodel, page = artifact.card.submodel, drawing.page or Path()
     named = name_outputs(
@@ -157,7 +160,14 @@ def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
     ((image, beside),) = named.items()
     require_no_image(drawing.images, [Outputs(page)])
     taps = make_layers_page(
-        artifact, image, page, beside, options=drawing.options, resize=drawing.resize, run=drawing.run
+        artifact,
+        image,
+        page,
+        beside,
+        options=drawing.options,
+        resize=drawing.resize,
+        run=drawing.run,
+        decode=drawing.decode,
     )
     _warn_of_weights(artifact)
     provenance = next(iter(taps.values())).provenance
@@ -170,7 +180,7 @@ def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
 
 
 def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
-    from fmedge.workflow.pipeline import make_pages
+    from fmedge.workflow.pages import make_pages
 
     outputs = name_outputs(
         drawing.images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -18,7 +18,6 @@ from fmedge.model.card import WeightsFacts
 from fmedge.model.vgg16 import LayerSpec, layers_through
 from fmedge.system.choices import StrPath
 from fmedge.system.files import is_file
-from fmedge.system.prefetch import take
 from fmedge.system.progress import Progress, no_progress
 from fmedge.system.reading import digest
 
@@ -67,12 +66,13 @@ class WeightsChoice:
 UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
 
 
-def choose_weights(wish: StrPath | None = None) -> WeightsChoice:
+def choose_weights(wish: StrPath | None = None, sha256: Callable[[], str] | None = None) -> WeightsChoice:
     """Determine which weights are meant; nothing is downloaded.
 
     Args:
         wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None takes the environment variable
             ``FMEDGE_WEIGHTS``, or ``imagenet`` where it is not set.
+        sha256: Gives the hash of the file, if it is being computed already; None computes it here.
 
     Returns:
         The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
@@ -91,7 +91,7 @@ def choose_weights(wish: StrPath | None = None) -> WeightsChoice:
         path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
     _require_file(path)
     kind = "imagenet" if _is_official(path) else "file"
-    return WeightsChoice(WeightsFacts(kind, take(digest, path, "sha256")), path)
+    return WeightsChoice(WeightsFacts(kind, sha256() if sha256 else digest(path, "sha256")), path)
 
 
 def _as_text(wish: object) -> str:
@@ -107,7 +107,7 @@ def choose_keras_file(path: Path) -> WeightsChoice:
         WeightsError: There is no such file.
     """
     _require_file(path, "Keras model", "a .keras or .h5 file")
-    return WeightsChoice(WeightsFacts("keras", take(digest, path, "sha256")), path)
+    return WeightsChoice(WeightsFacts("keras", digest(path, "sha256")), path)
 
 
 def load_weights(
@@ -133,7 +133,7 @@ def load_weights(
     from fmedge.model.h5_weights import read_h5  # only an export needs h5py
 
     path = choice.path or _official_file(offline, progress)
-    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", take(digest, path, "sha256"))
+    facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", digest(path, "sha256"))
     return read_h5(path, layers), facts
 
 

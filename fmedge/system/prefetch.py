@@ -1,66 +1,39 @@
-"""Start work early in a background thread, while imports use one core, and collect it where it is needed."""
+"""Start work early in a background thread and collect the result where it is needed: imports use one core alone."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Lock, Thread
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from threading import Thread
+from typing import ParamSpec, TypeVar
 
 from fmedge.system.address_space import is_thrifty
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_begun: dict[tuple[Any, ...], Future[Any]] = {}
-_turn = Lock()
 
+def start(
+    function: Callable[Arguments, Result], *arguments: Arguments.args, **keywords: Arguments.kwargs
+) -> Callable[[], Result]:
+    """Start a call in a background thread.
 
-def begin(function: Callable[Arguments, Any], *arguments: Arguments.args, **none: Arguments.kwargs) -> None:
-    """Start a call in a thread; :func:`take` collects its result.
+    If the limit on address space is low, the call is made where its result is asked for.
 
-    The result is found by the function and its arguments, which must be hashable. Where the limit on address space is
-    low the call is left to :func:`take`.
+    Returns:
+        A function that waits for the result and returns it, or raises what the call raised.
     """
+    call = partial(function, *arguments, **keywords)
     if is_thrifty():
-        return
-    future: Future[Any] = Future()
+        return call
+    future: Future[Result] = Future()
 
     def work() -> None:
         try:
-            future.set_result(function(*arguments, **none))
-        except BaseException as error:  # raised where the result is collected
+            future.set_result(call())
+        except BaseException as error:  # raised where the result is asked for
             future.set_exception(error)
 
-    with _turn:
-        _begun[function, *arguments] = future
     Thread(target=work, daemon=True).start()
-
-
-def forget() -> None:
-    """Drop results that were never collected: a file may have changed since."""
-    with _turn:
-        _begun.clear()
-
-
-def _start_anew() -> None:
-    """Reset the state in a forked process: the threads stayed with the parent, and one of them may hold the lock."""
-    global _turn
-    _turn = Lock()
-    _begun.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
-
-
-def take(function: Callable[Arguments, Result], *arguments: Arguments.args, **none: Arguments.kwargs) -> Result:
-    """Collect the result of a started call, once; make the call here if it was not started.
-
-    Raises:
-        Exception: Whatever the function raises.
-    """
-    with _turn:
-        future = _begun.pop((function, *arguments), None)
-    return function(*arguments, **none) if future is None else future.result()
+    return future.result

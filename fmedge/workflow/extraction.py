@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,10 +17,12 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime.session import Session, describe_placement
 from fmedge.system.choices import one_of
-from fmedge.system.prefetch import take
 
 Resizing = Resize | Literal["none"]
 """How a photo is resized for the model; ``none`` leaves it as it is."""
+
+Decode = Callable[[], Photo]
+"""Gives a photo that is being decoded and resized in another thread: see :func:`fmedge.system.prefetch.start`."""
 
 Taps = dict[str, FeatureMaps]
 """Feature maps per tap of a model, in the network's order."""
@@ -56,8 +57,12 @@ class Extraction:
     def __post_init__(self) -> None:
         object.__setattr__(self, "resize", find_resizing(self.resize))
 
-    def load(self, image: OpenedSource) -> Photo:
+    def load(self, image: OpenedSource, decode: Decode | None = None) -> Photo:
         """Decode a photo and resize it to the size that the model takes.
+
+        Args:
+            image: The photo.
+            decode: Gives the decoded and resized photo, where that work was started before; None does it here.
 
         Raises:
             ImageError: The photo cannot be decoded.
@@ -68,10 +73,7 @@ class Extraction:
         if size is not None:
             self.card.require_room()
         if self.resize != "none":
-            wanted = size or INPUT_SIZE
-            if not isinstance(image, Path):
-                return load_photo(image, wanted, self.resize, self.run.max_pixels)
-            return take(load_photo, image, wanted, self.resize, self.run.max_pixels)
+            return decode() if decode else load_photo(image, size or INPUT_SIZE, self.resize, self.run.max_pixels)
         photo = load_photo(image, None, max_pixels=self.run.max_pixels)
         if size is not None and photo.original_size != size:
             got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))

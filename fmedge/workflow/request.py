@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -109,6 +109,7 @@ def request_artifact(
     keras: StrPath | None = None,
     models: StrPath | None = None,
     options: ExportOptions | None = None,
+    sha256: Callable[[], str] | None = None,
 ) -> ArtifactSpec:
     """Turn names and paths, as a user gives them, into an artifact's specification.
 
@@ -125,6 +126,7 @@ def request_artifact(
             pixels.
         models: Folder of the artifacts; None as in :func:`models_folder`.
         options: The form of the model; None means :func:`default_options`.
+        sha256: As in ``choose_weights``.
 
     Raises:
         UsageError: The layer or the channel does not exist, or values before the activation are requested of a pool of
@@ -149,7 +151,7 @@ def request_artifact(
     if channel is not None:
         for tap in submodel.taps:
             require_channel(tap, find_layer(tap).channels, channel)
-    return ArtifactSpec(submodel, choose_weights(weights), models_folder(models), options)
+    return ArtifactSpec(submodel, choose_weights(weights, sha256), models_folder(models), options)
 
 
 def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:

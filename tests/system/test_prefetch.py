@@ -1,38 +1,38 @@
-"""Work started early is collected once, and never by a later run."""
+"""Work started early is done once, and its result collected where it is needed."""
+
+import threading
 
 import pytest
 
-from fmedge.cli.main import main
 from fmedge.system import prefetch
 
 
-def test_what_was_begun_is_taken_once():
-    calls = []
+def test_what_was_started_is_done_once_in_another_thread():
+    threads = []
 
-    def work(word):
-        calls.append(word)
-        return word.upper()
+    def work(word, *, end):
+        threads.append(threading.current_thread())
+        return word.upper() + end
 
-    prefetch.begin(work, "a")
-    assert [prefetch.take(work, "a"), prefetch.take(work, "a"), prefetch.take(work, "b")] == ["A", "A", "B"]
-    assert calls == ["a", "a", "b"]
+    collect = prefetch.start(work, "a", end="!")
+    assert [collect(), collect()] == ["A!", "A!"]
+    (thread,) = threads
+    assert thread is not threading.current_thread()
 
 
 def test_an_error_comes_where_the_result_is_asked_for():
     def fail():
         raise ValueError("no")
 
-    prefetch.begin(fail)
+    collect = prefetch.start(fail)
     with pytest.raises(ValueError, match="no"):
-        prefetch.take(fail)
+        collect()
 
 
-def test_a_run_does_not_get_what_an_earlier_one_left(block1, picture, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
-    words = ["--weights", "untrained", "--models", str(block1.path.parent), "--untuned"]
-    assert main(["run", "photos/a.png", *words]) == 3  # no such photo: its decoding was started and never collected
-    assert all(begun.exception(timeout=60) for begun in prefetch._begun.values())
-    for name in ("a.png", "b.png"):
-        (tmp_path / "photos" / name).write_bytes(picture.read_bytes())
-    assert main(["run", "photos", *words]) == 0, capsys.readouterr().err
+def test_nothing_is_started_where_the_limit_is_low(monkeypatch):
+    monkeypatch.setattr(prefetch, "is_thrifty", lambda: True)
+    threads = []
+    collect = prefetch.start(lambda: threads.append(threading.current_thread()))
+    assert threads == []
+    collect()
+    assert threads == [threading.current_thread()]

@@ -8,7 +8,7 @@ import pytest
 import fmedge
 from fmedge.errors import UsageError
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.workflow import pipeline
+from fmedge.workflow import pages
 from fmedge.workflow.output_paths import page_name
 from fmedge.workflow.outputs import first_kernels
 from fmedge.workflow.request import find_artifact, models_folder, request_artifact
@@ -85,7 +85,7 @@ def test_provenance(picture, untrained_models):
 
 def test_page_and_maps_are_written(picture, block1, tmp_path):
     page = tmp_path / "page.html"
-    maps = pipeline.make_page(block1, picture, page, channel=5, save_maps=tmp_path / "maps.npz")
+    maps = pages.make_page(block1, picture, page, channel=5, save_maps=tmp_path / "maps.npz")
     assert page.read_bytes() == fmedge.render_page(maps, channel=5, kernels=first_kernels(block1))
     assert (tmp_path / "maps.npz").is_file()
 
