@@ -34,13 +34,15 @@ def logged_lines() -> Generator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             say(record.getMessage())
 
-    lines = Lines()
+    lines, propagate = Lines(), log.propagate
     log.addHandler(lines)
+    log.propagate = False  # TensorFlow gives the root logger a handler, which would say all once more
     log.isEnabledFor = lambda level: level >= logging.INFO  # where a block silences all logging of libraries, too
     try:
         yield
     finally:
         del log.isEnabledFor
+        log.propagate = propagate
         log.removeHandler(lines)
 
 

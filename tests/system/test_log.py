@@ -50,6 +50,14 @@ def test_it_says_so_while_libraries_are_silenced(capsys):
     assert "isEnabledFor" not in vars(log)
 
 
+def test_a_handler_of_a_library_does_not_say_it_again(capsys, caplog):
+    with logged_lines():
+        log.warning("Once.")
+    assert capsys.readouterr().err == "Once.\n"
+    assert not caplog.messages
+    assert log.propagate
+
+
 def test_export_says_what_is_logged(photos_folder, tmp_path):
     """In a process of its own, as a user has it."""
     for photo in sorted(photos_folder.iterdir())[:4]:
