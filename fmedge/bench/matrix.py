@@ -150,6 +150,19 @@ class Case:
     file_size: int
 
 
+def load_order(case: Case) -> dict[str, Any]:
+    """Return the request that makes a worker load a case's model."""
+    what = case.configuration
+    return {
+        "do": "load",
+        "path": str(case.model.absolute()),
+        "backend": what.backend,
+        "run": {"device": what.device, "threads": what.threads, "math": what.math},
+        "batch": what.batch,
+        "size": what.size,
+    }
+
+
 def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> tuple[list[Case], list[Missing]]:
     """Find the artifacts of all configurations; export what is missing.
 

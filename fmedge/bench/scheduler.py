@@ -17,7 +17,7 @@ from typing import Any
 
 from fmedge._version import __version__
 from fmedge.bench import roofline
-from fmedge.bench.matrix import Case
+from fmedge.bench.matrix import Case, load_order
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Limit, Missing, Report
 from fmedge.data.measurement import Measurement, Process
@@ -156,19 +156,6 @@ class _Subject:
         if self.worker is None:
             raise WorkerFailed("the worker is gone")
         return self.worker.ask(self.protocol.timeout_s, **order)
-
-
-def load_order(case: Case) -> dict[str, Any]:
-    """Return the request that makes a worker load a case's model."""
-    what = case.configuration
-    return {
-        "do": "load",
-        "path": str(case.model.absolute()),
-        "backend": what.backend,
-        "run": {"device": what.device, "threads": what.threads, "math": what.math},
-        "batch": what.batch,
-        "size": what.size,
-    }
 
 
 def measure(

@@ -21,7 +21,8 @@ from fmedge.model.parity import GATES, Parity, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.backends import find_backend
 from fmedge.runtime.opening import engine_version, open_bounded
-from fmedge.runtime.session import Session, describe_placement
+from fmedge.runtime.placement import describe_placement
+from fmedge.runtime.session import Session
 from fmedge.system import address_space
 from fmedge.system.machine import busy_seconds
 from fmedge.system.memory import peak_bytes

@@ -26,7 +26,8 @@ from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.gate.bounds import Needs, Shape
-from fmedge.runtime.session import FloatArray, Images, Placement
+from fmedge.runtime.placement import Placement
+from fmedge.runtime.session import FloatArray, Images
 from fmedge.system import address_space, children
 
 CHILD = "fmedge.runtime.isolated_child"

@@ -20,8 +20,8 @@ from fmedge.runtime import forks
 from fmedge.runtime.cores import bound_to
 from fmedge.runtime.engine_errors import Mend, in_our_words
 from fmedge.runtime.gate.bounds import Needs, Shape
+from fmedge.runtime.placement import Placement
 from fmedge.system.memory import require_memory
-from fmedge.system.wording import plural
 
 _STRIP = 128
 """Pixels transposed at a time, so that what is read and written stays in the cache. It is 2.7 times as fast as NumPy's
@@ -29,9 +29,6 @@ own transpose at 64 channels of 224 x 224; 32 and 512 are slower."""
 
 FloatArray = npt.NDArray[np.float32]
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | npt.NDArray[np.uint8 | np.float32]
-
-Placement = Mapping[str, Mapping[str, int]]
-"""Number of the model's nodes per provider and operator, both by the engine's names."""
 
 
 class Engine(Protocol):
@@ -263,24 +260,6 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def describe_placement(placement: Placement, provider: str) -> str:
-    """Describe in one line how many convolutions run on a provider, and how many nodes run on others.
-
-    For example ``13/13 Conv on CUDAExecutionProvider``.
-    """
-    convolutions = {name: sum(_only_convolutions(nodes).values()) for name, nodes in placement.items()}
-    words = {operator for nodes in placement.values() for operator in _only_convolutions(nodes)}
-    line = f"{convolutions.get(provider, 0)}/{sum(convolutions.values())} {'/'.join(sorted(words))} on {provider}"
-    if not words:
-        line = f"{sum(placement.get(provider, {}).values())} nodes on {provider}"
-    others = {name: sum(nodes.values()) for name, nodes in placement.items() if name != provider}
-    return ", ".join([line, *(f"{plural(count, 'other node')} on {name}" for name, count in others.items())])
-
-
-def _only_convolutions(nodes: Mapping[str, int]) -> Mapping[str, int]:
-    return {operator: count for operator, count in nodes.items() if "conv" in operator.lower().replace("convert", "")}
 
 
 def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:

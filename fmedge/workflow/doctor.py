@@ -162,7 +162,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
         ``works`` and ``said``, as in :class:`DeviceState`.
     """
     from fmedge.runtime.opening import open_session
-    from fmedge.runtime.session import describe_placement
+    from fmedge.runtime.placement import describe_placement
     from fmedge.workflow.artifacts import export_submodel
 
     row = next(row for row in BACKENDS if row.name == backend)

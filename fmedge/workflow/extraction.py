@@ -15,7 +15,8 @@ from fmedge.errors import UsageError
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import RunOptions
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.runtime.session import Session, describe_placement
+from fmedge.runtime.placement import describe_placement
+from fmedge.runtime.session import Session
 from fmedge.system.choices import one_of
 
 Resizing = Resize | Literal["none"]

@@ -11,7 +11,7 @@ import pytest
 from fmedge.errors import ProviderUnavailable
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.opening import choose_backend, open_session
-from fmedge.runtime.session import describe_placement
+from fmedge.runtime.placement import describe_placement
 from support.messages import says
 
 ort = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install 'fmedge[cpu]'")

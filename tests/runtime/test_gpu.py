@@ -11,7 +11,7 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.runtime.backends import BACKENDS, NOT_GPUS
 from fmedge.runtime.opening import open_session
-from fmedge.runtime.session import describe_placement
+from fmedge.runtime.placement import describe_placement
 from fmedge.workflow.request import request_artifact
 from support.models import artifact_for
 

@@ -20,7 +20,7 @@ from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime import backends as table
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.opening import open_session
-from fmedge.runtime.session import describe_placement
+from fmedge.runtime.placement import describe_placement
 from fmedge.system.install import install_command
 from fmedge.system.processor import missing_features
 from fmedge.workflow.request import request_artifact

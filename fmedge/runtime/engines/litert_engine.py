@@ -18,7 +18,8 @@ from fmedge.model.card import TensorSpec
 from fmedge.model.run_options import RunOptions
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime.backends import Provider
-from fmedge.runtime.session import Engine, FloatArray, Images, Placement, failure, require_names
+from fmedge.runtime.placement import Placement
+from fmedge.runtime.session import Engine, FloatArray, Images, failure, require_names
 from fmedge.system.processor import missing_features
 from fmedge.system.stderr import quietly
 

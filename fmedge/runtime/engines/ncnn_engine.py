@@ -23,7 +23,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Precision
 from fmedge.runtime import forks
 from fmedge.runtime.backends import Provider
-from fmedge.runtime.session import FloatArray, Images, Placement, require_names
+from fmedge.runtime.placement import Placement
+from fmedge.runtime.session import FloatArray, Images, require_names
 from fmedge.system.memory import available_bytes
 from fmedge.system.stderr import owns_process, quietly
 

@@ -22,7 +22,8 @@ from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import Provider, int8_overflows
 from fmedge.runtime.engine_errors import Mend, explain, in_our_words
 from fmedge.runtime.engines.onnx_weights import detach_weights
-from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
+from fmedge.runtime.placement import Placement
+from fmedge.runtime.session import FloatArray, Images, failure, require_names
 from fmedge.system.stderr import owns_process, quietly
 from fmedge.system.wording import plural
 

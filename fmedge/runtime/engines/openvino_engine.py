@@ -18,7 +18,8 @@ from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.backends import Provider, int8_overflows
 from fmedge.runtime.engine_errors import in_our_words
-from fmedge.runtime.session import FloatArray, Images, Placement, failure, require_names
+from fmedge.runtime.placement import Placement
+from fmedge.runtime.session import FloatArray, Images, failure, require_names
 from fmedge.system.stderr import quietly
 
 _PRECISIONS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16}
