@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from fmedge.runtime.backends import BACKENDS
+from support.places import ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into Linux' /proc")
 
@@ -23,7 +23,7 @@ def test_nothing_of_the_process_changes(name, tmp_path):
         pytest.skip(f"{needed} is not installed")
     photo = tmp_path / "photo.png"
     Image.new("RGB", (40, 30), (200, 100, 50)).save(photo)
-    program = Path(__file__).with_name("guest_program.py")
+    program = ROOT / "tests" / "support" / "guest_program.py"
     command = [sys.executable, str(program), str(photo), str(tmp_path), name]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert ran.returncode == 0, ran.stderr
