@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None, *, alone: bool = False) -> int:
         with interrupts.signals() as came, patient_output() as output:
             try:
                 code = _run(arguments, alone=alone)
-            except SystemExit:
+            except (SystemExit, Exception):  # libraries that are being imported turn an interrupt into an error
                 if not came:
                     raise
                 code = interrupts.TERMINATED

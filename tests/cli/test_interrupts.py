@@ -268,3 +268,24 @@ def test_before_the_command_is_loaded(tmp_path, number):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, "", "")
+
+
+@pytest.mark.cases("interrupts")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_library_turns_it_into_an_error(tmp_path, number):
+    """As NumPy does while it is being imported."""
+    script = (
+        "import os, sys, fmedge.__main__ as command\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'numpy':\n"
+        f"            try: os.kill(os.getpid(), {int(number)})\n"
+        "            except BaseException as error: raise ImportError('datetime') from error\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "command.entry()"
+    )
+    words = [sys.executable, "-c", script, "run", "a.png"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert ran.returncode == 128 + number
+    assert "Traceback" not in ran.stderr
