@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from importlib.machinery import ExtensionFileLoader
 from threading import Thread
 from types import FrameType
 
@@ -34,8 +35,8 @@ _FEW_FILES = 32
 
 _POLL_S = 0.02
 _AGAIN_S = 0.05
-"""Pause before an exception that was raised during an import is raised again: if it was not swallowed, the command has
-left by then."""
+"""Pause before an exception is raised again, or for the first time, if the signal came during an import: if it was not
+swallowed, the command has left by then."""
 
 _ALARM = getattr(signal, "SIGALRM", 0)
 """SIGALRM where the system has it (POSIX), otherwise 0."""
@@ -121,7 +122,8 @@ def clear_up() -> None:
 def signals() -> Generator[list[int]]:
     """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
 
-    C code that is being imported may swallow the exception, or turn it into another one; then it is raised again.
+    C code that is being imported may swallow the exception, or turn it into another one; then it is raised again. While
+    an extension module is being set up, nothing is raised yet.
     While a thread watches, a second signal raises nothing: it would only cut the clauses short.
 
     Yields:
@@ -138,6 +140,8 @@ def signals() -> Generator[list[int]]:
             return
         if _ALARM and _is_importing(frame):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+            if _is_setting_up(frame):
+                return
         raise SystemExit(TERMINATED) if came[0] == signal.SIGTERM else KeyboardInterrupt
 
     handled = [signal.SIGTERM]
@@ -156,8 +160,19 @@ def signals() -> Generator[list[int]]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
+    return any(each.f_code.co_filename == "<frozen importlib._bootstrap>" for each in _callers(frame))
+
+
+def _is_setting_up(frame: FrameType | None) -> bool:
+    """Return whether an extension module is being set up: an exception then may crash it (onnx ends by SIGSEGV)."""
+    return any(
+        each.f_code.co_filename == "<frozen importlib._bootstrap_external>"
+        and isinstance(each.f_locals.get("self"), ExtensionFileLoader)
+        for each in _callers(frame)
+    )
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            return True
+        yield frame
         frame = frame.f_back
-    return False

@@ -54,7 +54,7 @@ MODEL = "models/block1_conv1.relu.fp32.untrained.onnx"
 STAYS = {
     "decoding beside the opening": (
         f"{RUN} PHOTO --output a.html --size 224",
-        "fmedge.workflow.extraction",
+        "fmedge.data.images",
         "load_photo",
     ),
     "decoding": ("diff onnxruntime onnxruntime PHOTO --weights untrained", "fmedge.workflow.extraction", "load_photo"),
