@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -253,20 +254,26 @@ def test_a_report_is_written_however_long_it_takes(place, tmp_path):
     assert json.loads((place.folder / "s.json").read_text())["interrupted"]
 
 
-@pytest.mark.cases("interrupts")
-@pytest.mark.parametrize("number", SIGNALS)
-def test_before_the_command_is_loaded(tmp_path, number):
-    """Nothing is said, and no traceback shown, where a signal comes while modules are imported."""
+def run_with_finder(folder, body, *words):
+    """The command in a process that asks first how each module is found, and does this then."""
     script = (
         "import os, sys, fmedge.__main__ as command\n"
         "class Finder:\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == 'fmedge.cli.main': os.kill(os.getpid(), {int(number)})\n"
+        f"{indent(body, ' ' * 8)}\n"
         "sys.meta_path.insert(0, Finder())\n"
         "command.entry()"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", script, *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, cwd=folder)
+
+
+@pytest.mark.cases("interrupts")
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_the_command_is_loaded(tmp_path, number):
+    """Nothing is said, and no traceback shown, where a signal comes while modules are imported."""
+    ran = run_with_finder(tmp_path, f"if name == 'fmedge.cli.main': os.kill(os.getpid(), {int(number)})")
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + number, "", "")
 
 
@@ -274,18 +281,11 @@ def test_before_the_command_is_loaded(tmp_path, number):
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_library_turns_it_into_an_error(tmp_path, number):
     """As NumPy does while it is being imported."""
-    script = (
-        "import os, sys, fmedge.__main__ as command\n"
-        "class Finder:\n"
-        "    def find_spec(self, name, *_):\n"
-        "        if name == 'numpy':\n"
-        f"            try: os.kill(os.getpid(), {int(number)})\n"
-        "            except BaseException as error: raise ImportError('datetime') from error\n"
-        "sys.meta_path.insert(0, Finder())\n"
-        "command.entry()"
+    body = (
+        "if name == 'numpy':\n"
+        f"    try: os.kill(os.getpid(), {int(number)})\n"
+        "    except BaseException as error: raise ImportError('datetime') from error"
     )
-    words = [sys.executable, "-c", script, "run", "a.png"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    ran = run_with_finder(tmp_path, body, "run", "a.png")
     assert ran.returncode == 128 + number
     assert "Traceback" not in ran.stderr
