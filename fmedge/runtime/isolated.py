@@ -120,7 +120,7 @@ class IsolatedEngine:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
         needs = self._needs(images.shape)
         require_products(needs, images.shape)
-        if self._process.poll() is not None:
+        if self._process.returncode is not None:  # it was reported then; a child that ended since is found below
             raise LimitExceeded(f"'{self._model}' has ended its process before. Open another session.")
         seconds = _RUN_S + needs.products / _PRODUCTS_PER_S
         facts = {

@@ -270,13 +270,23 @@ def wait_for_engine(process_id):
     raise AssertionError("no child came")
 
 
+CRASHES = {signal.SIGSEGV: r"by signal 11 in a process of its own", signal.SIGKILL: r"for lack of memory"}
+
+
 @linux
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_crash_ends_the_child_alone(onnx_fp32, number):
+@pytest.mark.parametrize("number", CRASHES)
+@pytest.mark.parametrize("awaited", [True, False])
+def test_a_crash_ends_the_child_alone(onnx_fp32, number, awaited):
+    """The reason is told whether the child has ended by the next run, or ends while it is asked."""
     with open_session(onnx_fp32) as session:
         session.run(IMAGE)
-        os.kill(wait_for_engine(os.getpid()), number)
-        with pytest.raises(LimitExceeded, check=says(r"by signal 11 in a process of its own|for lack of memory")):
+        child = wait_for_engine(os.getpid())
+        os.kill(child, number)
+        if awaited:
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(LimitExceeded, check=says(CRASHES[number])):
+            session.run(IMAGE)
+        with pytest.raises(LimitExceeded, check=says("has ended its process before")):
             session.run(IMAGE)
     with open_session(onnx_fp32) as session:
         session.run(IMAGE)
