@@ -1,7 +1,7 @@
 """Read the configuration in a Keras model's file without Keras.
 
 A ``.keras`` file is a zip of ``config.json`` and ``model.weights.h5``; an ``.h5`` file holds the same two things as an
-attribute and as groups.
+attribute and as groups. Which of the two a file is shows in its first bytes, whatever its name.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
@@ -12,10 +12,12 @@ import contextlib
 import io
 import json
 import mmap
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -33,8 +35,8 @@ MAX_CONFIG_BYTES = 1 << 23
 MAX_PARTS = 30_000
 """Most objects that a configuration may describe: a layer has about six (itself, its type, its initializers)."""
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_MEMBERS: Mapping[str, int] = {"metadata.json": 1 << 16, _CONFIG: MAX_CONFIG_BYTES, _WEIGHTS: MAX_WEIGHTS_BYTES}
+_METADATA, CONFIG_MEMBER, WEIGHTS_MEMBER = "metadata.json", "config.json", "model.weights.h5"
+_MEMBERS: Mapping[str, int] = {_METADATA: 1 << 16, CONFIG_MEMBER: MAX_CONFIG_BYTES, WEIGHTS_MEMBER: MAX_WEIGHTS_BYTES}
 """Members of a ``.keras`` file and their largest sizes. No layer that is accepted has further assets."""
 
 _ZIP_END = struct.Struct("<4s4H2LH")
@@ -82,19 +84,47 @@ DAMAGE = (
 """What zipfile, h5py, json and Keras raise on damaged files."""
 
 
-def read_config(path: Path) -> tuple[Json, int]:
-    """Read the configuration of a ``.keras`` or ``.h5`` file, after checking the weights in it.
+_BEGINNINGS: Mapping[bytes, str] = {b"PK\3\4": ".keras", b"\x89HDF\r\n\x1a\n": ".h5"}
+"""How the two kinds of file begin (APPNOTE.TXT, 4.3.7; HDF5 File Format Specification 3.0, II.A), and the suffix that
+Keras knows each by."""
 
-    Returns:
-        The configuration, and the size of all arrays in bytes.
+
+@dataclass(frozen=True, slots=True)
+class KerasFile:
+    """A Keras model's file, as far as it can be read without Keras.
+
+    Attributes:
+        config: The configuration of the model.
+        weights_bytes: Size of all arrays in bytes.
+        suffix: What Keras calls such a file: ``.keras`` for a zip, ``.h5`` for HDF5.
+        version: The version of Keras that wrote it; None if the file does not say.
+    """
+
+    config: Json
+    weights_bytes: int
+    suffix: str
+    version: str | None
+
+    @property
+    def writer(self) -> str:
+        """What wrote the file, in words."""
+        return f"Keras {self.version}" if self.version else "an unknown version of Keras"
+
+    @property
+    def is_keras2(self) -> bool:
+        """Whether a Keras before 3 wrote it; those before 2.0.3 did not say so."""
+        return not self.version or int(self.version.partition(".")[0]) < 3
+
+
+def read_config(path: Path) -> KerasFile:
+    """Read the configuration of a Keras model, after checking the weights in its file.
 
     Raises:
-        WeightsError: It is damaged, has no configuration, points outside itself, or its name does not reveal the
-            format.
+        WeightsError: The file is damaged, is no Keras model, has no configuration, or points outside itself.
         LimitExceeded: It holds too much, or unpacks to too much.
     """
     with refusing_damage(path):
-        return _config_of(path)
+        return _file_of(path)
 
 
 @contextlib.contextmanager
@@ -110,25 +140,36 @@ def refusing_damage(path: Path) -> Generator[None]:
         raise WeightsError(f"'{path}' is not a readable Keras model. Allowed: a whole .keras or .h5 model.") from error
 
 
-def _config_of(path: Path) -> tuple[Json, int]:
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise WeightsError(f"Cannot tell the form of '{path}'. Allowed: a Keras model named .keras or .h5.")
-    if path.suffix == ".keras":
-        with path.open("rb") as stream:
+def _file_of(path: Path) -> KerasFile:
+    with path.open("rb") as stream:
+        beginning = stream.read(8)
+        suffix = next((suffix for begin, suffix in _BEGINNINGS.items() if beginning.startswith(begin)), None)
+        if suffix is None:
+            raise WeightsError(f"'{path}' is no Keras model: it is neither HDF5 (.h5) nor a zip (.keras).")
+        if suffix == ".keras":
             _require_plain_zip(path, stream)
             with zipfile.ZipFile(stream) as archive:
                 _require_members(path, archive)
-                size = require_plain_hdf5(path, io.BytesIO(archive.read(_WEIGHTS)))
-                return _parse(path, archive.read(_CONFIG)), size
-    with path.open("rb") as stream:
+                size = require_plain_hdf5(path, io.BytesIO(archive.read(WEIGHTS_MEMBER)))
+                about: Any = json.loads(archive.read(_METADATA)) if _METADATA in archive.namelist() else {}
+                return KerasFile(
+                    _parse(path, archive.read(CONFIG_MEMBER)), size, suffix, _version(about.get("keras_version"))
+                )
         size = require_plain_hdf5(path, stream)
     with h5py.File(path, "r", locking=False) as file:
         config: Any = file.attrs.get("model_config")
+        version = _version(file.attrs.get("keras_version"))
     if config is None:
+        by = f", written by Keras {version}" if version else ""
         raise WeightsError(
-            f"'{path}' holds weights and no model.", hint="Give a whole model, or name it with --weights."
+            f"'{path}' holds weights and no model{by}.", hint="Save the whole model: model.save('model.keras')."
         )
-    return _parse(path, config), size
+    return KerasFile(_parse(path, config), size, suffix, version)
+
+
+def _version(said: object) -> str | None:
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    return text if isinstance(text, str) and re.fullmatch(r"\d{1,3}(\.\w{1,8}){0,4}", text, re.ASCII) else None
 
 
 def _parse(path: Path, text: str | bytes) -> Json:

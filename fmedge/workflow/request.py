@@ -145,7 +145,7 @@ def request_artifact(
         from fmedge.model.keras_config import read_config
         from fmedge.model.keras_input import read_input
 
-        options, notes = settle_options(options, read_input(read_config(keras)[0]))
+        options, notes = settle_options(options, read_input(read_config(keras).config))
         return ArtifactSpec(submodel, choice, models_folder(models), options, notes)
     submodel = SubModel(taps, chosen)
     if channel is not None:

@@ -218,9 +218,9 @@ WITHIN = {
 
 @pytest.mark.parametrize("what", WITHIN)
 def test_within_the_bounds(what, tmp_path):
-    config, size = read_config(WITHIN[what](tmp_path))
-    assert config == GOOD
-    assert size == {"noise that packs to more": 1 << 20}.get(what, BYTES) + 16
+    found = read_config(WITHIN[what](tmp_path))
+    assert found.config == GOOD
+    assert found.weights_bytes == {"noise that packs to more": 1 << 20}.get(what, BYTES) + 16
 
 
 @pytest.mark.parametrize("side", [1024, 1025])

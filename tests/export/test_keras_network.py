@@ -240,9 +240,15 @@ def test_files_that_are_no_models(tmp_path):
     good = tmp_path / "good.keras"
     keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(2, 3, name="c")]).save(good)
     data = good.read_bytes()
-    for name, content in (("a.keras", b""), ("b.keras", data[: len(data) // 2]), ("c.h5", data), ("d.h5", b"\x89HDF")):
+    cut, signature = data[: len(data) // 2], b"\x89HDF\r\n\x1a\n"
+    for name, content, words in (
+        ("a.keras", b"", "neither HDF5"),
+        ("b.keras", cut, "not a readable Keras model"),
+        ("c.h5", signature + data, "not a readable Keras model"),
+        ("d.h5", signature[:4], "neither HDF5"),
+    ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(WeightsError, match="not a readable Keras model"):
+        with pytest.raises(WeightsError, match=words):
             load_keras_network(choose_keras_file(tmp_path / name), "none")
     path = edited(good, tmp_path / "e.keras", lambda config: "{}")
     with pytest.raises(WeightsError, match="Keras cannot load"):

@@ -6,8 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fmedge.errors import UsageError, closest
-from fmedge.export.tensorflow.keras_import import Call, Model, is_graph
+from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph
 from fmedge.export.tensorflow.tf_import import Tensor
+
+SLASH = "\u2215"
+"""What stands for a slash in a layer's name: Keras 2 allowed slashes, Keras 3 does not. Users see a slash."""
+
+
+def name_of(operation: Layer) -> str:
+    """Return the name of a layer or operation, as its author wrote it."""
+    return str(operation.name).replace(SLASH, "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +33,12 @@ class Place:
     @property
     def name(self) -> str:
         """The layer's own name."""
-        return str(self.node.operation.name)
+        return name_of(self.node.operation)
 
     @property
     def full_name(self) -> str:
         """The names of the nested models that contain it, then its own: ``backbone/conv``."""
-        return "/".join([*(str(call.operation.name) for call in self.path), self.name])
+        return "/".join([*(name_of(call.operation) for call in self.path), self.name])
 
 
 def network_order(model: Model, names: Sequence[str]) -> tuple[str, ...]:

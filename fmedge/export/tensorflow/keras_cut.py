@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded, UsageError
-from fmedge.export.tensorflow.keras_calls import calls, maker
+from fmedge.export.tensorflow.keras_calls import calls, maker, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tensorflow.keras_taps import Tap, find_tap, require_spatial
 from fmedge.export.tensorflow.scopes import LayerScopes
@@ -137,10 +137,10 @@ class _Walk:
         return {id(place.path[depth] if len(place.path) > depth else place.node) for place in places}
 
     def _call(self, node: Call, args: _Arguments, kwargs: _Arguments, taps: Sequence[Tap]) -> Tensor:
-        self.layer = node.operation.name
+        self.layer = name_of(node.operation)
         _require_few_steps(node.operation, args)
         bare = [tap for tap in taps if tap.side == "bare"]
-        with self._scopes.layer(node.operation.name):
+        with self._scopes.layer(self.layer):
             if not bare:
                 return self._apply(node.operation, args, kwargs)
             result = self._apply(bare[0].twin, args, kwargs)
@@ -185,7 +185,7 @@ def _require_few_steps(operation: Layer, args: _Arguments) -> None:
     if args and any(getattr(layer, "unroll", False) is True for layer in layers):
         steps = args[0].shape[1]
         if steps is not None and steps > MAX_STEPS:
-            raise LimitExceeded(f"'{operation.name}' unrolls {steps:,} steps. Allowed: {MAX_STEPS}. Cut before it.")
+            raise LimitExceeded(f"'{name_of(operation)}' unrolls {steps:,} steps. Allowed: {MAX_STEPS}. Cut before it.")
 
 
 _SCOPE_NAME = r"[A-Za-z0-9_.-]*"

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fmedge.errors import WeightsError
+from fmedge.errors import FmedgeError, WeightsError
+from fmedge.export.tensorflow.keras2 import mended
 from fmedge.export.tensorflow.keras_bounds import MAX_CALLS, BuildingBounds, too_many_calls
 from fmedge.export.tensorflow.keras_calls import count_calls
 from fmedge.export.tensorflow.keras_import import Model, is_graph, keras, reason_of
+from fmedge.export.tensorflow.keras_rewrite import readable
 from fmedge.model.keras_config import read_config, refusing_damage
 from fmedge.model.keras_input import Json
 from fmedge.system.address_space import is_shortage, shortage
@@ -37,19 +39,22 @@ def read_keras_model(path: Path) -> Model:
             its layers are larger than its weights.
         LimitExceeded: It exceeds one of the limits on its size.
     """
-    config, weights_bytes = read_config(path)
+    file = read_config(path)
     with refusing_damage(path):
-        config.pop("compile_config", None)  # losses and metrics, which Keras ignores here
+        file.config.pop("compile_config", None)  # losses and metrics, which Keras ignores here
+        config = mended(file.config, file.writer) if file.is_keras2 else file.config
         _require_harmless(path, config)
-    bounds = BuildingBounds(path, weights_bytes)
+    bounds = BuildingBounds(path, file.weights_bytes)
     try:
-        with quietly(), bounds.held():
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with quietly(), readable(path, file, config) as copy, bounds.held():
+            model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+    except FmedgeError:
+        raise
     except Exception as error:  # a file can make Keras' layers raise anything
         bounds.require_kept()  # Keras may have replaced our error by another one
         if is_shortage(error):
             raise shortage(error) from error
-        raise WeightsError(f"Keras cannot load '{path}': {reason_of(error)} Save it again with model.save.") from error
+        raise WeightsError(f"Keras cannot load '{path}', written by {file.writer}: {reason_of(error)}") from error
     bounds.require_kept()
     if is_graph(model) and model.built and count_calls(model) > MAX_CALLS:
         raise too_many_calls(path)

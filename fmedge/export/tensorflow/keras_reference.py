@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fmedge.errors import UsageError
+from fmedge.export.tensorflow.keras_calls import name_of
 from fmedge.export.tensorflow.keras_copy import resized
 from fmedge.export.tensorflow.keras_import import Layer, Model, keras
 from fmedge.export.tensorflow.keras_taps import Tap
@@ -56,7 +57,7 @@ def _require_last(layer: Layer, bare: Tensor, whole: Tensor) -> None:
     scale = float(np.abs(whole).max())
     if not np.allclose(layer.activation(bare), whole, rtol=1e-4, atol=1e-5 * scale):
         raise UsageError(
-            f"'{layer.name}' does more after its activation: there is no value before it.",
+            f"'{name_of(layer)}' does more after its activation: there is no value before it.",
             hint="Use --activation relu.",
         )
 
