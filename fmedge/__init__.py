@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from fmedge.runtime.opening import open_session as open_session
     from fmedge.runtime.session import Session as Session
     from fmedge.workflow.artifacts import export_submodel as export_submodel
+    from fmedge.workflow.layers import list_layers as list_layers
     from fmedge.workflow.pipeline import extract as extract
     from fmedge.workflow.pipeline import extract_many as extract_many
 
@@ -52,6 +53,7 @@ _HOMES = {
     "extract": "fmedge.workflow.pipeline",
     "extract_many": "fmedge.workflow.pipeline",
     "figure": "fmedge.render.figures",
+    "list_layers": "fmedge.workflow.layers",
     "open_session": "fmedge.runtime.opening",
     "read_artifact": "fmedge.model.artifact",
     "render_page": "fmedge.render.page",

@@ -73,10 +73,11 @@ def export_command(
     """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
     from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
-    from fmedge.workflow.request import request_artifact
+    from fmedge.workflow.layer_names import split_list
+    from fmedge.workflow.request import keras_layer_names, request_artifact
 
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
-    layers = LAYER_NAMES if every_layer else options.split(layer)
+    layers = LAYER_NAMES if every_layer else split_list(layer, keras_layer_names(keras) if keras else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
         request_artifact(

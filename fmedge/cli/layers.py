@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from fmedge.cli import options
 from fmedge.cli.console import print_json, print_table
-from fmedge.cli.options import AsJson
-from fmedge.errors import UsageError
-from fmedge.model.vgg16 import INPUT_SIZE, VGG16_LAYERS
+from fmedge.model.layer_row import LayerRow
 
 
 def layers_command(
-    size: Annotated[int, typer.Option(metavar="PIXELS", help="Height and width of the input image.")] = INPUT_SIZE[0],
-    as_json: AsJson = False,
+    keras: options.Keras = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the network's own; 224]"),
+    ] = None,
+    as_json: options.AsJson = False,
 ) -> None:
-    """List the layers: shape, stride, receptive field, parameters, work."""
-    smallest = VGG16_LAYERS[-1].stride
-    if size < smallest:
-        raise UsageError(f"--size {size}: VGG16 halves the image five times. Allowed: {smallest} or more.")
-    rows = [
-        {
-            "layer": spec.name,
-            "kind": spec.kind,
-            "channels": spec.channels,
-            "shape": list(spec.output_shape(size, size)),
-            "stride": spec.stride,
-            "receptive_field": spec.receptive_field,
-            "parameters": spec.parameters,
-            "macs": spec.macs(size, size),
-        }
-        for spec in VGG16_LAYERS
-    ]
+    """List the layers: activation, shape, stride, receptive field, parameters, work."""
+    from fmedge.workflow.layers import list_layers
+
+    rows = list_layers(keras=keras, size=options.parse_size(size))
     if as_json:
-        print_json(rows)
+        print_json([asdict(row) for row in rows])
         return
-    print_table(
-        ["layer", "C x H x W", "stride", "sees px", "parameters", "MMACs"],
-        (
-            [
-                spec.name,
-                " x ".join(map(str, spec.output_shape(size, size))),
-                str(spec.stride),
-                str(spec.receptive_field),
-                f"{spec.parameters:,}",
-                f"{spec.macs(size, size) / 1e6:,.1f}",
-            ]
-            for spec in VGG16_LAYERS
-        ),
-    )
+    headings = ["layer", "kind", "activation", "C x H x W", "stride", "sees px", "parameters", "MMACs"]
+    print_table(headings, map(_cells, rows))
+
+
+def _cells(row: LayerRow) -> list[str]:
+    shape = " x ".join("any" if extent is None else str(extent) for extent in row.shape or ())
+    return [
+        row.name,
+        row.kind,
+        row.activation or "-",
+        f"{shape} (no maps)".strip() if row.obstacle else shape,
+        _per_axis(row.stride),
+        _per_axis(row.receptive_field),
+        f"{row.parameters:,}",
+        "?" if row.macs is None else f"{row.macs / 1e6:,.1f}",
+    ]
+
+
+def _per_axis(pair: tuple[float, float] | None) -> str:
+    if pair is None:
+        return "?"
+    return " x ".join(f"{each:g}" for each in dict.fromkeys(pair))

@@ -6,6 +6,7 @@ Keras 2 and 3 write the same facts in several ways; where none of them is found,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,6 +79,20 @@ def read_input(config: Json) -> KerasInput | None:
         return KerasInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def layer_names(config: Json) -> frozenset[str]:
+    """Return the names of all layers in a configuration, those in nested models also with the models' names before."""
+    found = set[str]()
+    waiting: list[tuple[str, Json]] = [("", config)]
+    while waiting:
+        prefix, part = waiting.pop()
+        with contextlib.suppress(KeyError, TypeError, AttributeError):  # a layer that is none has no name
+            for layer in _layers(part):
+                name = _name(layer)
+                found |= {name, prefix + name}
+                waiting.append((f"{prefix}{name}/", layer))
+    return frozenset(found)
 
 
 def _layers(config: Json) -> list[Any]:

@@ -100,13 +100,23 @@ def _as_text(wish: object) -> str:
     return os.fspath(cast("os.PathLike[str]", wish))
 
 
+def require_keras_file(path: Path) -> None:
+    """Check that a Keras model's file exists, and is not larger than is read.
+
+    Raises:
+        WeightsError: There is no such file.
+        LimitExceeded: It is too large.
+    """
+    _require_file(path, "Keras model", "a .keras or .h5 file")
+
+
 def choose_keras_file(path: Path) -> WeightsChoice:
     """Take a Keras model of the user's own, ``.keras`` or ``.h5``, as the weights.
 
     Raises:
         WeightsError: There is no such file.
     """
-    _require_file(path, "Keras model", "a .keras or .h5 file")
+    require_keras_file(path)
     return WeightsChoice(WeightsFacts("keras", digest(path, "sha256")), path)
 
 

@@ -40,16 +40,15 @@ from fmedge.system.files import create_folder, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.layer_names import Layers, tap_names
 from fmedge.workflow.model_files import open_model
 from fmedge.workflow.request import (
     ArtifactSpec,
-    Layers,
     default_options,
     find_artifact,
     models_folder,
     request_artifact,
     settle_options,
-    tap_names,
 )
 
 if TYPE_CHECKING:
@@ -311,12 +310,13 @@ def export_submodel(
         request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
     from fmedge.export.tensorflow.keras_network import network_of_model
-    from fmedge.model.keras_input import read_input
+    from fmedge.model.keras_input import layer_names, read_input
 
-    options, _ = settle_options(options or default_options(), read_input(json.loads(keras.to_json())))
+    config = json.loads(keras.to_json())
+    options, _ = settle_options(options or default_options(), read_input(config))
     network = network_of_model(keras, options.preprocessing or NONE)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    submodel = SubModel(tap_names(layer, chosen, stock=False), chosen, KERAS)
+    submodel = SubModel(tap_names(layer, chosen, layer_names(config)), chosen, KERAS)
     request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
     return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
 

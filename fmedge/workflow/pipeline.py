@@ -25,7 +25,8 @@ from fmedge.system.choices import StrPath, find_path, require_switch
 from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.batch import run_many
 from fmedge.workflow.extraction import Decode, Extraction, Resizing, Taps, deepest, find_resizing
-from fmedge.workflow.request import Layers, default_options, request_artifact
+from fmedge.workflow.layer_names import Layers
+from fmedge.workflow.request import default_options, request_artifact
 
 
 def extract(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact, read_artifact
@@ -15,7 +14,6 @@ from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import CAFFE, NONE, for_channels
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import (
-    ALL,
     KERAS,
     VGG16,
     Activation,
@@ -23,14 +21,14 @@ from fmedge.model.submodel import (
     OwnSize,
     SubModel,
     artifact_name,
-    every_tap,
     find_activation,
     own_converter,
     require_channel,
 )
 from fmedge.model.vgg16 import find_layer
-from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights
+from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, require_keras_file
 from fmedge.system.choices import StrPath, find_path, require_record
+from fmedge.workflow.layer_names import Layers, tap_names
 
 if TYPE_CHECKING:
     from fmedge.model.keras_input import KerasInput
@@ -38,12 +36,6 @@ if TYPE_CHECKING:
 MAX_OWN_PIXELS = 1 << 20
 """Most pixels that a Keras file's own size may have: no stock network exceeds 600 x 600. The user must name larger
 sizes."""
-
-DEFAULT_LAYER = "block1_conv1"
-
-
-Layers = str | Sequence[str]
-"""Layers of a network: a name, several joined by ``+``, ``all``; or a sequence of names, each taken literally."""
 
 
 def models_folder(folder: StrPath | None = None) -> Path:
@@ -135,23 +127,36 @@ def request_artifact(
     """
     options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    taps = tap_names(layer, chosen, stock=keras is None)
     if keras is not None:
         if weights is not None:
             raise UsageError("keras brings its own weights.", hint="Leave --weights out.", flags=("--keras",))
-        submodel = SubModel(taps, chosen, KERAS)
         keras = find_path("keras", keras)
         choice = choose_keras_file(keras)
         from fmedge.model.keras_config import read_config
-        from fmedge.model.keras_input import read_input
+        from fmedge.model.keras_input import layer_names, read_input
 
-        options, notes = settle_options(options, read_input(read_config(keras).config))
+        config = read_config(keras).config
+        submodel = SubModel(tap_names(layer, chosen, layer_names(config)), chosen, KERAS)
+        options, notes = settle_options(options, read_input(config))
         return ArtifactSpec(submodel, choice, models_folder(models), options, notes)
-    submodel = SubModel(taps, chosen)
+    submodel = SubModel(tap_names(layer, chosen), chosen)
     if channel is not None:
         for tap in submodel.taps:
             require_channel(tap, find_layer(tap).channels, channel)
     return ArtifactSpec(submodel, choose_weights(weights, sha256), models_folder(models), options)
+
+
+def keras_layer_names(keras: Path) -> frozenset[str]:
+    """Return the names of all layers in a Keras model's file.
+
+    Raises:
+        WeightsError: There is no such file, or it is no Keras model.
+    """
+    from fmedge.model.keras_config import read_config
+    from fmedge.model.keras_input import layer_names
+
+    require_keras_file(keras)
+    return layer_names(read_config(keras).config)
 
 
 def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:
@@ -210,38 +215,6 @@ def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
             hint=f"If that is meant, say so: --size {height}x{width}.",
         )
     return height, width
-
-
-def tap_names(layer: object, activation: Activation, *, stock: bool) -> tuple[str, ...]:
-    r"""Return the layers that a text names: names joined by ``+``, or ``all``.
-
-    Args:
-        layer: The text, or a sequence of names, each taken literally; None or an empty text means
-            :data:`DEFAULT_LAYER`. In a text a backslash makes the next character literal: ``a\+b`` is one layer, and so
-            is ``\all``.
-        activation: What to show with ``all``.
-        stock: Whether the network is stock VGG16; only then may ``all`` be used.
-
-    Raises:
-        UsageError: It is neither, or ``all`` is used with another network.
-    """
-    if layer is None or layer == "":
-        layer = DEFAULT_LAYER
-    if isinstance(layer, Sequence) and not isinstance(layer, (str, bytes)):
-        names = tuple(cast("Sequence[object]", layer))
-        if all(isinstance(name, str) for name in names):
-            return cast("tuple[str, ...]", names)
-    if not isinstance(layer, str):
-        raise UsageError(
-            f"layer: got {layer!r}. Allowed: a name, or several with + between.", hint="All: fmedge layers."
-        )
-    if layer.strip() != ALL:
-        return tuple(re.sub(r"\\(.)", r"\1", name.strip()) for name in re.split(r"(?<!\\)\+", layer))
-    if not stock:
-        raise UsageError(
-            "layer all knows stock VGG16 alone.", hint="Name a Keras model's layers: --layer a+b.", flags=("--layer",)
-        )
-    return every_tap(activation)
 
 
 def default_options(run: RunOptions | None = None) -> ExportOptions:

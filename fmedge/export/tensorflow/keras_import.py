@@ -47,4 +47,4 @@ def reason_of(error: Exception) -> str:
     plain = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith(("Exception encountered", "Arguments received", "in user"))]
-    return (own[0][:80] if own else type(error).__name__).rstrip(". ") + "."
+    return (own[0].split(". ")[0][:90] if own else type(error).__name__).rstrip(". ") + "."

@@ -90,6 +90,9 @@ _PARAMETERS: Mapping[str, Mapping[str, object]] = {
 }
 """The parameters of activations and their usual values, which are not stated; ``...`` means always stated."""
 
+_AXES = 4
+"""Axes of feature maps: (N, H, W, C)."""
+
 
 def find_tap(model: Model, name: str, activation: Activation) -> Tap:
     """Find what to show of a layer.
@@ -106,7 +109,11 @@ def find_tap(model: Model, name: str, activation: Activation) -> Tap:
     Raises:
         UsageError: There is no such layer, or its output is not feature maps.
     """
-    place = find_place(model, name)
+    return tap_at(model, name, find_place(model, name), activation)
+
+
+def tap_at(model: Model, name: str, place: Place, activation: Activation) -> Tap:
+    """Do the same for a call that was found already."""
     layer = place.node.operation
     require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
     before = activation is Activation.NONE
@@ -219,6 +226,14 @@ def require_spatial(name: str, tensor: Tensor) -> None:
     Raises:
         UsageError: It is not.
     """
-    if tensor is None or len(tensor.shape) != 4:
-        shape = "several tensors" if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
-        raise UsageError(f"Layer '{name}' has no feature maps: its output is {shape}. Name one with height and width.")
+    if obstacle := obstacle_of(tensor):
+        raise UsageError(
+            f"Layer '{name}' has no feature maps: its output is {obstacle}. Name one with height and width."
+        )
+
+
+def obstacle_of(tensor: Tensor) -> str | None:
+    """Return what a layer's output is if it is not feature maps; otherwise None."""
+    if tensor is None:
+        return "several tensors"
+    return None if len(tensor.shape) == _AXES else f"a tensor of shape {tuple(tensor.shape)}"
