@@ -129,7 +129,7 @@ def test_compare_exits_with_8_on_a_regression(fmedge_inprocess, reports):
         (["before.json", "nothing.json"], "No file"),
         (["before.json", "after.json", "--fail-on", "p51:5%"], "Unknown metric 'p51'. Closest: 'p50'"),
         (["before.json", "after.json", "--metric", "speed"], "Unknown metric 'speed'"),
-        (["before.json", "other.json"], "this version reads 1 and 2"),
+        (["before.json", "other.json"], "this version of fmedge reads 1 and 2"),
     ],
 )
 def test_compare_says_what_is_wrong(fmedge_inprocess, reports, tmp_path, words, message):

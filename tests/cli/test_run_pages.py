@@ -74,7 +74,7 @@ def test_values_style_and_plotly(here, fmedge_inprocess):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--activation", "both", "--model", "MODEL"], "is shown after ReLU"),
+        (["--activation", "both", "--model", "MODEL"], "are after ReLU"),
         (["--activation", "both", "--layer", "block1_pool"], "is a pool"),
         (["--activation", "both", "--style", "grid"], "--style viewer"),
         (["--png", "s.jpg"], "ends in .png"),

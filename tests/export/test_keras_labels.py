@@ -248,7 +248,7 @@ def test_both_is_refused_where_the_page_would_need_another_function(fmedge_inpro
         "run", "photo.png", *words_for(files, name), "--activation", "both", code=2
     ).stderr.splitlines()[-1]
     assert name in line
-    assert "it has ReLU alone" in line
+    assert "a page can compute only ReLU" in line
     assert len(line) <= 200
     assert list(tmp_path.glob("*.html")) == []
 

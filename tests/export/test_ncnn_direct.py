@@ -201,7 +201,7 @@ def test_missing_weights(written):
 def test_the_weights_are_not_the_model(written):
     for read in (read_artifact, open_model, describe_model):
         with pytest.raises(
-            ArtifactError, match=r"holds weights alone. Name the file beside it that ends in .ncnn.param"
+            ArtifactError, match=r"holds only weights. Name the file beside it that ends in .ncnn.param"
         ):
             read(weights_path(written.path, Format.NCNN))
 

@@ -323,7 +323,7 @@ def test_a_pair_that_is_no_pair(ncnn_fp32, tmp_path):
     weights.write_bytes(ncnn_fp32.weights[:-1] + b"x")
     with pytest.raises(ArtifactError, match=r"or 'm\.ncnn\.bin' is not what the card describes"):
         read_artifact(model)
-    with pytest.raises(ArtifactError, match="holds weights alone"):
+    with pytest.raises(ArtifactError, match="holds only weights"):
         read_artifact(weights)
     card_path(model).write_bytes(b"\xff\xfe")
     with pytest.raises(ArtifactError, match="is not text"):
