@@ -201,7 +201,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
         for arithmetic, threads in product(matrix.maths, threads_tried):
             configuration = _configuration(matrix, request, row, arithmetic, threads, variant)
             if arithmetic not in row.maths:
-                missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
+                missing.append(Missing(configuration, f"{row.name} does not offer --math {arithmetic}"))
                 continue
             if request.path not in made:
                 made[request.path] = _artifact(request, row, matrix, progress)

@@ -266,7 +266,7 @@ class Measurement:
             found.append(f"{name}: unsettled; the median was still changing after {self.warm_up_runs} warm-up runs.")
         if self.crowded:
             found.append(
-                f"{name}: crowded; {self.load:.1f} cores were busy: not a fair comparison with others of "
+                f"{name}: crowded; {self.load:.1f} cores were busy, so it is no fair comparison with others of "
                 f"{plural(self.configuration.threads, 'thread')}."
             )
         return found

@@ -139,7 +139,7 @@ def models_is_a_file(folder):
         (2, ["run", "PICTURE", "--backend", "onnxruntim"], "Unknown backend 'onnxruntim'. Closest: 'onnxruntime'"),
         (2, ["run", "PICTURE", "--device", "cdua"], "Unknown device 'cdua'. Closest: 'cuda'"),
         (2, ["run", "PICTURE", "--backend", "ncnn", "--format", "onnx"], "ncnn does not run onnx models"),
-        (2, ["run", "PICTURE", "--math", "bf16", "--backend", "onnxruntime"], "onnxruntime has no --math bf16"),
+        (2, ["run", "PICTURE", "--math", "bf16", "--backend", "onnxruntime"], "onnxruntime does not offer --math bf16"),
         (2, ["run", "PICTURE", "--cpus", "9999"], "--cpus 9999: allowed here"),
         (2, ["layers", "--size", "3"], "32 or more"),
         (3, ["run", "gone.jpg"], "No image 'gone.jpg'"),

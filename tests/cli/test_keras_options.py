@@ -105,8 +105,8 @@ def test_a_model_that_prepares_pixels_itself_says_so(fmedge_inprocess, models, p
         (["--keras", "asks.keras", "--preprocessing", "imagenet"], "Unknown preprocessing 'imagenet'"),
         (["--keras", "asks.keras", "--preprocessing", "unit", "--order", "bgr"], "--preprocessing unit says it all"),
         (["--keras", "asks.keras", "--std", "0"], "neither scale nor std may be 0"),
-        (["--preprocessing", "unit"], "--preprocessing belongs to --keras"),
-        (["--scale", "1/255"], "--preprocessing belongs to --keras"),
+        (["--preprocessing", "unit"], "--preprocessing applies only to --keras"),
+        (["--scale", "1/255"], "--preprocessing applies only to --keras"),
     ],
 )
 def test_what_cannot_be_meant(fmedge_inprocess, models, monkeypatch, words, message):

@@ -49,7 +49,7 @@ def test_equal_threads_should_keep_equal_cores_busy():
     assert (even.crowded, even.idle, even.doubts) == (False, False, ())
     crowded = dataclasses.replace(even, cpu_s=0.8)
     assert crowded.doubts == ("crowded",)
-    assert "crowded; 2.6 cores were busy: not a fair comparison with others of 2 threads" in crowded.warnings()[0]
+    assert "crowded; 2.6 cores were busy, so it is no fair comparison with others of 2 threads" in crowded.warnings()[0]
     idle = dataclasses.replace(even, cpu_s=0.4)
     assert idle.idle
     assert idle.warnings() == []
