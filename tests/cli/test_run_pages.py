@@ -79,7 +79,7 @@ def test_values_style_and_plotly(here, fmedge_inprocess):
         (["--activation", "both", "--style", "grid"], "--style viewer"),
         (["--png", "s.jpg"], "ends in .png"),
         (["--png", "a.png"], "is one of the images"),
-        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--channel", "3"], "one layer's channel"),
+        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--channel", "3"], "one channel of one layer"),
         (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--png", "s.png"], "Name a folder"),
         (["--values", "8bit"], "8bit"),
     ],

@@ -221,7 +221,7 @@ def test_a_run_finds_what_was_exported_under_its_true_name(fmedge_inprocess, fil
     assert "activation     after sigmoid\n" in fmedge_inprocess("info", model).stdout
     assert json.loads(fmedge_inprocess("info", model, "--json").stdout)["functions"] == ["sigmoid"]
     line = fmedge_inprocess("run", "photo.png", "--model", model, "--activation", "both", code=2).stderr
-    assert "'conv' ends in sigmoid, which a page cannot compute" in line
+    assert "'conv' ends in sigmoid; a page can compute only ReLU" in line
 
 
 def test_both_of_a_model_without_an_activation_is_one_side(fmedge_inprocess, files, tmp_path):

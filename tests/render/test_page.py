@@ -138,8 +138,8 @@ def test_titles():
     [
         ("relu", None, "'conv' are after ReLU; the values before it are lost"),
         ("relu", "relu", "'conv' are after ReLU; the values before it are lost"),
-        ("relu", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
-        ("none", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
+        ("relu", "sigmoid", "'conv' ends in sigmoid; a page can compute only ReLU"),
+        ("none", "sigmoid", "'conv' ends in sigmoid; a page can compute only ReLU"),
         ("relu", "leaky_relu(negative_slope=0.2)", "ends in leaky_relu"),
     ],
 )

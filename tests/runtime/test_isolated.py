@@ -352,7 +352,7 @@ def test_the_command_takes_a_model_as_ones_own_and_forgets_it(onnx_fp32, picture
     shutil.copy(f"{onnx_fp32.path}.json", tmp_path / "mine.onnx.json")
     words = ["run", str(picture), "--model", str(tmp_path / "mine.onnx"), "--no-page"]
     assert cli.main(words) == 0
-    assert "not made here: it runs in a process of its own" in capsys.readouterr().err
+    assert "not made here, so it runs in its own process" in capsys.readouterr().err
     assert cli.main(["trust", str(tmp_path / "mine.onnx")]) == 0
     assert cli.main(words) == 0
     assert "not made here" not in capsys.readouterr().err
