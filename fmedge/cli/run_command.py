@@ -118,7 +118,7 @@ OPTIONS: Mapping[str, Option] = {
         "Use what fmedge tune chose, even if less exact, or ignore it. [default: use it if exact and made here]",
     ),
     "backend": Option("--backend", "Engine. [default: the first installed one that runs the model]", "ENGINE"),
-    "device": Option("--device", "Device to compute on, an error if there is none; gpu: the best one.", "cpu|gpu|NAME"),
+    "device": Option("--device", "Device to compute on; an error if it is missing. gpu: the best one.", "cpu|gpu|NAME"),
     "threads": Option("--threads", "CPU threads in total. [default: one per core]"),
     "cpus": Option("--cpus", "Cores to compute on, by number. [default: all]", "N[,N]"),
     "math": Option("--math", "Arithmetic of float models."),
