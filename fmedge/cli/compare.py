@@ -34,7 +34,7 @@ def compare_command(
         ),
     ] = None,
     across_machines: Annotated[
-        bool, typer.Option("--across-machines", help="Also compare reports from different machines.")
+        bool, typer.Option("--across-machines", help="Allow reports from different machines.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:

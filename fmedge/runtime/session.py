@@ -178,7 +178,7 @@ class Session:
         if shape != self._roomy:
             for name, extents in needs.shapes.items():
                 if 0 in extents:
-                    words = f"The model gives nothing for '{name}' ({' x '.join(map(str, extents))})"
+                    words = f"The model's output '{name}' is empty ({' x '.join(map(str, extents))})"
                     raise ArtifactError(f"{words}. Export it for larger images.")
             count, height, width, _ = shape
             require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", needs.memory)

@@ -125,7 +125,7 @@ class Nothing:
 def test_no_engines_nothing_passes_a_session(block1, tmp_path, kind, shape):
     artifact = stranger(tmp_path / f"m{kind.suffixes[0]}", b"", block1.card, kind)
     session = Session(Nothing(shape), artifact.card, 1, "fp32", None, lambda _: Needs({"t": shape}, 0, 0))
-    with pytest.raises(FmedgeError, match="gives nothing for 't'"):
+    with pytest.raises(FmedgeError, match="output 't' is empty"):
         session.run(IMAGES)
 
 

@@ -226,7 +226,7 @@ def test_a_model_that_computes_nan_or_another_shape(onnx_fp32):
             session.run(IMAGE)
         with pytest.raises(LimitExceeded, match="has ended"):
             session.run(IMAGE)
-    with pytest.raises(ArtifactError, match="gives 1 x 64 x 31 x 32 for 'block1_conv2'; its card says"):
+    with pytest.raises(ArtifactError, match="computes 1 x 64 x 31 x 32 for 'block1_conv2'; its card says"):
         open_session(own(onnx_fp32, edited(onnx_fp32.model, narrowed)))
 
 

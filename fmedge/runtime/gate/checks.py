@@ -150,7 +150,7 @@ def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
             wanted = [extents[axis] for axis in spec.layout]
         if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
             raise ArtifactError(
-                f"'{_short(artifact.path)}' gives {' x '.join(map(str, found))} for '{spec.name}'; its card says "
+                f"'{_short(artifact.path)}' computes {' x '.join(map(str, found))} for '{spec.name}'; its card says "
                 f"{spec.describe()}.",
                 hint="Export it again: fmedge export.",
             )
