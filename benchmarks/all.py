@@ -1,12 +1,12 @@
-"""All of it: runs the parts one after the other and joins what they found into one file and one page.
+"""Run all parts one after another and join their results into one file and one page.
 
     python benchmarks/all.py                       # 12 minutes, on a machine that does nothing else
     python benchmarks/all.py --quick               # a few minutes: fewer layers, points and turns
-    python benchmarks/all.py --part growth         # one part; the others keep what they found before
-    python benchmarks/all.py --join                # nothing is measured; file and page are written anew
+    python benchmarks/all.py --part growth         # one part; the others keep their earlier results
+    python benchmarks/all.py --join                # measure nothing; write the file and the page again
 
-In benchmarks/results/ (or --results DIR) stand a file per part, `all.json` and `all.html`; on stdout, the table of the
-README.
+In benchmarks/results/ (or --results DIR) there is a file per part, `all.json` and `all.html`; the table of the
+README.md is printed on stdout.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ PARTS = (
 def main() -> None:
     """Run the requested parts, then join their results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=[part.name for part in PARTS], nargs="+", help="these alone")
-    parser.add_argument("--quick", action="store_true", help="a pass of some minutes, for a first look")
+    parser.add_argument("--part", choices=[part.name for part in PARTS], nargs="+", help="only these parts")
+    parser.add_argument("--quick", action="store_true", help="a pass of a few minutes, for a first look")
     parser.add_argument("--join", action="store_true", help="measure nothing")
-    parser.add_argument("--layer", help="inference at these layers, with commas between, or at all")
-    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of what was found")
+    parser.add_argument("--layer", help="layers for inference, separated by commas, or all")
+    parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the results")
     chosen = parser.parse_args()
     chosen.results.mkdir(parents=True, exist_ok=True)
     for part in PARTS if not chosen.join else ():
@@ -67,7 +67,7 @@ def main() -> None:
         if (file := chosen.results / f"{part.name}.json").is_file()
     }
     if not found:
-        raise SystemExit(f"Nothing was measured yet in {chosen.results}. Measure: python {__file__}")
+        raise SystemExit(f"Nothing has been measured in {chosen.results} yet. Measure: python {__file__}")
     (chosen.results / "all.json").write_text(json.dumps(found, indent=1) + "\n")
     page = chosen.results / "all.html"
     page.write_bytes(render(found))

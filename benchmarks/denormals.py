@@ -1,15 +1,16 @@
-"""What numbers next to zero cost: float32 below 1.2e-38, which some processors compute with by a slow detour.
+"""Measure what numbers next to zero cost: float32 below 1.2e-38, which some processors compute very slowly.
 
     python benchmarks/denormals.py [--layer block1_conv1,...] [--backend onnxruntime,...] [--turns 8]
 
-Two ways for them to come into a convolution, each against the same model without them, turn by turn, every model in a
-process of its own:
+Such numbers get into a convolution in two ways. Each is compared with the same model without them; the models take
+turns, each in its own process:
 
-- *input*: the model takes float32, and pixels are multiplied by 1e-39. Behind the mean nothing is left of that.
-- *inside*: the first kernel and all biases are multiplied by 1e-41, and so, ReLU being what it is, are all maps: of
-  pixels of some 100 they are about 1e-39 in every layer. The network's answer is the same, times 1e-41.
+- *input*: the model takes float32, and pixels are multiplied by 1e-39. After the mean is subtracted, nothing of that
+  is left.
+- *inside*: the first kernel and all biases are multiplied by 1e-41. ReLU passes factors on, so all maps are multiplied
+  too: for pixels around 100 they are about 1e-39 in every layer. The network's answer is the same, times 1e-41.
 
-Wanted: no more than twice the time.
+Required: at most twice the time.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", default="block1_conv1,block3_conv3,block5_conv3")
     parser.add_argument("--backend", default=",".join(row.name for row in BACKENDS if row.installed))
-    parser.add_argument("--turns", type=int, default=8, help="turns of each model that count")
+    parser.add_argument("--turns", type=int, default=8, help="counted turns of each model")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     rows: list[Row] = []

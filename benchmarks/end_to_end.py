@@ -1,8 +1,8 @@
-"""fmedge against the tutorial program: from process start to the page, turn by turn.
+"""Compare fmedge with the tutorial program, from process start to the page.
 
 Both read the same photo and the same complete weights file (seeded values in the official layout, unless
---weights names another). fmedge's artifact is there already, as it is after a first run. Each run is a process
-of its own; the two take turns, so that a machine that drifts hits both alike.
+--weights names another). fmedge's artifact already exists, as it does after a first run. Each run is its own
+process; the two take turns, so that a machine that drifts affects both alike.
 
     python benchmarks/end_to_end.py --image photo.jpg --layer block1_conv1,block5_conv3
 """
@@ -25,10 +25,10 @@ sys.path.insert(0, str(HERE.parent / "examples"))
 def main() -> None:
     """Measure, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="a photo; without one, the example picture")
-    parser.add_argument("--layer", default="block1_conv1", help="one layer, or several with commas between")
+    parser.add_argument("--image", type=Path, help="a photo; default: the example picture")
+    parser.add_argument("--layer", default="block1_conv1", help="one layer, or several separated by commas")
     parser.add_argument("--weights", type=Path, help="a complete Keras .h5 weights file")
-    parser.add_argument("--runs", type=int, default=7, help="counted runs of each, after one that is not")
+    parser.add_argument("--runs", type=int, default=7, help="counted runs of each, after one uncounted run")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -1,9 +1,9 @@
-"""Whether memory stays flat: many runs with fresh input, and many sessions opened and closed, per engine.
+"""Check whether memory stays flat: many runs with fresh input, and many sessions opened and closed, per engine.
 
     python benchmarks/endurance.py [--runs 10000] [--sessions 300] [--json FILE]
 
-The slope is that of a straight line through the resident memory after each run, the first 500 left out. Each engine has
-a process of its own.
+The slope is that of a straight line through the resident memory after each run, without the first 500. Each engine has
+its own process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Export: fmedge against Keras and tf2onnx, from process start to the ONNX file, turn by turn.
+"""Compare the export by fmedge with that by Keras and tf2onnx, from process start to the ONNX file, taking turns.
 
-fmedge does it as it does by default, held against the float64 reference before it is written, and without that check.
+fmedge exports with its default check, which compares the model with the float64 reference before it is written, and
+without it.
 
     python benchmarks/export_time.py --layer block1_conv1,block5_conv3
 """
@@ -24,8 +25,8 @@ PROGRAM = "Keras + tf2onnx"
 def main() -> None:
     """Measure, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", default="block1_conv1,block3_conv3,block5_conv3", help="with commas between")
-    parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one that is not")
+    parser.add_argument("--layer", default="block1_conv1,block3_conv3,block5_conv3", help="layers, separated by commas")
+    parser.add_argument("--runs", type=int, default=5, help="counted runs of each, after one uncounted run")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     parser.add_argument("--convert", nargs=3, metavar=("WEIGHTS", "LAYER", "FILE"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -63,7 +64,7 @@ def _compare(layer: str, weights: Path, runs: int) -> dict[str, object]:
         row = median_run(rows)
         print(f"{layer:13} {name:17} {row.wall_s:6.2f} s {row.peak_bytes / 1e6:6.0f} MB", flush=True)
     faster = times_as_fast(found["fmedge"], found[PROGRAM])
-    print(f"{layer:13} fmedge is {faster:.1f} times as fast, its check included", flush=True)
+    print(f"{layer:13} fmedge is {faster:.1f} times as fast, including its check", flush=True)
     return {
         "layer": layer,
         "faster": faster,

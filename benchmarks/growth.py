@@ -1,9 +1,9 @@
-"""Growth: how fmedge's time and memory follow the number of pixels, of pictures in a batch, and of threads.
+"""Measure how fmedge's time and memory grow with the number of pixels, of images in a batch, and of threads.
 
     python benchmarks/growth.py [--axis pixels,batch,threads] [--layer ...] [--backend ...]
 
-Wanted: time per pixel flat within 20 % from 224 x 224 to 896 x 896, memory on a straight line, and no fewer pictures
-per second in batches of 16 than one by one. Every point is a process of its own; those of a line take turns.
+Required: time per pixel constant within 20 % from 224 x 224 to 896 x 896, memory on a straight line, and at least as
+many images per second in batches of 16 as one at a time. Every point has its own process; those of a line take turns.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ SAME = 0.03
 def main() -> None:
     """Measure, print the points and whether the limits are kept, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--axis", default=",".join(AXES), help="of pixels, batch and threads, with commas between")
+    parser.add_argument(
+        "--axis", default=",".join(AXES), help="one or more of pixels, batch and threads, separated by commas"
+    )
     parser.add_argument("--layer", default="block1_conv1,block3_conv3")
     parser.add_argument("--backend", default="onnxruntime,ncnn")
-    parser.add_argument("--turns", type=int, default=8, help="turns of each point that count")
+    parser.add_argument("--turns", type=int, default=8, help="counted turns of each point")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     found: list[Row] = []
@@ -129,7 +131,10 @@ def verdicts(rows: list[Row]) -> list[Row]:
 def _flat(line: list[Row], who: str) -> Row:
     per_pixel = [row["median_s"] / row["size"][0] ** 2 for row in line if row["size"][0] >= SMALLEST]
     spread = max(per_pixel) / min(per_pixel) - 1
-    return _verdict(spread <= FLAT, f"{who}: time per pixel within {spread:.0%} from 224 x 224 on (wanted {FLAT:.0%})")
+    return _verdict(
+        spread <= FLAT,
+        f"{who}: time per pixel constant within {spread:.0%} from 224 x 224 upwards (required {FLAT:.0%})",
+    )
 
 
 def _straight(line: list[Row], who: str) -> Row:
@@ -141,14 +146,14 @@ def _straight(line: list[Row], who: str) -> Row:
     return _verdict(
         away <= STRAIGHT,
         f"{who}: memory is {base / 1e6:.0f} MB and {slope:,.0f} bytes per pixel, within {away:.0%} "
-        f"(wanted {STRAIGHT:.0%})",
+        f"(required {STRAIGHT:.0%})",
     )
 
 
 def _batches(line: list[Row], who: str) -> Row:
     rates = {row["batch"]: row["batch"] / row["median_s"] for row in line}
     ratio = rates[16] / rates[1]
-    text = f"{who}: {ratio:.2f} times as many images/s in batches of 16 (wanted at least 1, give or take {SAME:.0%})"
+    text = f"{who}: {ratio:.2f} times as many images/s in batches of 16 (required: at least 1, within {SAME:.0%})"
     return _verdict(ratio >= 1 - SAME, text)
 
 

@@ -1,8 +1,8 @@
-"""Inference: the time of one photo, for fmedge and for its peers, layer by layer.
+"""Measure the time of one photo, for fmedge and for its peers, layer by layer.
 
-Everybody takes a uint8 photo (1, 224, 224, 3) and gives a new float32 array (1, C, H, W), computes in float32 with the
-same weights and the same number of threads, and lives in a process of its own. The processes take turns, and there are
-several rounds of new ones. What everybody computes is held against fmedge's float64 reference.
+Each takes a uint8 photo (1, 224, 224, 3) and returns a new float32 array (1, C, H, W), computes in float32 with the
+same weights and the same number of threads, and has its own process. The processes take turns, and there are several
+rounds of new processes. All results are compared with fmedge's float64 reference.
 
     python benchmarks/inference.py --layer block1_conv1,block3_conv3
 """
@@ -46,11 +46,11 @@ Order = dict[str, Any]
 def main() -> None:
     """Measure, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--layer", default=LAYERS, help="layers with commas between, or all")
-    parser.add_argument("--weights", type=Path, help="a complete Keras .h5 weights file; without one, seeded values")
-    parser.add_argument("--threads", type=int, default=usable_cpus(), help="CPU threads of everybody")
+    parser.add_argument("--layer", default=LAYERS, help="layers separated by commas, or all")
+    parser.add_argument("--weights", type=Path, help="a complete Keras .h5 weights file; default: seeded values")
+    parser.add_argument("--threads", type=int, default=usable_cpus(), help="CPU threads of each program")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of new processes")
-    parser.add_argument("--turns", type=int, default=10, help="turns of each process that count")
+    parser.add_argument("--turns", type=int, default=10, help="counted turns of each process")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     layers = LAYER_NAMES if chosen.layer == "all" else chosen.layer.split(",")
@@ -105,7 +105,7 @@ def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, 
     found: dict[str, tuple[str, Order]] = {}
     for peer in PEERS:
         if not peer.installed:
-            print(f"{layer:13} {peer.name:24} left out: needs {', '.join(peer.packages)}", flush=True)
+            print(f"{layer:13} {peer.name:24} left out: it needs {', '.join(peer.packages)}", flush=True)
             continue
         if _succeeds(do="prepare", peer=peer.name, **common) is not None:
             found[peer.name] = (

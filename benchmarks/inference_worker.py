@@ -82,7 +82,7 @@ class Inference:
         expected = np.load(reference)[np.newaxis]
         maps = self.timed.call(self.timed.images[0])
         if maps.shape != expected.shape or maps.dtype != np.float32 or not maps.flags.c_contiguous:
-            raise ValueError(f"maps are {maps.dtype} {maps.shape}, wanted contiguous float32 {expected.shape}")
+            raise ValueError(f"maps are {maps.dtype} {maps.shape}; expected contiguous float32 {expected.shape}")
         noise = np.sum((maps - expected) ** 2)
         return {"peak_bytes": peak, "snr_db": 10 * float(np.log10(np.sum(expected**2) / noise))}
 

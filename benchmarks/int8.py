@@ -1,9 +1,9 @@
-"""int8 against the engines' stock recipes: accuracy on photos not used in calibration, speed, file size.
+"""Compare int8 with the engines' stock recipes: accuracy on photos not used in calibration, speed, file size.
 
-The first photos by name calibrate, the next judge. Stock is onnxruntime's `quantize_static` (QDQ, per-channel weights,
-MinMax) and TensorFlow's converter with a representative data set. Accuracy is 10*log10(sum(true^2)/sum(error^2)) of the
-whole tensor, averaged over the photos; true is float32. Speed: every model in a worker process of its own, in turn.
-On x86 without VNNI the rows show what fmedge asks of each engine there.
+The first photos by name calibrate, the next ones judge. Stock is onnxruntime's `quantize_static` (QDQ, per-channel
+weights, MinMax) and TensorFlow's converter with a representative data set. Accuracy is 10*log10(sum(true^2)/
+sum(error^2)) of the whole tensor, averaged over the photos; true is float32. Speed: every model in its own worker
+process, taking turns. On x86 without VNNI the rows show what fmedge requests of each engine there.
 
     python benchmarks/int8.py --weights vgg16.h5 --photos photos/
 """
@@ -47,9 +47,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="a Keras .h5 file of VGG16, or imagenet")
     parser.add_argument("--photos", required=True, type=Path)
-    parser.add_argument("--calibrate", type=int, default=16, help="photos that calibrate")
-    parser.add_argument("--judge", type=int, default=8, help="photos that judge")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of every model in the timing")
+    parser.add_argument("--calibrate", type=int, default=16, help="number of photos for calibration")
+    parser.add_argument("--judge", type=int, default=8, help="number of photos for judging")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of every model when timed")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     photos = sorted(path for path in chosen.photos.iterdir() if path.suffix.lower() in SUFFIXES)

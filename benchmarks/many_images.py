@@ -1,9 +1,9 @@
-"""Many images: decoding alone, inference alone, and both together as `extract_many` does them.
+"""Measure many images: decoding alone, inference alone, and both together as `extract_many` does them.
 
-The least possible is the CPU time of the first two over the cores. Maps are computed and nothing is written. Each
-figure comes from a process of its own; the photos are repeated, in their order by name, to the number wanted.
-`one_session` is the other way to share out a machine: one session with all cores, photos decoded by threads beside it.
-Peak memory is measured at a tenth of the photos and at all of them.
+The least possible time is the CPU time of the first two divided by the number of cores. Maps are computed and nothing
+is written. Each figure comes from its own process; the photos are repeated, in order of their names, up to the
+requested number. `one_session` is the other way to share a machine: one session with all cores, while threads decode
+photos. Peak memory is measured at a tenth of the photos and at all of them.
 
     python benchmarks/many_images.py --weights vgg16.h5 --photos photos/
 """
@@ -42,8 +42,10 @@ def main() -> None:
     parser.add_argument("--weights", default="untrained", help="a Keras .h5 file of VGG16, imagenet or untrained")
     parser.add_argument("--layer", default="block2_conv2")
     parser.add_argument("--models", type=Path, default=Path("models"))
-    parser.add_argument("--count", type=int, default=300, help="photos")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of every task; the median by wall time counts")
+    parser.add_argument("--count", type=int, default=300, help="number of photos")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="turns of every task; the one with the median wall time counts"
+    )
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     request = request_artifact(chosen.layer, weights=chosen.weights, models=chosen.models)
@@ -71,8 +73,8 @@ def _report(chosen: argparse.Namespace, turns: list[dict[str, dict[str, float]]]
     print(json.dumps(figures, indent=2))
     print(
         f"{chosen.count} photos, {chosen.layer}, {cores} cores: {median['together']['wall_s']:.2f} s, "
-        f"{together:.3f} of the least (one session: {other:.3f}); "
-        f"{median['together']['peak_bytes'] / 1e6:.0f} MB, {growth:+.1%} against a tenth of the photos",
+        f"{together:.3f} of the least possible (one session: {other:.3f}); "
+        f"{median['together']['peak_bytes'] / 1e6:.0f} MB, {growth:+.1%} of that for a tenth of the photos",
         file=sys.stderr,
     )
 

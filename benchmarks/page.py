@@ -86,7 +86,7 @@ def _inference(rows: list[Row], charts: list[Chart]) -> list[Element]:
         element("h2", "Time per photo"),
         element(
             "p",
-            "Everybody takes the same photo of 224 by 224 pixels as bytes and gives the layer's maps as a new array, "
+            "Each takes the same photo of 224 by 224 pixels as bytes and returns the layer's maps as a new array, "
             f"in float32 with {rows[0]['threads']} threads. Shorter is better.",
         ),
         element("ul", *sentences),
@@ -117,7 +117,7 @@ def _sentence(rows: list[Row], layer: str) -> str:
     times = f"{milliseconds(ours['median_s'])} ms with {ours['engine']}"
     other = f"{theirs['name']} ({milliseconds(theirs['median_s'])} ms)"
     if abs(ratio - 1) <= LEVEL:
-        return f"{layer}: fmedge, {times}, is level with the fastest of the others, {other}."
+        return f"{layer}: fmedge, {times}, is as fast as the fastest of the others, {other}."
     if ratio > 1:
         return f"{layer}: fmedge, {times}, is {ratio:.2f} times as fast as the fastest of the others, {other}."
     return f"{layer}: fmedge, {times}, takes {1 / ratio:.2f} times as long as the fastest of the others, {other}."
@@ -133,7 +133,7 @@ def _end_to_end(rows: list[Row], charts: list[Chart]) -> list[Element]:
 
 def _export(rows: list[Row], charts: list[Chart]) -> list[Element]:
     words = (
-        "From the start of the process to the ONNX file. fmedge holds it against a float64 computation before it is "
+        "From the start of the process to the ONNX file. fmedge compares it with a float64 computation before it is "
         "written; unchecked is without."
     )
     return _programs("Export", words, rows, charts, "model")
@@ -188,7 +188,7 @@ def _growth(rows: list[Row], charts: list[Chart]) -> list[Element]:
     head = ["layer", "engine", "size", "batch", "threads", "ms", "images/s", "ns per pixel", "memory, MB"]
     return [
         element("h2", "Growth"),
-        element("p", "How fmedge's time and memory follow the picture's size, the batch and the threads."),
+        element("p", "How fmedge's time and memory grow with the image size, the batch and the threads."),
         element("ul", *notes),
         element("div", *figures, class_="charts"),
         _folded(head, table, words=2),
@@ -212,7 +212,7 @@ def _images(row: Row) -> float:
 
 
 GROWTHS = (
-    ("pixels", "Time per pixel", "Level is good.", "size", "ns per pixel", _side, _per_pixel),
+    ("pixels", "Time per pixel", "A level line is good.", "size", "ns per pixel", _side, _per_pixel),
     (
         "pixels",
         "Memory",

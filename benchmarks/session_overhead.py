@@ -1,9 +1,9 @@
-"""What a Session costs over the engine's own call, on the same loaded model, turn by turn.
+"""Measure what a Session costs beyond the engine's own call, on the same loaded model, taking turns.
 
     python benchmarks/session_overhead.py [--runs 101] [--layer block1_conv1 ...] [--json FILE]
 
-The engine's own call is written as its users would write it, and has to yield what ``Session.run`` yields: a new
-float32 array (1, C, H, W) that the caller owns. Each engine has a process of its own.
+The engine's own call is written as its users would write it, and has to return what ``Session.run`` returns: a new
+float32 array (1, C, H, W) that the caller owns. Each engine has its own process.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Whether a long life leaves traces: mixed work on every engine, and what of it stays.
+"""Check whether a long life leaves traces: mixed work on every engine, and what remains of it.
 
     python benchmarks/soak.py [--seconds 1800] [--json FILE]
 
-Each engine has a process that lives as long as the soak, and they take turns of a second, so that one computes at a
-time. What they do is in `soak_worker.py`: photos of all kinds through several models, pages, archives and pictures
-written, sessions opened and closed, many photos at once, unknown models, and all that is refused. Nothing but the
-seed decides the order.
+Each engine has a process that lives as long as the soak test. The processes take turns of a second, so that one
+computes at a time. What they do is in `soak_worker.py`: photos of all kinds through several models, pages, archives and
+pictures written, sessions opened and closed, many photos at once, unknown models, and everything that is refused. Only
+the seed decides the order.
 
-Resident memory tells what is held only where the allocator gives back what is freed. glibc raises the size from which
-it does so with what a program frees, up to 32 MB; maps of 12 MB then stay with the threads, and memory goes up and down
-by 100 MB while what is in use stays the same. Here that size stays where it begins, as it should in a server that wants
-its memory small (docs/running.md); `--keep-freed` leaves it alone.
+Resident memory shows what is held only if the allocator returns what is freed. glibc raises the size from which it does
+so according to what a program frees, up to 32 MB; maps of 12 MB then stay with the threads, and memory goes up and down
+by 100 MB while the memory in use stays the same. Here that size keeps its initial value, as it should in a server that
+is to use little memory (docs/running.md); `--keep-freed` leaves it to glibc.
 """
 
 from __future__ import annotations
@@ -140,31 +140,31 @@ def judge(found: Found) -> Iterator[str]:
         yield f"failed: {found.failure}"
     first = found.settled if found.times else 0
     if len(found.times) - first < 2:
-        yield "too few runs to tell anything"
+        yield "too few runs for a conclusion"
         return
     slope = slope_per_run(found.resident[first:])
     if slope.robust >= MAX_BYTES_PER_RUN:
         yield (
-            f"memory grows by {slope.robust:,.0f} bytes per run (95 %: {slope.low:,.0f} to {slope.high:,.0f}), "
-            f"allowed are less than {MAX_BYTES_PER_RUN:,}"
+            f"memory grows by {slope.robust:,.0f} bytes per run (95 %: {slope.low:,.0f} to {slope.high:,.0f}); "
+            f"allowed: less than {MAX_BYTES_PER_RUN:,}"
         )
     rounds = [each for each in found.rounds if each["run"] > first]
     if not rounds:
-        yield "no round was ended"
+        yield "no round was completed"
     for what in ("descriptors", "threads"):
         values = [each[what] for each in rounds]
         if len(set(values)) > 1:
-            yield f"{what} are not constant: {min(values)} to {max(values)}, {values[0]} at first, {values[-1]} at last"
+            yield f"{what} are not constant: {min(values)} to {max(values)}, first {values[0]}, last {values[-1]}"
     if rounds and len(rounds[-1]["left"]) > len(rounds[0]["left"]):
         yield f"files left behind: {', '.join(sorted({*rounds[-1]['left']} - {*rounds[0]['left']})[:5])}"
     drifts = found.drifts()
     if not drifts:
-        yield "too few runs to tell how latency drifts"
+        yield "too few runs to see how latency drifts"
     elif joined(list(drifts.values())).corrected >= MAX_DRIFT:
         both = joined(list(drifts.values()))
         yield (
-            f"slower by {both.corrected:.1%} in the last third ({both.raw:.1%} with the machine's own drift), "
-            f"allowed is less than {MAX_DRIFT:.0%}"
+            f"slower by {both.corrected:.1%} in the last third ({both.raw:.1%} with the machine's own drift); "
+            f"allowed: less than {MAX_DRIFT:.0%}"
         )
 
 
@@ -204,18 +204,20 @@ def _range(values: Sequence[int]) -> str:
 def main() -> int:
     """Run the soak, print the table, and report whether all is as wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1800, help="of all engines together, after the preparations")
+    parser.add_argument(
+        "--seconds", type=float, default=1800, help="duration for all engines together, after preparation"
+    )
     parser.add_argument("--backend", nargs="+", default=[row.name for row in BACKENDS if row.installed])
-    parser.add_argument("--side", type=int, default=224, help="of the models' images, in pixels")
+    parser.add_argument("--side", type=int, default=224, help="side of the models' images, in pixels")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep-freed", action="store_true", help="leave it to glibc what it keeps of freed memory")
-    parser.add_argument("--json", type=Path, help="write what was measured, every run of it")
+    parser.add_argument("--keep-freed", action="store_true", help="leave it to glibc how much freed memory it keeps")
+    parser.add_argument("--json", type=Path, help="write all measurements, run by run")
     chosen = parser.parse_args()
     found: dict[str, Found] = {}
     try:
         soak(chosen, found)
     except KeyboardInterrupt:
-        print("interrupted: this is what there is", file=sys.stderr)
+        print("interrupted: these are the results so far", file=sys.stderr)
     if chosen.json:
         chosen.json.write_text(json.dumps({backend: asdict(each) for backend, each in found.items()}) + "\n")
     for line in report(found):

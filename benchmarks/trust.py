@@ -1,10 +1,10 @@
-"""Whether fmedge bench and compare are to be trusted: measured, on this machine.
+"""Check on this machine whether fmedge bench and compare can be trusted.
 
-- truth: the median of fmedge's worker against a hand-written loop over the bare engine, each in a process of its own,
-  turn by turn. Wanted: within 3 %.
-- alarms: reports of the same thing, one after the other, compared pair by pair. Wanted: at most 2 of 40 flagged, and at
-  least 18 of 20 where one of the pair is made 10 % slower (its recorded times are scaled).
-- load: how many cores each engine keeps busy with so many threads.
+- truth: the median of fmedge's worker against a hand-written loop over the bare engine, each in its own process, taking
+  turns. Required: within 3 %.
+- alarms: reports of the same thing, measured one after another, compared pair by pair. Required: at most 2 of 40
+  flagged, and at least 18 of 20 where one of the pair is made 10 % slower (its recorded times are scaled).
+- load: how many cores each engine keeps busy with a given number of threads.
 
     python benchmarks/trust.py truth
     python benchmarks/trust.py load
@@ -110,12 +110,12 @@ def tell_alarms(rows: list[dict]) -> None:
     """Print the verdicts; those on planted slowdowns for all pairs and for the first 20."""
     print("A/A: " + " ".join(f"{100 * (row['same']['ratio'] - 1):+.1f}" for row in rows) + " %")
     print(f"{sum(row['disturbed'] for row in rows)} of {len(rows)} pairs were disturbed by other work")
-    print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, wanted at most 2 of 40")
+    print(f"flagged {sum(row['same']['verdict'] != 'same' for row in rows)} of {len(rows)}, required: at most 2 of 40")
     print(f"beyond --fail-on p50:5%: {sum(row['same']['breaks'] for row in rows)} of {len(rows)}")
     for some in (rows[:20], rows):
         seen = sum(row["planted"]["verdict"] == "slower" for row in some)
         breaks = sum(row["planted"]["breaks"] for row in some)
-        print(f"planted 10 %: seen {seen} of {len(some)}, wanted 18 of 20; beyond --fail-on p50:5%: {breaks}")
+        print(f"planted 10 %: seen {seen} of {len(some)}, required: 18 of 20; beyond --fail-on p50:5%: {breaks}")
 
 
 def _row(change) -> dict[str, object]:  # noqa: ANN001
@@ -127,14 +127,14 @@ def main() -> None:
     """Run one of the checks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("check", choices=["truth", "alarms", "load", "join"])
-    parser.add_argument("files", type=Path, nargs="*", help="join: what alarms wrote with --json")
-    parser.add_argument("--models", type=Path, help="folder of the models")
-    parser.add_argument("--repeats", type=int, default=5, help="truth: pairs of processes")
+    parser.add_argument("files", type=Path, nargs="*", help="join: files that alarms wrote with --json")
+    parser.add_argument("--models", type=Path, help="folder of models")
+    parser.add_argument("--repeats", type=int, default=5, help="truth: number of pairs of processes")
     parser.add_argument("--threads", type=int, default=2, help="truth: CPU threads")
-    parser.add_argument("--pairs", type=int, default=40, help="alarms: pairs of reports")
+    parser.add_argument("--pairs", type=int, default=40, help="alarms: number of pairs of reports")
     parser.add_argument("--backend", default="onnxruntime", help="alarms: the engine")
     parser.add_argument("--layer", default="block1_conv1", help="alarms: the layer")
-    parser.add_argument("--json", type=Path, help="write the figures")
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     if chosen.check == "truth":
         rows = check_truth(chosen.models, chosen.repeats, chosen.threads)

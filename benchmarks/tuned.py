@@ -1,7 +1,7 @@
-"""What fmedge tune chooses, against the best that its engines give when driven by hand, at the same accuracy.
+"""Compare what fmedge tune chooses with the best that its engines reach by hand at the same accuracy.
 
 Per layer: tune; then fmedge's worker with the choice, and hand-written loops over the engines' own APIs with models of
-the same accuracy class, each in a process of its own, turn by turn. Wanted: never more than 3 % slower than the best.
+the same accuracy class, each in its own process, taking turns. Required: never more than 3 % slower than the best.
 
     python benchmarks/tuned.py --layer block1_conv1,block3_conv3 --weights weights.h5
     python benchmarks/tuned.py --layer block3_conv3 --min-snr 20 --calibration photos
@@ -78,10 +78,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layer", default="block1_conv1,block2_conv2,block3_conv3,block5_conv3")
     parser.add_argument("--weights", default="untrained", help="imagenet, untrained or a Keras .h5 file")
-    parser.add_argument("--min-snr", type=float, default=100.0, help="least agreement with the reference, in dB")
-    parser.add_argument("--calibration", type=Path, help="folder of photos, for int8")
-    parser.add_argument("--models", type=Path, help="folder of the models")
-    parser.add_argument("--json", type=Path, help="write the figures")
+    parser.add_argument("--min-snr", type=float, default=100.0, help="minimum SNR against the reference, in dB")
+    parser.add_argument("--calibration", type=Path, help="folder of photos for int8")
+    parser.add_argument("--models", type=Path, help="folder of models")
+    parser.add_argument("--json", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
     photos = tuple(sorted(chosen.calibration.glob("*.jpg"))) if chosen.calibration else ()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
-"""The page of feature maps in headless Chromium: how soon it opens, how fast it answers, how much memory it takes.
+"""Measure the feature-map page in headless Chromium: how soon it opens, how fast it responds, how much memory it uses.
 
-Every layer's page is opened in turn with an empty Plotly page, so that a machine that drifts hits both alike. Times
-are medians, from the browser's own clock: opening from the start of navigation to the first frame after the page says
-that it is drawn, all else from the choice to the first frame after it is drawn.
+Every layer's page is opened alternately with an empty Plotly page, so that a machine that drifts affects both alike.
+Times are medians, from the browser's own clock: opening from the start of navigation to the first frame after the page
+reports that it is drawn, everything else from the user's choice to the first frame after it is drawn.
 
     python benchmarks/viewer.py --image photo.jpg --weights weights.h5 --layer block1_conv1,block3_conv3
 """
@@ -54,10 +54,10 @@ OPENED = f"""async () => {{
 def main() -> None:
     """Make the pages, measure, print a table, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, help="a photo; without one, the example picture")
-    parser.add_argument("--layer", default="all", help="layers with commas between, or all")
-    parser.add_argument("--weights", default="untrained", help="as of fmedge run")
-    parser.add_argument("--models", type=Path, help="where the models are, or will be")
+    parser.add_argument("--image", type=Path, help="a photo; default: the example picture")
+    parser.add_argument("--layer", default="all", help="layers separated by commas, or all")
+    parser.add_argument("--weights", default="untrained", help="as for fmedge run")
+    parser.add_argument("--models", type=Path, help="folder of models")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--values", default="12bit")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")

@@ -16,7 +16,7 @@ from fmedge.workflow.request import request_artifact
 def main() -> int:
     """Run the demonstration; returns the exit code of ``fmedge run``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("image", nargs="?", help="a photo; without one, a picture of our own is drawn")
+    parser.add_argument("image", nargs="?", help="a photo; default: a picture drawn for the purpose")
     parser.add_argument("--layer", default="block1_conv1")
     chosen = parser.parse_args()
     image = chosen.image or _own_picture()
@@ -24,7 +24,7 @@ def main() -> int:
     try:
         obtain_artifact(request_artifact(chosen.layer))
     except WeightsError as error:
-        print(f"{error}\nThe demonstration goes on with untrained weights: random filters, not learned ones.")
+        print(f"{error}\nThe demonstration continues with untrained weights: random filters, not learned ones.")
         words += ["--weights", "untrained"]
     except FmedgeError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -71,7 +71,7 @@ def test_images_of_all_kinds_at_once(small, models):
     ((source, error),) = failed
     assert source == b"no image"
     assert isinstance(error, ImageError)
-    assert str(error) == "Cannot decode '<bytes>' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged."
+    assert str(error) == "Cannot decode '<bytes>' as an image. Allowed: undamaged JPEG, PNG, WebP or BMP."
 
 
 @pytest.mark.parametrize(

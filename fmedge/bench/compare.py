@@ -97,7 +97,8 @@ def parse_bound(text: str) -> Bound:
     match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,3})?)%", share)
     if match is None:
         raise UsageError(
-            f"fail_on {text}: no bound. Allowed: a metric and a percentage, such as {metric}:5%.", flags=("--fail-on",)
+            f"fail_on {text}: not a bound. Allowed: a metric and a percentage, such as {metric}:5%.",
+            flags=("--fail-on",),
         )
     return Bound(metric, float(match[1]) / 100)
 
@@ -166,7 +167,7 @@ class Comparison:
             for change in self.changes
             if change.breaks(bound)
         ]
-        return broken + [f"{each.describe()}: fails now" for each in self.failed if bounds]
+        return broken + [f"{each.describe()}: now fails" for each in self.failed if bounds]
 
 
 def compare_reports(
@@ -186,13 +187,13 @@ def compare_reports(
     if before.machine.hardware != after.machine.hardware and not across_machines:
         names = (f"{each.machine.processor}, {each.machine.cores} cores" for each in (before, after))
         raise UsageError(
-            f"Measured on different machines: {'; '.join(names)}.", hint="To compare all the same: --across-machines."
+            f"Measured on different machines: {'; '.join(names)}.", hint="To compare them anyway: --across-machines."
         )
     first, second = ({each.configuration: each for each in report.measurements} for report in (before, after))
     common = [configuration for configuration in first if configuration in second]
     if not common:
         raise UsageError(
-            "The reports have no configuration in common.", hint="Measure the same: fmedge bench, same options."
+            "The reports have no configuration in common.", hint="Run fmedge bench with the same options for both."
         )
     cores = min(before.machine.cores, after.machine.cores)
     changes = [

@@ -124,7 +124,7 @@ class BenchMatrix:
         require_whole("batch", self.batch)
         if self.batch < 1 or (self.scenario == "single-stream" and self.batch != 1):
             raise UsageError(
-                f"batch {self.batch}: {self.scenario} takes no such batch.",
+                f"batch {self.batch} is not allowed with {self.scenario}.",
                 hint="Use --scenario offline.",
                 flags=("--batch",),
             )
@@ -187,7 +187,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
     threads_tried = matrix.threads or (default_threads(),)
     combined = math.prod(map(len, (matrix.layers, rows, forms, matrix.maths, threads_tried)))
     if combined > MAX_MEASUREMENTS:
-        raise LimitExceeded(f"{combined:,} configurations are asked for. Allowed: {MAX_MEASUREMENTS:,}. Name fewer.")
+        raise LimitExceeded(f"{combined:,} configurations requested. Allowed: {MAX_MEASUREMENTS:,}. Request fewer.")
     for layer, row, (variant, options) in product(matrix.layers, rows, forms):
         if variant and row.formats[0] not in VARIANTS[variant].formats:
             continue
@@ -201,7 +201,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
         for arithmetic, threads in product(matrix.maths, threads_tried):
             configuration = _configuration(matrix, request, row, arithmetic, threads, variant)
             if arithmetic not in row.maths:
-                missing.append(Missing(configuration, f"{row.name} has no --math {arithmetic}"))
+                missing.append(Missing(configuration, f"{row.name} does not offer --math {arithmetic}"))
                 continue
             if request.path not in made:
                 made[request.path] = _artifact(request, row, matrix, progress)
@@ -265,7 +265,7 @@ def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress
             calibration=matrix.calibration if int8 else None,
             offline=matrix.offline,
             run=RunOptions(row.name),
-            on_export=lambda _: log.info(f"Exporting {request.path} first: it is not there, or not the one asked for."),
+            on_export=lambda _: log.info(f"Exporting {request.path} first: it is missing, or not as requested."),
             progress=progress,
         )
     except (UsageError, BackendUnavailable, ArtifactError, ParityError, LimitExceeded) as error:
@@ -278,4 +278,4 @@ def _no_int8(request: ArtifactSpec) -> UsageError:
     options = request.options
     words = f"fmedge export --layer {request.submodel.label} --format {options.format} --precision int8"
     flags = f"{'--tap float ' if options.float_tap else ''}{'--seven-bit ' if options.seven_bit else ''}"
-    return UsageError("no int8 model;", hint=f"make it: {words} {flags}--calibration DIR")
+    return UsageError("No int8 model.", hint=f"Make one: {words} {flags}--calibration DIR")

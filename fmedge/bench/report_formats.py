@@ -68,7 +68,7 @@ def describe(report: Report) -> list[str]:
     """Describe in a few lines where and how the report was measured."""
     machine, (before, after) = report.machine, report.clocks
     memory = "" if machine.total_memory_bytes is None else f", {machine.total_memory_bytes / 1e9:.0f} GB"
-    clock = "not told by the system"
+    clock = "not reported by the system"
     if before.megahertz and after.megahertz:
         clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} after"
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
@@ -77,8 +77,8 @@ def describe(report: Report) -> list[str]:
         f"{machine.processor}, {machine.architecture}, {machine.cores_in_words}{memory}; {' '.join(machine.flags)}",
         f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "
         + ", ".join(f"{name} {version}" for name, version in engines.items()),
-        f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not told'}",
-        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, turn by turn",
+        f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not reported'}",
+        f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, taking turns",
     ]
     return lines + [
         f"Limit with {plural(limit.threads, 'thread')}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
@@ -97,7 +97,7 @@ def to_markdown(report: Report) -> str:
     notes = [f"{each.configuration.describe()}: {_kind(each.exit_code)}: {each.reason}" for each in report.missing]
     notes += [line for each in report.measurements for line in each.warnings()]
     if report.interrupted:
-        notes.append("Interrupted: some rows hold fewer runs, others are missing.")
+        notes.append("Interrupted: some rows have fewer runs, others are missing.")
     if notes:
         parts.append("\n".join(f"- {_plain(note)}" for note in notes))
     return "\n\n".join(parts) + "\n"
@@ -105,11 +105,11 @@ def to_markdown(report: Report) -> str:
 
 _MEANINGS = {
     "noisy": "the middle half of the runs spans more than a tenth of the median",
-    "disturbed": "other work on the machine meanwhile; measure when it is quiet",
-    "unsettled": "not steady after the warm-up",
-    "crowded": "more cores busy than threads: unfair to the others",
+    "disturbed": "other processes kept cores busy; measure on a quiet machine",
+    "unsettled": "still changing after the warm-up",
+    "crowded": "more cores busy than threads; not a fair comparison",
 }
-_IDLE = "a good part of the threads had no work"
+_IDLE = "a large part of the threads had no work"
 _LINE = 200
 _COUNTED = 24
 """Characters reserved for ``; and 1,234 more``."""
@@ -212,4 +212,4 @@ def require_form(path: Path) -> None:
     if suffix == ".html":
         plotly_js.prepare()
     if suffix not in FORMS:
-        raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")
+        raise UsageError(f"Unknown file type: '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

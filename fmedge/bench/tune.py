@@ -182,7 +182,7 @@ def _judge(
                 _write_reference(reference, case, matrix, goal)
             key = case.model, what.backend, what.math
             if key not in judged:
-                progress(f"judging {what.describe()}", number / len(cases))
+                progress(f"checking the accuracy of {what.describe()}", number / len(cases))
                 judged[key] = _judge_one(case, reference, timeout_s)
             parity = judged[key]
             if isinstance(parity, WorkerFailed):
@@ -193,12 +193,12 @@ def _judge(
                 ways.append(_Way(case, parity))
             else:
                 dropped.append(Dropped(what.describe(), f"{parity.snr_db:.1f} dB, less than {goal.min_snr_db:g}"))
-    progress("judged", 1.0)
+    progress("accuracy checked", 1.0)
     if not ways:
         if best == float("-inf") and dropped:
             raise LimitExceeded(f"Nothing could be run. {dropped[-1].what}: {dropped[-1].reason}."[:200])
         raise UsageError(
-            f"min_snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Allow less.", flags=("--min-snr",)
+            f"min_snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Lower it.", flags=("--min-snr",)
         )
     return ways
 
@@ -292,4 +292,4 @@ def _better_half(
 
 def _lost(each: Candidate, best: Candidate, objective: Objective) -> Dropped:
     share = each.value(objective)[0] / best.value(objective)[0]
-    return Dropped(each.describe(), f"behind {best.describe()} by a factor of {share:.2f} ({objective})")
+    return Dropped(each.describe(), f"worse than {best.describe()} by a factor of {share:.2f} ({objective})")

@@ -84,7 +84,7 @@ class Worker:
     def _ending(self) -> str:
         code = self._process.wait()
         if code == -9:
-            return "the process was ended by signal 9, as systems do that run out of memory"
+            return "the process was killed (signal 9), probably for lack of memory"
         return f"the process ended by signal {-code}" if code < 0 else f"the process ended with code {code}"
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ from fmedge.cli import bench, compare, diff, doctor, export, info, layers, repor
 
 app = typer.Typer(
     name="fmedge",
-    help="VGG16 feature maps on the edge: cut at a layer, export, run, look.",
+    help="VGG16 feature maps on the edge: cut at a layer, export, run, view.",
     rich_markup_mode=None,  # Rich takes too long to load for a help text
     pretty_exceptions_enable=False,
     invoke_without_command=True,
@@ -43,7 +43,7 @@ def _common(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Before the command: show where an error came from, too.")
+        bool, typer.Option("--debug", help="Before the command: also show where an error came from.")
     ] = False,
 ) -> None:
     del version  # handled by its callback

@@ -26,7 +26,7 @@ def bench_command(
     backend: options.BackendList = None,
     precision: options.PrecisionList = "fp32",
     variant: Annotated[
-        str | None, typer.Option(metavar="NAME[,...]", help="Other ways of writing the model, beside the plain one.")
+        str | None, typer.Option(metavar="NAME[,...]", help="Other forms of the model, besides the plain one.")
     ] = None,
     math: Annotated[
         str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")
@@ -37,21 +37,21 @@ def bench_command(
     activation: options.ActivationChoice = Activation.RELU,
     size: options.FixedSize = "224",
     scenario: Annotated[
-        Literal["single-stream", "offline"], typer.Option(help="One image after the other, or batches.")
+        Literal["single-stream", "offline"], typer.Option(help="One image at a time, or batches.")
     ] = "single-stream",
     batch: Annotated[int | None, typer.Option(min=1, help="With offline: images per run. [default: 16]")] = None,
     image: Annotated[
         Path | None, typer.Option(readable=False, metavar="IMAGE", help="Run on this photo. [default: noise]")
     ] = None,
     stages: Annotated[
-        bool, typer.Option("--stages", help="With --image: time every stage up to the page, too.")
+        bool, typer.Option("--stages", help="With --image: also time every stage up to the page.")
     ] = False,
-    runs: Annotated[int, typer.Option(min=1, help="Runs per configuration, at least.")] = 30,
-    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per configuration, at least.")] = 2.0,
+    runs: Annotated[int, typer.Option(min=1, help="Minimum runs per configuration.")] = 30,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Minimum seconds per configuration.")] = 2.0,
     processes: Annotated[
         int,
         typer.Option(
-            min=1, max=100, help="Processes per configuration, one after the other; fewer than 3 cannot be compared."
+            min=1, max=100, help="Processes per configuration, one after another; fmedge compare needs at least 3."
         ),
     ] = 16,
     timeout: options.StepTimeout = 300.0,
@@ -62,7 +62,7 @@ def bench_command(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Time engines, precisions and thread counts: each in a process of its own, turn by turn."""
+    """Time engines, precisions and thread counts, each in its own process, taking turns."""
     from fmedge.bench import matrix, report_formats, scheduler
     from fmedge.data.bench_report import MAX_REPORT_BYTES
     from fmedge.data.images import require_image_file
@@ -77,7 +77,7 @@ def bench_command(
     if image is not None:
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
-        raise UsageError("--stages follows one photo. Give it with --image, without --scenario offline.")
+        raise UsageError("--stages follows one photo. Use it with --image and without --scenario offline.")
     wanted = matrix.BenchMatrix(
         layers=tuple(options.split(layer)),
         backends=None if backend is None else tuple(options.split(backend)),
@@ -111,7 +111,10 @@ def bench_command(
         content = report_formats.FORMS[path.suffix.lower()](report).encode()
         write_bytes(path, content)
         if path.suffix.lower() == ".json" and len(content) > MAX_REPORT_BYTES:
-            say(f"'{path}' holds {len(content):,} bytes; fmedge report reads {MAX_REPORT_BYTES:,}. Measure fewer runs.")
+            say(
+                f"'{path}' holds {len(content):,} bytes; fmedge report reads at most {MAX_REPORT_BYTES:,}. "
+                "Measure fewer runs."
+            )
     if as_json:
         print_json(report.to_dict())
     else:

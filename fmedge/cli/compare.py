@@ -22,21 +22,23 @@ _SIZES = {"slower": "↑ more", "faster": "↓ less"}
 
 def compare_command(
     before: Annotated[Path, typer.Argument(readable=False, metavar="BEFORE.json", help="The reference.")],
-    after: Annotated[Path, typer.Argument(readable=False, metavar="AFTER.json", help="What is held against it.")],
+    after: Annotated[Path, typer.Argument(readable=False, metavar="AFTER.json", help="The report to compare with it.")],
     metric: Annotated[
         str,
         typer.Option(metavar="METRIC[,...]", help="p50, p90, p95, min, load, first_run, peak_memory, file_size."),
     ] = "p50",
     fail_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC:N%", help="Exit with 8 where it is certainly worse by more; several times."),
+        typer.Option(
+            metavar="METRIC:N%", help="Exit with 8 if METRIC is certainly worse by more than N%; may be repeated."
+        ),
     ] = None,
     across_machines: Annotated[
-        bool, typer.Option("--across-machines", help="Compare reports of different machines, too.")
+        bool, typer.Option("--across-machines", help="Allow reports from different machines.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Compare two reports of fmedge bench: what became slower or faster, and whether that is more than chance."""
+    """Compare two reports of fmedge bench: what got slower or faster, and whether that is more than chance."""
     from fmedge.bench.compare import compare_reports, parse_bound, require_metric
     from fmedge.data.bench_report import read_report
 
@@ -68,7 +70,7 @@ def compare_command(
     if regressions:
         for line in regressions[1:]:
             say(f"Also worse: {line}")
-        raise RegressionFound(f"{regressions[0]}. {len(regressions)} in all; see the table.")
+        raise RegressionFound(f"{regressions[0]}. Regressions in all: {len(regressions)}; see the table.")
 
 
 def _row(change: Change) -> list[str]:

@@ -86,7 +86,7 @@ class Output:
         except OSError as error:
             mute(self._stream)
             if not isinstance(error, BrokenPipeError):
-                self.lost = WriteError(f"Cannot write to the standard output: {error.strerror}.")
+                self.lost = WriteError(f"Cannot write to standard output: {error.strerror}.")
 
 
 @contextlib.contextmanager

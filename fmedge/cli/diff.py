@@ -24,9 +24,11 @@ _SHOWN = 5
 
 def diff_command(
     first: Annotated[str, typer.Argument(metavar="A", help="A model file, an engine, or MODEL@ENGINE: the reference.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="What is held against it.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare with it, likewise.")],
     image: Annotated[Path, typer.Argument(readable=False, metavar="IMAGE", help="JPEG, PNG, WebP or BMP.")],
-    min_snr: Annotated[float | None, typer.Option(help="Exit with 4 where B is less than this, in dB, from A.")] = None,
+    min_snr: Annotated[
+        float | None, typer.Option(help="Exit with 4 if the SNR of B against A is below this, in dB.")
+    ] = None,
     layer: Annotated[str | None, options.of_run("layer")] = None,
     activation: options.OptionalActivation = None,
     precision: Annotated[Precision | None, typer.Option(help="With engines: number format. [default: fp32]")] = None,
@@ -36,7 +38,7 @@ def diff_command(
     offline: options.Offline = False,
     output: Annotated[
         Path | None,
-        typer.Option(readable=False, metavar="PAGE.html", help="Draw both and their difference on a page, too."),
+        typer.Option(readable=False, metavar="PAGE.html", help="Also draw both and their difference on a page."),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -51,7 +53,7 @@ def diff_command(
 
     sides = [parse_side(first), parse_side(second)]
     if all(side.model is not None for side in sides) and any((layer, activation, precision, weights, models)):
-        raise UsageError("Model files say which layer, form and weights they hold. Leave those options out.")
+        raise UsageError("Model files determine layer, form and weights. Leave out those options.")
     require_image_file(image)
     require_output(output, ".html")
     found: list[Taps] = []
@@ -76,7 +78,7 @@ def diff_command(
             emit(str(output))
     smallest = worst(differences)
     if min_snr is not None and smallest < min_snr:
-        raise ParityError(f"{second} is {smallest:.1f} dB from {first}. Allowed: at least {min_snr:g} dB.")
+        raise ParityError(f"{second} agrees with {first} to {smallest:.1f} dB. Allowed: at least {min_snr:g} dB.")
 
 
 def _page(found: list[Taps], differences: list[Difference]) -> bytes:

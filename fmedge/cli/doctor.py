@@ -12,7 +12,7 @@ from fmedge.errors import BackendUnavailable
 
 
 def doctor_command(as_json: AsJson = False) -> None:
-    """Find out which engines and devices work here: each runs a small model and is held against its reference."""
+    """Find out which engines and devices work here: each runs a small model and is compared with a reference."""
     from fmedge._version import __version__
     from fmedge.workflow.doctor import examine
 
@@ -25,7 +25,7 @@ def doctor_command(as_json: AsJson = False) -> None:
         emit(f"fmedge {__version__}, Python {machine.python}, {machine.system} {machine.architecture}")
         emit(f"{machine.processor}, {machine.cores_in_words}{memory}")
         print_table(
-            ["engine", "device", "works", "seen"],
+            ["engine", "device", "works", "result"],
             (
                 row
                 for engine in found.engines

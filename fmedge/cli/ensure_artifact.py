@@ -29,7 +29,7 @@ def ensure_artifact(request: ArtifactSpec, run: RunOptions, *, offline: bool) ->
     def tell(request: ArtifactSpec) -> None:
         for note in request.notes:
             say(note)
-        say(f"Exporting {request.title} first: it is not there, or not the one asked for.")
+        say(f"Exporting {request.title} first: it is missing, or not as requested.")
 
     check = RunOptions(run.backend, threads=run.threads)
     with logged_lines():
@@ -42,6 +42,6 @@ def tell_of_guard(artifact: Artifact) -> None:
 
     if not known_models.is_known(artifact.card):
         say(
-            f"{artifact.path.name} was not made here: it runs in a process of its own. "
+            f"{artifact.path.name} was not made here, so it runs in its own process. "
             f"If it is yours: fmedge trust {artifact.path}"
         )

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from fmedge.workflow.request import ArtifactSpec
 
 _FAILED = {
-    False: "does not keep its gate. Export it again: fmedge export.",
-    True: "does not keep its gate on this engine and processor. Try another --backend, or see fmedge doctor.",
+    False: "fails its parity gate. Export it again: fmedge export.",
+    True: "fails its parity gate on this engine and processor. Try another --backend, or see fmedge doctor.",
 }
 """Messages for a failed check, by whether the model's integers are known to be right: then the engine is the cause."""
 
@@ -43,10 +43,11 @@ def export_command(
     size: options.Size = None,
     batch: options.Batch = "dynamic",
     image_type: Annotated[
-        Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image, 0 to 255.")
+        Literal["uint8", "float32"], typer.Option("--input", help="Element type of the image (values 0 to 255).")
     ] = "uint8",
     output_layout: Annotated[
-        Literal["nchw", "nhwc"] | None, typer.Option(help="[default: nhwc for TFLite, else nchw]")
+        Literal["nchw", "nhwc"] | None,
+        typer.Option(help="Layout of the outputs. [default: nhwc for TFLite, else nchw]"),
     ] = None,
     tap: Annotated[
         Literal["int8", "float"], typer.Option(help="With int8: how the last convolution is computed.")
@@ -55,7 +56,8 @@ def export_command(
         bool, typer.Option("--seven-bit", help="With int8: 7-bit weights, safe on x86 without VNNI.")
     ] = False,
     converter: Annotated[
-        Converter | None, typer.Option(help="[default: direct where it can be, else TensorFlow's]")
+        Converter | None,
+        typer.Option(help="What writes the model. [default: direct where possible, else TensorFlow's]"),
     ] = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
@@ -65,12 +67,12 @@ def export_command(
     std: options.Std = None,
     order: options.Order = None,
     models: options.Models = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print figures, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
     no_verify: options.NoVerify = False,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cut VGG16, or a Keras model, after a layer and write it as a model with its card."""
+    """Cut VGG16, or a Keras model, after a layer and write the sub-model with its card."""
     from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.layer_names import split_list
@@ -140,7 +142,7 @@ def _export_all(
         artifacts.append(artifact)
     last = artifacts[-1]
     if any(_is_faster_with_seven_bits(artifact.card) for artifact in artifacts):
-        say("Note: this processor is x86 without VNNI. Weights of 7 bits are faster here, at 1 dB less: --seven-bit.")
+        say("Note: this processor is x86 without VNNI. 7-bit weights are faster here and cost 1 dB: --seven-bit.")
     if last.card.weights.kind == "untrained":
         say("Note: untrained weights. The maps will show random filters, not learned ones.")
     say(f"Next: fmedge run photo.jpg --model {last.path}")
@@ -164,7 +166,7 @@ def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
     from fmedge.model.footprint import plan_export
 
     if any(request.submodel.source != "vgg16" for request in requests):
-        raise UsageError("--dry-run knows stock VGG16 alone. Leave out --keras, or export.")
+        raise UsageError("--dry-run works only for stock VGG16. Leave out --keras, or export.")
     plans = [(request, plan_export(request.submodel, request.options)) for request in requests]
     if as_json:
         print_json([{"model": str(request.path), **asdict(plan)} for request, plan in plans])
@@ -220,7 +222,7 @@ def verify_command(
     if as_json:
         print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
     else:
-        whose = "the file is the card's" if is_file(card_path(model)) else "no card beside it"
+        whose = "the file matches its card" if is_file(card_path(model)) else "no card beside it"
         emit(f"{model}: {whose}, {parity.describe()}, allowed: {parity.gate.describe()}")
     if not parity.passed:
         raise ParityError(f"'{artifact.path}' {_FAILED[bool(artifact.card.predicted_db)]}")

@@ -28,7 +28,7 @@ GRACE_S = 1.0
 """How long a command may take to end by itself: two images in progress take less, and nobody waits longer at a
 terminal."""
 
-NOTICE = "Interrupted. Nothing half-written was left."
+NOTICE = "Interrupted. No incomplete file was left behind."
 
 _FEW_FILES = 32
 """Limit of open files below which none are used for this: a run has about twenty open."""

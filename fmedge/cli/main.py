@@ -116,7 +116,7 @@ def _no_folder(error: Exception) -> FmedgeError | None:
         try:
             Path.cwd()
         except OSError:
-            return UsageError("The current folder is no longer there. Change to another: cd FOLDER.")
+            return UsageError("The current folder no longer exists. Change to another: cd FOLDER.")
     return None
 
 

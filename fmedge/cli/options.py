@@ -44,7 +44,7 @@ LayerList = Annotated[
     typer.Option(
         "--layer",
         metavar="LAYER[,LAYER|+LAYER]|all",
-        help="Keras' name of the layer to cut after; a,b: an artifact each; a+b: one model with two outputs; "
+        help="Keras' name of the layer to cut after; a,b: one artifact each; a+b: one model with two outputs; "
         "all: one model with every layer.",
         autocompletion=_complete_layer,
     ),
@@ -54,14 +54,14 @@ FormatList = Annotated[
     typer.Option(
         "--format",
         metavar="onnx|tflite|ncnn[,...]",
-        help="Kind of model file. [default: onnx, or that of the engine that is installed]",
+        help="Model format. [default: onnx, or that of the installed engine]",
     ),
 ]
 PrecisionList = Annotated[str, typer.Option("--precision", metavar="fp32|fp16|int8[,...]", help="Number format.")]
 Calibration = Annotated[
     Path | None,
     typer.Option(
-        readable=False, metavar="DIR", help="Folder of photos: int8 takes its ranges from them; 64 suggested."
+        readable=False, metavar="DIR", help="Folder of photos from which int8 takes its ranges; 64 suggested."
     ),
 ]
 Size = Annotated[
@@ -70,7 +70,7 @@ Size = Annotated[
 ]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
 Keras = Annotated[Path | None, of_run("keras")]
-_ACTIVATION_HELP = "Values after the layer's activation (relu, whatever it is), or before it (none)."
+_ACTIVATION_HELP = "Values after the layer's activation (relu, whichever it is) or before it (none)."
 
 ActivationChoice = Annotated[Activation, typer.Option(help=_ACTIVATION_HELP)]
 OptionalActivation = Annotated[
@@ -79,25 +79,25 @@ OptionalActivation = Annotated[
 Weights = Annotated[str | None, of_run("weights")]
 Models = Annotated[Path | None, of_run("models")]
 Offline = Annotated[bool, of_run("offline")]
-NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card says so.")]
+NoVerify = Annotated[bool, typer.Option("--no-verify", help="Skip the parity check; the card records that.")]
 MaxPixels = Annotated[int | None, of_run("max_pixels")]
 Backend = Annotated[str | None, of_run("backend")]
 Device = Annotated[str, of_run("device")]
 BackendList = Annotated[
     str | None,
-    typer.Option("--backend", metavar="ENGINE[,...]", help="Engines. [default: all that are installed]"),
+    typer.Option("--backend", metavar="ENGINE[,...]", help="Engines. [default: all installed]"),
 ]
 ThreadsList = Annotated[
     str | None, typer.Option("--threads", metavar="N[,N]", help="CPU threads. [default: one per core]")
 ]
 FixedSize = Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
 StepTimeout = Annotated[
-    float, typer.Option("--timeout", min=1, max=86_400, help="Longest time for loading, or a turn, in s.")
+    float, typer.Option("--timeout", min=1, max=86_400, help="Time limit for loading and for each turn, in s.")
 ]
 ReportFiles = Annotated[
     list[Path] | None,
     typer.Option(
-        "--output", readable=False, metavar="FILE", help="Write .json, .csv, .md or .html; several times, too."
+        "--output", readable=False, metavar="FILE", help="Write a .json, .csv, .md or .html file; may be repeated."
     ),
 ]
 Threads = Annotated[int | None, of_run("threads")]

@@ -25,7 +25,7 @@ def split(words: str) -> list[str]:
     """
     found = list(dict.fromkeys(word.strip() for word in re.split(r"(?<!\\),", words) if word.strip()))
     if not found:
-        raise UsageError(f"'{words}' names nothing. Give a word, or several with commas between.")
+        raise UsageError(f"'{words}' is empty. Give one value, or several separated by commas.")
     return found
 
 
@@ -68,7 +68,7 @@ def parse_fixed_size(word: str) -> tuple[int, int]:
     """
     size = parse_size(word)
     if size is None:
-        raise UsageError("--size dynamic: a run has one size. Give it: --size 224, or HEIGHTxWIDTH.")
+        raise UsageError("--size dynamic: a run has one size. Give one: --size 224, or HEIGHTxWIDTH.")
     return size
 
 
@@ -83,7 +83,7 @@ def parse_preprocessing(
     if (scale, mean, std, order) == (None,) * 4:
         return word
     if word is not None:
-        raise UsageError(f"--preprocessing {word} says it all. Leave it out, or --scale, --mean, --std and --order.")
+        raise UsageError(f"--preprocessing {word} excludes --scale, --mean, --std and --order. Use one or the other.")
     return Preprocessing(
         (order or "rgb").upper(),
         _numbers("--mean", mean or "0"),
@@ -99,7 +99,7 @@ def _numbers(flag: str, words: str) -> tuple[float, ...]:
     try:
         found = tuple(float(Fraction(word.strip())) for word in words.split(","))
     except (ValueError, ZeroDivisionError, OverflowError) as error:
-        raise UsageError(f"{flag} {words}: not a number. Allowed: such as 0.5 or 1/255.") from error
+        raise UsageError(f"{flag} {words}: not a number. Allowed: numbers such as 0.5 or 1/255.") from error
     allowed = "1" if flag == "--scale" else "1 or 3"
     if str(len(found)) not in allowed.split():
         raise UsageError(f"{flag} {words}: {len(found)} numbers. Allowed: {allowed}.")
@@ -114,7 +114,7 @@ def parse_threads(words: str) -> tuple[int, ...]:
     """
     for word in split(words):
         if not word.isdecimal() or not 1 <= int(word) <= _MAX_THREADS:
-            raise UsageError(f"--threads {words}: '{word}' is no number of threads. Allowed: 1, 2 and so on.")
+            raise UsageError(f"--threads {words}: '{word}' is not a number of threads. Allowed: 1, 2 and so on.")
     return tuple(dict.fromkeys(map(int, split(words))))
 
 
@@ -139,7 +139,7 @@ def parse_cpus(words: str) -> tuple[int, ...]:
     """
     for word in split(words):
         if not re.fullmatch(r"\d{1,5}", word):
-            raise UsageError(f"--cpus {words}: '{word}' is not a core's number. Allowed: 0, or 0,1 and so on.")
+            raise UsageError(f"--cpus {words}: '{word}' is not a core number. Allowed: 0, or 0,1 and so on.")
     return tuple(dict.fromkeys(map(int, split(words))))
 
 

@@ -17,10 +17,10 @@ _SUFFIXES = (".html", ".htm")
 
 def report_command(
     reports: Annotated[
-        list[Path], typer.Argument(readable=False, metavar="REPORT.json...", help="What fmedge bench wrote.")
+        list[Path], typer.Argument(readable=False, metavar="REPORT.json...", help="Reports that fmedge bench wrote.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", readable=False, metavar="FILE.html", help="The page.")
+        Path, typer.Option("--output", "-o", readable=False, metavar="FILE.html", help="The page to write.")
     ] = Path("report.html"),
 ) -> None:
     """Draw reports of fmedge bench as one page: what is fastest, at which accuracy, machines side by side."""
@@ -29,7 +29,7 @@ def report_command(
     from fmedge.system.files import require_writable, write_bytes
 
     if output.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--output {output}: a page has another name. Allowed: a name that ends in .html.")
+        raise UsageError(f"--output {output}: not the name of a page. Allowed: a name that ends in .html.")
     names = _names(reports)
     require_writable(output)
     write_bytes(output, render_report({name: read_report(path) for name, path in zip(names, reports, strict=True)}))

@@ -13,7 +13,7 @@ from fmedge.cli.run_command import OPTIONS, RunCommand
 
 
 def run_command(**words: Any) -> None:  # noqa: ANN401 - the signature is that of RunCommand
-    """Turn photos into the feature maps of a layer, each on a page."""
+    """Compute the feature maps of a layer and draw them on a page for each photo."""
     from fmedge.cli.run_job import run
 
     run(RunCommand(**words))

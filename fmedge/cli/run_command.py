@@ -74,70 +74,75 @@ class Option(NamedTuple):
 OPTIONS: Mapping[str, Option] = {
     "layer": Option(
         "--layer",
-        "Keras' name of the layer; a+b or all: several in one pass, a page each. [default: block1_conv1]",
+        "Keras' name of the layer; a+b or all: several in one pass, one page each. [default: block1_conv1]",
         "LAYER[+LAYER]|all",
     ),
     "activation": Option(
         "--activation",
-        "Values after the layer's activation, before it (none), or both on one page. [default: relu]",
+        "Values after the layer's activation (relu, whichever it is), before it (none), or both on one page. "
+        "[default: relu]",
     ),
-    "channel": Option("--channel", "Draw this channel alone; counted from 0."),
+    "channel": Option("--channel", "Draw only this channel, counted from 0."),
     "output": Option(
         "--output",
-        "The page; of several images or layers their folder, or of one image a page with all layers. "
+        "The page; for several images or layers, a folder; for one image, also a page with all layers. "
         "[default: IMAGE.LAYER.html, here]",
         "PAGE.html|DIR",
     ),
     "no_page": Option("--no-page", "Write no page."),
     "save_maps": Option(
         "--save-maps",
-        "Save the maps as a NumPy archive too; of several images or layers their folder.",
+        "Also save the maps as a NumPy archive; for several images or layers, a folder.",
         "MAPS.npz|DIR",
     ),
     "png": Option(
         "--png",
-        "Draw all channels as a picture too; of several images or layers their folder.",
+        "Also draw all channels as a picture; for several images or layers, a folder.",
         "SHEET.png|DIR",
     ),
-    "values": Option("--values", "Numbers that the page holds."),
-    "plotlyjs": Option("--plotlyjs", "plotly.js: inside the page, from Plotly's server, or in a file beside it."),
+    "values": Option("--values", "Number format of the values in the page."),
+    "plotlyjs": Option(
+        "--plotlyjs", "Where plotly.js is: inside the page, on Plotly's server, or in a file beside it."
+    ),
     "style": Option("--style", "The viewer, or one figure with a heatmap per channel."),
     "model": Option("--model", "Run this model file instead of one from --models.", "MODEL"),
-    "resize": Option("--resize", "How the photo is brought to the model's size; none: not at all."),
-    "max_pixels": Option("--max-pixels", "Refuse photos of more pixels; up to 178956970. [default: 89478485]", "N"),
-    "model_format": Option("--format", "Kind of model file. [default: the engine's]"),
+    "resize": Option("--resize", "How to resize the photo to the model's size; none: not at all."),
+    "max_pixels": Option(
+        "--max-pixels", "Refuse photos with more pixels than this; at most 178956970. [default: 89478485]", "N"
+    ),
+    "model_format": Option("--format", "Model format. [default: the engine's]"),
     "precision": Option("--precision", "Number format. [default: fp32]"),
     "size": Option("--size", "Size of the model's image. [default: the Keras model's own; 224]", "N|HxW|dynamic"),
     "tuned": Option(
         "--tuned/--untuned",
-        "Take what fmedge tune chose, be it less exact, or not. [default: where it is exact, made here]",
+        "Use what fmedge tune chose, even if less exact, or ignore it. [default: use it if exact and made here]",
     ),
-    "backend": Option("--backend", "Engine. [default: the first that is installed and runs the model]", "ENGINE"),
-    "device": Option("--device", "Where it computes, or not at all; gpu: the best that is there.", "cpu|gpu|NAME"),
-    "threads": Option("--threads", "CPU threads in all. [default: one per core]"),
-    "cpus": Option("--cpus", "Numbers of the cores to compute on. [default: all]", "N[,N]"),
-    "math": Option("--math", "Arithmetic of a float model."),
-    "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device does not take, and say so."),
+    "backend": Option("--backend", "Engine. [default: the first installed one that runs the model]", "ENGINE"),
+    "device": Option("--device", "Device to compute on; an error if it is missing. gpu: the best one.", "cpu|gpu|NAME"),
+    "threads": Option("--threads", "CPU threads in total. [default: one per core]"),
+    "cpus": Option("--cpus", "Cores to compute on, by number. [default: all]", "N[,N]"),
+    "math": Option("--math", "Arithmetic of float models."),
+    "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device cannot compute, and say so."),
     "weights": Option(
         "--weights",
         "Official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",
         "imagenet|untrained|FILE",
     ),
-    "keras": Option("--keras", "A Keras model of your own, .keras or .h5, in place of VGG16.", "FILE"),
+    "keras": Option("--keras", "Your own Keras model, .keras or .h5, instead of VGG16.", "FILE"),
     "preprocessing": Option(
         "--preprocessing",
-        "With --keras: what it wants done to pixels. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
-        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, where it starts with Rescaling or Normalization]",
+        "With --keras: the preprocessing it expects. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
+        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, if the model starts with Rescaling or Normalization]",
         "caffe|tf|torch|unit|none",
     ),
     "scale": Option(
-        "--scale", "With --keras, in place of a word: (x * S - M) / D, x from 0 to 255. S: such as 1/255.", "S"
+        "--scale", "With --keras, instead of --preprocessing: (x * S - M) / D, x from 0 to 255. S: such as 1/255.", "S"
     ),
-    "mean": Option("--mean", "Mean, for all channels or each. [default: 0]", "M[,M,M]"),
-    "std": Option("--std", "Divisor, for all channels or each. [default: 1]", "D[,D,D]"),
+    "mean": Option("--mean", "M: mean, one number or one per channel. [default: 0]", "M[,M,M]"),
+    "std": Option("--std", "D: divisor, one number or one per channel. [default: 1]", "D[,D,D]"),
     "order": Option("--order", "Order of the model's channels, and of M and D. [default: rgb]"),
     "models": Option("--models", "Folder of the models. [env: FMEDGE_MODELS; default: models]", "DIR"),
-    "offline": Option("--offline", "Never touch the network."),
+    "offline": Option("--offline", "Never use the network."),
     "as_json": Option("--json", "Print data as JSON on stdout."),
 }
 """The option for each argument of :class:`RunCommand` except the images; other commands take their options from here,

@@ -82,17 +82,19 @@ def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) 
     """
     layer = asked.layer
     if layer is not None and re.search(r"(?<!\\),", layer):
-        raise UsageError(f"--layer {layer}: a run takes one model. For all at once: --layer {layer.replace(',', '+')}")
+        raise UsageError(
+            f"--layer {layer}: a run takes one model. To run all at once: --layer {layer.replace(',', '+')}"
+        )
     activation = None if asked.activation == "both" else asked.activation
     chosen = (layer, activation, asked.weights, asked.keras, asked.models, asked.model_format, asked.precision)
     if asked.model is not None and any(choice is not None for choice in (*chosen, asked.size, prepared)):
-        raise UsageError("--model says which layer, form and weights it holds. Leave those options out.")
+        raise UsageError("--model determines layer, form and weights. Leave out those options.")
     forms = (asked.model, asked.keras, asked.model_format, asked.precision, asked.backend)
     settled = forms != (None,) * 5 or asked.device != "cpu" or asked.math != "fp32"
     if asked.tuned and settled:
-        raise UsageError("--tuned says engine, device, form and arithmetic. Leave those options out.")
+        raise UsageError("--tuned determines engine, device, form and arithmetic. Leave out those options.")
     if asked.no_page and asked.output is not None:
-        raise UsageError("--no-page writes no page. Leave --output out.")
+        raise UsageError("--no-page writes no page. Leave out --output.")
     return settled
 
 

@@ -76,11 +76,11 @@ class Drawing:
         wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"), (self.sheet, ".png", "--png"))
         if self.is_walk(submodel) and self.channel is not None:
             raise UsageError(
-                f"--channel {self.channel} draws one layer's channel alone. Leave it out, or name one layer."
+                f"--channel {self.channel} draws one channel of one layer. Leave it out, or name one layer."
             )
         if self.options.style == "grid" and (self.options.both or self.is_walk(submodel)):
             raise UsageError(
-                "--style grid shows one layer and one side of its activation. Use --style viewer for more."
+                "--style grid shows one layer, either before or after its activation. Use --style viewer for more."
             )
         for path, suffix, option in wanted:
             if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
@@ -218,7 +218,7 @@ def _draw_many(artifact: Artifact, drawing: Drawing) -> None:
     if drawing.as_json:
         print_json(rows)
     if skipped == total:
-        raise ImageError(f"None of the {total} images is of use: see the lines above.")
+        raise ImageError(f"None of the {total} images could be used: see the lines above.")
     _warn_of_weights(artifact)
     say(f"{artifact.card.submodel.label} of {plural(total - skipped, 'image')}, {told}.")
     if skipped:
@@ -246,7 +246,7 @@ def _placed(provenance: Provenance) -> str:
     The device is added because part of the model may have run elsewhere.
     """
     math = "" if provenance.math == "fp32" else f" in {provenance.math}"
-    asked = "" if provenance.device == "cpu" else f" (asked for: {provenance.device})"
+    asked = "" if provenance.device == "cpu" else f" (requested: {provenance.device})"
     return provenance.placement + math + asked
 
 

@@ -16,9 +16,9 @@ def trust_command(
         list[Path],
         typer.Argument(readable=False, metavar="MODEL...", help="Model files with their cards."),
     ],
-    forget: Annotated[bool, typer.Option("--forget", help="Take them as somebody else's again.")] = False,
+    forget: Annotated[bool, typer.Option("--forget", help="Stop trusting them.")] = False,
 ) -> None:
-    """Take models as your own, such as those that you exported on another machine: they run without a guard."""
+    """Trust models, such as those that you exported on another machine: they then run without a guard."""
     from fmedge.model import known_models
     from fmedge.runtime.gate.checks import require_artifact
     from fmedge.workflow.model_files import open_model
@@ -30,5 +30,5 @@ def trust_command(
         else:
             require_artifact(artifact)
             known_models.remember(artifact.card)
-        state = "somebody else's" if forget else "yours"
+        state = "not trusted" if forget else "trusted"
         emit(printable(f"{artifact.path}: {state} from now on, with this card"))

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 def tune_command(
     layer: options.LayerList = "block1_conv1",
     min_snr: Annotated[
-        float, typer.Option(min=0, max=100, metavar="DB", help="Least agreement with the reference; 100: exact.")
+        float, typer.Option(min=0, max=100, metavar="DB", help="Minimum SNR against the reference; 100: exact.")
     ] = 100.0,
     objective: Annotated[
         Literal["latency", "throughput", "memory", "size", "first"],
-        typer.Option(help="What shall be small; first: from opening the model to its first result."),
+        typer.Option(help="What to optimise; first: time from opening the model to its first result."),
     ] = "latency",
     photos: Annotated[
         Path | None,
-        typer.Option(readable=False, metavar="DIR", help="Judge accuracy on these. [default: those of --calibration]"),
+        typer.Option(
+            readable=False, metavar="DIR", help="Photos to judge accuracy on. [default: those of --calibration]"
+        ),
     ] = None,
     calibration: options.Calibration = None,
     backend: options.BackendList = None,
@@ -36,7 +38,7 @@ def tune_command(
     activation: options.ActivationChoice = Activation.RELU,
     size: options.FixedSize = "224",
     batch: Annotated[int, typer.Option(min=2, help="With throughput: images per run.")] = 16,
-    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per way in the last round.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per candidate in the last round.")] = 2.0,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     weights: options.Weights = None,
@@ -44,7 +46,7 @@ def tune_command(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Find the fastest way to run a layer here, under an accuracy bound; fmedge run then takes it."""
+    """Find the fastest way to run a layer here within an accuracy bound; fmedge run then uses it."""
     from fmedge.bench import report_formats, tune
     from fmedge.bench.matrix import BenchMatrix
     from fmedge.bench.scheduler import Protocol
@@ -121,11 +123,11 @@ def _show(tuned: Tuned, path: Path) -> None:
     for each in tuned.dropped:
         if each.exit_code:
             say(f"Failed: {each.what}: {each.reason}")
-    say(f"Left behind: {len(tuned.dropped)} others, each with its reason in the file.")
-    taken = "fmedge run takes it by itself"
+    say(f"Not chosen: {len(tuned.dropped)} others; the file gives the reason for each.")
+    taken = "fmedge run uses it by default"
     if not choice.exact:
-        other = f", by itself {tuned.exact.describe()}" if tuned.exact else ""
-        taken = f"fmedge run takes it with --tuned{other}"
+        other = f", by default {tuned.exact.describe()}" if tuned.exact else ""
+        taken = f"fmedge run uses it with --tuned{other}"
     say(f"Chosen for its {tuned.objective}: {choice.describe()}, {choice.parity.snr_db:.0f} dB; {taken}.")
     emit(str(path))
 

@@ -122,11 +122,12 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
         if count > MAX_MEASUREMENTS:
             raise LimitExceeded(f"'{path}' holds {count:,} {name}. Allowed: {MAX_MEASUREMENTS:,}.")
     if data.pop("kind", None) != KIND:
-        raise UsageError(f"'{path}' is no report of a benchmark.", hint="Make one: fmedge bench --output report.json.")
+        raise UsageError(f"'{path}' is not a benchmark report.", hint="Make one: fmedge bench --output report.json.")
     schema: object = data.pop("schema", None)
     if type(schema) is not int or schema not in (1, SCHEMA):
         raise UsageError(
-            f"'{path}' has schema {schema}; this version reads 1 and {SCHEMA}.", hint="Measure again: fmedge bench."
+            f"'{path}' has schema {schema}; this version of fmedge reads 1 and {SCHEMA}.",
+            hint="Measure again: fmedge bench.",
         )
     if schema == 1:
         for measured in data["measurements"]:

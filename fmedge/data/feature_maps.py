@@ -237,9 +237,9 @@ class FeatureMaps:
     def _from_members(cls, members: dict[str, npt.NDArray[Any]]) -> Self:
         maps, pixels = members["maps"], members["pixels"]
         if maps.dtype != np.float32 or maps.ndim != 3 or 0 in maps.shape:
-            raise ValueError(f"maps are {maps.dtype} of {maps.ndim} dimensions")
+            raise ValueError(f"maps are {maps.dtype} with {maps.ndim} dimensions")
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise ValueError(f"pixels are {pixels.dtype} of {pixels.ndim} dimensions")
+            raise ValueError(f"pixels are {pixels.dtype} with {pixels.ndim} dimensions")
         card = ModelCard.from_json(str(members["card"]))
         layer = str(members["layer"])
         if layer not in card.submodel.taps:
@@ -262,7 +262,7 @@ def _members(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
     with zipfile.ZipFile(stream) as archive:
         total = sum(member.file_size for member in archive.infolist())
     if total > MAX_ARCHIVE_BYTES:
-        raise ValueError(f"{total:,} bytes, {MAX_ARCHIVE_BYTES:,} are allowed")
+        raise ValueError(f"{total:,} bytes, at most {MAX_ARCHIVE_BYTES:,} allowed")
     require_memory("Reading the maps", total)
     stream.seek(0)
     with np.load(stream, allow_pickle=False) as archive:

@@ -150,7 +150,7 @@ def require_decodable(image: Image.Image, path: Path, scans: int, most: int, siz
     if pixels > most:
         raise too_large(path, f"{image.height} x {image.width} pixels", most, can_raise=pixels <= MAX_PIXELS)
     if _codec(image) == "bmp_rle" and pixels + size > MAX_RUN_LENGTH_STEPS:
-        raise LimitExceeded(f"'{path}' is too large for a run-length coded BMP. Save it as PNG.")
+        raise LimitExceeded(f"'{path}' is too large for a run-length encoded BMP. Save it as PNG.")
     wanted = decoding_bytes(image, scans, size)
     allowed = MAX_BYTES * max(most, DEFAULT_PIXELS) // DEFAULT_PIXELS
     if wanted > allowed:
@@ -285,7 +285,7 @@ def _png(file: IO[bytes], count: _Count) -> int:
             data_chunks += 1
             if data_chunks > MAX_DATA_CHUNKS:
                 raise LimitExceeded(
-                    f"'{count.path}' has more than {MAX_DATA_CHUNKS:,} chunks of pixels. Save it again."
+                    f"'{count.path}' has more than {MAX_DATA_CHUNKS:,} chunks of pixel data. Save it again."
                 )
         else:
             count.add(size, exif=kind == b"eXIf")

@@ -43,7 +43,8 @@ def _expand(path: Path) -> list[Path]:
         images = sorted(entry for entry in _entries(path) if _is_image(entry) and not entry.name.startswith("."))
         if not images:
             raise ImageError(
-                f"No images in the folder '{path}'. Looked for: {', '.join(IMAGE_SUFFIXES)}. Deeper: '{path}/**'."
+                f"No images in the folder '{path}'. Looked for: {', '.join(IMAGE_SUFFIXES)}. "
+                f"With subfolders: '{path}/**'."
             )
         return images
     if not _is_pattern(path):
@@ -53,7 +54,7 @@ def _expand(path: Path) -> list[Path]:
     matches = sorted(_matches(path))
     images = [match for match in matches if is_file(match) and (exact or _is_image(match))]
     if not images:
-        raise ImageError(f"Nothing matches '{path}'. Check the pattern; folders of any depth: 'photos/**/*.jpg'.")
+        raise ImageError(f"Nothing matches '{path}'. Check the pattern; for folders of any depth: 'photos/**/*.jpg'.")
     return images
 
 

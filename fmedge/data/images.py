@@ -120,13 +120,13 @@ def load_photo(
     if isinstance(source, Path):
         require_image_file(source)
     one_of("resize", resize, RESIZES)
-    require_whole("max_pixels", max_pixels, unset="as many as usual")
+    require_whole("max_pixels", max_pixels, unset="the usual limit")
     for plugin in _PLUGINS:  # if a needed one is missing, Pillow loads all forty
         importlib.import_module(f"PIL.{plugin}ImagePlugin")
     most = DEFAULT_PIXELS if max_pixels is None else max_pixels
     if not 1 <= most <= MAX_PIXELS:
         raise UsageError(
-            f"max_pixels {most}: allowed are 1 to {MAX_PIXELS}, above which nothing is decoded.",
+            f"max_pixels {most} is out of range. Allowed: 1 to {MAX_PIXELS}; larger images are never decoded.",
             flags=("--max-pixels",),
         )
     try:
@@ -146,12 +146,12 @@ def load_photo(
     except Image.DecompressionBombWarning as error:  # raised if warnings are errors, like the next
         raise too_large(path, f"more than {DEFAULT_PIXELS:,} pixels", DEFAULT_PIXELS, can_raise=False) from error
     except Warning as error:  # about odd metadata
-        raise ImageError(f"Pillow warns of '{path}', and warnings are errors here: {error}") from error
+        raise ImageError(f"Pillow warns about '{path}', and warnings are errors here: {error}") from error
     except MemoryError as error:
-        raise LimitExceeded(f"'{path}' needs more memory than there is to decode. Make it smaller first.") from error
+        raise LimitExceeded(f"Not enough memory to decode '{path}'. Make the image smaller first.") from error
     except (OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, EOFError) as error:
         # Pillow's decoders raise any of these on damaged files; UnidentifiedImageError is an OSError.
-        raise ImageError(f"Cannot decode '{path}' as an image. Allowed: JPEG, PNG, WebP, BMP, undamaged.") from error
+        raise ImageError(f"Cannot decode '{path}' as an image. Allowed: undamaged JPEG, PNG, WebP or BMP.") from error
     return Photo(pixels, path.name.encode(errors="replace").decode(), original_size)
 
 

@@ -258,18 +258,16 @@ class Measurement:
         found: list[str] = []
         if self.noisy:
             share = 100 * self.iqr / self.p50
-            found.append(f"{name}: noisy, the middle half of the runs spans {share:.0f} % of the median.")
+            found.append(f"{name}: noisy; the middle half of the runs spans {share:.0f} % of the median.")
         if self.disturbed:
             cores = (self.others_s or 0.0) / self.wall_s
-            found.append(
-                f"{name}: disturbed, others kept {cores:.1f} cores busy meanwhile. Measure on a quiet machine."
-            )
+            found.append(f"{name}: disturbed; other processes kept {cores:.1f} cores busy. Measure on a quiet machine.")
         if not self.steady:
-            found.append(f"{name}: the median had not settled after {self.warm_up_runs} runs of warm-up.")
+            found.append(f"{name}: unsettled; the median was still changing after {self.warm_up_runs} warm-up runs.")
         if self.crowded:
             found.append(
-                f"{name}: crowded, {self.load:.1f} cores were busy; rows with {self.configuration.threads} threads "
-                "are no fair comparison."
+                f"{name}: crowded; {self.load:.1f} cores were busy, so it is no fair comparison with others of "
+                f"{plural(self.configuration.threads, 'thread')}."
             )
         return found
 

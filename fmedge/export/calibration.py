@@ -75,16 +75,14 @@ def read_calibration(
     try:
         candidates = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
-        raise UsageError(f"Cannot look into the calibration folder '{folder}': {error.strerror}.") from error
+        raise UsageError(f"Cannot read the calibration folder '{folder}': {error.strerror}.") from error
     good = list(_usable(candidates))
     if len(good) < FEWEST:
         raise UsageError(
             f"'{folder}' holds {len(good)} usable photos. Allowed: {FEWEST} or more; suggested: {SUGGESTED}. Add some."
         )
     if len(good) < FEW:
-        log.warning(
-            f"Only {len(good)} photos to calibrate with: the ranges are a matter of luck. Suggested: {SUGGESTED}."
-        )
+        log.warning(f"Only {len(good)} photos for calibration: the ranges may not be reliable. Suggested: {SUGGESTED}.")
     digest = hashlib.sha256()
     for path in good:
         with open_regular(path) as file:

@@ -76,7 +76,7 @@ def find_exporter(source: str, options: ExportOptions) -> Exporter:
         if (row.format, row.converter) == (options.format, converter) and options.precision in row.precisions:
             return row
     asked = f"{options.format} {options.precision} by {converter}"
-    what = "a Keras model of your own" if source == KERAS else "stock weights"
+    what = "your own Keras model" if source == KERAS else "stock weights"
 
     def distance(row: Exporter) -> tuple[bool, bool, bool]:
         return row.format != options.format, options.precision not in row.precisions, row.converter != converter
@@ -85,7 +85,7 @@ def find_exporter(source: str, options: ExportOptions) -> Exporter:
     precision = options.precision if options.precision in near.precisions else near.precisions[-1]
     raise UsageError(
         f"Cannot write {asked} from {what}.",
-        hint=f"Nearest: --format {near.format} --precision {precision} --converter {near.converter}.",
+        hint=f"Nearest possible: --format {near.format} --precision {precision} --converter {near.converter}.",
     )
 
 
@@ -98,38 +98,37 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     exporter = find_exporter(submodel.source, options)
     if options.precision is not Precision.INT8 and (options.float_tap or options.seven_bit):
         raise UsageError(
-            "tap float and seven_bit belong to precision int8. Add it, or leave them out.",
+            "tap float and seven_bit need precision int8. Add it, or leave them out.",
             flags=("--tap", "--seven-bit", "--precision"),
         )
     if exporter.converter is not Converter.DIRECT and (options.float_tap or options.seven_bit):
         raise UsageError(
-            "tap float and seven_bit belong to int8 straight from stock weights. Leave them out.",
+            "tap float and seven_bit need int8 written directly from stock weights. Leave them out.",
             flags=("--tap", "--seven-bit"),
         )
     if options.float_tap and find_layer(submodel.deepest).kind == "pool":
         raise UsageError(
-            f"tap float: the last layer has to be a convolution, '{submodel.deepest}' is a pool.", flags=("--tap",)
+            f"tap float: the last layer must be a convolution; '{submodel.deepest}' is a pooling layer.",
+            flags=("--tap",),
         )
     if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
         raise UsageError(
-            "preprocessing belongs to keras: stock VGG16 has its own, caffe. Leave it out.",
+            "preprocessing applies only to keras: stock VGG16 always uses caffe. Leave it out.",
             flags=("--preprocessing", "--keras"),
         )
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
-        raise UsageError("int8 TFLite needs a size.", hint="Give --size N or HxW, or take --format onnx.")
+        raise UsageError("int8 TFLite needs a size.", hint="Give --size N or HxW, or use --format onnx.")
     if options.format is Format.NCNN and options.layout != "NCHW":
-        raise UsageError("ncnn's own layout is NCHW, and it knows no other.", hint="Leave --output-layout out.")
+        raise UsageError("ncnn has only the layout NCHW.", hint="Leave out --output-layout.")
     if options.batch is not None and options.batch < 1:
-        raise UsageError(
-            f"batch {options.batch}: at least 1 is needed. Allowed: 1, 2, 3… or dynamic.", flags=("--batch",)
-        )
+        raise UsageError(f"batch {options.batch} is out of range. Allowed: 1, 2, 3… or dynamic.", flags=("--batch",))
     if submodel.source == VGG16 and options.size is not None:
         stride = next(spec.stride for spec in VGG16_LAYERS if spec.name == submodel.deepest)
         if min(options.size) < stride:
             asked = "x".join(map(str, options.size))
             raise UsageError(
-                f"size {asked} is too small for {submodel.deepest}. Allowed: {stride} or more each way.",
+                f"size {asked} is too small for {submodel.deepest}. Allowed: {stride} x {stride} or larger.",
                 flags=("--size",),
             )
 
@@ -173,8 +172,9 @@ def build_artifact(
         if is_shortage(error):
             raise shortage(error) from error
         raise BackendUnavailable(
-            f"Making {options.format} {options.precision} by {exporter.converter} needs what is not installed.",
-            hint=f"Here or elsewhere: {install_command(exporter.extra)}, then fmedge export --format {options.format}.",
+            f"Making {options.format} {options.precision} by {exporter.converter} needs packages not installed.",
+            hint=f"Here or on another machine: {install_command(exporter.extra)}, then "
+            f"fmedge export --format {options.format}.",
         ) from error
     built: Built = module.build_model(describe(submodel, network, options), network, calibration)
     if exporter.converter is not Converter.DIRECT:

@@ -118,7 +118,7 @@ def _require_half_range(values: Mapping[str, float]) -> None:
     layer = max(values, key=values.__getitem__)
     if values[layer] > MAX_FLOAT16:
         raise ParityError(
-            f"{layer} reaches {values[layer]:,.0f}: beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
+            f"{layer} reaches {values[layer]:,.0f}; float16 ends at {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
         )
 
 

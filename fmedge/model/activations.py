@@ -54,10 +54,11 @@ def require_both(layer: str, function: str, *, before: bool) -> None:
     """
     if function not in (RELU, LINEAR):
         raise UsageError(
-            f"'{layer}' ends in {spoken(function)}, which a page cannot compute: it has ReLU alone.",
-            hint="Make two: --activation relu and --activation none.",
+            f"'{layer}' ends in {spoken(function)}; a page can compute only ReLU.",
+            hint="Make two pages: --activation relu and --activation none.",
         )
     if function == RELU and not before:
         raise UsageError(
-            f"'{layer}' is shown after ReLU: there is no before.", hint="For both, take --activation none."
+            f"These maps of '{layer}' are after ReLU; the values before it are lost.",
+            hint="For both, use --activation none.",
         )

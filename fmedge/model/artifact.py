@@ -131,7 +131,7 @@ def require_model_file(path: Path) -> None:
         raise ArtifactError(f"No model file '{path}'.", hint="Make one: fmedge export.")
     for first, second in (kind.suffixes for kind in Format if len(kind.suffixes) > 1):
         if path.name.endswith(second):
-            raise ArtifactError(f"'{path}' holds weights alone. Name the file beside it that ends in {first}.")
+            raise ArtifactError(f"'{path}' holds only weights. Name the file beside it that ends in {first}.")
 
 
 def read_files(model_path: Path, kind: Format) -> tuple[bytes, bytes]:

@@ -205,8 +205,8 @@ class ModelCard:
         for spec, most in ((self.inputs[0], MAX_INPUT_BYTES), *((spec, MAX_TENSOR_BYTES) for spec in self.outputs)):
             if spec.least_bytes > most:
                 raise ArtifactError(
-                    f"The card's '{spec.name}' has {spec.least_bytes:,} bytes. Allowed: {most:,}. "
-                    "Export it for fewer or smaller images."
+                    f"By its card, '{spec.name}' takes {spec.least_bytes:,} bytes. Allowed: {most:,}. "
+                    "Export the model for fewer or smaller images."
                 )
 
     def require_room(self, size: tuple[int, int] | None = None) -> None:
@@ -246,7 +246,9 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a card of this version."""
     schema: object = data["schema"]
     if type(schema) is not int or schema != CARD_SCHEMA:
-        raise ArtifactError(f"The card has schema {schema}; this version reads {CARD_SCHEMA}. Export again.")
+        raise ArtifactError(
+            f"The card has schema {schema}; this version of fmedge reads {CARD_SCHEMA}. Export the model again."
+        )
     options, source = dict(data["options"]), data["submodel"]["source"]
     if source == VGG16 and options["preprocessing"] == "vgg16":  # no longer written for the stock network
         options["preprocessing"] = None

@@ -83,7 +83,7 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
                             raise WeightsError(f"{host} sent more than the {max_bytes:,} bytes expected.")
                         digest.update(chunk)
                         stream.write(chunk)
-                        words = f"download {received / 1e6:.1f} of {max_bytes / 1e6:.1f} MB"
+                        words = f"downloading {received / 1e6:.1f} of {max_bytes / 1e6:.1f} MB"
                         progress(words, received / max_bytes)
                 break
             except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
@@ -91,9 +91,9 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, progress: Prog
                     error.close()  # it keeps the connection open
                 refused = isinstance(error, urllib.error.HTTPError) or received == 0
                 if refused or attempt == ATTEMPTS:  # trying again does not help where nothing came
-                    raise WeightsError(f"No file from {host} ({_reason(error)}).") from error
+                    raise WeightsError(f"Cannot download from {host} ({_reason(error)}).") from error
         if digest.hexdigest() != md5:
-            raise WeightsError(f"{host} sent another file than expected (MD5 differs).")
+            raise WeightsError(f"{host} sent a file that is not the expected one (MD5 differs).")
 
 
 def _chunks(url: str, offset: int) -> Generator[bytes]:

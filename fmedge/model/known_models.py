@@ -66,7 +66,7 @@ def forget(card: ModelCard) -> None:
     try:
         (state_folder() / "made" / name).unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
-        raise WriteError(f"What is remembered in '{state_folder()}' cannot be removed ({error}).") from error
+        raise WriteError(f"Cannot remove what '{state_folder()}' records of the model ({error}).") from error
 
 
 def _name(card: ModelCard) -> str:

@@ -149,7 +149,7 @@ class Parity:
         """
         if not self.passed:
             raise ParityError(
-                f"{what} does not compute what its weights say: {self.describe()}. Allowed: {self.gate.describe()}. "
+                f"{what} does not compute what its weights define: {self.describe()}. Allowed: {self.gate.describe()}. "
                 "It was not kept."
             )
 
@@ -183,7 +183,7 @@ def measure_parity(result: npt.NDArray[np.floating], reference: npt.NDArray[np.f
         ParityError: The shapes differ.
     """
     if result.shape != reference.shape:
-        raise ParityError(f"Shapes differ: {result.shape}, and {reference.shape} in the reference.")
+        raise ParityError(f"Shapes differ: {result.shape}, but the reference has {reference.shape}.")
     expected = reference.astype(np.float64)
     difference = result.astype(np.float64) - expected
     signal = float(np.vdot(expected, expected))

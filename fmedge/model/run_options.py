@@ -56,10 +56,10 @@ class RunOptions:
         for name in ("allow_fallback", "spinning", "once"):
             require_switch(name, getattr(self, name))
         require_whole("threads", self.threads, unset="one per core")
-        require_whole("max_pixels", self.max_pixels, unset="as many as usual")
+        require_whole("max_pixels", self.max_pixels, unset="the usual limit")
         if self.cpus is not None:
             if isinstance(self.cpus, str) or not hasattr(self.cpus, "__iter__"):
-                raise UsageError(f"cpus: got {self.cpus!r}. Allowed: numbers of cores in a tuple, such as (0, 1).")
+                raise UsageError(f"cpus: got {self.cpus!r}. Allowed: a tuple of core numbers, such as (0, 1).")
             for core in self.cpus:
                 require_whole("cpus", core)
             object.__setattr__(self, "cpus", tuple(self.cpus))

@@ -132,9 +132,7 @@ class SubModel:
         object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS)))
         taps = cast("Iterable[object]", self.taps)
         if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
-            raise UsageError(
-                f"taps: got {self.taps!r}. Allowed: names of layers in a tuple, such as ('block1_conv1',)."
-            )
+            raise UsageError(f"taps: got {self.taps!r}. Allowed: a tuple of layer names, such as ('block1_conv1',).")
         object.__setattr__(self, "taps", tuple(self.taps))
         if not self.taps:
             raise UsageError("No layer given.", hint="Name one with --layer. All: fmedge layers.")
@@ -149,7 +147,7 @@ class SubModel:
         for spec in specs:
             if spec.kind == "pool" and self.activation is Activation.NONE:
                 raise UsageError(
-                    f"'{spec.name}' is a pool: it has no ReLU to leave out.",
+                    f"'{spec.name}' is a pooling layer: it has no ReLU to leave out.",
                     hint=f"Use --activation relu, or a convolution such as '{spec.name.replace('pool', 'conv1')}'.",
                 )
 

@@ -99,7 +99,7 @@ def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: in
             ("A, the reference", f"{_computed_by(made)}; {made.card.weights.describe()}"),
             ("B", f"{_computed_by(other)}; {other.card.weights.describe()}"),
             ("Image", _image(first)),
-            ("Stored as", f"{VALUES_NOTES[options.values]}; B is A and the error together"),
+            ("Stored as", f"{VALUES_NOTES[options.values]}; B is A plus the error"),
         ),
     )
 

@@ -34,8 +34,8 @@ FloatArray = npt.NDArray[np.float32]
 
 VALUES_NOTES: dict[Values, str] = {
     "12bit": "12 bits of each channel's range",
-    "float16": "floats of 16 bits",
-    "float32": "floats of 32 bits, as computed",
+    "float16": "16-bit floats",
+    "float32": "32-bit floats, as computed",
 }
 """The ways to write a value, described for readers of a page."""
 
@@ -181,7 +181,7 @@ def _write_float16(values: FloatArray, found: Statistics) -> tuple[None, Planes]
     largest = max(abs(found.smallest.min()), abs(found.largest.max()))
     if largest > MAX_FLOAT16:
         raise UsageError(
-            f"float16 ends at {MAX_FLOAT16:.0f}, the maps reach {largest:.6g}.", hint="Take --values float32."
+            f"float16 ends at {MAX_FLOAT16:.0f}; the maps reach {largest:.6g}.", hint="Use --values float32."
         )
     return None, _byte_planes(values.astype("<f2"))
 

@@ -57,7 +57,7 @@ def figure(maps: FeatureMaps, channel: int | None = None) -> Figure:
     else:
         channels = maps.maps.shape[1]
         if channels > MAX_SUBPLOTS:
-            raise LimitExceeded(f"{channels} channels: a figure holds {MAX_SUBPLOTS}. Name one, or take the viewer.")
+            raise LimitExceeded(f"{channels} channels: a figure holds {MAX_SUBPLOTS}. Name one, or use the viewer.")
         side = math.ceil(math.sqrt(channels))
         made = make_subplots(rows=side, cols=side)
         for index in range(channels):
@@ -82,7 +82,7 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
     """
     if len(layers) > 1 or options.both:
         raise UsageError(
-            "style grid shows one layer and one side of its activation.",
+            "style grid shows one layer, either before or after its activation.",
             hint="Use --style viewer for more.",
             flags=("--style",),
         )

@@ -42,7 +42,7 @@ def require_room(values: int) -> None:
     if values > MAX_VALUES:
         raise LimitExceeded(
             f"{values / 1e6:.0f} million values: a page holds at most {MAX_VALUES / 1e6:.0f} million.",
-            hint="Draw one channel with --channel, or save the array alone with --no-page --save-maps.",
+            hint="Draw one channel with --channel, or save only the maps with --no-page --save-maps.",
         )
 
 

@@ -185,4 +185,4 @@ def _hover(row: Row) -> list[str]:
         + ("" if each.peak_memory_bytes is None else f", memory {each.peak_memory_bytes / 1e6:,.0f} MB"),
         f"{each.configuration.backend} {each.engine_version}, {each.load:.2f} cores busy",
     ]
-    return lines + [f"not to be trusted: {doubt}" for doubt in doubts(each)]
+    return lines + [f"not reliable: {doubt}" for doubt in doubts(each)]

@@ -130,7 +130,7 @@ def _facts(what: Configuration) -> tuple[str, ...]:
     return (
         activations.get(what.activation, what.activation),
         " \u00d7 ".join(map(str, what.size)),
-        "one image after the other" if single else f"in batches of {what.batch}",
+        "one image at a time" if single else f"in batches of {what.batch}",
         what.weights,
     )
 

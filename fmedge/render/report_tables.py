@@ -43,22 +43,27 @@ COLUMNS = (
     _time("p50 ms", "median: half of the runs took no longer", lambda each: each.p50),
     _time("p90 ms", "nine of ten runs took no longer", lambda each: each.p90),
     _time("p95 ms", "19 of 20 runs took no longer", lambda each: each.p95),
-    _time("p99 ms", "99 of 100 runs took no longer; told from 1,000 runs", lambda each: each.p99),
+    _time("p99 ms", "99 of 100 runs took no longer; shown from 1,000 runs on", lambda each: each.p99),
     _time("min ms", "the fastest run", lambda each: each.min),
-    _scaled("± %", "middle half of the runs over the median", lambda each: 100 * each.iqr / each.p50, ".1f"),
-    _scaled("images/s", "all images over all time", lambda each: each.images_per_s, ",.1f"),
+    _scaled(
+        "± %",
+        "spread of the middle half of the runs, relative to the median",
+        lambda each: 100 * each.iqr / each.p50,
+        ".1f",
+    ),
+    _scaled("images/s", "images divided by total time", lambda each: each.images_per_s, ",.1f"),
     _scaled("GFLOP/s", "billions of operations per second at the median", lambda each: each.gflops, ",.1f"),
     _scaled(
         "of limit %",
-        "speed over that of a perfect direct float32 convolution on this machine",
+        "speed relative to a perfect direct float32 convolution on this machine",
         lambda each: None if each.limit_share is None else 100 * each.limit_share,
         ",.0f",
     ),
-    Column("SNR dB", "distance from the float64 reference; more is better", lambda row: row.snr_db, "{:.1f}".format),
+    Column("SNR dB", "agreement with the float64 reference; higher is better", lambda row: row.snr_db, "{:.1f}".format),
     _scaled("load", "cores kept busy on average", lambda each: each.load, ".2f"),
     _scaled(
         "others",
-        "cores that others kept busy meanwhile",
+        "cores that other processes kept busy",
         lambda each: None if each.others_s is None or not each.wall_s else each.others_s / each.wall_s,
         ".2f",
     ),
@@ -66,13 +71,13 @@ COLUMNS = (
     _time("first ms", "the first run", lambda each: each.first_run_s),
     _scaled(
         "memory MB",
-        "most memory that the process held: Python, engine and model",
+        "peak memory of the process: Python, engine and model",
         lambda each: None if each.peak_memory_bytes is None else each.peak_memory_bytes / 1e6,
         ",.0f",
     ),
     _scaled("model MB", "size of the model's files", lambda each: each.file_size / 1e6, ",.2f"),
-    _scaled("runs", "runs that count", lambda each: each.n, ",.0f"),
-    _scaled("warm-up", "runs before those that count", lambda each: each.warm_up_runs, ",.0f"),
+    _scaled("runs", "measured runs", lambda each: each.n, ",.0f"),
+    _scaled("warm-up", "runs before the measured ones", lambda each: each.warm_up_runs, ",.0f"),
 )
 """Every figure of a row. *load* counts cores; *load ms* is the time to load the model."""
 
@@ -86,7 +91,7 @@ def figures_table(layout: Layout) -> Element:
     rows = [_figures_row(layout, row) for row in layout.rows] + [_gap_row(layout, gap) for gap in layout.gaps]
     return element(
         "table",
-        element("caption", "Press a column's name to sort by it. What failed or was skipped stands below."),
+        element("caption", "Click a column's name to sort by it. Failed and skipped rows come last."),
         element("thead", element("tr", *header)),
         element("tbody", *rows),
         id="figures",
@@ -139,7 +144,9 @@ def ratio_table(layout: Layout) -> Element:
         found.setdefault((row.task, row.choice), {}).setdefault(row.machine, row)
     shared = {key: rows for key, rows in found.items() if len(rows) > 1}
     header = [_header(head, "", "text") for head in ("layer", "choice")]
-    header += [_header(name, "median in ms, and speed over the first machine's", "number") for name in layout.machines]
+    header += [
+        _header(name, "median in ms, and speed relative to the first machine", "number") for name in layout.machines
+    ]
     body = [
         element(
             "tr",
@@ -149,7 +156,7 @@ def ratio_table(layout: Layout) -> Element:
         )
         for (task, choice), rows in shared.items()
     ]
-    caption = "Medians in ms; in brackets the speed over that of the first machine with this row."
+    caption = "Medians in ms; in parentheses the speed relative to the first machine with this row."
     return element(
         "table",
         element("caption", caption if body else "No layer was measured on several machines with the same choice."),

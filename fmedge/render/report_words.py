@@ -83,8 +83,8 @@ def _advice(rows: Sequence[Row]) -> list[str | Element]:
         words += [f" (level with {', '.join(level)}). " if level else ". "]
     if best is exact:
         others = any(not row.exact for row in rows)
-        return [*words, "No choice that is less exact was faster." if others else "Nothing less exact was measured."]
-    words += ["Fastest at all: ", element("strong", best.choice), f", {_time(best)}"]
+        return [*words, "No less exact choice was faster." if others else "No less exact choice was measured."]
+    words += ["Fastest overall: ", element("strong", best.choice), f", {_time(best)}"]
     if exact is not None:
         words += [f", {_times(exact.measured.p50 / best.measured.p50)} as fast"]
     return [*words, f". {_cost(exact, best)}"]
@@ -108,10 +108,10 @@ def _cost(exact: Row | None, best: Row) -> str:
     if best.snr_db is None:
         math_name = best.measured.configuration.math
         why = f" with {math_name} arithmetic" if math_name != "fp32" else ""
-        return f"What it costs in accuracy{why} was not measured."
+        return f"Its accuracy{why} was not measured."
     before = f" instead of {decibels(exact.snr_db)}" if exact and exact.snr_db is not None else ""
     return (
-        f"It costs accuracy: {decibels(best.snr_db)}{before}, so the error is {error_share(best.snr_db)} "
+        f"It is less accurate: {decibels(best.snr_db)}{before}, so the error is {error_share(best.snr_db)} "
         "of the values (root mean square)."
     )
 
@@ -135,11 +135,11 @@ def warnings(layout: Layout) -> list[Element]:
     for name, report in zip(layout.machines, layout.reports, strict=True):
         words: list[str] = []
         if report.interrupted:
-            words.append("Broken off: some rows hold fewer runs, others are missing.")
+            words.append("Interrupted: some rows have fewer runs, others are missing.")
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
             words.append(
-                f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded, marked ! in the table."
+                f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded (marked ! in the table)."
             )
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
@@ -157,7 +157,7 @@ def _count(number: int, one: str, many: str) -> str:
 def environment(name: str, report: Report) -> Element:
     """Return where and how a report was measured: a heading and pairs of words."""
     machine, (before, after) = report.machine, report.clocks
-    clock = "not told by the system"
+    clock = "not reported by the system"
     if before.megahertz and after.megahertz:
         clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} MHz after"
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
@@ -168,12 +168,14 @@ def environment(name: str, report: Report) -> Element:
     ]
     pairs = {
         "Processor": f"{machine.processor}, {machine.architecture}",
-        "Abilities": " ".join(machine.flags) or "none told",
+        "Features": " ".join(machine.flags) or "none reported",
         "Cores": str(machine.cores) + (f" (numbers {_ranges(machine.affinity)})" if machine.affinity else ""),
         "CPU quota": "none" if machine.cpu_quota is None else f"{machine.cpu_quota:g} cores",
-        "Memory": "not told" if machine.total_memory_bytes is None else f"{machine.total_memory_bytes / 1e9:.1f} GB",
+        "Memory": "not reported"
+        if machine.total_memory_bytes is None
+        else f"{machine.total_memory_bytes / 1e9:.1f} GB",
         "Clock": clock,
-        "Governor": ", ".join(sorted(set(after.governors or ()))) or "not told by the system",
+        "Governor": ", ".join(sorted(set(after.governors or ()))) or "not reported by the system",
         "System": machine.system,
         "Software": f"fmedge {report.fmedge}, Python {machine.python}",
         "Engines": ", ".join(f"{engine} {version}" for engine, version in sorted(engines.items())) or "none",

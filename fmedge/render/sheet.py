@@ -76,7 +76,7 @@ def _require_room(values: npt.NDArray[np.float32], factor: int, views: int) -> N
     pixels = channels * (rows * factor + GAP) * (columns * factor + GAP) * views
     if pixels > MAX_PIXELS:
         raise LimitExceeded(
-            f"The picture would have {pixels / 1e6:.0f} million pixels, allowed are {MAX_PIXELS / 1e6:.0f}.",
+            f"The picture would have {pixels / 1e6:.0f} million pixels. Allowed: {MAX_PIXELS / 1e6:.0f}.",
             hint="Draw one channel with --channel, or a page instead of --png.",
         )
 

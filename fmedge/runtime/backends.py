@@ -219,5 +219,5 @@ def providers_for(row: Backend, device: str) -> list[Provider]:
         return [provider for provider in row.providers if provider.device not in NOT_GPUS]
     if row.name == "onnxruntime" and device.endswith("ExecutionProvider"):
         known = [provider for provider in row.providers if provider.name == device]
-        return known or [Provider(device, device, "an onnxruntime that was built with it")]
+        return known or [Provider(device, device, "an onnxruntime built with it")]
     return [provider for provider in row.providers if provider.device == device]

@@ -40,10 +40,11 @@ def bind_process(cpus: Sequence[int]) -> None:
 def _require_cpus(cpus: Sequence[int]) -> set[int]:
     """Check that there are such cores; return those that may be used now."""
     if not hasattr(os, "sched_setaffinity"):
-        raise UsageError("Threads cannot be bound to cores on this system.", hint="Leave --cpus out.")
+        raise UsageError("Threads cannot be bound to cores on this system.", hint="Leave out --cpus.")
     allowed = os.sched_getaffinity(0)
     if not cpus or not set(cpus) <= allowed:
         raise UsageError(
-            f"cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(allowed)))}.", flags=("--cpus",)
+            f"cpus {','.join(map(str, cpus))}: allowed here: {','.join(map(str, sorted(allowed)))}.",
+            flags=("--cpus",),
         )
     return allowed

@@ -15,10 +15,10 @@ class Mend(Enum):
     """What a user can do about a failure: the last sentence of a message."""
 
     SMALLER = "Give fewer or smaller images."
-    THREADS = "Take --threads 1, or allow more processes (ulimit -u) or address space (ulimit -v)."
+    THREADS = "Use --threads 1, or allow more processes (ulimit -u) or address space (ulimit -v)."
     EXPORT = "Export it again: fmedge export."
     UPDATE = "Update the engine, or export again: fmedge export."
-    IMAGES = "See fmedge info for what it takes."
+    IMAGES = "To see what the model takes: fmedge info."
     DEVICE = "See fmedge doctor."
 
 
@@ -39,8 +39,8 @@ class EngineText:
     mend: Mend = Mend.EXPORT
 
 
-_TYPES_DIFFER = "types or shapes of its operators do not fit each other"
-_NOT_TAKEN = "the images are not what its input takes"
+_TYPES_DIFFER = "the types or shapes of its operators do not match"
+_NOT_TAKEN = "the images do not match its input"
 
 ENGINE_TEXTS: tuple[EngineText, ...] = (
     # Memory comes first: its message is often surrounded by other texts of this table.
@@ -51,13 +51,13 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
         "not enough memory",
         Mend.SMALLER,
     ),
-    EngineText("", r"Resource temporarily unavailable", "no further thread can be started", Mend.THREADS),
-    EngineText("onnxruntime", r"no CUDA-capable device", "no NVIDIA GPU is there", Mend.DEVICE),
+    EngineText("", r"Resource temporarily unavailable", "no more threads can be started", Mend.THREADS),
+    EngineText("onnxruntime", r"no CUDA-capable device", "there is no NVIDIA GPU", Mend.DEVICE),
     EngineText("onnxruntime", r"install TensorRT libraries", "TensorRT's libraries are missing", Mend.DEVICE),
     EngineText(
         "onnxruntime",
         r"driver version is insufficient",
-        "the NVIDIA driver is older than this CUDA wants",
+        "the NVIDIA driver is too old for this CUDA version",
         Mend.DEVICE,
     ),
     EngineText(
@@ -66,55 +66,73 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
         "the library {0} is missing",
         Mend.DEVICE,
     ),
-    EngineText("onnxruntime", r"assigned to the default CPU EP", "a part of it would stay on the CPU", Mend.DEVICE),
+    EngineText("onnxruntime", r"assigned to the default CPU EP", "part of it would stay on the CPU", Mend.DEVICE),
     EngineText("onnxruntime", r"protobuf parsing failed|No graph was found", "it is damaged"),
-    EngineText("onnxruntime", r"No Op registered for (\S+)", "it does not know the operator {0}", Mend.UPDATE),
-    EngineText("onnxruntime", r"No opset import for domain '([^']*)'", "it does not know the operators of '{0}'"),
+    EngineText("onnxruntime", r"No Op registered for (\S+)", "the engine does not know the operator {0}", Mend.UPDATE),
     EngineText(
-        "onnxruntime", r"Opset (\d+) is under development.* till opset (\d+)", "opset {0}, it knows {1}", Mend.UPDATE
+        "onnxruntime", r"No opset import for domain '([^']*)'", "it names no version for the operators of '{0}'"
+    ),
+    EngineText(
+        "onnxruntime",
+        r"Opset (\d+) is under development.* till opset (\d+)",
+        "it uses opset {0}; the engine knows up to {1}",
+        Mend.UPDATE,
     ),
     EngineText(
         "onnxruntime",
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
-        "ONNX format {0}, it knows {1}",
+        "it uses ONNX format {0}; the engine knows up to {1}",
         Mend.UPDATE,
     ),
     EngineText(
-        "onnxruntime", r"Could not find an implementation for (\w+)", "it cannot compute {0} in this type", Mend.UPDATE
+        "onnxruntime",
+        r"Could not find an implementation for (\w+)",
+        "the engine cannot compute {0} in this type",
+        Mend.UPDATE,
     ),
     EngineText("onnxruntime", r"Node input '([^']*)' is not a graph input", "nothing computes '{0}'"),
     EngineText("onnxruntime", r"Graph output \(([^)]*)\) does not exist", "nothing computes its output '{0}'"),
-    EngineText("onnxruntime", r"External data path", "its values lie in another file, which is not read"),
+    EngineText("onnxruntime", r"External data path", "its constants are in another file, which is not read"),
     EngineText("onnxruntime", r"Initializer '([^']*)': raw_data size", "its constant '{0}' is cut short"),
     EngineText("onnxruntime", r"invalid dimensions for input|Invalid rank for input", _NOT_TAKEN, Mend.IMAGES),
     EngineText("onnxruntime", r"Unexpected input data type|missing from input feed", _NOT_TAKEN, Mend.IMAGES),
     EngineText("onnxruntime", r"ShapeInferenceError|Type Error:|Incompatible dimensions", _TYPES_DIFFER),
     EngineText("openvino", r"Unable to read the model|Error during import of ONNX", "it is damaged"),
     EngineText(
-        "openvino", r"No conversion rule found for operations: (\S+)", "it does not know the operator {0}", Mend.UPDATE
+        "openvino",
+        r"No conversion rule found for operations: (\S+)",
+        "the engine does not know the operator {0}",
+        Mend.UPDATE,
     ),
     EngineText("openvino", r"(\S+) node not found in graph cache", "nothing computes '{0}'"),
     EngineText("openvino", r"size of the initializer .* for tensor '([^']*)'", "its constant '{0}' is cut short"),
-    EngineText("openvino", r"invalid external data", "its values lie in another file, which is not read"),
+    EngineText("openvino", r"invalid external data", "its constants are in another file, which is not read"),
     EngineText("openvino", r"Can't set the input tensor|Failed to set tensor for input", _NOT_TAKEN, Mend.IMAGES),
-    EngineText("openvino", r"Conversion is failed for: (\S+)", "types or shapes of its {0} do not fit"),
+    EngineText("openvino", r"Conversion is failed for: (\S+)", "the types or shapes of its {0} do not match"),
     EngineText("openvino", r"failed with OpConversionFailure", _TYPES_DIFFER),
     EngineText("litert", r"not a valid Flatbuffer|should be 'TFL3'|must be specified", "it is damaged"),
-    EngineText("litert", r"schema version (\d+) not equal to supported", "TFLite format {0} is not known", Mend.UPDATE),
-    EngineText("litert", r"builtin_code out of range: (\d+)", "it does not know operator number {0}", Mend.UPDATE),
+    EngineText(
+        "litert",
+        r"schema version (\d+) not equal to supported",
+        "the engine does not know TFLite format {0}",
+        Mend.UPDATE,
+    ),
+    EngineText(
+        "litert", r"builtin_code out of range: (\d+)", "the engine does not know operator number {0}", Mend.UPDATE
+    ),
     EngineText(
         "litert",
         r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'",
-        "it does not know {0} in version {1}",
+        "the engine does not know version {1} of {0}",
         Mend.UPDATE,
     ),
-    EngineText("litert", r"unresolved custom op: (\S+?)\.?\s", "its operator {0} is somebody's own"),
-    EngineText("litert", r"No subgraph in the model", "there is no graph in it"),
+    EngineText("litert", r"unresolved custom op: (\S+?)\.?\s", "its operator {0} is a custom one"),
+    EngineText("litert", r"No subgraph in the model", "it contains no graph"),
     EngineText("litert", r"Tensor (\d+) is invalidly specified", "its tensor {0} is cut short"),
     EngineText("litert", r"Cannot set tensor", _NOT_TAKEN, Mend.IMAGES),
-    EngineText("litert", r"\((\w+)\) failed to prepare", "types or shapes of its {0} do not fit"),
+    EngineText("litert", r"\((\w+)\) failed to prepare", "the types or shapes of its {0} do not match"),
     EngineText("litert", r"\((\w+)\) failed to invoke", "its {0} failed"),
-    EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer ended with code {0}"),
+    EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer failed with code {0}"),
 )
 """Texts seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those about graphics cards
 come from the engines' documentation and bug trackers. The first row that matches counts."""

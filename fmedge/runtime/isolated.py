@@ -114,14 +114,14 @@ class IsolatedEngine:
         with suppress(KeyError, TypeError, ValueError, AttributeError):
             placement = {str(name): _counts(nodes) for name, nodes in facts["placement"].items()}
             return str(facts["active_provider"]), placement
-        raise ArtifactError(f"The process that loads '{self._model}' says nothing of itself.")
+        raise ArtifactError(f"The process that loads '{self._model}' did not report what computes it.")
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         """See :meth:`fmedge.runtime.session.Engine.compute`."""
         needs = self._needs(images.shape)
         require_products(needs, images.shape)
         if self._process.returncode is not None:  # it was reported then; a child that ended since is found below
-            raise LimitExceeded(f"'{self._model}' has ended its process before. Open another session.")
+            raise LimitExceeded(f"The process that ran '{self._model}' has ended. Open another session.")
         seconds = _RUN_S + needs.products / _PRODUCTS_PER_S
         facts = {
             "seconds": seconds,
@@ -171,7 +171,7 @@ class IsolatedEngine:
         wanted = {spec.name: ["float32", *needs.shapes[spec.name]] for spec in self._card.outputs}
         if found != wanted:
             raise ArtifactError(
-                f"'{self._model}' computes other shapes than its graph says.", hint="Export it again: fmedge export."
+                f"'{self._model}' computes shapes other than its graph says.", hint="Export it again: fmedge export."
             )
 
     def _receive(self, name: str, shape: Shape, out: Mapping[str, FloatArray]) -> FloatArray:
@@ -180,7 +180,7 @@ class IsolatedEngine:
         if maps is None or maps.shape != shape:
             maps = np.empty(shape, np.float32)
         stream = cast("BinaryIO", self._process.stdout)
-        with self._within(_RUN_S + maps.nbytes / _BYTES_PER_S, "hand over its maps"):
+        with self._within(_RUN_S + maps.nbytes / _BYTES_PER_S, "return its feature maps"):
             view, done = maps.data.cast("B"), 0
             while done < len(view):
                 count = cast("Any", stream).readinto(view[done:])
@@ -216,7 +216,7 @@ class IsolatedEngine:
             timely = late.is_alive()
             late.cancel()
         if not timely:
-            raise LimitExceeded(f"'{self._model}' did not {what} within {seconds:.0f} s. Allowed: models that do.")
+            raise LimitExceeded(f"'{self._model}' did not {what} within {seconds:.0f} s, the most that is allowed.")
 
     def _judged(self, line: bytes) -> dict[str, Any]:
         answer: object = None
@@ -239,11 +239,11 @@ class IsolatedEngine:
         code = self._end()
         if code < 0 and code != -signal.SIGKILL:
             return LimitExceeded(
-                f"'{self._model}' ended the engine by signal {-code} in a process of its own.",
+                f"'{self._model}' crashed the engine (signal {-code}); it ran in a process of its own.",
                 hint="Export it again: fmedge export.",
             )
         return LimitExceeded(
-            f"'{self._model}' ended the process that it ran in, for lack of memory as like as not. "
+            f"'{self._model}' ended the process that ran it, probably for lack of memory. "
             "Export it for fewer or smaller images."
         )
 
@@ -261,8 +261,8 @@ def require_products(needs: Needs, images: Shape) -> None:
     most = MAX_PRODUCTS_PER_PIXEL * prod(images[:3])
     if needs.products > most:
         raise LimitExceeded(
-            f"A run computes {needs.products / 1e9:,.0f} thousand million products. "
-            f"Allowed for these images: {most / 1e9:,.0f}."
+            f"A run takes {needs.products / 1e9:,.0f} billion operations. "
+            f"Allowed for these images: {most / 1e9:,.0f} billion."
         )
 
 

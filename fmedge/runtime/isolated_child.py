@@ -133,7 +133,7 @@ def _reported(line: _Line, head: Mapping[str, Any]) -> Generator[None]:
 
 def _too_large(head: Mapping[str, Any]) -> LimitExceeded:
     limit = address_space.address_limit()
-    allowed = "there is" if limit is None else f"{limit / 1e9:.1f} GB"
+    allowed = "is available" if limit is None else f"{limit / 1e9:.1f} GB"
     return LimitExceeded(
         f"'{head['path']}' needs more memory than {allowed}.", hint="Export it for fewer or smaller images."
     )
@@ -142,7 +142,7 @@ def _too_large(head: Mapping[str, Any]) -> LimitExceeded:
 def _refused(head: Mapping[str, Any], error: Exception) -> ArtifactError:
     engine = head["options"]["backend"]
     return ArtifactError(
-        f"'{head['path']}' is not run by {engine} ({type(error).__name__}).", hint="Export it again: fmedge export."
+        f"{engine} cannot run '{head['path']}' ({type(error).__name__}).", hint="Export it again: fmedge export."
     )
 
 

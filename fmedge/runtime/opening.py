@@ -61,7 +61,7 @@ def choose_backend(options: RunOptions, model_format: Format | None = None) -> B
 
 
 def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
-    state = "does not load" if backend.installed else "is not installed"
+    state = "cannot be loaded" if backend.installed else "is not installed"
     return BackendUnavailable(f"{backend.name} {state}.", hint=f"Install it: {provider.install}.")
 
 
@@ -175,7 +175,7 @@ def _open(artifact: Artifact, options: RunOptions, opened: _Opener) -> Session:
     for backend, provider in candidates:
         tried.setdefault(backend.name, []).append(provider.device)
     words = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in tried.items())
-    raise ProviderUnavailable(f"No GPU works here ({words}).", hint="Why: fmedge doctor.")
+    raise ProviderUnavailable(f"No GPU works here ({words}).", hint="To see why: fmedge doctor.")
 
 
 def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: RunOptions) -> str:
@@ -199,9 +199,7 @@ def _count_threads(options: RunOptions) -> int:
     count = default_threads(options.cpus) if options.threads is None else options.threads
     most = max(MAX_THREADS, usable_cpus())
     if not 1 <= count <= most:
-        raise UsageError(
-            f"threads {count}: at least 1 is needed, and at most {most} are allowed.", flags=("--threads",)
-        )
+        raise UsageError(f"threads {count} is out of range. Allowed: 1 to {most}.", flags=("--threads",))
     return count
 
 
@@ -235,7 +233,8 @@ def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tu
     if not able:
         names = [row.name for row in BACKENDS if options.math in row.maths]
         raise UsageError(
-            f"{rows[0].name} has no math {options.math}. Backends that have it: {', '.join(names)}.", flags=("--math",)
+            f"{rows[0].name} does not offer math {options.math}. Backends that do: {', '.join(names)}.",
+            flags=("--math",),
         )
     pairs = [(row, provider) for row in able for provider in providers_for(row, options.device)]
     if not pairs:

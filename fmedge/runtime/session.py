@@ -157,7 +157,7 @@ class Session:
         try:
             if self._inherited:
                 raise UsageError(
-                    "The session was opened before this process was forked; its threads are not here.",
+                    "The session was opened before this process was forked; its threads do not exist here.",
                     hint="Open another: fmedge.open_session, or start processes by spawn.",
                 )
             if self._engine is None:
@@ -178,7 +178,7 @@ class Session:
         if shape != self._roomy:
             for name, extents in needs.shapes.items():
                 if 0 in extents:
-                    words = f"The model gives nothing for '{name}' ({' x '.join(map(str, extents))})"
+                    words = f"The model's output '{name}' is empty ({' x '.join(map(str, extents))})"
                     raise ArtifactError(f"{words}. Export it for larger images.")
             count, height, width, _ = shape
             require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", needs.memory)
@@ -224,7 +224,7 @@ class Session:
         if min(height, width) < deepest.stride:
             raise UsageError(
                 f"Images of {height} x {width} are too small for {deepest.name}. "
-                f"Allowed: {deepest.stride} or more each way."
+                f"Allowed: {deepest.stride} x {deepest.stride} or larger."
             )
 
     def _require_out(self, out: Mapping[str, FloatArray], images: Images) -> None:
@@ -236,7 +236,7 @@ class Session:
             fits = all(want in (None, got) for want, got in zip(wanted, array.shape, strict=False))
             if array.dtype != np.float32 or array.ndim != 4 or not fits or not array.flags.carray:
                 shape = " x ".join("N" if extent is None else str(extent) for extent in wanted)
-                raise UsageError(f"out['{name}'] has to be a writable, C-contiguous float32 array of {shape}.")
+                raise UsageError(f"out['{name}'] must be a writable, C-contiguous float32 array of {shape}.")
 
     def _output_shape(self, name: str, images: Images) -> tuple[int | None, ...]:
         """Return the shape (N, C, H, W) of an output for those images; None for extents that only the model knows."""
@@ -279,7 +279,7 @@ def _require_shapes(found: Mapping[str, FloatArray], needs: Needs) -> None:
         if maps.dtype != np.float32 or maps.shape != needs.shapes[name]:
             shape, wanted = (" x ".join(map(str, extents)) for extents in (maps.shape, needs.shapes[name]))
             raise ArtifactError(
-                f"The model gives {maps.dtype} {shape} for '{name}', its graph says float32 {wanted}.",
+                f"The model gives {maps.dtype} {shape} for '{name}'; its graph says float32 {wanted}.",
                 hint="Export it again: fmedge export.",
             )
 
@@ -316,7 +316,7 @@ def require_names(artifact: Artifact, inputs: Sequence[str], outputs: Sequence[s
     card = artifact.card
     if set(inputs) != {spec.name for spec in card.inputs} or not {spec.name for spec in card.outputs} <= set(outputs):
         raise ArtifactError(
-            f"'{artifact.path}' has other inputs or outputs than its card.", hint="Export it again: fmedge export."
+            f"'{artifact.path}' has inputs or outputs other than its card says.", hint="Export it again: fmedge export."
         )
 
 
@@ -331,4 +331,6 @@ def require_images(images: Images, spec: TensorSpec) -> None:
     )
     if images.dtype != spec.dtype or not fits or 0 in images.shape:
         got = f"{images.dtype} {' x '.join(map(str, images.shape))}"
-        raise UsageError(f"The model takes {spec.describe()}; got {got}.", hint="See fmedge info.")
+        raise UsageError(
+            f"The model takes {spec.describe()}; got {got}.", hint="To see what the model takes: fmedge info."
+        )

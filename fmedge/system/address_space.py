@@ -43,7 +43,7 @@ class Floor(NamedTuple):
         return int(self.base + self.per_thread * (threads - 1) + self.per_byte * model_bytes)
 
 
-TOO_FEW_PROCESSES = "too few processes are allowed: ulimit -u, or the container's limit on them"
+TOO_FEW_PROCESSES = "the limit on processes is reached (ulimit -u, or the container's)"
 """Why a process or a thread cannot be started: systems count both."""
 
 EXPORT = "fmedge export"
@@ -186,14 +186,14 @@ def require_floor(what: str, threads: int = 1, model_bytes: int = 0, values: int
     wanted = floor.total(threads, model_bytes) + values
     if not _own:
         wanted += max(0, _mapped() - _IMPORTED)
-    parts = [f"on {threads} threads"] if threads > 1 else []
-    parts += [f"with a model of {model_bytes / 1e6:,.0f} MB"] if floor.per_byte * model_bytes > _MB else []
+    parts = [f"{threads} threads"] if threads > 1 else []
+    parts += [f"a model of {model_bytes / 1e6:,.0f} MB"] if floor.per_byte * model_bytes > _MB else []
     fitting = [name for name in _ENGINES if FLOORS[name].base <= limit]
     if model_bytes:
-        mend = "take --threads 1 or a shallower layer" if threads > 1 else "take a shallower layer"
+        mend = "use --threads 1 or a shallower layer" if threads > 1 else "use a shallower layer"
     else:
-        mend = f"take --backend {fitting[0]}" if fitting and what in _ENGINES else ""
-    _require(wanted, limit, " ".join([what, *parts]), mend)
+        mend = f"use --backend {fitting[0]}" if fitting and what in _ENGINES else ""
+    _require(wanted, limit, f"{what} with {' and '.join(parts)}" if parts else what, mend)
 
 
 def _mapped() -> int:
@@ -208,7 +208,7 @@ def _mapped() -> int:
 def _require(wanted: int, limit: int, what: str, mend: str = "") -> None:
     if wanted > limit:
         raise LimitExceeded(
-            f"{what} needs {_megabytes(wanted)} MB of address space, the limit is {_megabytes(limit)} MB.",
+            f"{what} needs {_megabytes(wanted)} MB of address space; the limit is {_megabytes(limit)} MB.",
             hint=f"Raise it (ulimit -v {-(-wanted // 1024)}){mend and f', or {mend}'}.",
         )
 
@@ -232,7 +232,7 @@ def threads_start() -> bool:
 
 def no_threads() -> LimitExceeded:
     """Return the error to raise when no thread can be started."""
-    return LimitExceeded(f"No further thread can be started, {TOO_FEW_PROCESSES}.")
+    return LimitExceeded(f"Cannot start another thread: {TOO_FEW_PROCESSES}.")
 
 
 _SHORTAGE = (
@@ -276,12 +276,12 @@ def shortage(error: BaseException | None = None) -> LimitExceeded:
         error: The error that reported it.
     """
     if is_out_of_files(error):
-        return LimitExceeded(f"Too many files are open.{_file_limit()} Raise it: ulimit -n 256.")
+        return LimitExceeded(f"Too many files are open{_file_limit()}. Raise the limit: ulimit -n 256.")
     limit = address_limit()
     if limit is None and _says(error, ("can't start new thread",)):
         return no_threads()
-    said = "" if limit is None else f" The limit on address space is {limit // _MB:,} MB: raise it (ulimit -v)."
-    return LimitExceeded(f"Not enough memory.{said} Free some, or give fewer or smaller images, or a shallower layer.")
+    said = "" if limit is None else f" Address space is limited to {limit // _MB:,} MB: raise the limit (ulimit -v)."
+    return LimitExceeded(f"Not enough memory.{said} Free some, or use fewer or smaller images or a shallower layer.")
 
 
 def file_limit() -> int | None:
@@ -292,7 +292,7 @@ def file_limit() -> int | None:
 
 def _file_limit() -> str:
     limit = file_limit()
-    return "" if limit is None else f" The limit is {limit:,} at a time."
+    return "" if limit is None else f" (limit: {limit:,})"
 
 
 def restrict(size: int | None) -> None:

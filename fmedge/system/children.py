@@ -17,8 +17,8 @@ from fmedge.system.address_space import TOO_FEW_PROCESSES
 
 _REASONS: Mapping[int, str] = {
     errno.EAGAIN: TOO_FEW_PROCESSES,
-    errno.ENOMEM: "memory is short: free some",
-    errno.EMFILE: "too few open files are allowed: ulimit -n",
+    errno.ENOMEM: "there is not enough memory, free some",
+    errno.EMFILE: "the limit on open files is reached (ulimit -n)",
     errno.ENFILE: "the system has too many files open",
 }
 """What the system's error numbers mean here, and what to do."""
@@ -50,8 +50,8 @@ def start(command: list[str], **settings: Any) -> subprocess.Popen[Any]:  # noqa
     try:
         process: subprocess.Popen[Any] = subprocess.Popen(command, **settings)  # noqa: S603 - one of fmedge's modules
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}: {command[0]}")
-        raise LimitExceeded(f"No process can be started, {reason}.") from error
+        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error} ({command[0]})")
+        raise LimitExceeded(f"Cannot start a process: {reason}.") from error
     _started[process] = bool(settings.get("start_new_session")) and os.name == "posix"
     return process
 
@@ -96,6 +96,6 @@ def _python() -> str:
         if path.name.lower().startswith(("python", "pypy")) and path.is_file():
             return str(path)
     raise LimitExceeded(
-        f"No Python is found to start a process with: sys.executable is {str(sys.executable)[-60:]!r}. "
-        "Set it to one that has fmedge, or use a model made on this machine."
+        f"Found no Python to start a process with: sys.executable is {str(sys.executable)[-60:]!r}. "
+        "Set it to a Python that has fmedge, or use a model made on this machine."
     )

@@ -93,5 +93,5 @@ def find_path(what: str, value: object) -> Path:
     """
     text = os.fspath(value) if isinstance(value, os.PathLike) else value  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if not isinstance(text, str):
-        raise UsageError(f"{what}: got {value!r}. Allowed: a path, as text or as an object such as pathlib.Path.")
+        raise UsageError(f"{what}: got {value!r}. Allowed: a path, as a string or an object such as pathlib.Path.")
     return Path(text)

@@ -50,7 +50,7 @@ def require_writable(*paths: Path) -> None:
         _try_folder(path)
 
 
-_ANOTHER_PLACE = "Choose another: --output for what is written, --models for models."
+_ANOTHER_PLACE = "Choose another folder: --output for results, --models for models."
 """What to do where a folder, such as the current one, is not writable for this user."""
 
 
@@ -64,7 +64,7 @@ def require_folder(folder: Path) -> None:
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     if not is_folder(there):
-        raise WriteError(f"Cannot write to '{folder}': '{there}' is no folder. Choose another.")
+        raise WriteError(f"Cannot write to '{folder}': '{there}' is not a folder. Choose another.")
     _try_folder(there / (folder.name if folder != there else "fmedge"))
 
 
@@ -76,7 +76,7 @@ def _require_name(path: Path) -> None:
         raise WriteError(f"Cannot write '{path}': the folder '{path.parent}' does not exist. Create it first.")
     with write_error(path), contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.stat().st_mode):
-            raise WriteError(f"Cannot write '{path}': it is a pipe, a device or the like. Name a file.")
+            raise WriteError(f"Cannot write '{path}': not a regular file (pipe, device or similar). Name another.")
 
 
 def _try_folder(path: Path) -> None:
@@ -109,7 +109,7 @@ def require_output(path: Path | None, suffix: str) -> None:
     if path is None:
         return
     if path.suffix.lower() != suffix:
-        raise UsageError(f"Cannot tell the form of '{path}'. Allowed: a name that ends in {suffix}.")
+        raise UsageError(f"Unknown file type: '{path}'. Allowed: a name that ends in {suffix}.")
     require_writable(path)
 
 
@@ -120,7 +120,7 @@ def write_error(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        mend = _ANOTHER_PLACE if error.errno in _CLOSED else "Choose another place or free some space."
+        mend = _ANOTHER_PLACE if error.errno in _CLOSED else "Choose another folder or free some disk space."
         raise WriteError(f"Cannot write '{path}': {reason}.", hint=mend) from error
 
 
@@ -211,7 +211,7 @@ def _finish(path: Path, stream: IO[bytes], is_whole: Callable[[IO[bytes]], bool]
     os.fsync(stream.fileno())
     stream.seek(0)
     if not is_whole(stream):
-        raise WriteError(f"Cannot write '{path}': what was written reads otherwise. Choose another disk.")
+        raise WriteError(f"Cannot write '{path}': it does not read back as it was written. Use another disk.")
 
 
 @contextlib.contextmanager
@@ -225,7 +225,7 @@ def temporary_folder() -> Generator[Path]:
         try:
             folder = ending.enter_context(temporaries.temporary_folder())
         except OSError as error:
-            raise WriteError("No folder for temporary files can be written. Name one: TMPDIR=FOLDER.") from error
+            raise WriteError("No folder for temporary files is writable. Name one: TMPDIR=FOLDER.") from error
         yield folder
 
 

@@ -56,7 +56,7 @@ class Machine:
     @property
     def cores_in_words(self) -> str:
         """The cores in words, such as ``8 cores``, with the control group's quota where there is one."""
-        quota = "" if self.cpu_quota is None else f", of them {self.cpu_quota:g} by quota"
+        quota = "" if self.cpu_quota is None else f", limited to {self.cpu_quota:g} by quota"
         return f"{plural(self.cores, 'core')}{quota}"
 
     @property

@@ -89,7 +89,7 @@ def require_memory(what: str, wanted: int) -> None:
     """
     if not _is_there(wanted):
         raise LimitExceeded(
-            f"{what} needs about {_in_words(wanted)} of memory, {_in_words(available_bytes() or 0)} are free. "
+            f"{what} needs about {_in_words(wanted)} of memory; {_in_words(available_bytes() or 0)} is free. "
             "Give fewer or smaller images."
         )
 

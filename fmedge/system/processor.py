@@ -115,7 +115,7 @@ def require_processor(library: str) -> None:
     if lacking := missing_features(library):
         raise BackendUnavailable(
             f"{library} needs {', '.join(lacking).upper()}, which this processor does not have.",
-            hint="What runs here: fmedge doctor.",
+            hint="To see what runs here: fmedge doctor.",
         )
 
 

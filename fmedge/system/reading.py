@@ -20,7 +20,7 @@ _HASHED_BYTES = 1 << 18
 
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
-NOT_REGULAR = "It is a pipe, a device or the like"
+NOT_REGULAR = "Not a regular file (pipe, device or similar)"
 """Why a file that is not a regular file is not read."""
 
 

@@ -102,7 +102,7 @@ def parse(text: str | bytes) -> Any:  # noqa: ANN401 - what JSON holds
         ("values", text.count(","), _MAX_VALUES),
     ):
         if count > most:
-            raise ValueError(f"{count:,} {what}, {most:,} are allowed")
+            raise ValueError(f"{count:,} {what}, at most {most:,} allowed")
     return json.loads(
         text, parse_constant=_finite, parse_float=_finite, parse_int=short_integer, object_pairs_hook=_once
     )
@@ -122,14 +122,14 @@ def short_integer(word: str) -> int:
         ValueError: It has more digits than any number that fmedge uses.
     """
     if len(word) > _MAX_DIGITS:
-        raise ValueError(f"an integer of {len(word)} digits")
+        raise ValueError(f"an integer with {len(word)} digits")
     return int(word)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name stands twice in an object")
+        raise ValueError("an object names a field twice")
     return found
 
 
@@ -203,14 +203,14 @@ def build(kind: Any, data: Any, name: str = "") -> Any:  # noqa: ANN401 - any ty
         return build((of_object or others)[0], data, name)
     if origin is Literal:
         if data not in inner:
-            raise ValueError(f"'{name}' is none of {inner}")
+            raise ValueError(f"'{name}' is not one of {inner}")
         return data
     if origin is tuple:
         if inner == (float, ...) and data and set(map(type, require_kind(list, data))) <= {float, int}:
             return _floats(list(map(float, data)), name)
         kinds = inner[:1] * len(require_kind(list, data)) if inner[-1] is ... else inner
         if len(require_kind(list, data)) != len(kinds):
-            raise ValueError(f"{len(data)} values for '{name}', {len(kinds)} belong there")
+            raise ValueError(f"{len(data)} values for '{name}', {len(kinds)} expected")
         return tuple(build(each, value, name) for each, value in zip(kinds, data, strict=True))
     if origin in (Mapping, dict):
         pairs = require_kind(dict, data).items()
@@ -233,14 +233,14 @@ def build_record(kind: type[Record], data: Any) -> Record:  # noqa: ANN401 - wha
     """Build a dataclass from its fields; see :func:`build`."""
     hints = get_type_hints(kind)
     if unknown := set(require_kind(dict, data)) - set(hints):
-        raise TypeError(f"no field {sorted(unknown)[0]!r} belongs there")
+        raise TypeError(f"unknown field {sorted(unknown)[0]!r}")
     needed = {
         each.name
         for each in fields_of(cast("Any", kind))
         if each.default is MISSING and each.default_factory is MISSING
     }
     if missing := needed - set(data):
-        raise TypeError(f"the field {sorted(missing)[0]!r} is missing")
+        raise TypeError(f"field {sorted(missing)[0]!r} is missing")
     return kind(**{name: build(hints[name], value, name) for name, value in data.items()})
 
 
@@ -254,7 +254,7 @@ def _plain(kind: Any, data: Any, name: str) -> Any:  # noqa: ANN401
     if kind in (int, float):
         least, most = _BOUNDS.get(name, (0, _MAX))
         if not least <= value <= most or 0 < abs(value) < _LEAST:
-            raise ValueError(f"'{name}' is {value}; from {least} to {most} are allowed")
+            raise ValueError(f"'{name}' is {value}, allowed: {least} to {most}")
     if kind is str:
         _require_text(value, name)
     return value
@@ -272,13 +272,13 @@ def _require_text(text: str, name: str) -> None:
             writing.
     """
     if len(text) > _LONGEST_TEXT:
-        raise ValueError(f"'{name}' has {len(text):,} letters, {_LONGEST_TEXT:,} are allowed")
+        raise ValueError(f"'{name}' has {len(text):,} characters, at most {_LONGEST_TEXT:,} allowed")
     if text.isprintable():
         return
     for letter in text:
         steers = letter in _STEERING or unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
         if steers and letter not in "\n\t":  # reasons that engines give have several lines
-            raise ValueError(f"'{name}' holds U+{ord(letter):04X}, which is no letter")
+            raise ValueError(f"'{name}' contains the unprintable character U+{ord(letter):04X}")
 
 
 def require_kind(kind: type, data: Any, name: str = "") -> Any:  # noqa: ANN401
@@ -294,5 +294,5 @@ def require_kind(kind: type, data: Any, name: str = "") -> Any:  # noqa: ANN401
     """
     if type(data) is not kind:
         where = f" for '{name}'" if name else ""
-        raise TypeError(f"{type(data).__name__} in place of {kind.__name__}{where}")
+        raise TypeError(f"{type(data).__name__} instead of {kind.__name__}{where}")
     return data

@@ -99,16 +99,18 @@ def compare_maps(first: Mapping[str, FeatureMaps], second: Mapping[str, FeatureM
     """
     common = [name for name in first if name in second]
     if not common:
-        raise UsageError(f"Nothing to compare: one has {', '.join(first)}, the other {', '.join(second)}.")
+        raise UsageError(f"Nothing to compare: A has {', '.join(first)}; B has {', '.join(second)}.")
     return [_compare(first[name], second[name]) for name in common]
 
 
 def _compare(first: FeatureMaps, second: FeatureMaps) -> Difference:
     if not _comparable(first.shown, second.shown):
-        raise UsageError(f"{first.layer}: A shows activation {first.shown}, B {second.shown}. Give both the same.")
+        raise UsageError(
+            f"{first.layer}: A shows activation {first.shown}, B shows {second.shown}. Use the same for both."
+        )
     if first.maps.shape != second.maps.shape:
         shapes = (" x ".join(map(str, maps.maps.shape[1:])) for maps in (first, second))
-        raise UsageError(f"{first.layer}: one is {', the other '.join(shapes)}. Compare models of one size.")
+        raise UsageError(f"{first.layer}: A is {', B is '.join(shapes)}. Compare models of the same size.")
     precisions = (maps.provenance.card.precision for maps in (first, second))
     gate = gate_for(max(precisions, key=_EXACTNESS.index), first.layer)
     return Difference(first.layer, measure_parity(second.maps, first.maps, gate), _channels(first.maps, second.maps))

@@ -110,15 +110,15 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
         if len(names) > 1:  # microsoft/onnxruntime#10685
             yield (
                 f"{' and '.join(names)} overwrite each other's files. Keep one: pip uninstall -y {' '.join(names)}, "
-                "then install that one again."
+                "then install it again."
             )
         for state in engine.devices:
             if state.device == "cpu" and not state.works:
                 yield f"{engine.backend} does not work on the CPU: {state.said}"
     if missing := missing_features("TensorFlow"):
         yield (
-            f"This processor lacks {', '.join(missing).upper()}: no exports by TensorFlow (float TFLite, Keras). "
-            "Make those models elsewhere."
+            f"This processor lacks {', '.join(missing).upper()}: TensorFlow cannot export here (float TFLite, Keras). "
+            "Make those models on another machine."
         )
     if not any(engine.distributions for engine in engines):
         yield f"No engine is installed. Install one: {engines[0].install}."

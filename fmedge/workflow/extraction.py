@@ -79,7 +79,7 @@ class Extraction:
         if size is not None and photo.original_size != size:
             got, wanted = (" x ".join(map(str, extents)) for extents in (photo.original_size, size))
             raise UsageError(
-                f"'{label_of(image)}' is {got}, the model takes {wanted}.",
+                f"'{label_of(image)}' is {got}; the model takes {wanted}.",
                 hint="Leave out --resize none, or export with --size dynamic.",
             )
         return photo

@@ -33,7 +33,7 @@ def open_model(path: Path) -> Artifact:
     kind = format_of(path.name)
     if kind is None:
         suffixes = ", ".join(kind.suffixes[0] for kind in Format)
-        raise ArtifactError(f"Cannot tell what '{path}' is. Allowed: a name that ends in {suffixes}.")
+        raise ArtifactError(f"Unknown model format: '{path}'. Allowed: a name that ends in {suffixes}.")
     model, weights = read_files(path, kind)
     card = read_facts(path, kind, model, weights)
     return Artifact(path, replace(card, file_sha256=files_sha256(model, weights)), model, weights)

@@ -97,7 +97,7 @@ def require_no_image(images: Iterable[Path], outputs: Iterable[Outputs]) -> None
     for output in outputs:
         for path in output.paths:
             if os.path.realpath(path) in taken:
-                raise UsageError(f"'{path}' is one of the images: it would be written over. Name another place.")
+                raise UsageError(f"'{path}' is one of the images and would be overwritten. Choose another name.")
 
 
 def _name(stem: str, submodel: SubModel, taps: str, channel: int | None, options: PageOptions = _DEFAULTS) -> str:

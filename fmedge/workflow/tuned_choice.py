@@ -178,7 +178,9 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """Check the kind and version of a choice and return the other fields."""
     schema: object = data.pop("schema", None)
     if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
-        raise UsageError(f"'{path}' is no tuned choice that this version reads.", hint="Make it again: fmedge tune.")
+        raise UsageError(
+            f"'{path}' is not a tuned choice that this version of fmedge reads.", hint="Make it again: fmedge tune."
+        )
     return data
 
 
@@ -224,10 +226,12 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | 
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:
             raise
-        log.warning(f"Note: the tuned choice is not taken. {error.in_full()}")
+        log.warning(f"Note: the tuned choice is not used. {error.in_full()}")
         return None
     if doubt:
-        log.warning(f"Note: the tuned choice is {'doubtful' if anyway else 'not taken'}: {doubt}. Again: fmedge tune.")
+        log.warning(
+            f"Note: the tuned choice is {'doubtful' if anyway else 'not used'}: {doubt}. To renew it: fmedge tune."
+        )
         if not anyway:
             return None
     chosen = replace(run, backend=choice.backend, device=choice.device, math=choice.math)
@@ -256,14 +260,16 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
         return f"it was made on another machine ({tuned.machine.processor}, {tuned.machine.cores} cores)"
     here = engine_version(row)
     if here != choice.engine_version:
-        return f"it was made with {row.name} {choice.engine_version}, here is {here}"
+        return f"it was made with {row.name} {choice.engine_version}; installed is {here}"
     return ""
 
 
 def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
     path = request.folder / choice.model
     if path.parent != request.folder:
-        raise ArtifactError(f"'{choice.model}' is no file beside the tuned choice.", hint="Make it again: fmedge tune.")
+        raise ArtifactError(
+            f"'{choice.model}' is not a file beside the tuned choice.", hint="Make it again: fmedge tune."
+        )
     artifact = read_artifact(path)
     if artifact.card.file_sha256 != choice.file_sha256:
         raise ArtifactError(f"'{path}' is not the model that was tuned.", hint="Make it again: fmedge tune.")

@@ -122,7 +122,7 @@ def test_configurations_are_paired():
     assert [each.backend for each in found.only_before] == ["ncnn"]
     assert [each.backend for each in found.only_after] == ["litert"]
     assert found.regressions([]) == []
-    assert found.regressions([Bound("p50", 0.05)]) == ["block1_conv1 on ncnn, fp32, 2 threads: fails now"]
+    assert found.regressions([Bound("p50", 0.05)]) == ["block1_conv1 on ncnn, fp32, 2 threads: now fails"]
 
 
 def test_nothing_in_common():

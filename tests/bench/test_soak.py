@@ -86,11 +86,11 @@ def test_nothing_or_little_is_not_taken_for_flat():
 
     assert list(judge(Found(failure="the process ended by signal 11"))) == [
         "failed: the process ended by signal 11",
-        "too few runs to tell anything",
+        "too few runs for a conclusion",
     ]
     assert list(report({"ncnn": Found()})) == []
     short = Found([1.0, 2.0, 3.0], ["one"] * 3, [0.1] * 3, [10**8] * 3, [1e-4] * 3)
-    assert list(judge(short)) == ["no round was ended", "too few runs to tell how latency drifts"]
+    assert list(judge(short)) == ["no round was completed", "too few runs to see how latency drifts"]
 
 
 def start(*words):

@@ -34,7 +34,7 @@ def test_better_half_keeps_the_front_and_says_why_others_went():
     kept = _better_half(list(range(12)), found, Goal(), dropped)
     assert kept == [0, 1, 2, 3, 4, 5]
     assert len(dropped) == 6
-    assert dropped[-1].reason == "behind 3, fp32, 2 threads by a factor of 1000.00 (latency)"
+    assert dropped[-1].reason == "worse than 3, fp32, 2 threads by a factor of 1000.00 (latency)"
     assert len(_better_half(list(range(5)), {p: found[p] for p in range(5)}, Goal(), [])) == FINALISTS
 
 
@@ -51,7 +51,7 @@ def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
     assert found.choice.exact
     assert len(found.front) == 1
     assert len(found.dropped) == 1
-    assert found.dropped[0].reason.startswith(f"behind {found.choice.describe()} by a factor of ")
+    assert found.dropped[0].reason.startswith(f"worse than {found.choice.describe()} by a factor of ")
 
 
 def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):

@@ -104,7 +104,7 @@ def test_the_product_of_the_wishes(prepared):
     assert len(cases) + len(missing) == 2 * forms * 2 * 2
     assert {each.exit_code for each in missing} == {0}
     reasons = {each.reason for each in missing}
-    assert "onnxruntime has no --math bf16" in reasons
+    assert "onnxruntime does not offer --math bf16" in reasons
     assert any(
         "fmedge export --layer block1_conv2 --format onnx --precision int8 --calibration DIR" in each
         for each in reasons

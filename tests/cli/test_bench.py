@@ -50,19 +50,19 @@ def test_data_on_stdout_talk_on_stderr(fmedge_process, small, picture):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--output", "r.txt"], 2, "Cannot tell the form"),
+        (["--output", "r.txt"], 2, "Unknown file type"),
         (["--output", "nowhere/r.md"], 6, "does not exist"),
         (["--layer", "block1_conv9"], 2, "Unknown layer"),
         (["--backend", "onnx"], 2, "Unknown backend"),
-        (["--threads", "0"], 2, "no number of threads"),
-        (["--threads", "1,x"], 2, "no number of threads"),
+        (["--threads", "0"], 2, "not a number of threads"),
+        (["--threads", "1,x"], 2, "not a number of threads"),
         (["--math", "fp8"], 2, "Unknown math"),
         (["--batch", "4"], 2, "--scenario offline"),
         (["--stages"], 2, "--image"),
         (["--size", "dynamic"], 2, "a run has one size"),
         (["--image", "nothing.jpg"], 3, "No image"),
         (["--precision", "int8", "--activation", "none"], 2, "Nothing can be measured"),
-        (["--threads", ",".join(map(str, range(1, 1_001))), "--layer", FIVE], 7, "are asked for. Allowed: 4,096"),
+        (["--threads", ",".join(map(str, range(1, 1_001))), "--layer", FIVE], 7, "requested. Allowed: 4,096"),
     ],
 )
 def test_bench_says_what_is_wrong(fmedge_inprocess, small, words, code, message):
@@ -129,7 +129,7 @@ def test_compare_exits_with_8_on_a_regression(fmedge_inprocess, reports):
         (["before.json", "nothing.json"], "No file"),
         (["before.json", "after.json", "--fail-on", "p51:5%"], "Unknown metric 'p51'. Closest: 'p50'"),
         (["before.json", "after.json", "--metric", "speed"], "Unknown metric 'speed'"),
-        (["before.json", "other.json"], "this version reads 1 and 2"),
+        (["before.json", "other.json"], "this version of fmedge reads 1 and 2"),
     ],
 )
 def test_compare_says_what_is_wrong(fmedge_inprocess, reports, tmp_path, words, message):

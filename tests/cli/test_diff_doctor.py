@@ -44,7 +44,7 @@ def test_two_engines_export_what_they_need(fmedge_inprocess, picture, untrained_
     [
         (["nothing.onnx", "nothing.onnx"], 4, "No model file 'nothing.onnx'"),
         (["onnxruntime", "BLOCK1", "--layer", "block1_conv9"], 2, "Unknown layer"),
-        (["BLOCK1", "BLOCK1", "--layer", "block1_conv1"], 2, "Model files say which layer"),
+        (["BLOCK1", "BLOCK1", "--layer", "block1_conv1"], 2, "Model files determine layer"),
         (["BLOCK1@litert", "BLOCK1"], 2, "litert does not run onnx models"),
     ],
 )

@@ -58,7 +58,7 @@ def test_photo_at_its_own_size(fmedge_inprocess, tmp_path):
     with np.load("maps.npz") as archive:
         assert archive["maps"].shape == (64, 30, 45)
     refused = fmedge_inprocess(*words, code=2).stderr
-    assert "is 60 x 90, the model takes 224 x 224" in refused
+    assert "is 60 x 90; the model takes 224 x 224" in refused
 
 
 def test_dry_run_writes_nothing(fmedge_inprocess, tmp_path):
@@ -104,17 +104,17 @@ def test_what_does_not_fit_into_memory_is_told_before_any_work(fmedge_inprocess,
     ("words", "message"),
     [
         (["--size", "big"], "not a size"),
-        (["--size", "8", "--layer", "block5_conv1"], "too small for block5_conv1. Allowed: 16 or more"),
-        (["--batch", "0"], "at least 1"),
+        (["--size", "8", "--layer", "block5_conv1"], "too small for block5_conv1. Allowed: 16 x 16 or larger"),
+        (["--batch", "0"], "out of range"),
         (["--batch", "many"], "not a number of images"),
         (["--format", "onnxx"], "Closest: 'onnx'"),
         (["--precision", "fp8"], "Allowed: fp32, fp16, int8"),
         (["--precision", "int8"], "--calibration DIR"),
-        (["--layer", ","], "names nothing"),
+        (["--layer", ","], "is empty"),
         (["--format", "tflite", "--precision", "int8", "--size", "dynamic", "--calibration", "."], "needs a size"),
-        (["--tap", "float"], "belong to --precision int8"),
+        (["--tap", "float"], "need --precision int8"),
         (["--layer", "block1_conv1,block1_conv9"], "Unknown layer 'block1_conv9'"),
-        (["--format", "tflite", "--converter", "direct"], "Nearest: --format"),
+        (["--format", "tflite", "--converter", "direct"], "Nearest possible: --format"),
         (["--keras", "gone.keras"], "No Keras model"),
     ],
 )

@@ -234,7 +234,7 @@ def test_names_of_an_artifact_that_are_no_files(place, name):
     assert "it is a folder" in place.run(JOBS["onnx"].words, 6)[1]
     (place.folder / name).rmdir()
     os.mkfifo(place.folder / name)
-    assert "a pipe" in place.run(JOBS["onnx"].words, 6)[1]
+    assert "pipe, device or similar" in place.run(JOBS["onnx"].words, 6)[1]
     assert place.files() == [name]
 
 
@@ -243,7 +243,7 @@ def test_names_of_an_artifact_that_are_no_files(place, name):
 def test_names_that_are_too_long_or_devices(place, words):
     (place.folder / "r.json").write_text(json.dumps(report(measurement()).to_dict()))
     (place.folder / "null.html").symlink_to("/dev/null")
-    assert "a device" in place.run(words.replace("NAME", "null"), 6)[1]
+    assert "pipe, device or similar" in place.run(words.replace("NAME", "null"), 6)[1]
     assert "too long" in place.run(words.replace("NAME", "x" * 251), 6)[1]
     place.run(words.replace("NAME", "x" * 250))
     assert place.files() == ["null.html", "r.json", "x" * 250 + ".html"]

@@ -122,7 +122,7 @@ def interrupt(process, number):
     _, talk = process.communicate(timeout=END_S)
     assert process.returncode == 128 + number, talk
     assert "Traceback" not in talk
-    assert ("Interrupted. Nothing half-written was left." in talk) == (number == signal.SIGINT)
+    assert ("Interrupted. No incomplete file was left behind." in talk) == (number == signal.SIGINT)
     wait_for_session(process)
     return talk
 

@@ -103,10 +103,10 @@ def test_a_model_that_prepares_pixels_itself_says_so(fmedge_inprocess, models, p
     [
         (["--keras", "rgba.keras", "--preprocessing", "unit"], "takes (None, 24, 40, 4). Allowed: one image"),
         (["--keras", "asks.keras", "--preprocessing", "imagenet"], "Unknown preprocessing 'imagenet'"),
-        (["--keras", "asks.keras", "--preprocessing", "unit", "--order", "bgr"], "--preprocessing unit says it all"),
+        (["--keras", "asks.keras", "--preprocessing", "unit", "--order", "bgr"], "--preprocessing unit excludes"),
         (["--keras", "asks.keras", "--std", "0"], "neither scale nor std may be 0"),
-        (["--preprocessing", "unit"], "--preprocessing belongs to --keras"),
-        (["--scale", "1/255"], "--preprocessing belongs to --keras"),
+        (["--preprocessing", "unit"], "--preprocessing applies only to --keras"),
+        (["--scale", "1/255"], "--preprocessing applies only to --keras"),
     ],
 )
 def test_what_cannot_be_meant(fmedge_inprocess, models, monkeypatch, words, message):
@@ -125,4 +125,4 @@ def test_a_model_file_knows_it(fmedge_inprocess, models, picture):
         "export", "--keras", models / "scales.keras", "--layer", "conv", "--format", "onnx"
     ).stdout.strip()
     said = fmedge_inprocess("run", picture, "--model", model, "--preprocessing", "unit", code=2).stderr
-    assert "--model says which layer" in said
+    assert "--model determines layer" in said

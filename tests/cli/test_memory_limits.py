@@ -121,8 +121,8 @@ def test_more_threads_ask_for_more(model, page_of, backend):
     words = ("--model", model(backend), "--backend", backend)
     limit = FLOORS[backend].total(2)
     process = page_of(limit, *words, "--threads", 24)
-    assert "on 24 threads needs" in process.stderr
-    assert "take --threads 1" in process.stderr
+    assert "with 24 threads needs" in process.stderr
+    assert "use --threads 1" in process.stderr
     assert page_of(limit, *words, "--threads", 1).returncode == 0
     assert page_of(advised(process), *words, "--threads", 24).returncode == 0
 

@@ -112,7 +112,7 @@ WORDS = {
     "a report": (["report", "TEXT"], 2),
     "a layer to time": (["bench", "--layer", "TEXT"], 2),
     "a form": (["bench", "--output", "TEXT"], 2),
-    "photos to calibrate with": (["export", "--precision", "int8", "--calibration", "TEXT"], 2),
+    "photos for calibration": (["export", "--precision", "int8", "--calibration", "TEXT"], 2),
     "a layer to tune": (["tune", "--layer", "TEXT"], 2),
 }
 """What is typed, and how it ends."""

@@ -94,11 +94,11 @@ def test_bad_files_are_skipped(here, fmedge_inprocess):
         (2, ["photos", "--layer", "block1_conv1+block1_conv2", "--output", "a.html"], "Name a folder"),
         (2, ["photos/a.png", "--output", "pages"], "ends in .html"),
         (2, ["photos/a.png", "--save-maps", "maps"], "ends in .npz"),
-        (2, ["photos", "--no-page", "--output", "pages"], "Leave --output out"),
+        (2, ["photos", "--no-page", "--output", "pages"], "Leave out --output"),
         (2, ["photos", "--layer", "block1_conv1,block1_conv2"], "--layer block1_conv1+block1_conv2"),
         (2, ["photos", "--layer", "block1_conv1+block1_conv2", "--channel", "64"], "No channel 64"),
-        (2, ["photos", "--threads", "0"], "at least 1"),
-        (2, ["photos", "--cpus", "a"], "not a core's number"),
+        (2, ["photos", "--threads", "0"], "out of range. Allowed: 1 to"),
+        (2, ["photos", "--cpus", "a"], "not a core number"),
         (2, ["photos", "--device", "abacus"], "Unknown device"),
         (2, ["photos", "--model", "MODEL", "--channel", "64"], "No channel 64"),
         (3, ["empty"], "No images in the folder 'empty'"),
@@ -139,7 +139,7 @@ def test_no_image_is_written_over(here, picture, fmedge_inprocess):
     shutil.copy(picture, here / "a.html")
     content = (here / "a.html").read_bytes()
     said = fmedge_inprocess("run", "a.html", "--output", "a.html", code=2)
-    assert "written over" in said.stderr
+    assert "overwritten" in said.stderr
     assert (here / "a.html").read_bytes() == content
 
 

@@ -74,12 +74,12 @@ def test_values_style_and_plotly(here, fmedge_inprocess):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--activation", "both", "--model", "MODEL"], "is shown after ReLU"),
+        (["--activation", "both", "--model", "MODEL"], "are after ReLU"),
         (["--activation", "both", "--layer", "block1_pool"], "is a pool"),
         (["--activation", "both", "--style", "grid"], "--style viewer"),
         (["--png", "s.jpg"], "ends in .png"),
         (["--png", "a.png"], "is one of the images"),
-        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--channel", "3"], "one layer's channel"),
+        (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--channel", "3"], "one channel of one layer"),
         (["--layer", "block1_conv1+block1_conv2", "--output", "x.html", "--png", "s.png"], "Name a folder"),
         (["--values", "8bit"], "8bit"),
     ],

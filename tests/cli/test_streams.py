@@ -100,7 +100,7 @@ def test_the_work_is_done_and_the_exit_code_true(place, name, redirection):
     ran = shell(place, words, redirection)
     assert ran.returncode == (6 if lost else code), ran.stderr
     if lost and "2>" not in redirection:
-        assert ran.stderr.splitlines()[-1].startswith("Error: Cannot write to the standard output: ")
+        assert ran.stderr.splitlines()[-1].startswith("Error: Cannot write to standard output: ")
     for file in files:
         assert (place.folder / file).stat().st_size > 0
     place.require_whole()

@@ -18,7 +18,7 @@ def tuned(fmedge_process, untrained_models):
 def test_run_takes_the_choice_and_says_so(fmedge_process, tuned, picture, untrained_models, tmp_path):
     process, path = tuned
     assert process.stdout.splitlines()[-1] == str(path)
-    assert "fmedge run takes it by itself" in process.stderr
+    assert "fmedge run uses it by default" in process.stderr
     words = ("run", picture, "--layer", "block1_conv2", "--size", "48x64", "--weights", "untrained", "--json")
     where = ("--models", untrained_models, "--no-page", "--save-maps", tmp_path / "maps.npz")
     ran = fmedge_process(*words, *where)
@@ -31,7 +31,7 @@ def test_run_takes_the_choice_and_says_so(fmedge_process, tuned, picture, untrai
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (("run", "PICTURE", "--tuned", "--backend", "ncnn"), 2, "Leave those options out"),
+        (("run", "PICTURE", "--tuned", "--backend", "ncnn"), 2, "Leave out those options"),
         (("run", "PICTURE", "--tuned", "--weights", "untrained"), 2, "Make one: fmedge tune"),
         (("tune", "--layer", "block9_conv1"), 2, "Unknown layer"),
         (("tune", "--min-snr", "120"), 2, "less than or equal to 100"),

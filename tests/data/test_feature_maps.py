@@ -79,7 +79,7 @@ def changed(saved, **members):
         ({"pixels": np.zeros((3, 4, 4), np.uint8)}, "pixels are"),
         ({"layer": np.array("block5_conv1")}, "does not name its layer"),
         ({"card": np.array("{")}, "card cannot be read"),
-        ({"run": np.array('{"threads": "two"}')}, "str in place of int"),
+        ({"run": np.array('{"threads": "two"}')}, "str instead of int"),
         ({"run": np.array('{"threads": 2}')}, "missing"),
         ({"layer": np.array([print], dtype=object)}, "allow_pickle"),
     ],
@@ -105,7 +105,7 @@ def test_no_archive_at_all(saved, tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("maps.npy", bytes(1 << 20))
     monkeypatch.setattr(feature_maps, "MAX_ARCHIVE_BYTES", 1000)
-    with pytest.raises(UsageError, match="1,048,576 bytes, 1,000 are allowed"):
+    with pytest.raises(UsageError, match="1,048,576 bytes, at most 1,000 allowed"):
         FeatureMaps.load(tmp_path / "bomb.npz")
 
 

@@ -123,7 +123,7 @@ def test_every_tap_has_its_files(tmp_path):
 def test_no_image_is_written_over(tmp_path):
     image = tmp_path / "p.html"
     other = tmp_path / "p.block1_conv1.html"
-    with pytest.raises(UsageError, match="written over"):
+    with pytest.raises(UsageError, match="overwritten"):
         name_outputs([image, other], SubModel(("block1_conv1",)), pages=tmp_path, maps=None)
 
 

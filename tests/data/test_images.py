@@ -152,7 +152,7 @@ def test_cmyk(tmp_path):
 def test_other_formats_are_refused_under_any_name(tmp_path, kind):
     path = tmp_path / "photo.jpg"
     Image.new("RGB", (16, 16)).save(path, format=kind)
-    with pytest.raises(ImageError, match="Allowed: JPEG, PNG, WebP, BMP"):
+    with pytest.raises(ImageError, match="Allowed: undamaged JPEG, PNG, WebP or BMP"):
         load_photo(path, SIZE)
 
 

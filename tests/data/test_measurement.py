@@ -34,8 +34,8 @@ def test_p99_needs_a_thousand_runs_and_steady_runs_need_no_warning():
     found = measurement(turns=(tuple(0.01 + run * 1e-7 for run in range(1000)),))
     assert found.p99 == pytest.approx(0.010099, abs=1e-6)
     assert found.warnings() == []
-    assert "others kept 0.8 cores busy" in dataclasses.replace(found, others_s=0.08, wall_s=0.1).warnings()[0]
-    assert "not settled" in dataclasses.replace(found, steady=False).warnings()[0]
+    assert "other processes kept 0.8 cores busy" in dataclasses.replace(found, others_s=0.08, wall_s=0.1).warnings()[0]
+    assert "was still changing" in dataclasses.replace(found, steady=False).warnings()[0]
 
 
 def test_a_batch_counts_as_so_many_images():
@@ -49,7 +49,7 @@ def test_equal_threads_should_keep_equal_cores_busy():
     assert (even.crowded, even.idle, even.doubts) == (False, False, ())
     crowded = dataclasses.replace(even, cpu_s=0.8)
     assert crowded.doubts == ("crowded",)
-    assert "crowded, 2.6 cores were busy; rows with 2 threads are no fair comparison" in crowded.warnings()[0]
+    assert "crowded; 2.6 cores were busy, so it is no fair comparison with others of 2 threads" in crowded.warnings()[0]
     idle = dataclasses.replace(even, cpu_s=0.4)
     assert idle.idle
     assert idle.warnings() == []
@@ -89,11 +89,11 @@ def test_a_report_survives_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 99}, "has schema 99; this version reads 1 and 2"),
-        ({"kind": "something"}, "no report of a benchmark"),
-        ({"measurements": [{}]}, "cannot be read as a report (the field 'active_provider' is missing)"),
-        ({"clocks": []}, "cannot be read as a report (0 values for 'clocks', 2 belong there)"),
-        ({"surprise": 1}, "cannot be read as a report (no field 'surprise' belongs there)"),
+        ({"schema": 99}, "has schema 99; this version of fmedge reads 1 and 2"),
+        ({"kind": "something"}, "not a benchmark report"),
+        ({"measurements": [{}]}, "cannot be read as a report (field 'active_provider' is missing)"),
+        ({"clocks": []}, "cannot be read as a report (0 values for 'clocks', 2 expected)"),
+        ({"surprise": 1}, "cannot be read as a report (unknown field 'surprise')"),
     ],
 )
 def test_another_file_is_refused_in_plain_words(tmp_path, change, message):

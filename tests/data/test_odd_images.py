@@ -176,8 +176,8 @@ def test_max_pixels(fmedge_inprocess, tmp_path, models):
     )
     fmedge_inprocess(*words, "--max-pixels", "600")
     for wrong in ("0", "-1", str(MAX_PIXELS + 1)):
-        assert f"allowed are 1 to {MAX_PIXELS}" in fmedge_inprocess(*words, "--max-pixels", wrong, code=2).stderr
-    assert f"up to {MAX_PIXELS}" in " ".join(fmedge_inprocess("run", "--help").stdout.split())
+        assert f"Allowed: 1 to {MAX_PIXELS}" in fmedge_inprocess(*words, "--max-pixels", wrong, code=2).stderr
+    assert f"at most {MAX_PIXELS}" in " ".join(fmedge_inprocess("run", "--help").stdout.split())
     assert f"[default: {DEFAULT_PIXELS}]" in " ".join(fmedge_inprocess("run", "--help").stdout.split())
 
 

@@ -182,7 +182,7 @@ def test_calibration_folder(tmp_path, picture, caplog):
     (tmp_path / "notes.txt").write_text("not looked at")
     found = read_calibration(tmp_path)
     assert [path.name for path in found.photos] == [f"{index}.png" for index in range(5)]
-    assert [text.split(":")[0] for text in caplog.messages] == ["Skipped", "Only 5 photos to calibrate with"]
+    assert [text.split(":")[0] for text in caplog.messages] == ["Skipped", "Only 5 photos for calibration"]
 
 
 def _judge(network, calibration, photos, layer, activation, **options):

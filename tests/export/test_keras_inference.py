@@ -72,7 +72,7 @@ def test_several_images_are_treated_alike(tmp_path):
 def test_the_judge_does_not_share_the_walk(tmp_path, monkeypatch):
     """Were the walk in training mode, its own replay would agree with it."""
     monkeypatch.setattr(keras_cut, "_at_inference", lambda operation, args, kwargs: operation(*args, **kwargs))
-    with pytest.raises(ParityError, match="does not compute what its weights say"):
+    with pytest.raises(ParityError, match="does not compute what its weights define"):
         export(AUGMENTED["batch statistics"](), tmp_path, preprocessing="none")
 
 

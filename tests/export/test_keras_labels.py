@@ -221,7 +221,7 @@ def test_a_run_finds_what_was_exported_under_its_true_name(fmedge_inprocess, fil
     assert "activation     after sigmoid\n" in fmedge_inprocess("info", model).stdout
     assert json.loads(fmedge_inprocess("info", model, "--json").stdout)["functions"] == ["sigmoid"]
     line = fmedge_inprocess("run", "photo.png", "--model", model, "--activation", "both", code=2).stderr
-    assert "'conv' ends in sigmoid, which a page cannot compute" in line
+    assert "'conv' ends in sigmoid; a page can compute only ReLU" in line
 
 
 def test_both_of_a_model_without_an_activation_is_one_side(fmedge_inprocess, files, tmp_path):
@@ -248,7 +248,7 @@ def test_both_is_refused_where_the_page_would_need_another_function(fmedge_inpro
         "run", "photo.png", *words_for(files, name), "--activation", "both", code=2
     ).stderr.splitlines()[-1]
     assert name in line
-    assert "it has ReLU alone" in line
+    assert "a page can compute only ReLU" in line
     assert len(line) <= 200
     assert list(tmp_path.glob("*.html")) == []
 

@@ -108,7 +108,7 @@ def test_half_is_half(untrained_network):
 def test_weights_beyond_half_are_refused(untrained_network):
     kernel, bias = untrained_network.weights["block1_conv1"]
     network = replace(untrained_network, weights={"block1_conv1": (kernel * np.float32(1e6), bias)})
-    with pytest.raises(ParityError, match="'block1_conv1' holds values beyond float16"):
+    with pytest.raises(ParityError, match="'block1_conv1' holds values too large for float16"):
         build(ncnn_direct, network, "block1_conv1", precision=Precision.FP16, **NCNN)
 
 
@@ -201,7 +201,7 @@ def test_missing_weights(written):
 def test_the_weights_are_not_the_model(written):
     for read in (read_artifact, open_model, describe_model):
         with pytest.raises(
-            ArtifactError, match=r"holds weights alone. Name the file beside it that ends in .ncnn.param"
+            ArtifactError, match=r"holds only weights. Name the file beside it that ends in .ncnn.param"
         ):
             read(weights_path(written.path, Format.NCNN))
 

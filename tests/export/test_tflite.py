@@ -117,5 +117,5 @@ def test_half_is_half(untrained_network):
 def test_weights_beyond_half_are_refused(untrained_network):
     kernel, bias = untrained_network.weights["block1_conv1"]
     network = replace(untrained_network, weights={"block1_conv1": (kernel * 1e6, bias)})
-    with pytest.raises(ParityError, match="'block1_conv1' holds values beyond float16"):
+    with pytest.raises(ParityError, match="'block1_conv1' holds values too large for float16"):
         build(tflite, network, "block1_conv1", precision=Precision.FP16, **TFLITE)

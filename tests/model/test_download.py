@@ -174,7 +174,7 @@ def test_file_arrives_whole(server, tmp_path, path):
     steps = []
     fetch(server, path, tmp_path / "new" / "w.h5", lambda words, share: steps.append((words, share)))
     assert (tmp_path / "new" / "w.h5").read_bytes() == CONTENT
-    assert steps[-1] == ("download 1.0 of 1.0 MB", 1.0)
+    assert steps[-1] == ("downloading 1.0 of 1.0 MB", 1.0)
     assert os.listdir(tmp_path / "new") == ["w.h5"]
 
 
@@ -192,18 +192,18 @@ def test_cut_download_goes_on_where_it_ended(server, tmp_path):
         ("longer", "more than the"),
         ("to_file", "another scheme, file|not allowed"),
         ("to_https", "another scheme, https"),
-        ("cut_always", "No file from 127.0.0.1 .*IncompleteRead"),
+        ("cut_always", "Cannot download from 127.0.0.1 .*IncompleteRead"),
         ("stall", "timed out"),
         ("silence", "timed out"),
         ("drip", "slower than 1,000 bytes per second"),
         ("endless", "more than the"),
         ("lies_of_its_length", "MD5 differs"),
-        ("promises_too_much", "No file from"),
+        ("promises_too_much", "Cannot download from"),
         ("empty", "MD5 differs"),
-        ("garbage", "No file from"),
+        ("garbage", "Cannot download from"),
         ("broken", "Internal Server Error"),
-        ("controls", "No file from"),
-        ("round_and_round", "No file from"),
+        ("controls", "Cannot download from"),
+        ("round_and_round", "Cannot download from"),
         ("to_data", "another scheme, data|not allowed"),
         ("to_ftp", "another scheme, ftp"),
         ("wrong_part", "MD5 differs"),
@@ -288,6 +288,6 @@ def test_a_folder_that_cannot_be_made(server, tmp_path):
 
 
 def test_closed_network(tmp_path):
-    with pytest.raises(WeightsError, match=r"No file from 127\.0\.0\.1"):
+    with pytest.raises(WeightsError, match=r"Cannot download from 127\.0\.0\.1"):
         download("http://127.0.0.1:9/w.h5", tmp_path / "w.h5", md5=MD5, max_bytes=10)
     assert os.listdir(tmp_path) == []

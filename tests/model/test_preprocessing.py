@@ -113,7 +113,7 @@ def test_command_line(words, expected):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("unit", "2", None, None, None), "--preprocessing unit says it all"),
+        (("unit", "2", None, None, None), "--preprocessing unit excludes"),
         ((None, "x", None, None, None), "--scale x: not a number"),
         ((None, "1/0", None, None, None), "--scale 1/0: not a number"),
         ((None, "1,2,3", None, None, None), "--scale 1,2,3: 3 numbers. Allowed: 1"),

@@ -18,7 +18,7 @@ def test_taps_stand_in_the_networks_order():
         (("block9_conv1",), Activation.RELU, "Unknown layer"),
         (("block1_conv1", "block1_conv1"), Activation.RELU, "named twice"),
         (("block1_pool",), Activation.NONE, "has no ReLU to leave out"),
-        (("block1_conv1", "block2_pool"), Activation.NONE, "'block2_pool' is a pool"),
+        (("block1_conv1", "block2_pool"), Activation.NONE, "'block2_pool' is a pooling layer"),
     ],
 )
 def test_nonsense_is_refused(taps, activation, message):

@@ -136,10 +136,10 @@ def test_titles():
 @pytest.mark.parametrize(
     ("activation", "function", "said"),
     [
-        ("relu", None, "'conv' is shown after ReLU: there is no before"),
-        ("relu", "relu", "'conv' is shown after ReLU: there is no before"),
-        ("relu", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
-        ("none", "sigmoid", "'conv' ends in sigmoid, which a page cannot compute"),
+        ("relu", None, "'conv' are after ReLU; the values before it are lost"),
+        ("relu", "relu", "'conv' are after ReLU; the values before it are lost"),
+        ("relu", "sigmoid", "'conv' ends in sigmoid; a page can compute only ReLU"),
+        ("none", "sigmoid", "'conv' ends in sigmoid; a page can compute only ReLU"),
         ("relu", "leaky_relu(negative_slope=0.2)", "ends in leaky_relu"),
     ],
 )
@@ -232,9 +232,9 @@ def test_other_activations_have_their_own_words(function):
         (layer,) = header["layers"]
         assert layer["activation"] == function
         assert layer["words"] == {"relu": f"after {function}", "raw": f"before {function}"}
-    with pytest.raises(UsageError, match="it has ReLU alone"):
+    with pytest.raises(UsageError, match="a page can compute only ReLU"):
         render_page(before, options=PageOptions(both=True))
-    with pytest.raises(UsageError, match="it has ReLU alone"):
+    with pytest.raises(UsageError, match="a page can compute only ReLU"):
         render_sheet(before, options=PageOptions(both=True))
 
 

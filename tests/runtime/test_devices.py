@@ -94,7 +94,7 @@ def test_allowed_fallback_is_told(pretend, block1):
 def test_a_provider_that_silently_became_the_cpu(pretend, block1):
     """What ONNX Runtime does, with a warning, where CUDA's libraries are missing."""
     pretend(active=(CPU,))
-    with pytest.raises(ProviderUnavailable, match=f"{CUDA} does not start here; ONNX Runtime offers {CPU}"):
+    with pytest.raises(ProviderUnavailable, match=f"{CUDA} does not start here; ONNX Runtime would use {CPU}"):
         open_session(block1, RunOptions(device="cuda"))
 
 
@@ -106,7 +106,7 @@ def test_a_provider_that_refuses(pretend, block1):
 
 def test_a_device_that_fails_may_be_replaced(pretend, block1):
     asked = pretend(active=(CPU,), fails=RuntimeError("CUDA failure 100: no CUDA-capable device is detected"))
-    with pytest.raises(ProviderUnavailable, match="no NVIDIA GPU is there"):
+    with pytest.raises(ProviderUnavailable, match="there is no NVIDIA GPU"):
         open_session(block1, RunOptions(device="cuda"))
     with open_session(block1, RunOptions(device="cuda", allow_fallback=True)) as session:
         assert session.active_provider == CPU

@@ -42,8 +42,8 @@ RAW = [
     ),
     ("CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; expr=cudaMalloc((void**)&p, size);", "not enough memory"),
     ("[GPU] CL_OUT_OF_RESOURCES exception. ", "not enough memory"),
-    (f"{_BLAMED}Resource temporarily unavailable\n", "no further thread can be started"),
-    (f"{_FAIL}CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ;", "no NVIDIA GPU is there"),
+    (f"{_BLAMED}Resource temporarily unavailable\n", "no more threads can be started"),
+    (f"{_FAIL}CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ;", "there is no NVIDIA GPU"),
     (
         (
             "/onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:729 void RegisterTensorRTPluginsAsCustomOps(...) "
@@ -56,11 +56,11 @@ RAW = [
             "[ONNXRuntimeError] : 1 : FAIL : This session contains graph nodes that are assigned to the default CPU EP, but "
             "fallback to CPU EP has been explicitly disabled by the user."
         ),
-        "a part of it would stay on the CPU",
+        "part of it would stay on the CPU",
     ),
     (
         f"{_FAIL}CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=32767",
-        "the NVIDIA driver is older than this CUDA wants",
+        "the NVIDIA driver is too old for this CUDA version",
     ),
     (
         (
@@ -93,18 +93,18 @@ RAW = [
             "*guarantees* support for models stamped with official released onnx opset versions. Opset 99 is under "
             "development and support for this is limited. Current official support for domain ai.onnx is till opset 26.\n"
         ),
-        "opset 99, it knows 26",
+        "it uses opset 99; the engine knows up to 26",
     ),
     (
         (
             f"{_FAIL}/src/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&) Unsupported model IR version: 99, max "
             "supported IR version: 13\n"
         ),
-        "ONNX format 99, it knows 13",
+        "it uses ONNX format 99; the engine knows up to 13",
     ),
     (
         "[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : Could not find an implementation for Conv(11) node with name 'c'",
-        "it cannot compute Conv in this type",
+        "the engine cannot compute Conv in this type",
     ),
     (
         f"{_INVALID}Invalid model. Node input 'nowhere' is not a graph input, initializer, or output of a previous node.",
@@ -129,11 +129,14 @@ RAW = [
         "its constant 'mean_rgb' is cut short",
     ),
     (f"{_INVALID}Got invalid dimensions for input: image for the following indices\n index: 1 Got: 5", "the images"),
-    (f"{_INVALID}Invalid rank for input: image Got: 3 Expected: 4 Please fix either the inputs", "the images are not"),
-    (f"{_INVALID}Unexpected input data type. Actual: (tensor(float)) , expected: (tensor(uint8))", "the images are"),
-    ("Required inputs (['image']) are missing from input feed (['x']).", "the images are not what its input takes"),
-    (f"{_FAIL}Node (pixels) Op (Sub) [ShapeInferenceError] Incompatible dimensions", "do not fit each other"),
-    (f"{_FAIL}Type Error: Type (tensor(int64)) of output arg (y) of node (relu) does not match", "do not fit each"),
+    (f"{_INVALID}Invalid rank for input: image Got: 3 Expected: 4 Please fix either the inputs", "the images do not"),
+    (f"{_INVALID}Unexpected input data type. Actual: (tensor(float)) , expected: (tensor(uint8))", "the images do"),
+    ("Required inputs (['image']) are missing from input feed (['x']).", "the images do not match its input"),
+    (f"{_FAIL}Node (pixels) Op (Sub) [ShapeInferenceError] Incompatible dimensions", "of its operators do not match"),
+    (
+        f"{_FAIL}Type Error: Type (tensor(int64)) of output arg (y) of node (relu) does not match",
+        "its operators do not match",
+    ),
     (
         (
             f"{_BLAMED}Exception from src/inference/src/model_reader.cpp:188:\nUnable to read the model. Please check if the "
@@ -169,49 +172,52 @@ RAW = [
             f"{_BLAMED}Check 'shape.compatible' failed at src/plugins/intel_cpu/src/infer_request.cpp:385:\nCan't set the "
             "input tensor with index: 0, because the model input and the tensor are incompatible\n\n\n"
         ),
-        "the images are not what its input takes",
+        "the images do not match its input",
     ),
     (
         (
             f"{_BLAMED}ParameterMismatch: Failed to set tensor for input with precision: f32, since the model input tensor "
             "precision is: u8\n\n\n"
         ),
-        "the images are not what its input takes",
+        "the images do not match its input",
     ),
     (
         (
             f"{_UNCONVERTED}-- Conv-17 with a message:\nStrides has zero dimension(s). Strides{{0, 0}}\n\nSummary:\n"
             "-- Conversion is failed for: Conv-17\n\n"
         ),
-        "types or shapes of its Conv-17 do not fit",
+        "types or shapes of its Conv-17 do not match",
     ),
-    (_UNCONVERTED, "do not fit each other"),
+    (_UNCONVERTED, "of its operators do not match"),
     ("The model is not a valid Flatbuffer buffer", "it is damaged"),
     ("Model provided has model identifier 'PK\x03\x04', should be 'TFL3'\n", "it is damaged"),
     ("`model_path` or `model_content` must be specified.", "it is damaged"),
-    ("Model provided is schema version 9 not equal to supported version 3.\n", "TFLite format 9 is not known"),
+    (
+        "Model provided is schema version 9 not equal to supported version 3.\n",
+        "the engine does not know TFLite format 9",
+    ),
     ("Op builtin_code out of range: 250. Are you using old TFLite binary with newer model?", "operator number 250"),
     (
         "Didn't find op for builtin opcode 'QUANTIZE' version '99'. An older version of this builtin might be supported.",
-        "it does not know QUANTIZE in version 99",
+        "the engine does not know version 99 of QUANTIZE",
     ),
     (
         "Encountered unresolved custom op: Frob.\nSee instructions: ... Node number 0 (Frob) failed to prepare.",
-        "its operator Frob is somebody's own",
+        "its operator Frob is a custom one",
     ),
-    ("No subgraph in the model.\n", "there is no graph in it"),
+    ("No subgraph in the model.\n", "it contains no graph"),
     (
         "tflite/core/subgraph.cc:1965 required_bytes <= bytes was not true.Tensor 5 is invalidly specified in schema.\n",
         "its tensor 5 is cut short",
     ),
-    ("Cannot set tensor: Dimension mismatch. Got 5 but expected 32 for dimension 1 of input 0.", "the images are not"),
+    ("Cannot set tensor: Dimension mismatch. Got 5 but expected 32 for dimension 1 of input 0.", "the images do not"),
     ("Cannot set tensor: Got value of type FLOAT32 but expected type UINT8 for input 0, name: image ", "the images"),
     (
         "tflite/kernels/conv.cc:396 params->stride_height > 0 was not true.Node number 2 (CONV_2D) failed to prepare.",
-        "types or shapes of its CONV_2D do not fit",
+        "types or shapes of its CONV_2D do not match",
     ),
     ("tflite/kernels/pad.cc Pad output size overflowed.Node number 1 (PADV2) failed to invoke.", "its PADV2 failed"),
-    ("ncnn returned -1", "a layer ended with code -1"),
+    ("ncnn returned -1", "a layer failed with code -1"),
 ]
 """As the engines wrote it, but for places in their sources and lists of options; and what a user reads."""
 
@@ -223,7 +229,7 @@ def test_a_raw_text_becomes_a_line_of_ours(raw, words):
     assert words in error.in_full()
     assert "\n" not in error.in_full()
     assert len(error.in_full()) <= 190
-    short = words in ("not enough memory", "no further thread can be started")
+    short = words in ("not enough memory", "no more threads can be started")
     assert isinstance(error, LimitExceeded if short else ArtifactError)
 
 
@@ -314,7 +320,7 @@ def test_what_onnx_engines_really_say(onnx_model, engine, change):
 
 
 def test_newer_opset(onnx_model):
-    with pytest.raises(ArtifactError, check=says(r"opset 99, it knows \d+\. Update the engine")):
+    with pytest.raises(ArtifactError, check=says(r"opset 99; the engine knows up to \d+\. Update the engine")):
         opened("onnxruntime", replace(onnx_model, model=edited(onnx_model.model, opset)))
 
 
@@ -328,7 +334,7 @@ def test_what_litert_really_says(photos_folder, tmp_path):
     engine = opened("litert", artifact)
     with pytest.raises(engine.errors) as caught:
         engine.compute(np.zeros((1, 32, 32, 3), np.float32), {})
-    assert explain(str(caught.value)) == ("the images are not what its input takes", Mend.IMAGES)
+    assert explain(str(caught.value)) == ("the images do not match its input", Mend.IMAGES)
 
 
 def test_what_onnx_runtime_says_of_wrong_images(onnx_model):
@@ -336,4 +342,6 @@ def test_what_onnx_runtime_says_of_wrong_images(onnx_model):
     for images in (np.zeros((1, 5, 32, 3), np.uint8), np.zeros((1, 32, 32, 3), np.float32)):
         with pytest.raises(engine.errors) as caught:
             engine.compute(images, {})
-        assert failure(caught.value, "onnxruntime failed to run the model").hint.startswith("See fmedge info")
+        assert failure(caught.value, "onnxruntime failed to run the model").hint.startswith(
+            "To see what the model takes: fmedge info"
+        )

@@ -155,7 +155,7 @@ def test_no_graphics_card(ncnn, small, monkeypatch):
     from fmedge.runtime.engines import ncnn_engine
 
     monkeypatch.setattr(ncnn_engine.ncnn, "get_gpu_count", lambda: 0)
-    with pytest.raises(ProviderUnavailable, match="no graphics card with Vulkan"):
+    with pytest.raises(ProviderUnavailable, match="no GPU with Vulkan"):
         open_session(small, RunOptions(device="vulkan"))
     with open_session(small, RunOptions(device="vulkan", allow_fallback=True)) as session:
         assert session.active_provider == "CPU"
@@ -206,7 +206,7 @@ def test_layers_that_vulkan_does_not_know_are_not_hidden(ncnn, small, monkeypatc
     from fmedge.runtime.engines import ncnn_engine
 
     monkeypatch.setattr(ncnn_engine, "_choose", lambda *_: ("Vulkan", None))
-    with pytest.raises(ProviderUnavailable, match="Vulkan does not take Convolution, Pooling, ReLU, Scale"):
+    with pytest.raises(ProviderUnavailable, match="Vulkan cannot run Convolution, Pooling, ReLU, Scale"):
         open_session(small, RunOptions(device="vulkan"))
     layers = [SimpleNamespace(type="Convolution", support_vulkan=True), SimpleNamespace(type="X", support_vulkan=False)]
     assert ncnn_engine._placement(layers, "Vulkan") == {"Vulkan": {"Convolution": 1}, "CPU": {"X": 1}}

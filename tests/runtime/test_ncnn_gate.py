@@ -60,11 +60,11 @@ def test_open_sizes_stay_open(opened):
     ("old", "new", "message"),
     [
         ("7767517", "7767518", "first line"),
-        ("8 9\n", "8 10\n", "'8 10' layers and tensors are announced, 8 9 are there"),
+        ("8 9\n", "8 10\n", "'8 10' layers and tensors announced, 8 9 found"),
         ("8 9\n", "99999999999 9\n", "announced"),
         ("Pooling block1", "MemoryData block1", "kind 'MemoryData'"),
         ("Pooling block1", "Noop block1", "kind 'Noop'"),
-        ("6=36864", "6=36863", "kernel of 36,863 values, 36,864 are needed"),
+        ("6=36864", "6=36863", "kernel of 36,863 values, 36,864 needed"),
         ("0=64 1=3", "0=65 1=3", "values"),
         ("0=64 1=3", "0=-1 1=3", "parameter '0=-1'"),
         ("0=64 1=3", "0=2147483648 1=3", "parameter '0=2147483648'"),
@@ -75,18 +75,18 @@ def test_open_sizes_stay_open(opened):
         ("4=1 5=1", "5=1", "lacks a parameter"),
         ("2=2 5=1", "2=0 5=1", "parameter '2=0'"),
         ("0=53 1=37 2=3", "0=53 1=37 2=3 -23330=4,3,1,1,1", "parameter '-23330"),
-        ("0=53 1=37 2=3", "0=53 1=37", "half a shape"),
+        ("0=53 1=37 2=3", "0=53 1=37", "an incomplete shape"),
         ("0=53 1=37 2=3", "0=1048576 1=1048576 2=3", "a tensor of"),
         ("0=53 1=37 2=3", "0=1 1=1 2=3", "without pixels"),
         ("0=53 1=37 2=3", "0=0 1=37 2=3", "parameter '0=0'"),
-        ("Scale mean", "Scale ../mean", "other letters"),
-        ("Scale mean", "Scale " + "m" * 300, "other letters"),
-        ("Scale mean 1 1 image", "Scale mean 1 1 block2_conv1", "read before it is made"),
-        ("Scale mean 1 1 image", "Scale mean 2 1 image image", "Scale with other inputs"),
-        ("image pixels 0=3", "image image 0=3", "made twice"),
+        ("Scale mean", "Scale ../mean", "forbidden characters"),
+        ("Scale mean", "Scale " + "m" * 300, "forbidden characters"),
+        ("Scale mean 1 1 image", "Scale mean 1 1 block2_conv1", "read before it is computed"),
+        ("Scale mean 1 1 image", "Scale mean 2 1 image image", "Scale with a wrong number of inputs"),
+        ("image pixels 0=3", "image image 0=3", "computed twice"),
         ("0=3 1=1", "0=4 1=1", "4 factors for 3 channels"),
-        ("block1_conv2_split", "block1_conv2", "stands there twice"),
-        ("Convolution block1_conv1 1 1 pixels", "Convolution block1_conv1 1 1  pixels", "other letters"),
+        ("block1_conv2_split", "block1_conv2", "occurs twice"),
+        ("Convolution block1_conv1 1 1 pixels", "Convolution block1_conv1 1 1  pixels", "forbidden characters"),
         ("#fmedge_card", "Input x 0 1 x\n#fmedge_card", "second input"),
         ("#fmedge_card", "0=3\n#fmedge_card", "kind '0=3'"),
         ("\n#fmedge_card", "\r\n#fmedge_card", "not lines of plain text"),
@@ -217,7 +217,7 @@ def _with(card, place, **changes):
 def test_a_card_with_other_shapes_than_the_graph_is_refused(untrained_network, change):
     artifact = build(ncnn_direct, untrained_network, "block1_conv1", size=(37, 53), **NCNN)
     require_artifact(artifact)
-    with pytest.raises(ArtifactError, match="other inputs or outputs than its card"):
+    with pytest.raises(ArtifactError, match="inputs or outputs other than its card"):
         require_artifact(replace(artifact, card=change(artifact.card)))
 
 
@@ -234,5 +234,5 @@ def test_a_card_of_the_graph_passes(untrained_network, options, precision):
 
 def test_a_graph_of_another_size_than_its_card_is_refused(small, opened):
     for artifact, other in ((small, opened), (opened, small)):
-        with pytest.raises(ArtifactError, match="other inputs or outputs than its card"):
+        with pytest.raises(ArtifactError, match="inputs or outputs other than its card"):
             require_artifact(replace(artifact, model=other.model, weights=other.weights))

@@ -304,7 +304,7 @@ def require_refused_by_pixels(content, inspect, seed):
     try:
         needs = run_of(content, inspect)
     except ArtifactError as error:
-        assert re.search(r"to a size that is computed|holds the operator", str(error)), (seed, str(error))
+        assert re.search(r"with a size computed from values|has the operator", str(error)), (seed, str(error))
     else:
         raise AssertionError((seed, needs))
 

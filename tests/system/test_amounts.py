@@ -73,7 +73,7 @@ def test_documents_are_counted_before_they_are_read(what, count):
     unit, last = ("[],", "[]") if what == "lists" else ("0,", "0")
     within = f"[{unit * (count - 2)}{last}]"
     assert len(serde.parse(within)) == count - 1
-    with pytest.raises(ValueError, match=f"{what}, {count:,} are allowed"):
+    with pytest.raises(ValueError, match=f"{what}, at most {count:,} allowed"):
         serde.parse(f"[{unit * (count + 1)}{last}]")
 
 

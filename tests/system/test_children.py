@@ -40,16 +40,16 @@ def artifact(tmp_path_factory):
 
 
 def test_a_frozen_program_says_what_is_missing(frozen, artifact):
-    with pytest.raises(LimitExceeded, match="No Python is found"):
+    with pytest.raises(LimitExceeded, match="Found no Python"):
         open_session(artifact)
-    with pytest.raises(WorkerFailed, match="No Python is found") as failed:
+    with pytest.raises(WorkerFailed, match="Found no Python") as failed:
         Worker("fmedge.bench.worker")
     assert failed.value.exit_code == 7
 
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.EAGAIN, "too few processes are allowed"), (errno.ENOMEM, "memory is short"), (errno.EMFILE, "open files")],
+    [(errno.EAGAIN, "limit on processes"), (errno.ENOMEM, "not enough memory"), (errno.EMFILE, "open files")],
 )
 def test_the_true_reason_why_no_process_starts(number, words, monkeypatch, artifact):
     def refuse(*_, **__):
@@ -70,7 +70,7 @@ def test_a_thread_that_does_not_start_is_no_lack_of_memory(monkeypatch):
         except RuntimeError as error:
             raise ValueError from error
     except ValueError as error:
-        assert "too few processes are allowed" in str(address_space.shortage(error))
+        assert "limit on processes" in str(address_space.shortage(error))
     assert "Not enough memory" in str(address_space.shortage(MemoryError()))
 
 
@@ -96,4 +96,4 @@ sys.exit(cli.main(["layers"]))
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr.count("\n")) == (7, 1), ran.stderr
-    assert "too few processes are allowed" in ran.stderr
+    assert "limit on processes" in ran.stderr

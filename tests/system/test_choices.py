@@ -140,7 +140,7 @@ def test_switches_and_numbers_of_a_wrong_type(kind, wrong):
 
 @pytest.mark.parametrize("taps", ["block1_conv1", ("block1_conv1", 2), (None,)])
 def test_layers_of_a_wrong_type(taps):
-    with pytest.raises(UsageError, match="names of layers in a tuple"):
+    with pytest.raises(UsageError, match="a tuple of layer names"):
         SubModel(taps)
 
 

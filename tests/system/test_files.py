@@ -82,7 +82,7 @@ def test_folders_that_cannot_be_written(tmp_path):
     require_folder(tmp_path / "new" / "newer")
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "new"):
-        with pytest.raises(WriteError, match="is no folder"):
+        with pytest.raises(WriteError, match="is not a folder"):
             require_folder(path)
     assert os.listdir(tmp_path) == ["file"]
 
@@ -103,10 +103,10 @@ def test_a_device_or_pipe_is_never_replaced(tmp_path):
     (tmp_path / "null").symlink_to("/dev/null")
     (tmp_path / "round").symlink_to(tmp_path / "round")
     for path, words in (
-        (tmp_path / "pipe", "a pipe, a device"),
-        (tmp_path / "null", "a pipe, a device"),
+        (tmp_path / "pipe", "pipe, device or similar"),
+        (tmp_path / "null", "pipe, device or similar"),
         (tmp_path / "round", "symbolic links"),
-        (Path("/dev/null"), "a pipe, a device"),
+        (Path("/dev/null"), "pipe, device or similar"),
     ):
         for write in (require_writable, write_bytes):
             with pytest.raises(WriteError, match=words):
@@ -121,7 +121,7 @@ def test_what_reads_otherwise_gets_no_name(tmp_path, monkeypatch):
     write_bytes(path, b"former")
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda number: (os.ftruncate(number, 3), fsync(number)))
-    with pytest.raises(WriteError, match="reads otherwise"):
+    with pytest.raises(WriteError, match="does not read back"):
         write_bytes(path, b"newer")
     assert path.read_bytes() == b"former"
     assert os.listdir(tmp_path) == ["a.bin"]

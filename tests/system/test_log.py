@@ -25,7 +25,7 @@ def test_the_library_prints_nothing(photos_folder, tmp_path, capfd, caplog):
         (tmp_path / photo.name).write_bytes(photo.read_bytes())
     (tmp_path / "a.jpg").write_text("no image")
     read_calibration(tmp_path)
-    assert [message.split(":")[0] for message in caplog.messages] == ["Skipped", "Only 4 photos to calibrate with"]
+    assert [message.split(":")[0] for message in caplog.messages] == ["Skipped", "Only 4 photos for calibration"]
     assert {record.name for record in caplog.records} == {"fmedge"}
     assert capfd.readouterr() == ("", "")
 
@@ -79,7 +79,7 @@ def test_export_says_what_is_logged(photos_folder, tmp_path):
     run = [sys.executable, *words, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     ran = subprocess.run(run, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
-    assert "Only 4 photos to calibrate with: the ranges are a matter of luck. Suggested: 64." in ran.stderr.splitlines()
+    assert "Only 4 photos for calibration: the ranges may not be reliable. Suggested: 64." in ran.stderr.splitlines()
 
 
 def test_an_error_leaves_no_handler():

@@ -69,7 +69,7 @@ def test_threads_take_no_more_together_than_they_may(monkeypatch):
 
 def test_what_never_fits_is_refused_and_lets_go(monkeypatch):
     monkeypatch.setattr(memory, "available_bytes", lambda: 100 * MB)
-    refused = pytest.raises(LimitExceeded, match=r"Work needs about 1\.1 GB of memory, 104\.9 MB are free")
+    refused = pytest.raises(LimitExceeded, match=r"Work needs about 1\.1 GB of memory; 104\.9 MB is free")
     with refused, memory.reserved_memory("Work", 1024 * MB):
         pass
     with pytest.raises(KeyError), memory.reserved_memory("Work", 80 * MB):

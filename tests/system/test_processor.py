@@ -86,7 +86,7 @@ def test_exports_by_tensorflow_are_refused_before_it_is_imported(nehalem, tmp_pa
     words = ["export", "--weights", "untrained", "--converter", "tf2onnx", "--models", str(tmp_path)]
     assert main(words) == 5
     assert capsys.readouterr().err == (
-        "Error: TensorFlow needs AVX, which this processor does not have. What runs here: fmedge doctor.\n"
+        "Error: TensorFlow needs AVX, which this processor does not have. To see what runs here: fmedge doctor.\n"
     )
     assert list(tmp_path.iterdir()) == []
 

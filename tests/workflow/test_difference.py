@@ -62,14 +62,14 @@ def test_noise_where_the_reference_is_silent(taps):
 
 
 def test_what_cannot_be_compared(taps):
-    with pytest.raises(UsageError, match="Nothing to compare: one has block1_conv1, the other x"):
+    with pytest.raises(UsageError, match="Nothing to compare: A has block1_conv1; B has x"):
         compare_maps(taps, {"x": taps["block1_conv1"]})
-    with pytest.raises(UsageError, match="64 x 224 x 224, the other 64 x 10 x 224"):
+    with pytest.raises(UsageError, match="A is 64 x 224 x 224, B is 64 x 10 x 224"):
         compare_maps(taps, changed(taps, lambda maps: maps[:, :, :10]))
     maps = taps["block1_conv1"]
     card = replace(maps.provenance.card, submodel=SubModel(("block1_conv1",), Activation.NONE))
     other = replace(maps, provenance=replace(maps.provenance, card=card))
-    with pytest.raises(UsageError, match="A shows activation relu, B none"):
+    with pytest.raises(UsageError, match="A shows activation relu, B shows none"):
         compare_maps(taps, {"block1_conv1": other})
 
 
@@ -101,11 +101,11 @@ def test_the_same_of_a_layer_is_compared(taps, first, second):
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        (("relu", "sigmoid"), ("relu", "relu"), "A shows activation sigmoid, B relu"),
-        (("relu", "linear"), ("relu", "relu"), "A shows activation linear, B relu"),
+        (("relu", "sigmoid"), ("relu", "relu"), "A shows activation sigmoid, B shows relu"),
+        (("relu", "linear"), ("relu", "relu"), "A shows activation linear, B shows relu"),
         (("relu", "leaky_relu(negative_slope=0.2)"), ("relu", "leaky_relu(negative_slope=0.3)"), "A shows activation"),
-        (("relu", "relu6"), ("none", "relu6"), "A shows activation relu6, B none"),
-        (("relu", None), ("none", "relu"), "A shows activation activation, B none"),
+        (("relu", "relu6"), ("none", "relu6"), "A shows activation relu6, B shows none"),
+        (("relu", None), ("none", "relu"), "A shows activation activation, B shows none"),
     ],
 )
 def test_sides_of_other_activations_are_not_compared(taps, first, second, said):

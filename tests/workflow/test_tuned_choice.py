@@ -136,7 +136,7 @@ def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, c
     else:
         write(replace(choice, engine_version="1.0"))
     assert adopt(request_, RunOptions(), anyway=False) is None
-    assert "not taken: it was made " in caplog.messages[-1]
+    assert "not used: it was made " in caplog.messages[-1]
     assert adopt(request_, RunOptions(), anyway=True) is not None
     assert "doubtful" in caplog.messages[-1]
 
@@ -145,7 +145,7 @@ def test_a_choice_made_elsewhere_is_taken_only_when_asked_for(cause, request_, c
     ("change", "words"),
     [
         ({"model": "gone.onnx"}, "No model file"),
-        ({"model": "../models/block1.onnx"}, "no file beside"),
+        ({"model": "../models/block1.onnx"}, "not a file beside"),
         ({"file_sha256": "0" * 64}, "not the model that was tuned"),
         ({"backend": "abacus"}, "Unknown backend"),
     ],

@@ -97,7 +97,8 @@ class _Graph:
             return
         if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
             raise ParityError(
-                f"'{name}' holds values beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
+                f"'{name}' holds values too large for float16, which ends at {MAX_FLOAT16:,.0f}.",
+                hint="Use --precision fp32.",
             )
         content = values.astype("<f2").tobytes()
         self.weights += [FLOAT16.to_bytes(4, "little"), content, bytes(-len(content) % _ALIGNMENT)]

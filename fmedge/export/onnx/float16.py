@@ -58,7 +58,8 @@ def _convert_weights(graph: onnx.GraphProto, first: int) -> None:
             values = numpy_helper.to_array(tensor)
             if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{tensor.name}' holds values beyond float16's {MAX_FLOAT16:,.0f}.", hint="Use --precision fp32."
+                    f"'{tensor.name}' holds values too large for float16, which ends at {MAX_FLOAT16:,.0f}.",
+                    hint="Use --precision fp32.",
                 )
             if tensor.name in before:  # the float32 part uses it too
                 shared, tensor = tensor.name, graph.initializer.add(name=f"{tensor.name}_half")

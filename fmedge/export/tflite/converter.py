@@ -24,7 +24,7 @@ from fmedge.system.stderr import quietly
 _RECIPES: Mapping[Precision, dict[str, str]] = {
     Precision.FP32: {},
     Precision.FP16: {
-        "weights": "float16, the mean among them, a DEQUANTIZE behind each",
+        "weights": "float16, the mean among them, a DEQUANTIZE after each",
         "arithmetic": "float32 on the CPU, which widens the weights at load; float16 where a delegate has it, such as "
         "LiteRT on a GPU",
         "outputs": "float32",
@@ -94,7 +94,8 @@ def _require_half_range(traced: Traced) -> None:
             values: Any = tf.make_ndarray(operation.get_attr("value"))
             if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
                 raise ParityError(
-                    f"'{_layer(operation.name, traced.layers)}' holds values beyond float16's {MAX_FLOAT16:,.0f}.",
+                    f"'{_layer(operation.name, traced.layers)}' holds values too large for "
+                    f"float16, which ends at {MAX_FLOAT16:,.0f}.",
                     hint="Use --precision fp32.",
                 )
 

@@ -27,7 +27,7 @@ function factsOf(layer, index) {
   if (raw) facts.push([belowZero(layer), percent(raw.negative[index])]);
   if (layer.snr) facts.push(['B against A', layer.snr[index] === Infinity ? 'equal' : `${layer.snr[index].toFixed(1)} dB`]);
   if (found.broken[index]) facts.push(['NaN or infinite', `${found.broken[index]} values`]);
-  if (layer.isDead(index)) facts.push(['Dead', 'nothing is above zero: ReLU leaves nothing']);
+  if (layer.isDead(index)) facts.push(['Dead', 'no value is above zero: ReLU removes them all']);
   return facts;
 }
 
@@ -42,7 +42,7 @@ function layerFacts(layer) {
     ['Zeros', percent(average(found.zeros))],
   ];
   if (layer.statistics.raw) facts.push([belowZero(layer), percent(average(layer.statistics.raw.negative))]);
-  if (layer.field) facts.push(['One value sees', `${layer.field} \u00d7 ${layer.field} pixels`]);
+  if (layer.field) facts.push(['Receptive field', `${layer.field} \u00d7 ${layer.field} pixels`]);
   const dead = Array.from({ length: layer.channels }, (_, index) => index).filter((index) => layer.isDead(index));
   if (dead.length) facts.push(['Dead channels', `${dead.length}: ${listed(dead.map((index) => layer.number(index)))}`]);
   const broken = found.broken.reduce((sum, count) => sum + count, 0);

@@ -45,7 +45,7 @@ function formatTime(value) {
 function timeAxis(values, { log = Math.max(...values) > DECADE * Math.min(...values), zero = false } = {}) {
   const axis = { gridcolor: cssColour('--line'), zeroline: false, fixedrange: true, automargin: true };
   const scale = log ? { type: 'log', ...logTicks(values) } : { rangemode: zero ? 'tozero' : 'normal' };
-  return { ...axis, ...scale, title: { text: log ? 'ms (equal steps are equal ratios)' : 'ms', standoff: 8 } };
+  return { ...axis, ...scale, title: { text: log ? 'ms (logarithmic scale)' : 'ms', standoff: 8 } };
 }
 
 /** Ticks at 1, 2 and 5 of every decade; at 1 alone where that would be many. Plotly leaves out the decades of 2 and 5. */

@@ -13,7 +13,7 @@ function draw(id, data, layout, description) {
   const margin = { l: 12, r: 14, t: 26, b: 46 };
   const hoverlabel = { align: 'left', bgcolor: cssColour('--card'), bordercolor: cssColour('--line'), font: { color: cssColour('--ink') } };
   if (layout.height) plot.style.height = `${layout.height}px`;
-  plot.setAttribute('aria-label', `${description} The table of all figures holds the same numbers.`);
+  plot.setAttribute('aria-label', `${description} The table of all figures contains the same numbers.`);
   const common = { margin, hoverlabel, showlegend: false, dragmode: false, hovermode: 'closest', ...themeLayout(plot) };
   return Plotly.react(plot, data, { ...common, ...layout, ...(paper.matches ? { width: PAPER } : { autosize: true }) }, CONFIG);
 }
@@ -29,7 +29,7 @@ function drawTrade(rows) {
   };
   const others = rows.filter((row) => row.snr === null).map((row) => row.choice);
   element('unplaced').hidden = !others.length;
-  element('unplaced').textContent = `Not shown, since their accuracy was not measured: ${others.join('; ')}.`;
+  element('unplaced').textContent = `Not shown, because their accuracy was not measured: ${others.join('; ')}.`;
   const times = placed.map((row) => row.p50);
   const levels = placed.map((row) => row.snr);
   const layout = {

@@ -11,7 +11,7 @@ const CHOOSERS = {
     index: 'by number', mean: 'by mean', max: 'by maximum', spread: 'by spread', sparsity: 'by zeros',
     ...(difference_ ? { worst: 'worst first' } : {}),
   },
-  scale: { own: 'each its own scale', shared: 'one scale for all' },
+  scale: { own: 'a scale per channel', shared: 'one scale for all' },
   colours: { grey: 'grey', viridis: 'viridis', diverging: 'around zero' },
 };
 

@@ -110,7 +110,7 @@ async function start() {
 }
 
 start().catch((error) => {
-  element('status').textContent = `The charts could not be drawn: ${error.message}. The tables hold all figures.`;
+  element('status').textContent = `The charts could not be drawn: ${error.message}. The tables contain all figures.`;
   document.body.dataset.state = 'failed';
   throw error;
 });

@@ -137,7 +137,7 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
     """
     if "tensorflow" in sys.modules:  # with it loaded, Mesa's Vulkan driver crashes at exit (2.21 and Mesa 22.3)
         raise ProviderUnavailable(
-            f"LiteRT's {accelerator} and TensorFlow exclude each other here. Export first, then run."
+            f"LiteRT's {accelerator} does not work once TensorFlow is loaded. Export first, then run."
         )
     if lacking := missing_features("LiteRT's GPU"):  # its libraries are loaded whatever the accelerator
         words = ", ".join(lacking).upper()
@@ -152,10 +152,10 @@ def open_compiled(artifact: Artifact, accelerator: str) -> LiteRtGpuEngine:
         except RuntimeError:  # not kept: it holds an object that prints once more when it is freed
             model, whole = None, False
     if model is None:
-        raise ProviderUnavailable(f"LiteRT finds no {accelerator} it can use here. Its driver may be missing.")
+        raise ProviderUnavailable(f"LiteRT finds no usable {accelerator} here. Its driver may be missing.")
     if accelerator != "CPU" and not whole:
         raise ProviderUnavailable(
-            f"LiteRT would leave nodes off the {accelerator}.", hint="To allow it: --allow-fallback."
+            f"LiteRT would leave some nodes off the {accelerator}.", hint="To allow it: --allow-fallback."
         )
     return LiteRtGpuEngine(artifact, model, accelerator)
 

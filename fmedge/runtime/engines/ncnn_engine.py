@@ -168,11 +168,11 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
 
 
 def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: RunOptions) -> NcnnEngine:
-    _require_memory(artifact, available_bytes(), "are free")
+    _require_memory(artifact, available_bytes(), "is free")
     with quietly():  # ncnn prints while it looks for graphics cards, and repeats its return values there
         active, card = _choose(provider, options)
         if card is not None:
-            _require_memory(artifact, ncnn.get_gpu_device(card).get_heap_budget() << 20, "are free on the card")
+            _require_memory(artifact, ncnn.get_gpu_device(card).get_heap_budget() << 20, "is free on the GPU")
         net = ncnn.Net()
         pool = _pool_for(net)
         _set_options(net.opt, card is not None, threads, options)
@@ -187,7 +187,7 @@ def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: 
     if others and not options.allow_fallback:
         left = ", ".join(sorted(engine.placement[_CPU]))
         raise ProviderUnavailable(
-            f"{active} does not take {left} of this model.", hint="Allow the CPU: --allow-fallback."
+            f"{active} cannot run {left} of this model.", hint="To allow the CPU: --allow-fallback."
         )
     return engine
 
@@ -216,14 +216,14 @@ def _pool_for(net: Any) -> Any:  # noqa: ANN401
     return pool
 
 
-def _require_memory(artifact: Artifact, free: int | None, are_free: str) -> None:
+def _require_memory(artifact: Artifact, free: int | None, is_free: str) -> None:
     """Check that there is enough memory to load the model: if memory runs out meanwhile, ncnn ends the process."""
     floats = len(artifact.weights) * (2 if artifact.card.precision is Precision.FP16 else 1)
     wanted = floats * _TO_LOAD + _TO_START
     if free is not None and wanted > free:
         raise LimitExceeded(
-            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}', {free / 1e6:,.0f} MB {are_free}.",
-            hint="Take a shallower layer, or --format onnx.",
+            f"ncnn needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}'; {free / 1e6:,.0f} MB {is_free}.",
+            hint="Use a shallower layer, or --format onnx.",
         )
 
 
@@ -250,7 +250,7 @@ def _choose(provider: Provider, options: RunOptions) -> tuple[str, int | None]:
         return f"{provider.name} ({ncnn.get_gpu_info(card).device_name()})", card
     if options.allow_fallback:
         return _CPU, None
-    raise ProviderUnavailable("ncnn finds no graphics card with Vulkan here. Its driver may be missing: vulkaninfo.")
+    raise ProviderUnavailable("ncnn finds no GPU with Vulkan here. Its driver may be missing; check with vulkaninfo.")
 
 
 def _set_options(settings: Any, vulkan: bool, threads: int, options: RunOptions) -> None:  # noqa: ANN401

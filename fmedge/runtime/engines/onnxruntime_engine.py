@@ -100,7 +100,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     present = is_present(provider)
     if not present and not options.allow_fallback:
         raise ProviderUnavailable(
-            f"This onnxruntime has no {wanted}.", hint=f"Install one that has: {provider.install}."
+            f"This onnxruntime has no {wanted}.", hint=f"Install one that has it: {provider.install}."
         )
     if wanted == "TensorrtExecutionProvider":
         _require_float32()
@@ -203,7 +203,7 @@ def _load(
                 raise LimitExceeded(f"Not enough memory on {wanted} to load '{artifact.path}'.") from error
             raise ProviderUnavailable(
                 f"{wanted} cannot run the whole model here: {words}.",
-                hint="See fmedge doctor, or give --allow-fallback.",
+                hint="See fmedge doctor, or allow the CPU: --allow-fallback.",
             ) from error
         raise failure(error, f"ONNX Runtime cannot load '{artifact.path}'") from error
 
@@ -211,7 +211,7 @@ def _load(
 def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
     if engine.active_provider != wanted:  # ONNX Runtime only warns about a missing provider
         raise ProviderUnavailable(
-            f"{wanted} does not start here; ONNX Runtime offers {engine.active_provider}.", hint="See fmedge doctor."
+            f"{wanted} does not start here; ONNX Runtime would use {engine.active_provider}.", hint="See fmedge doctor."
         )
     elsewhere = {name: sum(nodes.values()) for name, nodes in engine.placement.items() if name != wanted}
     if elsewhere:

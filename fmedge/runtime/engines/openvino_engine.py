@@ -109,8 +109,8 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
         if device != "CPU":
             words, _ = in_our_words(error)
             raise ProviderUnavailable(
-                f"OpenVINO's {device} does not take the model: {words}.",
-                hint="See fmedge doctor, or give --allow-fallback.",
+                f"OpenVINO's {device} cannot run the model: {words}.",
+                hint="See fmedge doctor, or allow the CPU: --allow-fallback.",
             ) from error
         raise failure(error, f"OpenVINO cannot load '{artifact.path}'") from error
     _require_precision(compiled, options)
@@ -121,7 +121,7 @@ def _require_precision(compiled: Any, options: RunOptions) -> None:  # noqa: ANN
     precision = compiled.get_property("INFERENCE_PRECISION_HINT")
     if precision != _PRECISIONS[options.math]:
         raise ProviderUnavailable(
-            f"OpenVINO computes in {precision.get_type_name()} here, not in {options.math}.", hint="Leave --math out."
+            f"OpenVINO computes in {precision.get_type_name()} here, not in {options.math}.", hint="Leave out --math."
         )
 
 

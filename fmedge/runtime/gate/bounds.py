@@ -108,7 +108,7 @@ def damaged(what: str) -> ArtifactError:
 
 def forbidden(what: str, allowed: str) -> ArtifactError:
     """Return the error for a file that is well formed but contains something that fmedge does not run."""
-    return ArtifactError(f"holds {what}. Allowed: {allowed}.")
+    return ArtifactError(f"has {what}. Allowed: {allowed}.")
 
 
 def facts_text(data: bytes, start: int, end: int) -> str:
@@ -128,7 +128,7 @@ def require_count(what: str, count: int, most: int) -> None:
         LimitExceeded: There are.
     """
     if count > most:
-        raise LimitExceeded(f"{count:,} {what}. Allowed: {most:,}.")
+        raise LimitExceeded(f"has {count:,} {what}. Allowed: {most:,}.")
 
 
 def require_range(what: str, values: Iterable[int], least: int, most: int) -> None:
@@ -171,5 +171,5 @@ def require_shape(name: str, shape: Sequence[int | None], element_bits: int) -> 
     extents = [extent for extent in shape if extent is not None]
     size = (require_extents(name, extents) * element_bits + 7) // 8
     if size > MAX_TENSOR_BYTES:
-        raise LimitExceeded(f"'{name}' is {size:,} bytes large. Allowed: {MAX_TENSOR_BYTES:,}.")
+        raise LimitExceeded(f"'{name}' takes {size:,} bytes. Allowed: {MAX_TENSOR_BYTES:,}.")
     return size

@@ -111,7 +111,7 @@ def require_own_card(artifact: Artifact) -> ModelFacts:
     batch = card.options.batch
     if not (_agree(facts.inputs, card.inputs, batch) and _agree(facts.outputs, card.outputs, batch)):
         raise ArtifactError(
-            f"'{_short(artifact.path)}' has other inputs or outputs than its card.",
+            f"'{_short(artifact.path)}' has inputs or outputs other than its card says.",
             hint="Export it again: fmedge export.",
         )
     wrong = wrong_rectifiers(card.submodel, facts.ways) or _other_facts(facts, card)
@@ -126,7 +126,7 @@ def _other_facts(facts: ModelFacts, card: ModelCard) -> str:
         return ""
     inside, beside = (asdict(each.facts()) for each in (ModelCard.from_json(facts.facts_json or ""), card))
     others = [name for name, value in inside.items() if value != beside[name]]
-    return f"other {', '.join(others)} inside than in its card" if others else ""
+    return f"facts inside that differ from its card: {', '.join(others)}" if others else ""
 
 
 def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
@@ -150,7 +150,7 @@ def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
             wanted = [extents[axis] for axis in spec.layout]
         if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
             raise ArtifactError(
-                f"'{_short(artifact.path)}' gives {' x '.join(map(str, found))} for '{spec.name}', its card says "
+                f"'{_short(artifact.path)}' computes {' x '.join(map(str, found))} for '{spec.name}'; its card says "
                 f"{spec.describe()}.",
                 hint="Export it again: fmedge export.",
             )
@@ -182,12 +182,14 @@ def read_facts(path: Path, model_format: Format, *contents: bytes) -> ModelCard:
     text = inspect_model(path, model_format, *contents).facts_json
     if text is None:
         raise ArtifactError(
-            f"'{_short(path)}' has no card beside it and no facts of fmedge inside: how to feed it is unknown.",
-            hint="Make one of ours: fmedge export.",
+            f"'{_short(path)}' has no card beside it and no fmedge facts inside, so its input is unknown.",
+            hint="Make a model: fmedge export.",
         )
     card = ModelCard.from_json(text).facts()
     if card.format is not model_format:
-        raise ArtifactError(f"'{_short(path)}' says that it is .{card.format}.", hint="Export it again: fmedge export.")
+        raise ArtifactError(
+            f"'{_short(path)}' says inside that its format is {card.format}.", hint="Export it again: fmedge export."
+        )
     return card
 
 

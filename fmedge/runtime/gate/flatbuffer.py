@@ -29,7 +29,7 @@ def root(data: bytes, identifier: bytes) -> Table:
         ArtifactError: The file has another format, or is damaged.
     """
     if data[4:8] != identifier:
-        raise damaged(f"it does not say {identifier.decode()} at its fifth byte")
+        raise damaged(f"no {identifier.decode()} at its fifth byte")
     return Table(data, _U32.unpack_from(data, 0)[0], [MAX_READ])
 
 
@@ -95,7 +95,7 @@ class Table:
     def _count(self, values: int) -> None:
         self._left[0] -= values
         if self._left[0] < 0:
-            raise LimitExceeded(f"more than {MAX_READ:,} numbers, tables and names. Allowed: {MAX_READ:,}.")
+            raise LimitExceeded(f"has more than {MAX_READ:,} numbers, tables and names. Allowed: {MAX_READ:,}.")
 
     def numbers(self, field: int, kind: str, most: int) -> tuple[int, ...]:
         """Read a field that is a vector of at most ``most`` numbers.
@@ -105,7 +105,7 @@ class Table:
         """
         start, count = self.vector(field, _WIDTHS[kind])
         if count > most:
-            raise LimitExceeded(f"a list of {count:,} numbers. Allowed: {most:,}.")
+            raise LimitExceeded(f"has a list of {count:,} numbers. Allowed: {most:,}.")
         self._count(count)
         return struct.unpack_from(f"<{count}{kind}", self._data, start)
 
@@ -117,7 +117,7 @@ class Table:
         """
         start, count = self.vector(field, 4)
         if count > most:
-            raise LimitExceeded(f"a list of {count:,} tables. Allowed: {most:,}.")
+            raise LimitExceeded(f"has a list of {count:,} tables. Allowed: {most:,}.")
         self._count(count)
         data = self._data
         places = range(start, start + 4 * count, 4)
@@ -132,4 +132,4 @@ class Table:
         try:
             return self._data[start : start + count].decode()
         except UnicodeDecodeError as error:
-            raise damaged("a name that is no text") from error
+            raise damaged("a name that is not text") from error

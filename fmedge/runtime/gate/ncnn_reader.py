@@ -167,12 +167,12 @@ def _require(condition: bool, what: str) -> None:
 
 def _lines(model: bytes) -> tuple[list[str], str | None]:
     """Return the lines up to the last layer, and the facts after it."""
-    _require(len(model) <= MAX_TEXT, f"a graph of {len(model):,} bytes, {MAX_TEXT:,} are allowed")
+    _require(len(model) <= MAX_TEXT, f"a graph of {len(model):,} bytes, at most {MAX_TEXT:,} allowed")
     _require(model.endswith(b"\n") and all(byte == 10 or 32 <= byte < 127 for byte in model), "not lines of plain text")
     lines = model.decode("ascii").removesuffix("\n").split("\n")
     facts = lines.pop().removeprefix(_FACTS) if lines[-1].startswith(_FACTS) else None
     _require(lines[:1] == [_MAGIC], "the first line is not ncnn's")
-    _require(3 <= len(lines) <= MAX_LAYERS + 2, f"{len(lines) - 2} layers, 1 to {MAX_LAYERS} are allowed")
+    _require(3 <= len(lines) <= MAX_LAYERS + 2, f"{len(lines) - 2} layers, 1 to {MAX_LAYERS} allowed")
     return lines, facts
 
 
@@ -204,20 +204,22 @@ class _Reader:
         words = line.split(" ")
         kind = _KINDS.get(words[0])
         if kind is None:
-            raise _DamagedError(f"a layer of the kind '{words[0][:20]}'")
+            raise _DamagedError(f"a layer of unknown kind '{words[0][:20]}'")
         names = 2 + kind.inputs + kind.outputs
         _require(len(words) >= 2 + names, f"a line of {len(words)} words for {words[0]}")
         label, sources = words[1], words[4 : 4 + kind.inputs]
         results = words[4 + kind.inputs : 2 + names]
-        _require(words[2:4] == [str(kind.inputs), str(kind.outputs)], f"{words[0]} with other inputs or outputs")
-        _require(all(_NAME.fullmatch(word) for word in (label, *sources, *results)), "a name of other letters")
-        _require(label not in self._layers, f"the layer '{label[:40]}' stands there twice")
+        _require(
+            words[2:4] == [str(kind.inputs), str(kind.outputs)], f"{words[0]} with a wrong number of inputs or outputs"
+        )
+        _require(all(_NAME.fullmatch(word) for word in (label, *sources, *results)), "a name with forbidden characters")
+        _require(label not in self._layers, f"the layer '{label[:40]}' occurs twice")
         self._layers.add(label)
         values = _parameters(kind, words[2 + names :], words[0])
         taken = [self._take(source) for source in sources]
         shape = self._shape(words[0], values, taken[0] if taken else None)
         for result in results:
-            _require(result not in self._tensors, f"the tensor '{result[:40]}' is made twice")
+            _require(result not in self._tensors, f"the tensor '{result[:40]}' is computed twice")
             self._tensors.add(result)
             self.loose[result] = shape
             self.products += _values(shape)
@@ -230,27 +232,27 @@ class _Reader:
     def finish(self, counts: str) -> None:
         """Check the totals: the stated counts, the input, and the length of the weights."""
         stated = f"{len(self._layers)} {len(self._tensors)}"
-        _require(counts == stated, f"'{counts[:20]}' layers and tensors are announced, {stated} are there")
-        _require(bool(self.inputs) and not set(self.loose) & set(self.inputs), "no input that is read")
+        _require(counts == stated, f"'{counts[:20]}' layers and tensors announced, {stated} found")
+        _require(bool(self.inputs) and not set(self.loose) & set(self.inputs), "no layer reads the input")
         if self._weights is not None:
             have, want = len(self._weights), self._position
-            _require(have == want, f"{have:,} bytes of weights, {want:,} are needed")
+            _require(have == want, f"{have:,} bytes of weights, {want:,} needed")
 
     def _take(self, source: str) -> Shape:
         shape = self.loose.pop(source, None)
         if shape is None:
-            raise _DamagedError(f"the tensor '{source[:40]}' is read before it is made, or twice")
+            raise _DamagedError(f"the tensor '{source[:40]}' is read before it is computed, or twice")
         return shape
 
     def _shape(self, kind: str, values: Mapping[int, int], source: Shape | None) -> Shape:
         """Return the shape of a layer's results, and skip its weights."""
         if source is None:
-            _require(len(values) in (0, 3), "an input with half a shape")
+            _require(len(values) in (0, 3), "an input with an incomplete shape")
             stated: Shape = (3, values.get(1), values.get(0))
             if self._image is not None and any(
                 own not in (None, fed) for own, fed in zip(stated, self._image, strict=True)
             ):
-                raise _DamagedError("an image of another size")
+                raise _DamagedError("an input of another size")
             return self._checked(self._image or stated)
         channels, height, width = source
         if kind == "Scale":
@@ -258,7 +260,7 @@ class _Reader:
             self._skip(2 * channels * 4)
         if kind == "Convolution":
             count = values[0] * channels * 9
-            _require(values[6] == count, f"a kernel of {values[6]:,} values, {count:,} are needed")
+            _require(values[6] == count, f"a kernel of {values[6]:,} values, {count:,} needed")
             self._kernel(count)
             self._skip(values[0] * 4)
             self.products += _values((values[0], height, width)) * channels * 9
@@ -270,7 +272,7 @@ class _Reader:
     def _checked(self, shape: Shape) -> Shape:
         _require(0 not in shape, "a tensor without pixels")
         size, most = 4 * _values(shape), MAX_TENSOR_BYTES if self._image is None else 4 * MAX_VALUES
-        _require(size <= most, f"a tensor of {size:,} bytes, {most:,} are allowed")
+        _require(size <= most, f"a tensor of {size:,} bytes, at most {most:,} allowed")
         return shape
 
     def _kernel(self, count: int) -> None:
@@ -285,7 +287,7 @@ class _Reader:
         if self._weights is not None:
             self._position += size
             have = len(self._weights)
-            _require(self._position <= have, f"{have:,} bytes of weights, at least {self._position:,} are needed")
+            _require(self._position <= have, f"{have:,} bytes of weights, at least {self._position:,} needed")
 
 
 def _way(kind: str, values: Mapping[int, int], way: Way) -> Way:
@@ -301,11 +303,13 @@ def _parameters(kind: _Kind, words: list[str], name: str) -> dict[int, int]:
     values: dict[int, int] = {}
     for word in words:
         key, _, value = word.partition("=")
-        _require(bool(_NUMBER.fullmatch(key) and _NUMBER.fullmatch(value)), f"{name} with the parameter '{word[:20]}'")
+        _require(
+            bool(_NUMBER.fullmatch(key) and _NUMBER.fullmatch(value)), f"{name} with a wrong parameter '{word[:20]}'"
+        )
         number = int(key)
         allowed = kind.needed.get(number) or kind.optional.get(number)
         good = allowed is not None and int(value) in allowed and number not in values
-        _require(good, f"{name} with the parameter '{word[:20]}'")
+        _require(good, f"{name} with a wrong parameter '{word[:20]}'")
         values[number] = int(value)
     _require(set(kind.needed) <= set(values), f"{name} lacks a parameter")
     return values

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fmedge.runtime.gate.bounds import MAX_EXTENT, MAX_SCALE, MAX_WINDOW, Range
 
 _GROUPS: Mapping[str, str] = {
-    "windows over a picture": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
+    "windows over an image": "Conv ConvTranspose MaxPool AveragePool GlobalAveragePool GlobalMaxPool LRN",
     "8-bit arithmetic": "QLinearConv QLinearMatMul QuantizeLinear DequantizeLinear",
     "value by value": "Add Sub Mul Div Pow Max Min Sum Mean Neg Abs Sign Sqrt Exp Log Reciprocal Erf Floor Ceil Round "
     "Clip Cast Identity Where Not And Or Less LessOrEqual Greater GreaterOrEqual Equal",

@@ -103,7 +103,7 @@ def inspect_onnx(data: bytes) -> ModelFacts:
     reader = Reader(data)
     model = reader.read(MODEL, 0, len(data))
     if 7 not in model or not model.get(1) or not model.get(8):
-        raise damaged("no ONNX model")
+        raise damaged("not an ONNX model")
     for start, end in spans(model, 8):
         reader.read(_OPSET, start, end)
     graph = _Graph(reader, reader.read(GRAPH, *model[7]))
@@ -119,7 +119,7 @@ def _facts(reader: Reader, model: Fields) -> str | None:
         if reader.text(entry, 1) == METADATA_KEY and 2 in entry:
             found.append(facts_text(reader.data, *entry[2]))
     if len(found) > 1:
-        raise damaged(f"two entries '{METADATA_KEY}'")
+        raise damaged(f"two metadata entries '{METADATA_KEY}'")
     return found[0] if found else None
 
 
@@ -198,7 +198,7 @@ class _Graph:
         node = reader.read(_NODE, start, end)
         operator, domain = reader.text(node, 4), reader.text(node, 7)
         if domain not in ("", "ai.onnx"):
-            raise forbidden(f"the operator '{operator}' of '{domain}'", "operators of ONNX itself")
+            raise forbidden(f"the operator '{operator}' of '{domain}'", "ONNX's own operators")
         if operator not in OPERATORS:
             raise forbidden(f"the operator '{operator}'", "those of convolutional networks, see docs/models.md")
         inputs = [reader.name(*span) for span in spans(node, 1)]
@@ -306,5 +306,5 @@ def _require_length(name: str, tensor: Fields, field: int, length: int, size: in
 def _dtype(name: str, number: int) -> tuple[str, int, int]:
     if number not in DTYPES:
         allowed = ", ".join(known for known, _, _ in DTYPES.values())
-        raise forbidden(f"'{name}' of ONNX' type {number}", allowed)
+        raise forbidden(f"'{name}' of ONNX type {number}", allowed)
     return DTYPES[number]

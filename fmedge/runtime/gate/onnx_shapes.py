@@ -72,7 +72,7 @@ def _cast(call: Call) -> Value:
     value = call.value(0)
     number = call.option("to", 0)
     if number not in DTYPES:
-        raise forbidden(f"Cast to ONNX' type {number}", ", ".join(name for name, _, _ in DTYPES.values()))
+        raise forbidden(f"Cast to ONNX type {number}", ", ".join(name for name, _, _ in DTYPES.values()))
     dtype = DTYPES[number][0]
     known = value.known
     if known is not None and dtype in _WHOLE:
@@ -217,7 +217,7 @@ def _resized(call: Call) -> Value:
     value, words = call.value(0), call.step.words
     policy = words.get("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch" or words.get("coordinate_transformation_mode") == "tf_crop_and_resize":
-        raise forbidden(f"Resize by '{policy}' or to a part of a picture", "Resize of the whole picture")
+        raise forbidden(f"Resize by '{policy}' or of part of an image", "Resize of the whole image")
     first = 1 if len(call.values) == 2 else 2  # in ONNX opset 10 there is no region before the scales
     scales = call.values[first] if first < len(call.values) else None
     sizes = call.numbers(3)

@@ -77,7 +77,7 @@ class Reader:
             self._met += 1
             values = found.setdefault(number, [])
             if values and number in once:
-                raise damaged(f"field {number} stands in {message.name} twice")
+                raise damaged(f"field {number} occurs twice in {message.name}")
             if wire == VARINT:
                 value, start = self.varint(start, end)
                 values.append(value)
@@ -95,7 +95,7 @@ class Reader:
                 values += (start, stop)
             start = stop
         if self._met > MAX_FIELDS:
-            raise LimitExceeded(f"more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
+            raise LimitExceeded(f"has more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
         return found
 
     def _unpack(self, wire: int, start: int, stop: int, values: list[int]) -> None:
@@ -103,7 +103,7 @@ class Reader:
         step = {FIXED32: 4, FIXED64: 8}.get(wire)
         self._met += (stop - start) // (step or 1)
         if self._met > MAX_FIELDS:
-            raise LimitExceeded(f"more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
+            raise LimitExceeded(f"has more than {MAX_FIELDS:,} fields. Allowed: {MAX_FIELDS:,}.")
         if step is not None and (stop - start) % step:
             raise damaged("a packed field ends in the middle of a number")
         while start < stop:
@@ -139,7 +139,7 @@ class Reader:
         try:
             return self.data[start:end].decode()
         except UnicodeDecodeError as error:
-            raise damaged("a name that is no text") from error
+            raise damaged("a name that is not text") from error
 
 
 def spans(fields: Fields, number: int) -> list[tuple[int, int]]:

@@ -81,7 +81,7 @@ def wrong_rectifiers(submodel: SubModel, ways: Mapping[str, Way]) -> str:
         way = ways.get(tap, IMAGE)
         wanted = sum(spec.kind == "conv" for spec in layers_through(tap)) - raw
         if way.twice:
-            return f"a ReLU behind a ReLU on the way to '{tap}'"
+            return f"two ReLUs in a row on the way to '{tap}'"
         if way.rectifiers != wanted or way.rectified == raw:
             return (
                 f"{_count(way.rectifiers)} up to '{tap}'{_last(way.rectified)}; "

@@ -185,7 +185,7 @@ def _find(name: str | None, values: Mapping[str, Value], constants: Mapping[str,
         return None
     found = values.get(name) or constants.get(name)
     if found is None:  # an operator's further outputs, beyond those of its rule
-        raise damaged(f"'{name}' is read, which its operator does not compute at inference")
+        raise damaged(f"'{name}' is read, but its operator does not compute it at inference")
     return found
 
 
@@ -226,10 +226,10 @@ def _typed(value: Value, dtype: str) -> Value:
 
 def computed(operator: str) -> ArtifactError:
     """Return the error for an operator whose sizes or places follow from pixels."""
-    return forbidden(f"{operator} to a size that is computed", "sizes from constants and shapes")
+    return forbidden(f"{operator} with a size computed from values", "sizes from constants and shapes")
 
 
 def misfit(call: Call) -> ArtifactError:
     """Return the error for an operator whose inputs do not fit each other."""
     shapes = ", ".join(" x ".join(map(str, value.shape)) or "one" for value in call.values if value is not None)
-    return damaged(f"{call.step.operator} cannot take {shapes}")
+    return damaged(f"{call.step.operator} cannot take inputs of {shapes}")

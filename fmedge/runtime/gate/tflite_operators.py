@@ -11,7 +11,7 @@ from typing import NamedTuple
 from fmedge.runtime.gate.bounds import MAX_SCALE, MAX_WINDOW, Range
 
 _GROUPS: Mapping[str, dict[str, int]] = {
-    "windows over a picture": {
+    "windows over an image": {
         "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "MAX_POOL_2D": 17, "TRANSPOSE_CONV": 67,
     },
     "8-bit arithmetic": {"DEQUANTIZE": 6, "QUANTIZE": 114},

@@ -98,7 +98,7 @@ class _Tensor(NamedTuple):
 def _buffer(table: Table) -> tuple[int, int]:
     """Return the position of a buffer's bytes, and their number."""
     if table.number(1, "Q") or table.number(2, "Q"):
-        raise forbidden("constants behind the model or in another file", "constants inside the model")
+        raise forbidden("constants after the model or in another file", "constants inside the model")
     return table.vector(0, 1)
 
 
@@ -108,9 +108,9 @@ def _tensor(data: bytes, table: Table, buffers: list[tuple[int, int]]) -> _Tenso
     signature = table.numbers(7, "i", MAX_AXES)
     number = table.number(1, "b")
     if number not in _DTYPES:
-        raise forbidden(f"'{name}' of TFLite's type {number}", ", ".join(known for known, _ in _DTYPES.values()))
+        raise forbidden(f"'{name}' of TFLite type {number}", ", ".join(known for known, _ in _DTYPES.values()))
     if table.number(5, "B") or table.table(6) or table.vector(9, 4)[1] or table.number(10, "I"):
-        raise forbidden(f"'{name}', which is variable, sparse, of several types or elsewhere", "plain tensors")
+        raise forbidden(f"'{name}', which is variable, sparse, of several types or stored elsewhere", "plain tensors")
     dtype, bits = _DTYPES[number]
     size = require_shape(name, shape, bits)
     if signature and (
@@ -148,7 +148,7 @@ def _check_quantization(name: str, table: Table | None, shape: tuple[int, ...]) 
     if table is None:
         return None
     if table.number(4, "B"):
-        raise forbidden(f"'{name}' with quantization of its own", "scales and zero points")
+        raise forbidden(f"'{name}' with custom quantization", "scales and zero points")
     scales, zeros = table.vector(2, 4)[1], table.vector(3, 8)[1]
     for field in (0, 1):
         table.vector(field, 4)
@@ -211,9 +211,9 @@ class _Graph:
             raise damaged(f"there is no operator {code}")
         operator = self._operators[code]
         if table.vector(5, 1)[1] or table.number(9, "Q") or table.number(10, "Q") or table.number(11, "B"):
-            raise forbidden(f"{operator} with options of its own", "built-in options")
+            raise forbidden(f"{operator} with custom options", "built-in options")
         if table.vector(8, 4)[1] or any(table.numbers(7, "B", _MAX_PORTS)):
-            raise forbidden(f"{operator} with a memory", "operators without one")
+            raise forbidden(f"{operator} with state", "operators without state")
         sources = table.numbers(1, "i", _MAX_PORTS)
         for index in sources:
             if index != -1:  # an input that was left out
@@ -301,7 +301,7 @@ def _signature(model: Table, graph: Table, tensors: list[_Tensor], side: int) ->
     for entry in signatures[0].tables(side, _MAX_PORTS):
         index = entry.number(1, "I")
         if index not in indices:
-            raise damaged(f"the signature names tensor {index}, which is no input or output")
+            raise damaged(f"the signature names tensor {index}, which is neither an input nor an output")
         spec = tensors[index].spec
         found.append((Declared(entry.text(0), spec.dtype, spec.shape), index))
     if len({spec.name for spec, _ in found}) != len(found) or len(found) != len(indices):
@@ -319,5 +319,5 @@ def _facts(data: bytes, model: Table, buffers: list[tuple[int, int]]) -> str | N
             start, length = buffers[buffer]
             found.append(facts_text(data, start, start + length))
     if len(found) > 1:
-        raise damaged(f"two entries '{METADATA_KEY}'")
+        raise damaged(f"two metadata entries '{METADATA_KEY}'")
     return found[0] if found else None

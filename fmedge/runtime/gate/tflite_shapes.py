@@ -102,7 +102,7 @@ def _to_space(call: Call) -> Value:
 
 def _gathered(call: Call) -> Value:
     if call.option("batch", 0):
-        raise forbidden("GATHER that differs per image", "GATHER of the same places of every image")
+        raise forbidden("GATHER that differs per image", "GATHER from the same positions in every image")
     return gathered(call, call.option("axis", 0), call.value(1))
 
 
@@ -156,7 +156,7 @@ def _strided(call: Call) -> Value:
     if begins is None or ends is None or steps is None:
         raise ValueError("no places")
     if call.option("ellipsis", 0) or call.option("new", 0) or call.option("offset", 0):
-        raise forbidden("STRIDED_SLICE with new axes", "STRIDED_SLICE of those that are there")
+        raise forbidden("STRIDED_SLICE with new axes", "STRIDED_SLICE of existing axes")
     open_start, open_end, gone = (call.option(name, 0) for name in ("open start", "open end", "gone"))
     places: list[range | None] = [None] * len(value.shape)
     lost: list[int] = []
