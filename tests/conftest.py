@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import functools
 import itertools
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 import numpy as np
 import pytest
@@ -29,6 +31,19 @@ if missing_features("TensorFlow"):  # importing it would end the tests by a sign
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background; children would ignore it, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    """Before workers start: what lets several of them, and the commands that they run, share the cores.
+
+    Threads of NumPy and ncnn spin while they wait for each other, and take the cores from other workers: NumPy gets
+    one, and ncnn's go to sleep. The package is compiled: where Python may keep no bytecode, every command would do it
+    anew. Bytecode is held against its source by a hash: a file may change twice in a second, as planted faults do.
+    """
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        for name, value in (("OPENBLAS_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "passive")):
+            os.environ.setdefault(name, value)
+        compileall.compile_dir(ROOT / "fmedge", quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
 def pytest_collection_modifyitems(items):

@@ -74,7 +74,7 @@ def test_dry_run_writes_nothing(fmedge_inprocess, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_dry_run_tells_the_size(fmedge_inprocess, tmp_path, photos_folder, precision):
-    words = ["export", "--layer", "block3_conv1", "--precision", precision, "--size", "64"]
+    words = ["export", "--layer", "block3_conv1", "--precision", precision, "--size", "32"]
     words += ["--calibration", photos_folder]
     (plan,) = json.loads(fmedge_inprocess(*words, "--dry-run", "--json").stdout)
     size = json.loads(fmedge_inprocess(*words, "--json", "--no-verify").stdout.partition("\n")[2])[0]["size_bytes"]

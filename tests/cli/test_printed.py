@@ -16,7 +16,10 @@ from PIL import Image, PngImagePlugin
 from fmedge.cli import main
 from fmedge.data.bench_report import Missing
 from fmedge.model.artifact import card_path
+from fmedge.model.submodel import ExportOptions
+from fmedge.workflow.request import request_artifact
 from support.measurements import measurement, report
+from support.models import artifact_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file names of any bytes")
 
@@ -78,12 +81,14 @@ def said(capfdbinary):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, block1, picture):
-    """A folder with a photo and a model."""
+    """A folder with a photo and a small model, which ``--size 32`` takes, too."""
+    options = ExportOptions(size=(32, 32))
+    small = artifact_for(
+        request_artifact("block1_conv1", weights="untrained", models=block1.path.parent, options=options)
+    )
     shutil.copy(picture, tmp_path / "photo.png")
-    for path in (block1.path, card_path(block1.path)):
-        shutil.copy(path, tmp_path)
-    (tmp_path / block1.path.name).rename(tmp_path / "m.onnx")
-    card_path(tmp_path / block1.path.name).rename(tmp_path / "m.onnx.json")
+    shutil.copy(small.path, tmp_path / "m.onnx")
+    shutil.copy(card_path(small.path), tmp_path / "m.onnx.json")
     monkeypatch.setenv("FMEDGE_MODELS", str(block1.path.parent))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -145,7 +150,7 @@ def named(text):
 
 def test_names_of_photos_and_folders(here, said, cases):
     """A page of each: its path is a line of stdout."""
-    run = ["run", "--weights", "untrained", "--style", "grid", "--channel", "0", "--plotlyjs", "cdn"]
+    run = ["run", "--weights", "untrained", "--size", "32", "--style", "grid", "--channel", "0", "--plotlyjs", "cdn"]
     for text in texts(30, "names", RAW_C1):
         folder = here / named(text)
         folder.mkdir()
@@ -253,7 +258,8 @@ def test_texts_in_a_picture(here, said, cases):
         exif = Image.Exif()
         exif[0x010E], exif[0x010F] = text, text
         Image.open("photo.png").save("noted.png", pnginfo=notes, exif=exif)
-        said("run", "noted.png", "--weights", "untrained", "--no-page", "--save-maps", "m.npz", code=0, lines=(1, 2))
+        run = ["run", "noted.png", "--weights", "untrained", "--size", "32", "--no-page", "--save-maps", "m.npz"]
+        said(*run, code=0, lines=(1, 2))
     cases("texts", 60)
 
 

@@ -46,10 +46,10 @@ def test_files_folders_and_patterns(here, fmedge_inprocess):
 
 
 def test_every_layer_has_its_page(here, fmedge_inprocess):
-    said = fmedge_inprocess("run", "photos/a.png", "--layer", "all", "--output", "pages")
+    said = fmedge_inprocess("run", "photos/a.png", "--layer", "all", "--size", "64", "--output", "pages")
     assert len(names(here / "pages")) == 18
     assert "block5_pool" in said.stdout.splitlines()[-1]
-    words = ["run", "photos/a.png", "--activation", "none", "--no-page", "--save-maps"]
+    words = ["run", "photos/a.png", "--activation", "none", "--size", "64", "--no-page", "--save-maps"]
     said = fmedge_inprocess(*words, "maps", "--layer", "all", "--json")
     rows = json.loads(said.stdout)
     assert [row["layer"] for row in rows] == [name.split(".")[1] for name in names(here / "maps")]

@@ -1,5 +1,6 @@
 """int8: the recipe, both formats, and what photos have to do with it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ CASES = [
     if spec.name < "block4"
     for activation in (("relu", "none") if spec.kind == "conv" else ("relu",))
 ]
-SIZE = (48, 64)
+SIZE = (24, 32)
 """Of the images, unless a test says otherwise: plans are worked out in seconds."""
 
 FEW = [("block1_conv1", "relu"), ("block1_conv2", "none"), ("block1_pool", "relu")]
@@ -75,18 +76,26 @@ def test_parity_of_every_kind_of_tap(untrained_network, calibration, model_forma
 
 
 @pytest.mark.parametrize(
-    "options", [{"float_tap": True}, {"seven_bit": True}, {"input_dtype": "float32"}, {"batch": 2}, {"size": (64, 48)}]
+    "options",
+    [
+        {"float_tap": True, "size": (48, 64)},
+        {"seven_bit": True},
+        {"input_dtype": "float32"},
+        {"batch": 2},
+        {"size": (32, 24)},
+    ],
 )
 def test_parity_of_every_option(untrained_network, calibration, model_format, options):
     artifact = int8(untrained_network, calibration, "block1_conv2", format=model_format, **options)
     parity = require_parity(artifact, untrained_network, calibration)
     if "float_tap" in options:
-        plain = int8(untrained_network, calibration, "block1_conv2", format=model_format)
+        plain = int8(untrained_network, calibration, "block1_conv2", format=model_format, size=options["size"])
         assert parity.snr_db > require_parity(plain, untrained_network, calibration).snr_db + 3
 
 
 def test_layouts_and_open_sizes(untrained_network, calibration):
-    onnx_nhwc = int8(untrained_network, calibration, "block1_pool", size=None, output_layout="NHWC")
+    few = replace(calibration, photos=calibration.photos[:2])  # they are taken at 224 x 224 where the size is open
+    onnx_nhwc = int8(untrained_network, few, "block1_pool", size=None, output_layout="NHWC")
     require_parity(onnx_nhwc, untrained_network)
     with pytest.raises(UsageError, match="needs a size"):
         require_options(SubModel(("block1_conv1",)), ExportOptions(Format.TFLITE, Precision.INT8, size=None))
@@ -135,7 +144,7 @@ def test_same_bytes_again(untrained_network, calibration, model_format, monkeypa
 
 
 def test_same_bytes_in_another_process(model_format, photos_folder, tmp_path, fmedge_inprocess, fmedge_process):
-    words = ["export", "--weights", "untrained", "--no-verify", "--precision", "int8", "--size", "48x64"]
+    words = ["export", "--weights", "untrained", "--no-verify", "--precision", "int8", "--size", "24x32"]
     words += ["--format", model_format, "--calibration", photos_folder]
     fmedge_inprocess(*words, "--models", "one")
     fmedge_process(*words, "--models", "two")

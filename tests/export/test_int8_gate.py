@@ -26,7 +26,7 @@ from fmedge.runtime.engines import onnxruntime_engine
 from fmedge.workflow.artifacts import run_batches, verify_artifact
 from support.places import ROOT
 
-SIZE = (48, 64)
+SIZE = (24, 32)
 FORMATS = sorted({row.format for row in EXPORTERS if Precision.INT8 in row.precisions})
 ENGINES = [row.name for row in BACKENDS if set(row.formats) & set(FORMATS)]
 

@@ -48,6 +48,12 @@ def fine_tuned(request, tmp_path_factory):
     return model, path
 
 
+@pytest.fixture(scope="module")
+def own_network(fine_tuned):
+    """That file as a network to cut."""
+    return load_keras_network(choose_keras_file(fine_tuned[1]), "caffe")
+
+
 def keras_outputs(model, layer, images):
     """What Keras' own cut of the model computes for images as VGG16 prepares them, (N, C, H, W)."""
     prepared = keras.applications.vgg16.preprocess_input(images.astype(np.float32))
@@ -57,29 +63,26 @@ def keras_outputs(model, layer, images):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layer", ["block1_conv2", "block3_conv1", "block5_pool"])
-def test_fine_tuned_model_agrees_with_keras(fine_tuned, converter, layer):
-    model, path = fine_tuned
+def test_fine_tuned_model_agrees_with_keras(fine_tuned, own_network, converter, layer):
+    model, _ = fine_tuned
     module, options = converter
-    network = load_keras_network(choose_keras_file(path), "caffe")
-    artifact = build(module, network, layer, size=(32, 32), **options)
+    artifact = build(module, own_network, layer, size=(32, 32), **options)
     images = parity_image(32, 32)[np.newaxis]
     found = next(run_batches(artifact, [images]))[layer]
     parity = measure_parity(found, keras_outputs(model, layer, images), GATES["fp32"])
     assert parity.passed, parity.describe()
-    require_parity(artifact, network)
+    require_parity(artifact, own_network)
     assert artifact.card.weights.kind == "keras"
 
 
-def test_another_size_and_raw_taps(fine_tuned, converter):
-    _, path = fine_tuned
+def test_another_size_and_raw_taps(own_network, converter):
     module, options = converter
-    network = load_keras_network(choose_keras_file(path), "caffe")
-    artifact = build(module, network, "block2_conv1+block1_conv1", "none", size=(48, 64), **options)
+    artifact = build(module, own_network, "block2_conv1+block1_conv1", "none", size=(48, 64), **options)
     assert artifact.card.submodel.taps == ("block1_conv1", "block2_conv1")
-    require_parity(artifact, network)
+    require_parity(artifact, own_network)
     images = [parity_image(48, 64)[np.newaxis]]
     raw = next(run_batches(artifact, images))
-    trunk = next(run_batches(build(module, network, "block1_conv1", size=(48, 64), **options), images))
+    trunk = next(run_batches(build(module, own_network, "block1_conv1", size=(48, 64), **options), images))
     assert raw["block1_conv1"].min() < 0
     np.testing.assert_allclose(np.maximum(raw["block1_conv1"], 0), trunk["block1_conv1"], rtol=1e-5, atol=1e-3)
 

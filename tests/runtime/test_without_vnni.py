@@ -50,7 +50,7 @@ def make(untrained_network, photos_folder, tmp_path_factory):
     def made(kind=Format.ONNX, precision=Precision.INT8, **options):
         if kind is Format.TFLITE:
             pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[litert]'")
-        form = ExportOptions(kind, precision, size=(48, 64), **options)
+        form = ExportOptions(kind, precision, size=(24, 32), **options)
         path = tmp_path_factory.mktemp("vnni") / f"m{kind.suffixes[0]}"
         submodel = SubModel(("block1_conv2",))
         return build_artifact(
@@ -154,7 +154,7 @@ def test_on_an_emulated_processor_without_vnni(processor, make, photos_folder, u
     pytest.importorskip("onnxruntime")
     artifact = make()
     folder = artifact.path.parent
-    images = np.stack([load_photo(path, (48, 64)).pixels for path in sorted(photos_folder.iterdir())[:3]])
+    images = np.stack([load_photo(path, (24, 32)).pixels for path in sorted(photos_folder.iterdir())[:3]])
     np.save(folder / "images.npy", images)
     with open_session(artifact, RunOptions("onnxruntime", threads=1)) as session:
         expected = session.run(images)["block1_conv2"]
