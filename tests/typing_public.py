@@ -57,6 +57,7 @@ def models(path: PathLike[str], images: Pixels) -> None:
     artifact = fmedge.export_submodel(["block1_conv1"], models=path, calibration=path)
     assert_type(artifact, fmedge.Artifact)
     assert_type(fmedge.read_artifact("model.onnx"), fmedge.Artifact)
+    assert_type(fmedge.export_submodel("layer1.0.conv1", onnx="model.onnx"), fmedge.Artifact)
     assert_type([row.name for row in fmedge.list_layers(keras="model.keras", size=(96, 96))], list[str])
     assert_type(artifact.card, fmedge.ModelCard)
     with fmedge.open_session(artifact, fmedge.RunOptions(backend="ncnn", cpus=(0, 1))) as session:

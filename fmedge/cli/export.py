@@ -61,6 +61,7 @@ def export_command(
     ] = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
+    onnx: options.Onnx = None,
     preprocessing: options.Preprocessing = None,
     scale: options.Scale = None,
     mean: options.Mean = None,
@@ -72,14 +73,16 @@ def export_command(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cut VGG16, or a Keras model, after a layer and write the sub-model with its card."""
+    """Cut VGG16, a Keras model or an ONNX network after a layer and write the sub-model with its card."""
     from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.layer_names import split_list
-    from fmedge.workflow.request import keras_layer_names, request_artifact
+    from fmedge.workflow.own_networks import read_own_network
+    from fmedge.workflow.request import request_artifact
 
+    own = read_own_network(keras=keras, onnx=onnx)
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
-    layers = LAYER_NAMES if every_layer else split_list(layer, keras_layer_names(keras) if keras else ())
+    layers = LAYER_NAMES if every_layer else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
         request_artifact(
@@ -87,6 +90,7 @@ def export_command(
             activation if "pool" not in name or not every_layer else Activation.RELU,
             weights=weights,
             keras=keras,
+            onnx=onnx,
             models=models,
             options=ExportOptions(
                 format=kind,
@@ -166,7 +170,7 @@ def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
     from fmedge.model.footprint import plan_export
 
     if any(request.submodel.source != "vgg16" for request in requests):
-        raise UsageError("--dry-run works only for stock VGG16. Leave out --keras, or export.")
+        raise UsageError("--dry-run works only for stock VGG16. Leave out --keras and --onnx, or export.")
     plans = [(request, plan_export(request.submodel, request.options)) for request in requests]
     if as_json:
         print_json([{"model": str(request.path), **asdict(plan)} for request, plan in plans])
@@ -207,6 +211,7 @@ def verify_command(
     ],
     weights: options.Weights = None,
     keras: options.Keras = None,
+    onnx: options.Onnx = None,
     calibration: options.Calibration = None,
     backend: options.Backend = None,
     as_json: options.AsJson = False,
@@ -218,7 +223,9 @@ def verify_command(
 
     run = RunOptions(backend)
     with logged_lines():
-        artifact, parity = verify_artifact(model, weights=weights, keras=keras, calibration=calibration, run=run)
+        artifact, parity = verify_artifact(
+            model, weights=weights, keras=keras, onnx=onnx, calibration=calibration, run=run
+        )
     if as_json:
         print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
     else:

@@ -14,6 +14,7 @@ from fmedge.model.layer_row import LayerRow
 
 def layers_command(
     keras: options.Keras = None,
+    onnx: options.Onnx = None,
     size: Annotated[
         str | None,
         typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the network's own; 224]"),
@@ -23,7 +24,7 @@ def layers_command(
     """List the layers: activation, shape, stride, receptive field, parameters, work."""
     from fmedge.workflow.layers import list_layers
 
-    rows = list_layers(keras=keras, size=options.parse_size(size))
+    rows = list_layers(keras=keras, onnx=onnx, size=options.parse_size(size))
     if as_json:
         print_json([asdict(row) for row in rows])
         return

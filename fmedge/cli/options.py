@@ -70,6 +70,7 @@ Size = Annotated[
 ]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
 Keras = Annotated[Path | None, of_run("keras")]
+Onnx = Annotated[Path | None, of_run("onnx")]
 _ACTIVATION_HELP = "Values after the layer's activation (relu, whichever it is) or before it (none)."
 
 ActivationChoice = Annotated[Activation, typer.Option(help=_ACTIVATION_HELP)]

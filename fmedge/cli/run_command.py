@@ -47,6 +47,7 @@ class RunCommand(NamedTuple):
     allow_fallback: bool = False
     weights: str | None = None
     keras: Path | None = None
+    onnx: Path | None = None
     preprocessing: str | None = None
     scale: str | None = None
     mean: str | None = None
@@ -129,14 +130,18 @@ OPTIONS: Mapping[str, Option] = {
         "imagenet|untrained|FILE",
     ),
     "keras": Option("--keras", "Your own Keras model, .keras or .h5, instead of VGG16.", "FILE"),
+    "onnx": Option("--onnx", "Your own ONNX network instead of VGG16.", "FILE"),
     "preprocessing": Option(
         "--preprocessing",
-        "With --keras: the preprocessing it expects. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean and "
-        "deviation; unit: 0 to 1; none: 0 to 255. [default: none, if the model starts with Rescaling or Normalization]",
+        "With --keras or --onnx: the preprocessing it expects. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean "
+        "and deviation; unit: 0 to 1; none: 0 to 255. "
+        "[default: none, if the model starts with Rescaling or Normalization]",
         "caffe|tf|torch|unit|none",
     ),
     "scale": Option(
-        "--scale", "With --keras, instead of --preprocessing: (x * S - M) / D, x from 0 to 255. S: such as 1/255.", "S"
+        "--scale",
+        "In place of --preprocessing: (x * S - M) / D, with x from 0 to 255. S: such as 1/255.",
+        "S",
     ),
     "mean": Option("--mean", "M: mean, one number or one per channel. [default: 0]", "M[,M,M]"),
     "std": Option("--std", "D: divisor, one number or one per channel. [default: 1]", "D[,D,D]"),

@@ -86,10 +86,11 @@ def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) 
             f"--layer {layer}: a run takes one model. To run all at once: --layer {layer.replace(',', '+')}"
         )
     activation = None if asked.activation == "both" else asked.activation
-    chosen = (layer, activation, asked.weights, asked.keras, asked.models, asked.model_format, asked.precision)
-    if asked.model is not None and any(choice is not None for choice in (*chosen, asked.size, prepared)):
+    network = (asked.weights, asked.keras, asked.onnx, asked.size, prepared)
+    chosen = (layer, activation, asked.models, asked.model_format, asked.precision, *network)
+    if asked.model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model determines layer, form and weights. Leave out those options.")
-    forms = (asked.model, asked.keras, asked.model_format, asked.precision, asked.backend)
+    forms = (asked.model, asked.keras, asked.onnx, asked.model_format, asked.precision, asked.backend)
     settled = forms != (None,) * 5 or asked.device != "cpu" or asked.math != "fp32"
     if asked.tuned and settled:
         raise UsageError("--tuned determines engine, device, form and arithmetic. Leave out those options.")
@@ -124,7 +125,7 @@ def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode 
     from fmedge.data.images import load_photo
 
     folders = any(map(names_folder, (asked.output, asked.save_maps, asked.png)))
-    if not drawing.alone or folders or asked.resize == "none" or asked.keras is not None:
+    if not drawing.alone or folders or asked.resize == "none" or (asked.keras, asked.onnx) != (None, None):
         return None
     return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
 
@@ -138,6 +139,7 @@ def _request(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] |
         channel=asked.channel,
         weights=asked.weights,
         keras=asked.keras,
+        onnx=asked.onnx,
         models=asked.models,
         options=form,
         sha256=sha256,

@@ -17,7 +17,17 @@ from fmedge.model import known_models
 from fmedge.model.artifact import Artifact, files_sha256, write_artifact
 from fmedge.model.card import ModelCard, TensorSpec
 from fmedge.model.preprocessing import CAFFE
-from fmedge.model.submodel import KERAS, VGG16, Converter, ExportOptions, Format, Precision, SubModel, own_converter
+from fmedge.model.submodel import (
+    KERAS,
+    ONNX,
+    VGG16,
+    Converter,
+    ExportOptions,
+    Format,
+    Precision,
+    SubModel,
+    own_converter,
+)
 from fmedge.model.vgg16 import VGG16_LAYERS, find_layer
 from fmedge.system.address_space import is_shortage, shortage
 from fmedge.system.install import install_command
@@ -51,6 +61,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx.int8", ""),
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite.int8", "litert"),
     Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn.direct", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
     Exporter(
         Format.TFLITE,
@@ -76,7 +87,7 @@ def find_exporter(source: str, options: ExportOptions) -> Exporter:
         if (row.format, row.converter) == (options.format, converter) and options.precision in row.precisions:
             return row
     asked = f"{options.format} {options.precision} by {converter}"
-    what = "your own Keras model" if source == KERAS else "stock weights"
+    what = {KERAS: "your own Keras model", ONNX: "your own ONNX model"}.get(source, "stock weights")
 
     def distance(row: Exporter) -> tuple[bool, bool, bool]:
         return row.format != options.format, options.precision not in row.precisions, row.converter != converter

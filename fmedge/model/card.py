@@ -12,7 +12,7 @@ from fmedge.model.activations import RELU, UNKNOWN, is_function, view_words
 from fmedge.model.footprint import vgg16_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import Preprocessing
-from fmedge.model.submodel import KERAS, VGG16, Activation, ExportOptions, Format, Precision, SubModel
+from fmedge.model.submodel import KERAS, ONNX, VGG16, Activation, ExportOptions, Format, Precision, SubModel
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.system.memory import require_memory
 from fmedge.system.serde import read_document, reason
@@ -63,13 +63,17 @@ class TensorSpec:
         return math.prod(extent or 1 for extent in self.shape) * (1 if self.dtype == "uint8" else _FLOAT_BYTES)
 
 
+_FILES = {"file": "weights", "keras": "Keras model", "onnx": "ONNX model"}
+"""Kinds of weights that are a file of the user's own, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsFacts:
     """Which weights a model holds.
 
     Attributes:
-        kind: ``imagenet`` (Keras' official file), ``file`` (any other file), ``keras`` (a whole model of the user's
-            own) or ``untrained``.
+        kind: ``imagenet`` (Keras' official file), ``file`` (any other file), ``keras`` or ``onnx`` (a whole model of
+            the user's own) or ``untrained``.
         sha256: Hash of the file; None for untrained weights.
         recipe: How untrained weights were drawn; None for others.
     """
@@ -80,8 +84,8 @@ class WeightsFacts:
 
     def describe(self) -> str:
         """Return it in words, for titles and messages."""
-        if self.kind in ("file", "keras"):
-            return f"{'weights' if self.kind == 'file' else 'Keras model'} {(self.sha256 or '')[:8]}"
+        if self.kind in _FILES:
+            return f"{_FILES[self.kind]} {(self.sha256 or '')[:8]}"
         return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
 
 
@@ -191,11 +195,11 @@ class ModelCard:
         options = self.options
         image = (options.batch, *(options.size or (None, None)), 3)
         sensible = (
-            self.submodel.source in (VGG16, KERAS)
+            self.submodel.source in (VGG16, KERAS, ONNX)
             and options.input_dtype in ("uint8", "float32")
             and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
-            and (not self.functions or (self.submodel.source == KERAS and len(self.functions) == len(self.outputs)))
+            and (not self.functions or (self.submodel.source != VGG16 and len(self.functions) == len(self.outputs)))
             and all(map(is_function, self.functions))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from fmedge.errors import UsageError
+from fmedge.model.network_input import NetworkInput
 
 Json = Any
 """What ``json.loads`` returns."""
@@ -29,54 +28,15 @@ _PASSING = (
 """What may come before the preparation: augmentation, which is off at inference, and layers that move or select pixels;
 also everything that begins with ``Random``."""
 
-_AXES = 4
 
-
-@dataclass(frozen=True, slots=True)
-class KerasInput:
-    """What a Keras model takes.
-
-    Attributes:
-        shapes: Shapes of its inputs, the batch first; None stands for any extent.
-        prepared_by: Name of the layer that prepares the pixels inside the model; None where none does.
-        integer: Whether it takes integers.
-    """
-
-    shapes: tuple[tuple[int | None, ...], ...]
-    prepared_by: str | None = None
-    integer: bool = False
-
-    @property
-    def size(self) -> tuple[int | None, int | None]:
-        """Height and width."""
-        return self.shapes[0][1], self.shapes[0][2]
-
-    @property
-    def channels(self) -> int | None:
-        """Channels; None for any number."""
-        return self.shapes[0][3]
-
-    def require_image(self) -> None:
-        """Check that the model takes one image.
-
-        Raises:
-            UsageError: It takes something else.
-        """
-        if len(self.shapes) != 1 or len(self.shapes[0]) != _AXES or self.channels not in (None, 1, 3):
-            takes = ", ".join(map(str, self.shapes))
-            raise UsageError(
-                f"The Keras model takes {takes[:90]}. Allowed: one image, (None, height, width, 3), or 1 for grey."
-            )
-
-
-def read_input(config: Json) -> KerasInput | None:
+def read_input(config: Json) -> NetworkInput | None:
     """Return what the model of a configuration takes; None where the configuration does not say."""
     try:
         inputs = [(_shape(layer), _dtype(layer)) for layer in _input_layers(config)]
         shapes = tuple(shape for shape, _ in inputs if shape is not None)
         if not shapes or len(shapes) < len(inputs):
             return None
-        return KerasInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
+        return NetworkInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None
 

@@ -17,7 +17,8 @@ from fmedge.system.choices import one_of, require_switch, require_whole
 
 VGG16 = "vgg16"
 KERAS = "keras"
-"""Sources of a sub-model: Keras' stock VGG16, or a Keras model of the user's own."""
+ONNX = "onnx"
+"""Sources of a sub-model: Keras' stock VGG16, or a Keras model or ONNX file of the user's own."""
 
 ALL = "all"
 """Stands for every tap of VGG16, as a layer's name and in a file name."""
@@ -86,7 +87,7 @@ _OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
-    if model_format is Format.NCNN:
+    if model_format is Format.NCNN or source == ONNX:
         return Converter.DIRECT
     if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT
@@ -115,8 +116,8 @@ class SubModel:
         taps: Names of the layers whose outputs the model returns, in the network's order.
         activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
             always keep their activation.
-        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"``, a model of the user's own, whose layers
-            are known only once it is loaded.
+        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"`` or ``"onnx"``, a network of the user's
+            own, whose layers are known only once it is loaded.
 
     Raises:
         UsageError: A layer is unknown or named twice, no layer is named, a pool is requested before ReLU, which it does
@@ -129,7 +130,7 @@ class SubModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", find_activation(self.activation))
-        object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS)))
+        object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS, ONNX)))
         taps = cast("Iterable[object]", self.taps)
         if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
             raise UsageError(f"taps: got {self.taps!r}. Allowed: a tuple of layer names, such as ('block1_conv1',).")

@@ -52,7 +52,7 @@ class WeightsChoice:
     @property
     def token(self) -> str:
         """The word that these weights add to an artifact's name; empty for the official ones."""
-        if self.facts.kind in ("file", "keras"):
+        if self.facts.kind in ("file", "keras", "onnx"):
             return f"{self.facts.kind[0].replace('f', 'w')}-{(self.facts.sha256 or '')[:8]}"
         return "" if self.facts.kind == "imagenet" else self.facts.kind
 
@@ -100,24 +100,24 @@ def _as_text(wish: object) -> str:
     return os.fspath(cast("os.PathLike[str]", wish))
 
 
-def require_keras_file(path: Path) -> None:
-    """Check that a Keras model's file exists, and is not larger than is read.
-
-    Raises:
-        WeightsError: There is no such file.
-        LimitExceeded: It is too large.
-    """
-    _require_file(path, "Keras model", "a .keras or .h5 file")
-
-
 def choose_keras_file(path: Path) -> WeightsChoice:
     """Take a Keras model of the user's own, ``.keras`` or ``.h5``, as the weights.
 
     Raises:
         WeightsError: There is no such file.
     """
-    require_keras_file(path)
+    _require_file(path, "Keras model", "a .keras or .h5 file")
     return WeightsChoice(WeightsFacts("keras", digest(path, "sha256")), path)
+
+
+def choose_onnx_file(path: Path) -> WeightsChoice:
+    """Take an ONNX network of the user's own as the weights.
+
+    Raises:
+        WeightsError: There is no such file.
+    """
+    _require_file(path, "ONNX model", "an .onnx file")
+    return WeightsChoice(WeightsFacts("onnx", digest(path, "sha256")), path)
 
 
 def load_weights(

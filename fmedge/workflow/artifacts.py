@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import (
     KERAS,
+    ONNX,
     VGG16,
     Activation,
     Converter,
@@ -33,7 +34,7 @@ from fmedge.model.submodel import (
     find_activation,
 )
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, load_weights
+from fmedge.model.weights import WeightsChoice, choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
 from fmedge.system.choices import StrPath, find_path, require_record, require_switch
 from fmedge.system.files import create_folder, require_writable
@@ -42,16 +43,18 @@ from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.layer_names import Layers, tap_names
 from fmedge.workflow.model_files import open_model
+from fmedge.workflow.own_networks import read_own_network, settle_options
 from fmedge.workflow.request import (
     ArtifactSpec,
     default_options,
     find_artifact,
     models_folder,
     request_artifact,
-    settle_options,
 )
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from fmedge.export.network import Network
     from fmedge.export.tensorflow.keras_import import Model
 
@@ -182,10 +185,15 @@ def create_artifact(
 def _load_network(request: ArtifactSpec, offline: bool, progress: Progress) -> Network:
     from fmedge.export.stock_network import StockNetwork
 
+    preprocessing = request.options.preprocessing or NONE
+    if request.submodel.source == ONNX:
+        from fmedge.export.onnx_source.network import load_onnx_network
+
+        return load_onnx_network(request.weights, preprocessing)
     if request.submodel.source == KERAS:
         from fmedge.export.tensorflow.keras_network import load_keras_network
 
-        return load_keras_network(request.weights, request.options.preprocessing or NONE)
+        return load_keras_network(request.weights, preprocessing)
     arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
     return StockNetwork(arrays, facts)
 
@@ -221,6 +229,7 @@ def verify_artifact(
     *,
     weights: str | None = None,
     keras: Path | None = None,
+    onnx: Path | None = None,
     calibration: Path | None = None,
     run: RunOptions | None = None,
 ) -> tuple[Artifact, Parity]:
@@ -230,6 +239,7 @@ def verify_artifact(
         path: The model file.
         weights: As in :func:`request_artifact`; None means those that the card names, if they are available offline.
         keras: The Keras model that it was made from.
+        onnx: The ONNX network that it was made from.
         calibration: Folder of photos to run it on.
         run: Engine and device; None means the defaults.
 
@@ -249,10 +259,12 @@ def verify_artifact(
     require_artifact(artifact)
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
-    choice = choose_keras_file(keras) if keras else choose_weights(wish)
+    own = read_own_network(keras=keras, onnx=onnx)
+    choice = own.choice if own else choose_weights(wish)
     if not choice.matches(card.weights):
         raise ArtifactError(
-            f"'{path}' was made from {card.weights.describe()}, not these.", hint="Name them: --weights, --keras."
+            f"'{path}' was made from {card.weights.describe()}, not these.",
+            hint="Name them: --weights, --keras or --onnx.",
         )
     card.require_room()
     request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
@@ -261,7 +273,7 @@ def verify_artifact(
     true = replace(card, functions=network.functions(card.submodel))
     if card.functions and card.functions != true.functions:
         said, found = card.describe_activation(), true.describe_activation()
-        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by the Keras model. Export it again.")
+        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by its network. Export it again.")
     return artifact, check(artifact, network, partial(run_batches, run=run), photos, secretly=True)
 
 
@@ -271,6 +283,7 @@ def export_submodel(
     *,
     weights: StrPath | None = None,
     keras: StrPath | Model | None = None,
+    onnx: StrPath | ModelProto | None = None,
     models: StrPath | None = None,
     options: ExportOptions | None = None,
     calibration: StrPath | None = None,
@@ -278,7 +291,7 @@ def export_submodel(
     offline: bool = False,
     run: RunOptions | None = None,
 ) -> Artifact:
-    """Cut VGG16, or a Keras model, after a layer and write it as a model file with its card.
+    """Cut VGG16, a Keras model or an ONNX network after a layer and write it as a model file with its card.
 
     Args:
         layer: As in :func:`request_artifact`.
@@ -287,6 +300,8 @@ def export_submodel(
         keras: A Keras model to use instead of stock VGG16: a ``.keras`` or ``.h5`` file, or a ``keras.Model`` object.
             ``options.preprocessing`` must say what it needs done to pixels, unless it begins with Rescaling or
             Normalization; ``options.size`` is the model's own unless it is given.
+        onnx: An ONNX network to use instead: a file, or an ``onnx.ModelProto``. ``options.preprocessing`` must say what
+            it needs done to pixels.
         models: Folder to write to; None means ``FMEDGE_MODELS``, then ``models``.
         options: The form of the model; None means the defaults.
         calibration: Folder of photos; int8 needs one.
@@ -305,20 +320,49 @@ def export_submodel(
     require_switch("verify", verify)
     require_switch("offline", offline)
     photos = None if calibration is None else find_path("calibration", calibration)
-    if keras is None or isinstance(keras, (str, os.PathLike)):
-        keras = None if keras is None else find_path("keras", cast("StrPath", keras))
-        request = request_artifact(layer, activation, weights=weights, keras=keras, models=models, options=options)
+    if _is_path(keras) and _is_path(onnx):
+        request = request_artifact(
+            layer,
+            activation,
+            weights=weights,
+            keras=cast("StrPath | None", keras),
+            onnx=cast("StrPath | None", onnx),
+            models=models,
+            options=options,
+        )
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
+    if keras is not None and onnx is not None:
+        raise UsageError("keras and onnx exclude each other. Give one.", flags=("--keras", "--onnx"))
+    options = options or default_options()
+    chosen = Activation.RELU if activation is None else find_activation(activation)
+    if keras is not None:
+        options, network, names = _keras_object(cast("Model", keras), options)
+    else:
+        options, network, names = _onnx_object(cast("ModelProto", onnx), options)
+    submodel = SubModel(tap_names(layer, chosen, names), chosen, network.facts.kind)
+    request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
+    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
+
+
+def _is_path(given: object) -> bool:
+    return given is None or isinstance(given, (str, os.PathLike))
+
+
+def _keras_object(model: Model, options: ExportOptions) -> tuple[ExportOptions, Network, Collection[str]]:
     from fmedge.export.tensorflow.keras_network import network_of_model
     from fmedge.model.keras_input import layer_names, read_input
 
-    config = json.loads(keras.to_json())
-    options, _ = settle_options(options or default_options(), read_input(config))
-    network = network_of_model(keras, options.preprocessing or NONE)
-    chosen = Activation.RELU if activation is None else find_activation(activation)
-    submodel = SubModel(tap_names(layer, chosen, layer_names(config)), chosen, KERAS)
-    request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
+    config = json.loads(model.to_json())
+    options, _ = settle_options(options, read_input(config))
+    return options, network_of_model(model, options.preprocessing or NONE), layer_names(config)
+
+
+def _onnx_object(model: ModelProto, options: ExportOptions) -> tuple[ExportOptions, Network, Collection[str]]:
+    from fmedge.export.onnx_source.network import network_of_proto
+
+    network = network_of_proto(model, NONE)
+    options, _ = settle_options(options, network.graph.takes)
+    return options, network_of_proto(model, options.preprocessing or NONE), network.graph.all_names
 
 
 def run_batches(

@@ -5,26 +5,30 @@ from __future__ import annotations
 from fmedge.errors import UsageError
 from fmedge.model.layer_row import LayerRow, vgg16_rows
 from fmedge.model.preprocessing import NONE
-from fmedge.model.submodel import OWN_SIZE, OwnSize
+from fmedge.model.submodel import ONNX, OWN_SIZE, OwnSize
 from fmedge.model.vgg16 import INPUT_SIZE, VGG16_LAYERS
-from fmedge.model.weights import choose_keras_file
-from fmedge.system.choices import StrPath, find_path
+from fmedge.system.choices import StrPath
+from fmedge.workflow.own_networks import read_own_network
 
 
-def list_layers(*, keras: StrPath | None = None, size: tuple[int, int] | None = OWN_SIZE) -> list[LayerRow]:
+def list_layers(
+    *, keras: StrPath | None = None, onnx: StrPath | None = None, size: tuple[int, int] | None = OWN_SIZE
+) -> list[LayerRow]:
     """Return the layers of a network in the order in which it computes them.
 
     Args:
-        keras: A Keras model, ``.keras`` or ``.h5``; None means stock VGG16. This loads TensorFlow.
-        size: Height and width of the image in pixels; by default the network's own. None leaves both open, for Keras
-            models only.
+        keras: A Keras model, ``.keras`` or ``.h5``; this loads TensorFlow.
+        onnx: An ONNX file. Without one of the two, it is stock VGG16.
+        size: Height and width of the image in pixels; by default the network's own. None leaves both open, except for
+            stock VGG16.
 
     Raises:
         UsageError: A layer does not work at this size.
         WeightsError: The file is missing, damaged, or no whole model.
         BackendUnavailable: TensorFlow is not installed.
     """
-    if keras is None:
+    own = read_own_network(keras=keras, onnx=onnx)
+    if own is None:
         height, width = size or INPUT_SIZE
         smallest = VGG16_LAYERS[-1].stride
         if min(height, width) < smallest:
@@ -33,10 +37,15 @@ def list_layers(*, keras: StrPath | None = None, size: tuple[int, int] | None = 
                 flags=("--size",),
             )
         return vgg16_rows(height, width)
-    choice = choose_keras_file(find_path("keras", keras))
+    if own.source == ONNX:
+        from fmedge.export.onnx_source.network import load_onnx_network
+        from fmedge.export.onnx_source.rows import onnx_rows
+
+        graph = load_onnx_network(own.choice, NONE).graph
+        return onnx_rows(graph, graph.takes.size if isinstance(size, OwnSize) else size or (None, None))
     from fmedge.export.tensorflow.keras_layers import keras_rows
     from fmedge.export.tensorflow.keras_network import load_keras_network
 
-    model = load_keras_network(choice, NONE).model
+    model = load_keras_network(own.choice, NONE).model
     own = tuple(model.inputs[0].shape[1:3])
     return keras_rows(model, own if isinstance(size, OwnSize) else size or (None, None))

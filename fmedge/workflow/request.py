@@ -6,19 +6,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.errors import ArtifactError, UsageError
 from fmedge.model.artifact import Artifact, read_artifact
 from fmedge.model.card import ModelCard
-from fmedge.model.preprocessing import CAFFE, NONE, for_channels
+from fmedge.model.preprocessing import CAFFE
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import (
-    KERAS,
     VGG16,
     Activation,
     ExportOptions,
-    OwnSize,
     SubModel,
     artifact_name,
     find_activation,
@@ -26,16 +23,10 @@ from fmedge.model.submodel import (
     require_channel,
 )
 from fmedge.model.vgg16 import find_layer
-from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_weights, require_keras_file
+from fmedge.model.weights import WeightsChoice, choose_weights
 from fmedge.system.choices import StrPath, find_path, require_record
 from fmedge.workflow.layer_names import Layers, tap_names
-
-if TYPE_CHECKING:
-    from fmedge.model.keras_input import KerasInput
-
-MAX_OWN_PIXELS = 1 << 20
-"""Most pixels that a Keras file's own size may have: no stock network exceeds 600 x 600. The user must name larger
-sizes."""
+from fmedge.workflow.own_networks import read_own_network, settle_options
 
 
 def models_folder(folder: StrPath | None = None) -> Path:
@@ -72,7 +63,7 @@ class ArtifactSpec:
     @property
     def names_its_function(self) -> bool:
         """Whether the file's name contains the name of a Keras layer's activation."""
-        return self.submodel.source == KERAS and self.submodel.activation is Activation.RELU
+        return self.submodel.source != VGG16 and self.submodel.activation is Activation.RELU
 
     @property
     def title(self) -> str:
@@ -99,6 +90,7 @@ def request_artifact(
     channel: int | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
+    onnx: StrPath | None = None,
     models: StrPath | None = None,
     options: ExportOptions | None = None,
     sha256: Callable[[], str] | None = None,
@@ -116,6 +108,8 @@ def request_artifact(
         keras: A user's own Keras model, ``.keras`` or ``.h5``, instead of stock VGG16. Its size is used if the options
             name none. Unless it begins with Rescaling or Normalization, the options must say what it needs done to
             pixels.
+        onnx: A user's own ONNX network instead of stock VGG16. Its size is used if the options name none; they must say
+            what it needs done to pixels.
         models: Folder of the artifacts; None as in :func:`models_folder`.
         options: The form of the model; None means :func:`default_options`.
         sha256: As in ``choose_weights``.
@@ -125,96 +119,23 @@ def request_artifact(
             VGG16, which has none; see also :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
-    options = _spelled_short(options or default_options(), KERAS if keras is not None else VGG16)
+    own = read_own_network(keras=keras, onnx=onnx)
+    options = _spelled_short(options or default_options(), own.source if own else VGG16)
     chosen = Activation.RELU if activation is None else find_activation(activation)
-    if keras is not None:
+    if own is not None:
         if weights is not None:
-            raise UsageError("keras brings its own weights.", hint="Leave --weights out.", flags=("--keras",))
-        keras = find_path("keras", keras)
-        choice = choose_keras_file(keras)
-        from fmedge.model.keras_config import read_config
-        from fmedge.model.keras_input import layer_names, read_input
-
-        config = read_config(keras).config
-        submodel = SubModel(tap_names(layer, chosen, layer_names(config)), chosen, KERAS)
-        options, notes = settle_options(options, read_input(config))
-        return ArtifactSpec(submodel, choice, models_folder(models), options, notes)
+            raise UsageError(
+                f"weights cannot be given with a network of your own: its {own.source} file has them. Leave it out.",
+                flags=("--weights",),
+            )
+        submodel = SubModel(tap_names(layer, chosen, own.names), chosen, own.source)
+        options, notes = settle_options(options, own.takes)
+        return ArtifactSpec(submodel, own.choice, models_folder(models), options, notes)
     submodel = SubModel(tap_names(layer, chosen), chosen)
     if channel is not None:
         for tap in submodel.taps:
             require_channel(tap, find_layer(tap).channels, channel)
     return ArtifactSpec(submodel, choose_weights(weights, sha256), models_folder(models), options)
-
-
-def keras_layer_names(keras: Path) -> frozenset[str]:
-    """Return the names of all layers in a Keras model's file.
-
-    Raises:
-        WeightsError: There is no such file, or it is no Keras model.
-    """
-    from fmedge.model.keras_config import read_config
-    from fmedge.model.keras_input import layer_names
-
-    require_keras_file(keras)
-    return layer_names(read_config(keras).config)
-
-
-def settle_options(options: ExportOptions, own: KerasInput | None) -> tuple[ExportOptions, tuple[str, ...]]:
-    """Fill in the options that a user left open, for a user's own Keras model.
-
-    Args:
-        options: The options as requested.
-        own: What the model takes; None if its configuration does not say.
-
-    Returns:
-        The options, and notes on what was found.
-
-    Raises:
-        UsageError: The model takes no image, or neither the model nor the options say its size or its preprocessing.
-        LimitExceeded: The model's own size is larger than :data:`MAX_OWN_PIXELS`.
-    """
-    if own is not None:
-        own.require_image()
-    size, preprocessing, notes = options.size, options.preprocessing, list[str]()
-    if isinstance(size, OwnSize):
-        size = _own_size(own)
-    prepares = own is not None and (own.prepared_by or own.integer)
-    if preprocessing is None and not prepares:
-        raise UsageError(
-            "This Keras model needs preprocessing. Allowed: caffe (as VGG16), tf, torch, unit (/ 255), none; "
-            "or scale S mean M std D order rgb|bgr.",
-            flags=("--preprocessing", "--scale", "--mean", "--std", "--order"),
-        )
-    if own is not None and prepares:
-        by = f"'{own.prepared_by}' in the model prepares the pixels" if own.prepared_by else "The model takes integers"
-        if preprocessing is None:
-            preprocessing = NONE
-            notes.append(f"Note: {by}: nothing is added to it (--preprocessing none).")
-        elif own.integer and preprocessing != NONE:
-            raise UsageError(f"{by}: there is nothing to be done to them before.", hint="Use --preprocessing none.")
-        elif preprocessing != NONE:
-            notes.append(f"Note: {by}, too, after the preprocessing asked for. For nothing else: --preprocessing none.")
-    for_channels(preprocessing or NONE, own and own.channels)
-    return replace(options, size=size, preprocessing=preprocessing), tuple(notes)
-
-
-def _own_size(own: KerasInput | None) -> tuple[int, int] | None:
-    if own is None:
-        raise UsageError(
-            "The Keras model's file does not tell its size.", hint="Say which: --size HEIGHTxWIDTH, or dynamic."
-        )
-    height, width = own.size
-    if height is None and width is None:
-        return None
-    if height is None or width is None:
-        takes = f"{height or 'any'} x {width or 'any'}"
-        raise UsageError(f"The Keras model takes {takes} pixels.", hint="Say which: --size HEIGHTxWIDTH, or dynamic.")
-    if height * width > MAX_OWN_PIXELS:
-        raise LimitExceeded(
-            f"The Keras model takes {height:,} x {width:,} pixels.",
-            hint=f"If that is meant, say so: --size {height}x{width}.",
-        )
-    return height, width
 
 
 def default_options(run: RunOptions | None = None) -> ExportOptions:

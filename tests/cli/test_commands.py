@@ -24,11 +24,12 @@ def test_version_layers_and_help(fmedge_process):
     assert fmedge_process("--version").stdout.startswith("fmedge 0.")
     lines = fmedge_process("layers").stdout.splitlines()
     assert len(lines) == 19
-    assert lines[1].split() == ["block1_conv1", "64", "x", "224", "x", "224", "1", "3", "1,792", "86.7"]
+    shape = ["64", "x", "224", "x", "224"]
+    assert lines[1].split() == ["block1_conv1", "conv", "relu", *shape, "1", "3", "1,792", "86.7"]
     rows = json.loads(fmedge_process("layers", "--json", "--size", "64").stdout)
     assert rows[-1] == {
-        "layer": "block5_pool", "kind": "pool", "channels": 512, "shape": [512, 2, 2], "stride": 32,
-        "receptive_field": 212, "parameters": 0, "macs": 0,
+        "name": "block5_pool", "kind": "pool", "activation": None, "shape": [512, 2, 2], "stride": [32, 32],
+        "receptive_field": [212, 212], "parameters": 0, "macs": 0, "obstacle": None,
     }  # fmt: skip
     assert "run" in fmedge_process("--help").stdout
     assert fmedge_process().stdout == fmedge_process("--help").stdout

@@ -13,9 +13,9 @@ import pytest
 
 from fmedge.errors import FmedgeError, LimitExceeded, UsageError
 from fmedge.model.keras_config import MAX_CONFIG_BYTES, MAX_LINKS, MAX_PARTS, UNPACKED_FREELY, read_config
-from fmedge.model.keras_input import KerasInput
+from fmedge.model.network_input import NetworkInput
 from fmedge.model.submodel import ExportOptions
-from fmedge.workflow.request import MAX_OWN_PIXELS, settle_options
+from fmedge.workflow.own_networks import MAX_OWN_PIXELS, settle_options
 from support.messages import says
 from support.strangers import (
     GOOD,
@@ -225,7 +225,7 @@ def test_within_the_bounds(what, tmp_path):
 
 @pytest.mark.parametrize("side", [1024, 1025])
 def test_a_file_does_not_ask_for_any_size(side):
-    own = KerasInput(((None, side, 1024, 3),))
+    own = NetworkInput(((None, side, 1024, 3),))
     wished = ExportOptions(preprocessing="unit")
     assert MAX_OWN_PIXELS == 1024 * 1024
     if side == 1024:

@@ -294,7 +294,7 @@ def test_verify_holds_the_names_against_the_model(fmedge_inprocess, files):
     card["file_sha256"] = hashlib.sha256(Path(model).read_bytes()).hexdigest()
     Path(f"{model}.json").write_text(json.dumps(card))
     line = fmedge_inprocess("verify", model, "--keras", files / "leaky.keras", code=4).stderr
-    assert "is 'after ReLU' by its card and 'after leaky_relu(negative_slope=0.3)' by the Keras model" in line
+    assert "is 'after ReLU' by its card and 'after leaky_relu(negative_slope=0.3)' by its network" in line
 
 
 def test_every_word_of_keras_is_known():

@@ -5,7 +5,8 @@ import copy
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.model.keras_input import KerasInput, read_input
+from fmedge.model.keras_input import read_input
+from fmedge.model.network_input import NetworkInput
 from fmedge.model.submodel import OWN_SIZE, ExportOptions
 from fmedge.workflow.request import settle_options
 from support.messages import says
@@ -138,21 +139,27 @@ RGB = ((None, 32, 48, 3),)
 @pytest.mark.parametrize(
     ("own", "asked", "size", "preprocessing", "note"),
     [
-        (KerasInput(RGB), {"preprocessing": "vgg16"}, (32, 48), "caffe", None),
-        (KerasInput(RGB), {"preprocessing": "tf", "size": (224, 224)}, (224, 224), "tf", None),
-        (KerasInput(RGB), {"preprocessing": "tf", "size": None}, None, "tf", None),
-        (KerasInput(((None, None, None, 3),)), {"preprocessing": "none"}, None, "none", None),
-        (KerasInput(RGB, "scale"), {}, (32, 48), "none", "'scale' in the model prepares the pixels: nothing is added"),
-        (KerasInput(RGB, "scale"), {"preprocessing": "none"}, (32, 48), "none", None),
+        (NetworkInput(RGB), {"preprocessing": "vgg16"}, (32, 48), "caffe", None),
+        (NetworkInput(RGB), {"preprocessing": "tf", "size": (224, 224)}, (224, 224), "tf", None),
+        (NetworkInput(RGB), {"preprocessing": "tf", "size": None}, None, "tf", None),
+        (NetworkInput(((None, None, None, 3),)), {"preprocessing": "none"}, None, "none", None),
         (
-            KerasInput(RGB, "scale"),
+            NetworkInput(RGB, "scale"),
+            {},
+            (32, 48),
+            "none",
+            "'scale' in the model prepares the pixels: nothing is added",
+        ),
+        (NetworkInput(RGB, "scale"), {"preprocessing": "none"}, (32, 48), "none", None),
+        (
+            NetworkInput(RGB, "scale"),
             {"preprocessing": "unit"},
             (32, 48),
             "unit",
             "too, after the preprocessing asked for",
         ),
-        (KerasInput(RGB, integer=True), {}, (32, 48), "none", "The model takes integers"),
-        (KerasInput(((None, 8, 8, 1),)), {"preprocessing": "unit"}, (8, 8), "unit", None),
+        (NetworkInput(RGB, integer=True), {}, (32, 48), "none", "The model takes integers"),
+        (NetworkInput(((None, 8, 8, 1),)), {"preprocessing": "unit"}, (8, 8), "unit", None),
         (None, {"preprocessing": "unit", "size": (9, 9)}, (9, 9), "unit", None),
     ],
 )
@@ -166,16 +173,16 @@ def test_options_are_settled(own, asked, size, preprocessing, note):
 @pytest.mark.parametrize(
     ("own", "asked", "message"),
     [
-        (KerasInput(RGB), {}, "needs --preprocessing. Allowed: caffe .*tf, torch, unit .*none; or --scale"),
+        (NetworkInput(RGB), {}, "needs --preprocessing. Allowed: caffe .*tf, torch, unit .*none; or --scale"),
         (None, {"preprocessing": "unit"}, "file does not tell its size. Say which: --size"),
         (None, {"size": (9, 9)}, "needs --preprocessing"),
-        (KerasInput(((None, None, 48, 3),)), {"preprocessing": "unit"}, "any x 48 pixels. Say which: --size"),
-        (KerasInput(RGB, integer=True), {"preprocessing": "unit"}, "Use --preprocessing none"),
-        (KerasInput(((None, 8, 8, 1),)), {"preprocessing": "caffe"}, "this model takes grey"),
-        (KerasInput(((None, 8, 8, 4),)), {}, r"takes \(None, 8, 8, 4\). Allowed: one image"),
-        (KerasInput(((None, 3, 8, 8),)), {}, r"takes \(None, 3, 8, 8\). Allowed: one image"),
-        (KerasInput((*RGB, (None, 4))), {}, r"takes \(None, 32, 48, 3\), \(None, 4\). Allowed: one image"),
-        (KerasInput(((None, 784),)), {}, r"takes \(None, 784\). Allowed: one image"),
+        (NetworkInput(((None, None, 48, 3),)), {"preprocessing": "unit"}, "any x 48 pixels. Say which: --size"),
+        (NetworkInput(RGB, integer=True), {"preprocessing": "unit"}, "Use --preprocessing none"),
+        (NetworkInput(((None, 8, 8, 1),)), {"preprocessing": "caffe"}, "this model takes grey"),
+        (NetworkInput(((None, 8, 8, 4),)), {}, r"takes \(None, 8, 8, 4\). Allowed: one image"),
+        (NetworkInput(((None, 3, 8, 8),)), {}, r"takes \(None, 3, 8, 8\). Allowed: one image"),
+        (NetworkInput((*RGB, (None, 4))), {}, r"takes \(None, 32, 48, 3\), \(None, 4\). Allowed: one image"),
+        (NetworkInput(((None, 784),)), {}, r"takes \(None, 784\). Allowed: one image"),
     ],
 )
 def test_what_is_not_settled_is_asked(own, asked, message):

@@ -12,6 +12,7 @@ from fmedge.errors import UsageError
 from fmedge.export.tensorflow.keras_calls import Place, calls, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tensorflow.keras_taps import activation_of, obstacle_of, tap_at
+from fmedge.export.views import PIXEL, POINT, Views, Window, as_floats, views_after
 from fmedge.model.activations import LINEAR
 from fmedge.model.layer_row import LayerRow
 from fmedge.model.submodel import Activation
@@ -35,18 +36,11 @@ _WINDOWS: Mapping[str, str] = {
 """Layers of which a value sees a window, and what holds its height and width."""
 
 
-class _View(NamedTuple):
-    """What a value sees of the image along one axis: pixels from one value to the next, and pixels that one sees."""
-
-    stride: Fraction
-    field: Fraction
-
-
 class _Value(NamedTuple):
     """A tensor: its shape and dtype, and what its values see of rows and columns; empty if that is not known."""
 
     spec: Any
-    views: tuple[_View, ...]
+    views: Views
 
 
 def keras_rows(model: Model, size: tuple[int | None, int | None]) -> list[LayerRow]:
@@ -61,8 +55,7 @@ def keras_rows(model: Model, size: tuple[int | None, int | None]) -> list[LayerR
     """
     (own,) = model.inputs
     shape = (None, *size, own.shape[3])
-    pixel = _View(Fraction(1), Fraction(1))
-    found = list(_walk(model, [_Value(keras.KerasTensor(shape, own.dtype), (pixel, pixel))], ()))
+    found = list(_walk(model, [_Value(keras.KerasTensor(shape, own.dtype), PIXEL)], ()))
     names = _names([place for place, *_ in found])
     return [_row(model, name, *each) for name, each in zip(names, found, strict=True)]
 
@@ -77,7 +70,7 @@ def _walk(
         if is_graph(node.operation):
             after: list[_Value] = yield from _walk(node.operation, before, (*path, node))
         else:
-            views = _views(node.operation, [value.views for value in before])
+            views = views_after(_windows(node.operation), [value.views for value in before])
             after = [_Value(spec, views) for spec in _specs(node, values)]
         values.update({id(tensor): value for tensor, value in zip(node.outputs, after, strict=True)})
         yield Place(path, node), before, after
@@ -97,23 +90,11 @@ def _specs(node: Call, values: Mapping[int, _Value]) -> list[Any]:
         ) from error
 
 
-def _views(layer: Layer, before: Sequence[tuple[_View, ...]]) -> tuple[_View, ...]:
-    """Return what a value of a layer's output sees; of several inputs, the one that sees most counts."""
-    windows = _windows(layer)
-    if not windows or not before or not all(before):
-        return ()
-    widest = [max(views, key=lambda view: view.field) for views in zip(*before, strict=True)]
-    return tuple(
-        _View(view.stride * step, view.field + more * view.stride)
-        for view, (more, step) in zip(widest, windows, strict=True)
-    )
-
-
-def _windows(layer: Layer) -> list[tuple[int, Fraction]]:
+def _windows(layer: Layer) -> list[Window]:
     """Return, for rows and columns, how many inputs beyond one a value sees, and its step; empty if unknown."""
     kind = type(layer).__name__
     if kind in _POINTWISE or kind.startswith("Random") or activation_of(layer) != LINEAR:
-        return [(0, Fraction(1))] * 2
+        return POINT
     if kind in _WINDOWS:
         sizes, dilations, steps = (_pair(layer, name) for name in (_WINDOWS[kind], "dilation_rate", "strides"))
         reach = [(size - 1) * dilation for size, dilation in zip(sizes, dilations, strict=True)]
@@ -150,14 +131,14 @@ def _row(model: Model, name: str, place: Place, before: list[_Value], after: lis
     shape = tuple(after[0].spec.shape[1:]) if len(after) == 1 else None
     obstacle = obstacle_of(after[0].spec if len(after) == 1 else None)
     function = LINEAR if obstacle else tap_at(model, name, place, Activation.RELU).function
-    views = after[0].views
+    stride, field = as_floats(after[0].views)
     return LayerRow(
         name=name,
         kind=type(layer).__name__,
         activation=None if function == LINEAR else function,
         shape=shape if shape is None or obstacle else (shape[-1], *shape[:-1]),
-        stride=(float(views[0].stride), float(views[1].stride)) if views else None,
-        receptive_field=(float(views[0].field), float(views[1].field)) if views else None,
+        stride=stride,
+        receptive_field=field,
         parameters=0 if is_graph(layer) or not isinstance(layer, keras.Layer) else int(layer.count_params()),
         macs=_macs(layer, before, shape),
         obstacle=obstacle,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.export.network import Images
+from fmedge.export.pixels import prepared
 from fmedge.export.tensorflow.keras_calls import network_order
 from fmedge.export.tensorflow.keras_copy import in_float32
 from fmedge.export.tensorflow.keras_cut import Cut
@@ -23,7 +24,7 @@ from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
 from fmedge.export.tensorflow.tf_import import Tensor, tf
 from fmedge.export.tensorflow.trace import multiplications, peak_bytes
 from fmedge.model.card import WeightsFacts
-from fmedge.model.keras_input import KerasInput
+from fmedge.model.network_input import NetworkInput
 from fmedge.model.preprocessing import Preprocessing, for_channels
 from fmedge.model.submodel import KERAS, SubModel
 from fmedge.model.vgg16 import INPUT_SIZE
@@ -93,7 +94,7 @@ class KerasNetwork:
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
         """See :meth:`Network.reference`; Keras itself runs the model, and NumPy prepares the pixels."""
-        pixels = tf.constant(_prepared(images, self.preprocessing), self.input_dtype)
+        pixels = tf.constant(prepared(images, self.preprocessing), self.input_dtype)
         with quietly():
             try:
                 outputs = keras_outputs(self.model, Cut(self.model, submodel).taps, pixels)
@@ -148,19 +149,6 @@ def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # no
     require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
 
 
-_LUMA = (19595, 38470, 7471)
-"""Weights of red, green and blue times 65,536: 0.299, 0.587, 0.114 of ITU-R BT.601, as in Pillow's ``convert("L")``."""
-
-
-def _prepared(images: Images, preprocessing: Preprocessing) -> npt.NDArray[np.float64]:
-    """Prepare images as the model expects them: (N, H, W, 3), or (N, H, W, 1) for grey."""
-    if preprocessing.channel_order == "GREY":
-        values = np.floor((images.astype(np.float64) @ np.array(_LUMA) + 32768) / 65536)[..., np.newaxis]
-    else:
-        values = images[..., ::-1] if preprocessing.channel_order == "BGR" else images
-    return (values.astype(np.float64) * preprocessing.scale - preprocessing.mean) / preprocessing.std
-
-
 def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing) -> KerasNetwork:
     """Load a ``.keras`` or ``.h5`` model.
 
@@ -204,4 +192,4 @@ def _require_graph(model: Model) -> None:
         raise UsageError(
             "This Keras model keeps no graph of its layers. Allowed: a sequential or functional model with an Input."
         )
-    KerasInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()
+    NetworkInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()

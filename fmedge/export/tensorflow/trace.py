@@ -7,6 +7,7 @@ from math import isqrt, prod
 from typing import Any, Protocol
 
 from fmedge.export.network import Network
+from fmedge.export.pixels import LUMA_PARTS
 from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
 from fmedge.export.tensorflow.tf_import import Function, Tensor, freeze, tf
 from fmedge.model.card import ModelCard
@@ -47,15 +48,12 @@ class Traced:
     computation: TfComputation
 
 
-_LUMA = ((153.0, 300.0, 58.0), 2.0**-9), ((11.0, 70.0, 47.0), 2.0**-16)
-"""Pillow's weights of red, green and blue, 19595, 38470 and 7471 out of 65,536, split into two parts that float16
-holds exactly. The luma of bytes, rounded to a byte, is then exact in float32."""
-
-
 def _luma(image: Tensor, precision: Precision) -> Tensor:
     """Turn (N, H, W, 3) into (N, H, W, 1), float32, as Pillow's ``convert("L")`` does; for int8 without rounding."""
     colours = tf.cast(image, tf.float32)
-    parts = [tf.reduce_sum(colours * tf.constant(weights), axis=3, keepdims=True) * unit for weights, unit in _LUMA]
+    parts = [
+        tf.reduce_sum(colours * tf.constant(weights), axis=3, keepdims=True) * unit for weights, unit in LUMA_PARTS
+    ]
     return sum(parts) if precision is Precision.INT8 else tf.floor(sum(parts) + 0.5)
 
 
