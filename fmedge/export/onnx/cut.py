@@ -48,7 +48,13 @@ def build_model(card: ModelCard, network: OnnxNetwork, calibration: Calibration 
     model = float_model(card, network)
     if half:
         to_float16(model)
-    return Built(finish(model, card), card)
+    try:
+        return Built(finish(model, card), card)
+    except onnx.checker.ValidationError as error:
+        said = str(error).strip().partition("\n")[0][:90]
+        raise UsageError(
+            f"The ONNX model breaks ONNX's own rules: {said}.", hint="Repair it, or cut earlier."
+        ) from None
 
 
 def float_model(card: ModelCard, network: OnnxNetwork) -> ModelProto:

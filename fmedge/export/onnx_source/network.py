@@ -17,7 +17,7 @@ from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
 from fmedge.export.onnx_source.evaluator import evaluate
 from fmedge.export.onnx_source.graph import OnnxGraph, graph_of, layouts_of, shapes_of, with_size
-from fmedge.export.onnx_source.reading import obstacle_of_node, parse, read_onnx
+from fmedge.export.onnx_source.reading import obstacle_of_node, parse_whole, read_onnx
 from fmedge.export.onnx_source.taps import Tap, find_tap, network_order, require_maps
 from fmedge.export.pixels import prepared
 from fmedge.model.card import WeightsFacts
@@ -103,7 +103,7 @@ class OnnxNetwork:
         nodes = extract(self.graph.model, self.graph.image, taps).graph.node
         tensors = list(dict.fromkeys([*(node.output[0] for node in nodes if node.op_type in _SUMS), *taps]))
         values = self._evaluated(tensors, prepared(images[:1], self.preprocessing))
-        return {name: float(np.abs(value).max()) for name, value in zip(tensors, values, strict=True)}
+        return {name: float(np.abs(value).max(initial=0.0)) for name, value in zip(tensors, values, strict=True)}
 
     def _evaluated(self, tensors: Sequence[str], pixels: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
         """Compute tensors of the network for one prepared image, (1, H, W, C)."""
@@ -150,7 +150,7 @@ def network_of_proto(model: ModelProto, preprocessing: str | Preprocessing) -> O
         UsageError: It cannot be cut.
     """
     content = model.SerializeToString(deterministic=True)
-    return _network(parse("model", content), WeightsFacts("onnx", sha256(content).hexdigest()), preprocessing)
+    return _network(parse_whole("model", content), WeightsFacts("onnx", sha256(content).hexdigest()), preprocessing)
 
 
 def _network(model: ModelProto, facts: WeightsFacts, preprocessing: str | Preprocessing) -> OnnxNetwork:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import stat
+from math import prod
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -39,6 +41,21 @@ def read_onnx(path: Path) -> ModelProto:
     """
     model = parse(path, _content(path))
     _read_external_data(path, model)
+    _require_whole(path, model.graph)
+    return model
+
+
+def parse_whole(name: Path | str, content: bytes) -> ModelProto:
+    """Parse the content of an ONNX file that has its weights inside.
+
+    Raises:
+        WeightsError: It is no ONNX model, or some of its weights lie elsewhere.
+        LimitExceeded: It has too many operators.
+    """
+    model = parse(name, content)
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise WeightsError(f"The weights of '{name}' lie in other files. Give its path, or load them first.")
+    _require_whole(name, model.graph)
     return model
 
 
@@ -59,19 +76,52 @@ def parse(name: Path | str, content: bytes) -> ModelProto:
         raise WeightsError(f"'{name}' is not an ONNX model: it has no operators, or no outputs.")
     if len(graph.node) > MAX_NODES:
         raise LimitExceeded(f"'{name}' has {len(graph.node):,} operators. Allowed: {MAX_NODES:,}.")
-    if opset_of(model) < OLDEST_OPSET:
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= opset_of(model) <= newest:
         raise WeightsError(
-            f"'{name}' is written in opset {opset_of(model)}. Allowed: {OLDEST_OPSET} or newer.",
-            hint="Export it again with a newer opset.",
+            f"'{name}' is written in opset {opset_of(model)}. Allowed: {OLDEST_OPSET} to {newest}.",
+            hint="Export it again with such an opset.",
         )
-    names = {text for node in graph.node for text in (node.name, *node.input, *node.output)}
-    if any(len(text) > _MAX_NAME for text in names):
-        raise LimitExceeded(f"'{name}' has names of more than {_MAX_NAME:,} letters.")
+    _require_names(name, model)
     if graph.sparse_initializer:
         raise WeightsError(f"'{name}' has sparse weights. Allowed: dense ones.")
     del graph.quantization_annotation[:]  # remarks for tools
     _replace_constants(graph)
     return model
+
+
+def _require_names(name: Path | str, model: ModelProto) -> None:
+    """Check that names are short texts: protobuf gives bytes for what is none."""
+    graph = model.graph
+    entries = (*graph.initializer, *graph.input, *graph.output)
+    names = [entry.name for entry in entries] + [entry.domain for entry in model.opset_import]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [attribute.name for attribute in node.attribute]
+        names += [text for entry in node.metadata_props for text in (entry.key, entry.value)]
+    if not all(isinstance(text, str) for text in cast("list[object]", names)):
+        raise WeightsError(f"'{name}' is damaged: it has names that are no text.")
+    if any(len(text) > _MAX_NAME for text in names):
+        raise LimitExceeded(f"'{name}' has names of more than {_MAX_NAME:,} letters.")
+
+
+def _require_whole(name: Path | str, graph: onnx.GraphProto) -> None:
+    """Check that every constant has as many values as it says.
+
+    Raises:
+        WeightsError: One has not, or is of an unknown type.
+    """
+    for tensor in graph.initializer:
+        try:
+            count = prod(tensor.dims) if min(tensor.dims, default=0) >= 0 else -1
+            if tensor.HasField("raw_data"):
+                fits = count * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize == len(tensor.raw_data)
+            else:
+                fits = count >= 0 and numpy_helper.to_array(tensor).size == count
+        except (ValueError, TypeError, KeyError, OverflowError):
+            fits = False
+        if not fits:
+            raise WeightsError(f"'{name}' is damaged: '{tensor.name[:60]}' has other values than it says.")
 
 
 def opset_of(model: ModelProto) -> int:
