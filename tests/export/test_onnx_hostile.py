@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -9,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 import fmedge
 from fmedge.cli import main
 from fmedge.errors import FmedgeError
-from support.onnx_networks import channels_last, residual
+from support.messages import says
+from support.onnx_networks import Writer, channels_last, residual
 
 NUMBERS = (0, -1, 1, 3, 7, 1000, 1 << 20, (1 << 31) - 1, 1 << 40, 1 << 62, -(1 << 63))
 OPERATORS = (
@@ -137,3 +139,38 @@ def test_a_thousand_constants_take_no_time(tmp_path):
     model.graph.output.append(helper.make_tensor_value_info("shape_999", TensorProto.INT64, [1]))
     onnx.save(model, tmp_path / "long.onnx")
     assert len(fmedge.list_layers(onnx=tmp_path / "long.onnx")) > 10
+
+
+def enlarged(by):
+    """A convolution, and its maps made larger by a constant."""
+    write = Writer()
+    values = write.conv("input", 3, 8, module="conv", name="conv")
+    scales = write.constant(np.array([1, 1, by, by], np.float32), "scales")
+    return write.model((1, 3, 64, 64), write.add("Resize", values, "", scales, name="large"))
+
+
+def sized_by_pixels():
+    """Maps whose size the image's values say."""
+    write = Writer()
+    values = write.conv("input", 3, 8, module="conv", name="conv")
+    mean = write.add(
+        "Reshape", write.add("GlobalAveragePool", values), write.constant(np.array([8], np.int64), "eight")
+    )
+    sizes = write.add("Cast", mean, name="sizes", to=TensorProto.INT64)
+    four = write.add("Slice", sizes, *(write.constant(np.array([at], np.int64), f"at_{at}") for at in (0, 4)))
+    return write.model((1, 3, 64, 64), write.add("Resize", values, "", "", four, name="large"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: enlarged(4000), r"'large' takes [\d,.]+ GB for an image of 64 x 64\. Allowed: 1\.1 GB"),
+        (sized_by_pixels, r"channels is not known|has a size that is known only at a run"),
+    ],
+)
+def test_sizes_are_known_and_bounded_before_anything_is_computed(make, words, precision, tmp_path):
+    options = fmedge.ExportOptions(preprocessing="torch", precision=precision)
+    with pytest.raises(FmedgeError, check=says(words)):
+        fmedge.export_submodel("large", onnx=make(), options=options, models=tmp_path)
+    assert fmedge.export_submodel("conv", onnx=make(), options=options, models=tmp_path).card.parity.passed

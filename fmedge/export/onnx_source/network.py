@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from math import prod
 from typing import Any, cast
 
 import numpy as np
@@ -17,13 +18,18 @@ from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
 from fmedge.export.onnx_source.evaluator import evaluate
 from fmedge.export.onnx_source.graph import OnnxGraph, graph_of, layouts_of, shapes_of, with_size
+from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node, parse_whole, read_onnx
 from fmedge.export.onnx_source.taps import Tap, find_tap, network_order, require_maps
 from fmedge.export.pixels import prepared
+from fmedge.export.room import require_room
 from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import Preprocessing, for_channels
 from fmedge.model.submodel import ONNX, SubModel
+from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice
+
+_FLOAT_BYTES = 4
 
 _SUMS = ("Conv", "ConvTranspose", "MatMul")
 """Operators that sum many products, so that their values may be large."""
@@ -78,7 +84,24 @@ class OnnxNetwork:
         if any(extent is not None and extent < 1 for extent in (height, width)):
             asked = "x".join(map(str, size or ()))
             raise UsageError(f"size {asked} is too small for {layer}. Give a larger one.", flags=("--size",))
+        self._require_room(tap, size or INPUT_SIZE)
         return cast("int", channels), height, width
+
+    def _require_room(self, tap: Tap, size: tuple[int, int]) -> None:
+        """Check that computing a tap takes no more than is usual; a tensor of which no size is known could be any."""
+        shapes = shapes_of(self.graph, size)
+        wanted = products = 0
+        for node in extract(self.graph.model, self.graph.image, [tap.tensor]).graph.node:
+            names = [name for name in (*node.input, *node.output) if name and name not in self.graph.constants]
+            unknown = [name for name in names if None in shapes.get(name, (None,))]
+            if unknown:
+                raise UsageError(
+                    f"'{node.name or node.output[0]}' ({node.op_type}) has a size that is known only at a run.",
+                    hint="Cut before it.",
+                )
+            wanted = max(wanted, sum(prod(cast("tuple[int, ...]", shapes[name])) for name in names) * _FLOAT_BYTES)
+            products += multiplications(self.graph, node, shapes) or 0
+        require_room(tap.name, wanted, products, size)
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
         """See :meth:`fmedge.export.network.Network.reference`.

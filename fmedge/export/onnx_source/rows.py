@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import ceil, prod
 
-from onnx import NodeProto, TensorProto, helper
+from onnx import TensorProto, helper
 
 from fmedge.export.onnx_source.activations import activation_after, function_of
 from fmedge.export.onnx_source.graph import OnnxGraph, Shape, layouts_of, shapes_of
+from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node
 from fmedge.export.onnx_source.taps import obstacle_of_tensor
 from fmedge.export.views import PIXEL, POINT, Views, Window, as_floats, views_after
@@ -90,29 +91,13 @@ def _row(
         stride=stride,
         receptive_field=field,
         parameters=sum(prod(graph.constants[name].dims) for name in set(node.input) if _is_weight(graph, name)),
-        macs=_macs(graph, node, shapes),
+        macs=multiplications(graph, node, shapes),
         obstacle=obstacle,
     )
 
 
 def _is_weight(graph: OnnxGraph, name: str) -> bool:
     return name in graph.constants and graph.constants[name].data_type == TensorProto.FLOAT
-
-
-def _macs(graph: OnnxGraph, node: NodeProto, shapes: Mapping[str, Shape]) -> int | None:
-    """Return the multiply-accumulate operations of an operator for one image; None if a size is open."""
-    if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or len(node.input) < 2:
-        return 0
-    before, after = shapes.get(node.input[0]), shapes.get(node.output[0])
-    if before is None or after is None or None in before or None in after:
-        return None
-    entering, leaving = [extent or 0 for extent in before], [extent or 0 for extent in after]
-    if node.op_type in ("MatMul", "Gemm"):
-        return prod(leaving) * entering[-1]
-    kernel = list(graph.constants[node.input[1]].dims) if node.input[1] in graph.constants else None
-    if kernel is None:
-        return None
-    return prod(entering if node.op_type == "ConvTranspose" else leaving) * prod(kernel[1:])
 
 
 def _windows(graph: OnnxGraph, index: int, shapes: Mapping[str, Shape], layouts: Mapping[str, str]) -> Sequence[Window]:

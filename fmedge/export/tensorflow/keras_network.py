@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import LimitExceeded, UsageError, WeightsError
+from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
 from fmedge.export.pixels import prepared
+from fmedge.export.room import require_room
 from fmedge.export.tensorflow.keras_calls import network_order
 from fmedge.export.tensorflow.keras_copy import in_float32
 from fmedge.export.tensorflow.keras_cut import Cut
@@ -29,7 +30,6 @@ from fmedge.model.preprocessing import Preprocessing, for_channels
 from fmedge.model.submodel import KERAS, SubModel
 from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice
-from fmedge.system.memory import require_memory
 from fmedge.system.stderr import quietly
 
 
@@ -84,7 +84,8 @@ class KerasNetwork:
                 return function.get_concrete_function(tf.TensorSpec((None, *size, channels), self.input_dtype))
 
             traced = trace(size or (None, None))
-            _require_room(layer, traced if size else trace(INPUT_SIZE), size or INPUT_SIZE)
+            graph = (traced if size else trace(INPUT_SIZE)).graph
+            require_room(layer, peak_bytes(graph), multiplications(graph), size or INPUT_SIZE)
         _, height, width, channels = traced.outputs[0].shape
         if size is not None and 0 in (height, width):
             raise UsageError(
@@ -114,39 +115,6 @@ class KerasNetwork:
         cut = Cut(self.model, submodel)
         reverse = self.preprocessing.channel_order == "BGR"
         return lambda pixels, scopes: cut.outputs(pixels, reverse_colours=reverse, scopes=scopes, constants=True)
-
-
-FREE_BYTES = 1 << 30
-BYTES_PER_PIXEL = 1 << 10
-"""Memory that a network's values may take at once for one image: ``FREE_BYTES``, or ``BYTES_PER_PIXEL`` for every pixel
-if that is more. U-Nets take the most: at full size 64 channels are kept, 64 read and 64 written, 256 bytes each."""
-
-
-FREE_PRODUCTS = 200_000_000_000
-PRODUCTS_PER_PIXEL = 500_000
-"""The same for multiplications: VGG16 has 305,000 per pixel. An x86-64 core computes about 50,000,000,000 a second."""
-
-
-def _require_room(layer: str, traced: Any, size: tuple[int, int]) -> None:  # noqa: ANN401 - a concrete function
-    """Check, before computing any value, that a layer needs no more memory and time than usual for such an image.
-
-    Raises:
-        LimitExceeded: It needs more than is allowed, or more memory than is free.
-    """
-    wanted, most = peak_bytes(traced.graph), max(FREE_BYTES, BYTES_PER_PIXEL * size[0] * size[1])
-    if wanted > most:
-        raise LimitExceeded(
-            f"'{layer}' takes {wanted / 1e9:,.1f} GB for an image of {size[0]} x {size[1]}. "
-            f"Allowed: {most / 1e9:,.1f} GB.",
-            hint="Cut earlier, or give a smaller --size.",
-        )
-    products, most = multiplications(traced.graph), max(FREE_PRODUCTS, PRODUCTS_PER_PIXEL * size[0] * size[1])
-    if products > most:
-        raise LimitExceeded(
-            f"'{layer}' takes {products:,} multiplications for an image of {size[0]} x {size[1]}. Allowed: {most:,}.",
-            hint="Cut earlier, or give a smaller --size.",
-        )
-    require_memory(f"'{layer}' for an image of {size[0]} x {size[1]}", wanted)
 
 
 def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing) -> KerasNetwork:
