@@ -15,7 +15,7 @@ from fmedge.export.network import Images, Network
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.parity import GATES, Parity, gate_for, measure_parity
-from fmedge.model.submodel import MAX_FLOAT16, Precision
+from fmedge.model.submodel import MAX_FLOAT16, ONNX, Precision
 
 Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArray[np.float32]]]]
 """Runs a model on batches of images and yields (N, C, H, W) per tap for each batch. The caller passes it in, so that
@@ -124,4 +124,5 @@ def _require_half_range(values: Mapping[str, float]) -> None:
 
 def _parity_images(card: ModelCard, draw: Callable[[int, int], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
     image = draw(*(card.options.size or _OPEN_SIZE))
-    return np.stack([np.roll(image, 31 * index, axis=1) for index in range(card.options.batch or 1)])
+    open_batch = 2 if card.submodel.source == ONNX else 1  # such a network may have been written for one image
+    return np.stack([np.roll(image, 31 * index, axis=1) for index in range(card.options.batch or open_batch)])

@@ -1,6 +1,7 @@
 """ONNX networks of the user's own: cut where they say, equal to the file itself, refused with the operator's name."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -418,3 +419,42 @@ def test_a_published_network_of_custom_operators():
     with pytest.raises(UsageError, check=says(r"'Quant_\d+' \(Quant\) is a custom operator of qonnx")):
         fmedge.export_submodel("Conv_16", onnx=path, options=fmedge.ExportOptions(preprocessing="unit"))
     assert len(fmedge.list_layers(onnx=path)) == 184
+
+
+def shuffled(last):
+    """ShuffleNet's shuffle of channels, as PyTorch writes it for one image; ``last``: the shape at the end."""
+    write = Writer()
+    values = write.conv("input", 3, 8, module="conv1", name="conv1")
+    halves = write.add("Reshape", values, write.constant(np.array([1, 2, 4, 24, 24], np.int64), "halves"), allowzero=0)
+    mixed = write.add("Transpose", halves, perm=[0, 2, 1, 3, 4])
+    values = write.add("Reshape", mixed, write.constant(np.array(last, np.int64), "whole"))
+    return write.model((1, 3, 24, 24), write.conv(values, 8, 4, module="conv2", name="conv2"))
+
+
+@pytest.mark.parametrize("last", [[1, 8, 24, 24], [1, -1, 24, 24]])
+def test_shapes_written_for_one_image_take_any_number(last, tmp_path):
+    model = shuffled(last)
+    artifact = fmedge.export_submodel("conv2", onnx=model, options=TORCH, models=tmp_path)
+    images = np.stack([parity_image(24, 24), parity_image(24, 24)[::-1]])
+    found = next(run_batches(artifact, [images]))["conv2"]
+    for image, maps in zip(images, found, strict=True):
+        expected = original(model, "conv2_output", torch_pixels(image))
+        assert measure_parity(maps[np.newaxis], expected, GATES["fp32"]).passed
+
+
+def test_a_network_for_one_image_alone_says_so(tmp_path):
+    write = Writer()
+    values = write.conv("input", 3, 8, module="conv1", name="conv1")
+    moved = write.add("Reshape", values, write.constant(np.array([4, 2, 24, 24], np.int64), "moved"))
+    values = write.add("Concat", moved, moved, axis=1)
+    values = write.add("Reshape", values, write.constant(np.array([2, 8, 24, 24], np.int64), "two"))
+    axis = write.constant(np.array([0], np.int64), "axis")
+    places = [write.constant(np.array([place], np.int64), f"place_{place}") for place in range(3)]
+    halves = [write.add("Slice", values, *pair, axis) for pair in pairwise(places)]
+    values = write.add("Concat", *halves, axis=1)
+    model = write.model((1, 3, 24, 24), write.conv(values, 16, 4, module="conv2", name="conv2"))
+    said = says(r"one image at a time: it has sizes for one\. Use --batch 1|does not compute")
+    with pytest.raises(FmedgeError, check=said):
+        fmedge.export_submodel("conv2", onnx=model, options=TORCH, models=tmp_path)
+    options = fmedge.ExportOptions(preprocessing="torch", batch=1)
+    assert fmedge.export_submodel("conv2", onnx=model, options=options, models=tmp_path).card.parity.passed

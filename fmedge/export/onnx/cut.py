@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
 from fmedge.export.onnx.file import OPSET, finish, make_model
 from fmedge.export.onnx.float16 import RECIPE, to_float16
-from fmedge.export.onnx_source.graph import fold_constants, fold_shapes, layouts_of, shapes_of, with_size
+from fmedge.export.onnx_source.folding import Shape, fold_constants, fold_shapes
+from fmedge.export.onnx_source.graph import layouts_of, shapes_of, with_size
 from fmedge.export.onnx_source.network import OnnxNetwork, extract, require_cut
 from fmedge.export.onnx_source.reading import opset_of
 from fmedge.export.pixels import LUMA_PARTS
@@ -68,6 +69,8 @@ def float_model(card: ModelCard, network: OnnxNetwork) -> ModelProto:
     known = shapes if card.options.batch == 1 else {name: (None, *shape[1:]) for name, shape in shapes.items()}
     fold_shapes(part.graph, known)
     fold_constants(part.graph, part.opset_import)
+    if card.options.batch != 1:
+        _open_reshapes(part.graph, shapes)
     part = _in_opset(_pruned(part))
     tensors = {name for node in part.graph.node for name in (*node.input, *node.output)}
     taken = {*tensors, *card.submodel.taps, card.inputs[0].name}
@@ -103,7 +106,51 @@ def float_model(card: ModelCard, network: OnnxNetwork) -> ModelProto:
     model = make_model(card, nodes, initializers)
     model.opset_import[0].version = opset_of(part)
     model.ir_version = max(model.ir_version, helper.find_min_ir_version_for(model.opset_import))
+    if card.options.batch is None:
+        _require_batches(model)
     return model
+
+
+def _open_reshapes(graph: onnx.GraphProto, shapes: Mapping[str, Shape]) -> None:
+    """Let reshapes that were written for one image keep any number of images, in place.
+
+    The number of images is a factor of the first extent, before and after. The parity check, on two images, would show
+    it if a network did otherwise.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        before = shapes.get(node.input[0])
+        if node.op_type != "Reshape" or not before or node.input[1] not in constants:
+            continue
+        target = [int(extent) for extent in numpy_helper.to_array(constants[node.input[1]]).reshape(-1)]
+        zeros = any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
+        if not target or target[0] <= 0 or zeros or (-1 in target and before[0] != target[0]):
+            continue
+        target[0] = 0 if -1 in target else -1  # as in the input, or what is left
+        name = f"{node.input[1]}_any_batch"
+        if name not in constants:
+            constants[name] = numpy_helper.from_array(np.array(target, np.int64), name)
+            graph.initializer.append(constants[name])
+        node.input[1] = name
+
+
+def _require_batches(model: ModelProto) -> None:
+    """Check that a model takes more than one image at a time.
+
+    Raises:
+        UsageError: It does not.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    copy.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    for output in copy.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_value = 2
+    try:
+        onnx.shape_inference.infer_shapes(copy, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        raise UsageError(
+            "The ONNX model takes one image at a time: it has sizes for one.", hint="Use --batch 1."
+        ) from error
 
 
 def _pruned(model: ModelProto) -> ModelProto:

@@ -7,7 +7,8 @@ from math import prod
 
 from onnx import NodeProto
 
-from fmedge.export.onnx_source.graph import OnnxGraph, Shape
+from fmedge.export.onnx_source.folding import Shape
+from fmedge.export.onnx_source.graph import OnnxGraph
 
 
 def multiplications(graph: OnnxGraph, node: NodeProto, shapes: Mapping[str, Shape]) -> int | None:

@@ -10,7 +10,8 @@ from math import ceil, prod
 from onnx import TensorProto, helper
 
 from fmedge.export.onnx_source.activations import activation_after, function_of
-from fmedge.export.onnx_source.graph import OnnxGraph, Shape, layouts_of, shapes_of
+from fmedge.export.onnx_source.folding import Shape
+from fmedge.export.onnx_source.graph import OnnxGraph, layouts_of, shapes_of
 from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node
 from fmedge.export.onnx_source.taps import obstacle_of_tensor

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from fmedge.errors import UsageError, closest
 from fmedge.export.onnx_source.activations import activation_after, function_of
-from fmedge.export.onnx_source.graph import OnnxGraph, Shape
+from fmedge.export.onnx_source.folding import Shape
+from fmedge.export.onnx_source.graph import OnnxGraph
 from fmedge.model.activations import LINEAR
 from fmedge.model.submodel import Activation
 
