@@ -165,10 +165,15 @@ class SubModel:
         return file_word("+".join(self.taps))
 
 
+_DEVICES = r"CON|PRN|AUX|NUL|(COM|LPT)\d"
+"""Names that Windows keeps for devices, whatever suffix follows ("Naming Files, Paths, and Namespaces", Microsoft)."""
+
+
 def file_word(name: str) -> str:
     """Turn one or more layer names into a word that is safe in a file name; different names give different words."""
     plain = re.sub(r"[^A-Za-z0-9_+-]", "_", name)[:120]
-    return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    safe = plain == name and not re.fullmatch(_DEVICES, name, re.IGNORECASE)
+    return plain if safe else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 class OwnSize(tuple[int, int]):

@@ -1,5 +1,7 @@
 """Sub-models and the names of their files."""
 
+import re
+
 import pytest
 
 from fmedge.errors import UsageError
@@ -45,3 +47,10 @@ def test_names_of_own_layers_are_made_fit_for_a_file():
 def test_unknown_activation_suggests():
     with pytest.raises(UsageError, match="Closest: 'relu'"):
         find_activation("rellu")
+
+
+@pytest.mark.parametrize("name", ["CON", "nul", "Aux", "com1", "LPT9"])
+def test_no_file_is_called_as_a_device(name):
+    """Windows has no files of these names, whatever suffix follows."""
+    assert re.fullmatch(rf"{name}-[0-9a-f]{{8}}", SubModel((name,), source="onnx").label)
+    assert SubModel((f"{name}x",), source="onnx").label == f"{name}x"
