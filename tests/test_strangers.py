@@ -54,6 +54,12 @@ def test_some_of_each_kind(kind, tmp_path, cases, good_of):
     gone_through(kind, range(FEW), tmp_path, cases, good_of(kind))
 
 
+@pytest.mark.parametrize(("kind", "number"), [("layers by configuration", 75)])
+def test_those_that_once_went_through(kind, number, tmp_path, cases, good_of):
+    """75: a shape that overflows as tf2onnx reads the graph."""
+    gone_through(kind, [number], tmp_path, cases, good_of(kind))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_of_each_kind(kind, tmp_path, cases, good_of):

@@ -16,7 +16,7 @@ from fmedge.export.onnx import passes
 from fmedge.export.onnx.file import OPSET, finish, make_model
 from fmedge.export.onnx.float16 import RECIPE, to_float16
 from fmedge.export.tensorflow.tf_import import Function, tf
-from fmedge.export.tensorflow.trace import TfNetwork, trace
+from fmedge.export.tensorflow.trace import TfNetwork, cannot_convert, trace
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Precision
 from fmedge.system.stderr import quietly
@@ -66,13 +66,16 @@ def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:
 
 def _convert(function: Function) -> onnx.GraphProto:
     """Convert a concrete function to ONNX with tf2onnx."""
-    with quietly():
-        model, _ = tf2onnx.convert.from_graph_def(
-            function.graph.as_graph_def(),
-            input_names=[tensor.name for tensor in function.inputs],
-            output_names=[tensor.name for tensor in function.outputs],
-            opset=OPSET,
-        )
+    try:
+        with quietly():
+            model, _ = tf2onnx.convert.from_graph_def(
+                function.graph.as_graph_def(),
+                input_names=[tensor.name for tensor in function.inputs],
+                output_names=[tensor.name for tensor in function.outputs],
+                opset=OPSET,
+            )
+    except Exception as error:  # an odd model can make TensorFlow and tf2onnx raise anything
+        raise cannot_convert("tf2onnx", error) from error
     foreign = sorted({node.op_type for node in model.graph.node if node.domain or not onnx.defs.has(node.op_type)})
     if foreign:
         raise UsageError(

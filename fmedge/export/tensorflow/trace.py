@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Any, Protocol
 
+from fmedge.errors import FmedgeError, UsageError
 from fmedge.export.network import Network
 from fmedge.export.pixels import LUMA_PARTS
 from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
 from fmedge.export.tensorflow.tf_import import Function, Tensor, freeze, tf
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import Precision, SubModel
+from fmedge.system.address_space import is_shortage, shortage
 from fmedge.system.stderr import quietly
 
 
@@ -150,3 +152,11 @@ def _extents(tensor: Tensor) -> list[int]:
 
 def _bytes_of(tensor: Tensor) -> int:
     return prod(_extents(tensor)) * max(1, tensor.dtype.size)
+
+
+def cannot_convert(converter: str, error: Exception) -> FmedgeError:
+    """Return the error for a model that a converter fails on."""
+    if is_shortage(error):
+        return shortage(error)
+    said = str(error).strip().partition("\n")[0][:90].rstrip(".") or type(error).__name__
+    return UsageError(f"{converter} cannot convert the model: {said}.", hint="Cut before what it fails on.")

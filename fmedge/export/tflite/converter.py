@@ -15,7 +15,7 @@ from fmedge.errors import ParityError, UsageError
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
 from fmedge.export.tensorflow.tf_import import ConverterError, tf
-from fmedge.export.tensorflow.trace import TfNetwork, Traced, trace
+from fmedge.export.tensorflow.trace import TfNetwork, Traced, cannot_convert, trace
 from fmedge.export.tflite.file import finish
 from fmedge.model.card import ModelCard
 from fmedge.model.submodel import MAX_FLOAT16, Precision
@@ -80,6 +80,8 @@ def _convert(traced: Traced, card: ModelCard, calibration: Calibration | None) -
                 "TFLite's built-in operations cannot express the model.",
                 hint="Cut before the layer it has no operation for, or use --format onnx.",
             ) from error
+        except (ValueError, TypeError, RuntimeError) as error:  # TensorFlow's, for odd models
+            raise cannot_convert("TFLite's converter", error) from error
 
 
 def _samples(card: ModelCard, calibration: Calibration) -> Iterator[list[npt.NDArray[Any]]]:
