@@ -66,7 +66,7 @@ def split_list(text: str, known: Collection[str] = ()) -> list[str]:
         del parts[:count]
     found = list(dict.fromkeys(filter(None, found)))
     if not found:
-        raise UsageError(f"'{text}' names nothing. Give a word, or several with commas between.")
+        raise UsageError(f"'{text}' is empty. Give one layer, or several separated by commas.")
     return found
 
 

@@ -8,7 +8,6 @@ from fmedge.model.preprocessing import NONE
 from fmedge.model.submodel import ONNX, OWN_SIZE, OwnSize
 from fmedge.model.vgg16 import INPUT_SIZE, VGG16_LAYERS
 from fmedge.system.choices import StrPath
-from fmedge.workflow.own_networks import read_own_network
 
 
 def list_layers(
@@ -27,16 +26,13 @@ def list_layers(
         WeightsError: The file is missing, damaged, or no whole model.
         BackendUnavailable: TensorFlow is not installed.
     """
-    own = read_own_network(keras=keras, onnx=onnx)
+    own = None
+    if keras is not None or onnx is not None:
+        from fmedge.workflow.own_networks import read_own_network  # needs NumPy
+
+        own = read_own_network(keras=keras, onnx=onnx)
     if own is None:
-        height, width = size or INPUT_SIZE
-        smallest = VGG16_LAYERS[-1].stride
-        if min(height, width) < smallest:
-            raise UsageError(
-                f"size {height}x{width}: VGG16 halves the image five times. Allowed: {smallest} or more.",
-                flags=("--size",),
-            )
-        return vgg16_rows(height, width)
+        return _stock_layers(*(size or INPUT_SIZE))
     if own.source == ONNX:
         from fmedge.export.onnx_source.network import load_onnx_network
         from fmedge.export.onnx_source.rows import onnx_rows
@@ -47,5 +43,15 @@ def list_layers(
     from fmedge.export.tensorflow.keras_network import load_keras_network
 
     model = load_keras_network(own.choice, NONE).model
-    own = tuple(model.inputs[0].shape[1:3])
-    return keras_rows(model, own if isinstance(size, OwnSize) else size or (None, None))
+    height, width = model.inputs[0].shape[1:3]
+    return keras_rows(model, (height, width) if isinstance(size, OwnSize) else size or (None, None))
+
+
+def _stock_layers(height: int, width: int) -> list[LayerRow]:
+    smallest = VGG16_LAYERS[-1].stride
+    if min(height, width) < smallest:
+        raise UsageError(
+            f"size {height}x{width}: VGG16 halves the image five times. Allowed: {smallest} or more.",
+            flags=("--size",),
+        )
+    return vgg16_rows(height, width)

@@ -56,7 +56,7 @@ def test_stock_vgg16_splits_everywhere():
 
 
 def test_nothing_and_all_of_another_network():
-    with pytest.raises(UsageError, match="names nothing"):
+    with pytest.raises(UsageError, match="is empty"):
         split_list(" , ")
     with pytest.raises(UsageError, match="knows stock VGG16 alone"):
         tap_names("all", Activation.RELU, frozenset({"a"}))
