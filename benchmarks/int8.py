@@ -29,7 +29,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import export_submodel, run_batches
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.exports import export_submodel
 
 LAYERS = ("block1_conv1", "block2_conv2", "block3_conv3")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}

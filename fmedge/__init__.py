@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fmedge.render.sheet import render_sheet as render_sheet
     from fmedge.runtime.opening import open_session as open_session
     from fmedge.runtime.session import Session as Session
-    from fmedge.workflow.artifacts import export_submodel as export_submodel
+    from fmedge.workflow.exports import export_submodel as export_submodel
     from fmedge.workflow.layers import list_layers as list_layers
     from fmedge.workflow.pipeline import extract as extract
     from fmedge.workflow.pipeline import extract_many as extract_many
@@ -49,7 +49,7 @@ _HOMES = {
     "Session": "fmedge.runtime.session",
     "SubModel": "fmedge.model.submodel",
     "VGG16_LAYERS": "fmedge.model.vgg16",
-    "export_submodel": "fmedge.workflow.artifacts",
+    "export_submodel": "fmedge.workflow.exports",
     "extract": "fmedge.workflow.pipeline",
     "extract_many": "fmedge.workflow.pipeline",
     "figure": "fmedge.render.figures",

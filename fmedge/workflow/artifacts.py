@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -26,37 +24,25 @@ from fmedge.model.submodel import (
     KERAS,
     ONNX,
     VGG16,
-    Activation,
     Converter,
-    ExportOptions,
     Precision,
-    SubModel,
-    find_activation,
 )
 from fmedge.model.vgg16 import INPUT_SIZE
-from fmedge.model.weights import WeightsChoice, choose_weights, load_weights
+from fmedge.model.weights import choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
-from fmedge.system.choices import StrPath, find_path, require_record, require_switch
 from fmedge.system.files import create_folder, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
-from fmedge.workflow.layer_names import Layers, tap_names
 from fmedge.workflow.model_files import open_model
-from fmedge.workflow.own_networks import read_own_network, settle_options
+from fmedge.workflow.own_networks import read_own_network
 from fmedge.workflow.request import (
     ArtifactSpec,
-    default_options,
     find_artifact,
-    models_folder,
-    request_artifact,
 )
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
-
     from fmedge.export.network import Network
-    from fmedge.export.tensorflow.keras_import import Model
 
 
 def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
@@ -275,94 +261,6 @@ def verify_artifact(
         said, found = card.describe_activation(), true.describe_activation()
         raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by its network. Export it again.")
     return artifact, check(artifact, network, partial(run_batches, run=run), photos, secretly=True)
-
-
-def export_submodel(
-    layer: Layers | None = None,
-    activation: str | None = None,
-    *,
-    weights: StrPath | None = None,
-    keras: StrPath | Model | None = None,
-    onnx: StrPath | ModelProto | None = None,
-    models: StrPath | None = None,
-    options: ExportOptions | None = None,
-    calibration: StrPath | None = None,
-    verify: bool = True,
-    offline: bool = False,
-    run: RunOptions | None = None,
-) -> Artifact:
-    """Cut VGG16, a Keras model or an ONNX network after a layer and write it as a model file with its card.
-
-    Args:
-        layer: As in :func:`request_artifact`.
-        activation: As in :func:`request_artifact`.
-        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None means ``FMEDGE_WEIGHTS``, then ``imagenet``.
-        keras: A Keras model to use instead of stock VGG16: a ``.keras`` or ``.h5`` file, or a ``keras.Model`` object.
-            ``options.preprocessing`` must say what it needs done to pixels, unless it begins with Rescaling or
-            Normalization; ``options.size`` is the model's own unless it is given.
-        onnx: An ONNX network to use instead: a file, or an ``onnx.ModelProto``. ``options.preprocessing`` must say what
-            it needs done to pixels.
-        models: Folder to write to; None means ``FMEDGE_MODELS``, then ``models``.
-        options: The form of the model; None means the defaults.
-        calibration: Folder of photos; int8 needs one.
-        verify: Compare the model with a reference before it is written.
-        offline: Never access the internet.
-        run: Engine and device of the parity check; None means the defaults.
-
-    Returns:
-        The artifact as written.
-
-    Raises:
-        FmedgeError: See :func:`request_artifact` and :func:`create_artifact`.
-    """
-    require_record("options", options, ExportOptions)
-    require_record("run", run, RunOptions)
-    require_switch("verify", verify)
-    require_switch("offline", offline)
-    photos = None if calibration is None else find_path("calibration", calibration)
-    if _is_path(keras) and _is_path(onnx):
-        request = request_artifact(
-            layer,
-            activation,
-            weights=weights,
-            keras=cast("StrPath | None", keras),
-            onnx=cast("StrPath | None", onnx),
-            models=models,
-            options=options,
-        )
-        return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
-    if keras is not None and onnx is not None:
-        raise UsageError("keras and onnx exclude each other. Give one.", flags=("--keras", "--onnx"))
-    options = options or default_options()
-    chosen = Activation.RELU if activation is None else find_activation(activation)
-    if keras is not None:
-        options, network, names = _keras_object(cast("Model", keras), options)
-    else:
-        options, network, names = _onnx_object(cast("ModelProto", onnx), options)
-    submodel = SubModel(tap_names(layer, chosen, names), chosen, network.facts.kind)
-    request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
-
-
-def _is_path(given: object) -> bool:
-    return given is None or isinstance(given, (str, os.PathLike))
-
-
-def _keras_object(model: Model, options: ExportOptions) -> tuple[ExportOptions, Network, Collection[str]]:
-    from fmedge.export.tensorflow.keras_network import network_of_model
-    from fmedge.model.keras_input import layer_names, read_input
-
-    config = json.loads(model.to_json())
-    options, _ = settle_options(options, read_input(config))
-    return options, network_of_model(model, options.preprocessing or NONE), layer_names(config)
-
-
-def _onnx_object(model: ModelProto, options: ExportOptions) -> tuple[ExportOptions, Network, Collection[str]]:
-    from fmedge.export.onnx_source.network import network_of_proto
-
-    network = network_of_proto(model, NONE)
-    options, _ = settle_options(options, network.graph.takes)
-    return options, network_of_proto(model, options.preprocessing or NONE), network.graph.all_names
 
 
 def run_batches(

@@ -163,7 +163,7 @@ def probe(backend: str, device: str) -> dict[str, object]:
     """
     from fmedge.runtime.opening import open_session
     from fmedge.runtime.placement import describe_placement
-    from fmedge.workflow.artifacts import export_submodel
+    from fmedge.workflow.exports import export_submodel
 
     row = next(row for row in BACKENDS if row.name == backend)
     run = RunOptions(backend, device)

@@ -12,7 +12,8 @@ from fmedge.errors import ParityError, UsageError
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.submodel import ExportOptions, Format, Precision
-from fmedge.workflow.artifacts import export_submodel, run_batches
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.exports import export_submodel
 from support.places import ROOT, TEST_DATA
 
 pytestmark = pytest.mark.keras

@@ -17,7 +17,8 @@ from fmedge.errors import ArtifactError
 from fmedge.model.card import ModelCard
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.submodel import Activation, ExportOptions
-from fmedge.workflow.artifacts import export_submodel, run_batches
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.exports import export_submodel
 from fmedge.workflow.request import find_artifact, request_artifact
 from support.places import TEST_DATA
 

@@ -6,7 +6,8 @@ from fmedge.data.images import parity_image
 from fmedge.export.tensorflow.keras_import import keras
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.submodel import ExportOptions
-from fmedge.workflow.artifacts import export_submodel, run_batches
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.exports import export_submodel
 
 layers = keras.layers
 
