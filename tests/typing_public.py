@@ -25,6 +25,7 @@ def images_of_all_kinds(path: PathLike[str], image: Image.Image, pixels: Pixels)
     assert_type(fmedge.extract(b"", ("block1_conv1",), "none", weights=path), fmedge.FeatureMaps)
     assert_type(fmedge.extract(image, "all", resize="bicubic"), fmedge.FeatureMaps)
     assert_type(fmedge.extract(pixels, run=fmedge.RunOptions(threads=1)), fmedge.FeatureMaps)
+    assert_type(fmedge.extract(path, "conv", onnx=path, preprocessing="torch"), fmedge.FeatureMaps)
     fmedge.extract(3)  # pyright: ignore[reportArgumentType]
     fmedge.extract("photo.jpg", resize="lanczos")  # pyright: ignore[reportArgumentType]
 

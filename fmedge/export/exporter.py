@@ -124,7 +124,7 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         )
     if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
         raise UsageError(
-            "preprocessing applies only to keras: stock VGG16 always uses caffe. Leave it out.",
+            "preprocessing applies only to keras and onnx: stock VGG16 always uses caffe. Leave it out.",
             flags=("--preprocessing", "--keras"),
         )
     row = (options.format, options.precision, exporter.converter)

@@ -18,6 +18,7 @@ from fmedge.data.image_list import expand_images
 from fmedge.data.images import ImageSource, OpenedSource, find_image
 from fmedge.errors import FmedgeError, UsageError
 from fmedge.model.artifact import Artifact
+from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.system.address_space import is_thrifty
@@ -35,6 +36,9 @@ def extract(
     activation: str | None = None,
     *,
     weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
     models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
@@ -50,6 +54,9 @@ def extract(
             ``all``) only the deepest is returned; :func:`extract_many` returns all.
         activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
         weights: As in :func:`export_submodel`.
+        keras: The file of a Keras model, instead of stock VGG16.
+        onnx: An ONNX file, instead of stock VGG16.
+        preprocessing: What such a network needs done to pixels; see :class:`fmedge.ExportOptions`.
         models: As in :func:`export_submodel`.
         resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
         run: Engine, device, threads; None means the defaults.
@@ -64,7 +71,10 @@ def extract(
     source = find_image(image)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
+    options = replace(default_options(run), preprocessing=preprocessing)
+    request = request_artifact(
+        layer, activation, weights=weights, keras=keras, onnx=onnx, models=models, options=options
+    )
     artifact = obtain_artifact(request, offline=offline)
     return run_artifact(artifact, source, resize=resize, run=run)
 
@@ -76,6 +86,9 @@ def extract_many(
     activation: str | None = None,
     *,
     weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
     models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
@@ -91,6 +104,9 @@ def extract_many(
     activation: str | None = None,
     *,
     weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
     models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
@@ -105,6 +121,9 @@ def extract_many(
     activation: str | None = None,
     *,
     weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
     models: StrPath | None = None,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
@@ -123,6 +142,9 @@ def extract_many(
             ``block1_conv1``.
         activation: As in :func:`extract`.
         weights: As in :func:`export_submodel`.
+        keras: The file of a Keras model, instead of stock VGG16.
+        onnx: An ONNX file, instead of stock VGG16.
+        preprocessing: What such a network needs done to pixels; see :class:`fmedge.ExportOptions`.
         models: As in :func:`export_submodel`.
         resize: As in :func:`extract`.
         run: Engine, device, threads (for all photos together); None means the defaults.
@@ -144,7 +166,10 @@ def extract_many(
     found = expand_images([find_path("images", images)]) if several else map(find_image, images)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    request = request_artifact(layer, activation, weights=weights, models=models, options=default_options(run))
+    options = replace(default_options(run), preprocessing=preprocessing)
+    request = request_artifact(
+        layer, activation, weights=weights, keras=keras, onnx=onnx, models=models, options=options
+    )
     artifact = obtain_artifact(request, offline=offline)
     return _extract_each(artifact, found, resize, run, on_error)
 

@@ -458,3 +458,16 @@ def test_a_network_for_one_image_alone_says_so(tmp_path):
         fmedge.export_submodel("conv2", onnx=model, options=TORCH, models=tmp_path)
     options = fmedge.ExportOptions(preprocessing="torch", batch=1)
     assert fmedge.export_submodel("conv2", onnx=model, options=options, models=tmp_path).card.parity.passed
+
+
+def test_extracting_in_python(network, picture, tmp_path):
+    given = {"onnx": network, "preprocessing": "torch", "models": tmp_path}
+    maps = fmedge.extract(picture, "layer1.0.conv1", **given)
+    ((image, taps),) = fmedge.extract_many([picture], ["layer1.0.conv1", "pool"], **given)
+    assert list(taps) == ["layer1.0.conv1", "pool"]
+    np.testing.assert_array_equal(taps["layer1.0.conv1"], maps)
+    assert image.name == picture.name
+    with pytest.raises(UsageError, match="needs preprocessing"):
+        fmedge.extract(picture, "pool", onnx=network, models=tmp_path)
+    with pytest.raises(UsageError, match="stock VGG16 always uses caffe"):
+        fmedge.extract(picture, preprocessing="torch", weights="untrained", models=tmp_path)
