@@ -125,7 +125,7 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
         raise UsageError(
             "preprocessing applies only to keras and onnx: stock VGG16 always uses caffe. Leave it out.",
-            flags=("--preprocessing", "--keras"),
+            flags=("--preprocessing", "--keras", "--onnx"),
         )
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
