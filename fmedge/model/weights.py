@@ -176,7 +176,7 @@ def cache_folder() -> Path:
 
 
 def _private_temporary_folder() -> Path:
-    """Return ``/tmp/fmedge-UID``: a folder that only this user may write to."""
+    """Return ``fmedge-UID`` in the temporary folder, which only this user may write to."""
     import tempfile
 
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, versi
 from fmedge.errors import UsageError
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
-from fmedge.export.onnx.file import OPSET, finish, make_model
-from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.export.onnx.file import OPSET, make_model
+from fmedge.export.onnx.writing import written
 from fmedge.export.onnx_source.folding import Shape, fold_constants, fold_shapes
 from fmedge.export.onnx_source.graph import layouts_of, shapes_of, with_size
 from fmedge.export.onnx_source.network import OnnxNetwork, extract, require_cut
@@ -23,7 +22,6 @@ from fmedge.export.onnx_source.reading import opset_of
 from fmedge.export.pixels import LUMA_PARTS
 from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import Preprocessing
-from fmedge.model.submodel import Precision
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 
@@ -44,18 +42,13 @@ def build_model(card: ModelCard, network: OnnxNetwork, calibration: Calibration 
         ParityError: With fp16: a weight is too large.
     """
     del calibration
-    half = card.precision is Precision.FP16
-    card = replace(card, tools={**card.tools, "onnx": onnx.__version__}, recipe=RECIPE if half else {})
-    model = float_model(card, network)
-    if half:
-        to_float16(model)
     try:
-        return Built(finish(model, card), card)
+        return written(card, lambda card: float_model(card, network))
     except onnx.checker.ValidationError as error:
         said = str(error).strip().partition("\n")[0][:90]
         raise UsageError(
             f"The ONNX model breaks ONNX's own rules: {said}.", hint="Repair it, or cut earlier."
-        ) from None
+        ) from error
 
 
 def float_model(card: ModelCard, network: OnnxNetwork) -> ModelProto:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -11,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
-from fmedge.export.onnx.file import finish, make_model, output_transposes
-from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.export.onnx.file import make_model, output_transposes
+from fmedge.export.onnx.writing import written
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
-from fmedge.model.submodel import Activation, Precision, SubModel
+from fmedge.model.submodel import Activation, SubModel
 from fmedge.model.vgg16 import LayerSpec, layers_through
 from fmedge.model.weights import Weights
 
@@ -36,12 +34,7 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
         The file's content and the finished card; the same card and weights give the same bytes.
     """
     del calibration
-    half = card.precision is Precision.FP16
-    card = replace(card, tools={**card.tools, "onnx": onnx.__version__}, recipe=RECIPE if half else {})
-    model = float_model(card, network)
-    if half:
-        to_float16(model)
-    return Built(finish(model, card), card)
+    return written(card, lambda card: float_model(card, network))
 
 
 def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.metadata import version
 
 import onnx
@@ -13,12 +12,11 @@ from fmedge.errors import UsageError
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
 from fmedge.export.onnx import passes
-from fmedge.export.onnx.file import OPSET, finish, make_model
-from fmedge.export.onnx.float16 import RECIPE, to_float16
+from fmedge.export.onnx.file import OPSET, make_model
+from fmedge.export.onnx.writing import written
 from fmedge.export.tensorflow.tf_import import Function, tf
 from fmedge.export.tensorflow.trace import TfNetwork, cannot_convert, trace
 from fmedge.model.card import ModelCard
-from fmedge.model.submodel import Precision
 from fmedge.system.stderr import quietly
 
 with quietly():
@@ -41,13 +39,8 @@ def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | 
         ParityError: With fp16: a weight is too large.
     """
     del calibration
-    half = card.precision is Precision.FP16
-    tools = {"onnx": onnx.__version__, "tf2onnx": version("tf2onnx"), "tensorflow": tf.__version__}
-    card = replace(card, tools={**card.tools, **tools}, recipe=RECIPE if half else {})
-    model = float_model(card, network)
-    if half:
-        to_float16(model)
-    return Built(finish(model, card), card)
+    tools = {"tf2onnx": version("tf2onnx"), "tensorflow": tf.__version__}
+    return written(card, lambda card: float_model(card, network), tools)
 
 
 def float_model(card: ModelCard, network: TfNetwork) -> onnx.ModelProto:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from fmedge.export.onnx_source.evaluator import EVALUATOR_ERRORS
 from fmedge.export.onnx_source.graph import OnnxGraph
 from fmedge.export.onnx_source.reading import obstacle_of_node
 from fmedge.model.activations import LINEAR, RELU
@@ -159,7 +160,7 @@ def _by_values(graph: OnnxGraph, before: str, region: list[int], after: str) -> 
         with np.errstate(all="ignore"):
             outputs = cast("list[Any]", ReferenceEvaluator(model).run(None, {before: _SAMPLES.astype(np.float32)}))
             found: Values = np.asarray(outputs[0], np.float64).reshape(-1)
-    except Exception:
+    except EVALUATOR_ERRORS:  # then it is no activation that is known
         return None
     if found.shape != _SAMPLES.shape:
         return None

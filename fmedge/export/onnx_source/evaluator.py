@@ -17,6 +17,10 @@ from onnx.reference.ops.op_max_pool import MaxPool as OnnxMaxPool
 
 Floats = npt.NDArray[np.float64]
 
+EVALUATOR_ERRORS = (ValueError, TypeError, RuntimeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What onnx's evaluator, and NumPy below it, raise for operators that do not fit their inputs. Neither a lack of memory
+nor an interrupt is among them."""
+
 _PLANE = 4
 """Axes of images: (N, C, H, W)."""
 

@@ -13,6 +13,8 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from fmedge.export.onnx_source.evaluator import EVALUATOR_ERRORS
+
 Shape = tuple[int | None, ...]
 """The extents of a tensor; None stands for an open one."""
 
@@ -104,6 +106,6 @@ def _folded(
     try:
         found = ReferenceEvaluator(onnx.helper.make_model(part, opset_imports=opsets)).run(None, inputs)
         values = np.asarray(cast("list[Any]", found)[0])
-    except Exception:
+    except EVALUATOR_ERRORS:  # then it stays an operator
         return None
     return values if values.size <= _MAX_FOLDED and values.dtype.kind in "fiub" else None

@@ -16,7 +16,7 @@ from onnx.utils import Extractor
 
 from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
-from fmedge.export.onnx_source.evaluator import evaluate
+from fmedge.export.onnx_source.evaluator import EVALUATOR_ERRORS, evaluate
 from fmedge.export.onnx_source.graph import OnnxGraph, graph_of, layouts_of, shapes_of, with_size
 from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node, parse_whole, read_onnx
@@ -134,7 +134,7 @@ class OnnxNetwork:
         feed = pixels if self.graph.layout == "NHWC" else pixels.transpose(0, 3, 1, 2)
         try:
             return evaluate(model, {self.graph.image: feed})
-        except Exception as error:  # onnx's evaluator may raise anything
+        except EVALUATOR_ERRORS as error:
             said = str(error).strip().partition("\n")[0][:90] or type(error).__name__
             raise UsageError(
                 f"onnx cannot compute this model for the parity check: {said}.", hint="Use --no-verify."
