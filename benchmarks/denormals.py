@@ -26,8 +26,8 @@ import numpy as np
 
 from fmedge.export.exporter import build_artifact
 from fmedge.export.stock_network import StockNetwork
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import ExportOptions, SubModel
-from fmedge.model.vgg16 import layers_through
 from fmedge.model.weights import UNTRAINED, Weights, load_weights
 from fmedge.runtime.backends import BACKENDS, find_backend, usable_cpus
 from inference import LONGEST_S, MODULE, PAUSE_S
@@ -92,7 +92,7 @@ def _measure(layer: str, backend: str, turns: int) -> Row:
 
 def scaled(weights: Weights, layer: str) -> Weights:
     """Return the weights of the same network with all maps multiplied by :data:`INSIDE_FACTOR`."""
-    first, *others = [spec.name for spec in layers_through(layer) if spec.kind == "conv"]
+    first, *others = [spec.name for spec in STOCK[VGG16].through(layer) if spec.kind == "conv"]
     factor = np.float32(INSIDE_FACTOR)
     kernel, bias = weights[first]
     return {

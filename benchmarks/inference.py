@@ -21,8 +21,8 @@ import numpy as np
 
 from fmedge.bench.worker_pipe import WorkerFailed
 from fmedge.export.reference import reference_outputs
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import SubModel
-from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import usable_cpus
 from fmedge_choice import default_backend, fastest_backend
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10, help="counted turns of each process")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()
-    layers = LAYER_NAMES if chosen.layer == "all" else chosen.layer.split(",")
+    layers = STOCK[VGG16].names if chosen.layer == "all" else chosen.layer.split(",")
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -74,7 +74,7 @@ def main() -> None:
 def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, tuple[Path, float]]:
     """Make each layer's page, before and after ReLU where it has both; return it with the seconds that this took."""
     import fmedge
-    from fmedge.model.vgg16 import VGG16_LAYERS
+    from fmedge.model.stock import VGG16_LAYERS
 
     image = chosen.image
     if image is None:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import h5py
 
-from fmedge.model.vgg16 import LAYER_NAMES
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.weights import UNTRAINED, load_weights
 
 
 def write_weights(path: Path) -> None:
     """Write seeded weights for all 13 convolutions in the layout of Keras' official file (59 MB)."""
-    arrays, _ = load_weights(UNTRAINED, LAYER_NAMES[-1])
+    arrays, _ = load_weights(UNTRAINED, STOCK[VGG16].names[-1])
     with h5py.File(path, "w") as file:
-        file.attrs["layer_names"] = [name.encode() for name in LAYER_NAMES]
-        for name in LAYER_NAMES:
+        file.attrs["layer_names"] = [name.encode() for name in STOCK[VGG16].names]
+        for name in STOCK[VGG16].names:
             group = file.create_group(name)
             names = [f"{name}_W_1:0", f"{name}_b_1:0"] if name in arrays else []
             group.attrs["weight_names"] = [entry.encode() for entry in names]

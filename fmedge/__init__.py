@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from fmedge.model.card import ModelCard as ModelCard
     from fmedge.model.preprocessing import Preprocessing as Preprocessing
     from fmedge.model.run_options import RunOptions as RunOptions
+    from fmedge.model.stock import VGG16_LAYERS as VGG16_LAYERS
     from fmedge.model.submodel import ExportOptions as ExportOptions
     from fmedge.model.submodel import SubModel as SubModel
-    from fmedge.model.vgg16 import VGG16_LAYERS as VGG16_LAYERS
     from fmedge.render.figures import figure as figure
     from fmedge.render.page import render_page as render_page
     from fmedge.render.sheet import render_sheet as render_sheet
@@ -48,7 +48,7 @@ _HOMES = {
     "RunOptions": "fmedge.model.run_options",
     "Session": "fmedge.runtime.session",
     "SubModel": "fmedge.model.submodel",
-    "VGG16_LAYERS": "fmedge.model.vgg16",
+    "VGG16_LAYERS": "fmedge.model.stock",
     "export_submodel": "fmedge.workflow.exports",
     "extract": "fmedge.workflow.pipeline",
     "extract_many": "fmedge.workflow.pipeline",

@@ -20,7 +20,7 @@ BRINGS = {
     "fmedge.model.preprocessing": set(),
     "fmedge.model.run_options": set(),
     "fmedge.model.submodel": set(),
-    "fmedge.model.vgg16": set(),
+    "fmedge.model.stock": set(),
 }
 """What modules of the public face, and the command's, may bring along, where that is not NumPy and Pillow."""
 

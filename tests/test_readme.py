@@ -3,14 +3,17 @@
 import hashlib
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 
 from fmedge.cli import main
 from fmedge.model import weights
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.workflow import doctor
 from support.places import ROOT
 
+OFFICIAL = STOCK[VGG16].weights
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()
@@ -25,12 +28,12 @@ def reader(tmp_path, monkeypatch):
     from draw_picture import draw
     from weights_file import write_weights
 
-    official = weights.cache_folder() / weights.OFFICIAL_NAME
+    official = weights.cache_folder() / OFFICIAL.name
     official.parent.mkdir(parents=True)
     write_weights(official)
     content = official.read_bytes()
-    monkeypatch.setattr(weights, "OFFICIAL_BYTES", len(content))
-    monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())
+    stand_in = replace(OFFICIAL, md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
+    monkeypatch.setitem(STOCK, VGG16, replace(STOCK[VGG16], weights=stand_in))
     monkeypatch.chdir(tmp_path)
     draw().save("photo.jpg")
     (tmp_path / "photos" / "deep").mkdir(parents=True)

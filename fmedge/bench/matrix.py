@@ -21,10 +21,11 @@ from fmedge.errors import (
     closest,
 )
 from fmedge.model.artifact import Artifact
-from fmedge.model.card import ModelCard
+from fmedge.model.card import ModelCard, describe_weights
+from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import Math, RunOptions
-from fmedge.model.submodel import ExportOptions, Format, Precision, find_activation
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
+from fmedge.model.submodel import OWN_SIZE, ExportOptions, Format, Precision, find_activation
 from fmedge.runtime.backends import (
     BACKENDS,
     Backend,
@@ -86,11 +87,15 @@ class BenchMatrix:
         maths: Arithmetic of float models.
         threads: Numbers of CPU threads; None takes one per core.
         activation: ``relu`` or ``none``.
-        size: Height and width of the image, in pixels.
+        size: Height and width of the image, in pixels; by default the network's own.
         scenario: One image after the other, or batches.
         batch: Images per run; 1 for ``single-stream``.
         device: The device that computes.
-        weights: As in ``request_artifact``.
+        network: As in ``request_artifact``; so are the following.
+        weights: Weights of a stock network.
+        keras: A Keras model instead of a stock network.
+        onnx: An ONNX network instead.
+        preprocessing: What such a network needs done to pixels.
         models: As in ``request_artifact``.
         calibration: Folder of photos, for int8 models that must be exported first.
         offline: Never touch the network.
@@ -106,11 +111,15 @@ class BenchMatrix:
     maths: tuple[Math, ...] = ("fp32",)
     threads: tuple[int, ...] | None = None
     activation: str = "relu"
-    size: tuple[int, int] = INPUT_SIZE
+    size: tuple[int, int] = OWN_SIZE
     scenario: Scenario = "single-stream"
     batch: int = 1
     device: str = "cpu"
+    network: str | None = None
     weights: str | None = None
+    keras: Path | None = None
+    onnx: Path | None = None
+    preprocessing: str | Preprocessing | None = None
     models: Path | None = None
     calibration: Path | None = None
     offline: bool = False
@@ -191,13 +200,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
     for layer, row, (variant, options) in product(matrix.layers, rows, forms):
         if variant and row.formats[0] not in VARIANTS[variant].formats:
             continue
-        request = request_artifact(
-            layer,
-            matrix.activation,
-            weights=matrix.weights,
-            models=matrix.models,
-            options=replace(options, format=row.formats[0]),
-        )
+        request = request_form(matrix, layer, replace(options, format=row.formats[0]))
         for arithmetic, threads in product(matrix.maths, threads_tried):
             configuration = _configuration(matrix, request, row, arithmetic, threads, variant)
             if arithmetic not in row.maths:
@@ -214,14 +217,39 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
     return cases, missing
 
 
+def request_form(matrix: BenchMatrix, layer: str, options: ExportOptions | None = None) -> ArtifactSpec:
+    """Return the specification of a layer's artifact in a form; its size is the matrix's, or the network's own.
+
+    Raises:
+        UsageError: The layer does not exist, or the network needs an option that is missing.
+        WeightsError: There is no such file, or it is damaged.
+    """
+    options = replace(options or ExportOptions(), size=matrix.size, preprocessing=matrix.preprocessing)
+
+    def requested(options: ExportOptions) -> ArtifactSpec:
+        return request_artifact(
+            layer,
+            matrix.activation,
+            network=matrix.network,
+            weights=matrix.weights,
+            keras=matrix.keras,
+            onnx=matrix.onnx,
+            models=matrix.models,
+            options=options,
+        )
+
+    request = requested(options)
+    return request if request.options.size else requested(replace(options, size=INPUT_SIZE))
+
+
 def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
     """Yield each wanted variant of each wanted precision, without the format; also 7-bit int8 where it is faster."""
     names = dict.fromkeys((*matrix.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
     for precision, name in product(matrix.precisions, names):
         if name == PLAIN:
-            yield PLAIN, ExportOptions(precision=precision, size=matrix.size)
+            yield PLAIN, ExportOptions(precision=precision)
         elif precision is VARIANTS[name].precision:
-            yield name, ExportOptions(precision=precision, size=matrix.size, **VARIANTS[name].options)
+            yield name, ExportOptions(precision=precision, **VARIANTS[name].options)
 
 
 def _backends(matrix: BenchMatrix) -> list[Backend]:
@@ -241,8 +269,8 @@ def _configuration(
     return Configuration(
         layer="+".join(request.submodel.taps),
         activation=matrix.activation,
-        weights=request.weights.facts.describe(),
-        size=matrix.size,
+        weights=describe_weights(request.submodel, request.weights.facts),
+        size=request.options.size or INPUT_SIZE,
         batch=matrix.batch,
         scenario=matrix.scenario,
         backend=row.name,

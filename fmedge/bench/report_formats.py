@@ -40,7 +40,7 @@ def _row(each: Measurement) -> list[str]:
         *(f"{1e3 * seconds:.2f}" for seconds in (each.p50, each.p90, each.min)),
         f"{100 * each.iqr / each.p50:.1f}{'!' if each.noisy else ''}",
         f"{each.images_per_s:.1f}",
-        f"{each.gflops:.0f}",
+        "-" if each.gflops is None else f"{each.gflops:.0f}",
         "-" if each.limit_share is None else f"{100 * each.limit_share:.0f} %",
         f"{each.load:.2f}",
         f"{1e3 * each.load_s:.0f}",

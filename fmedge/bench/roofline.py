@@ -11,7 +11,7 @@ import numpy as np
 
 from fmedge.bench.worker_pipe import serve
 from fmedge.data.bench_report import Limit
-from fmedge.model.vgg16 import LayerSpec
+from fmedge.model.stock import LayerSpec
 
 _SIDE = 1024
 """Rows and columns of the matrices: 2.1 * 10^9 operations on 12 MB, large enough for any blocking to work well."""

@@ -21,8 +21,6 @@ from fmedge.bench.matrix import Case, load_order
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Limit, Missing, Report
 from fmedge.data.measurement import Measurement, Process
-from fmedge.model.footprint import plan_export, vgg16_bytes
-from fmedge.model.vgg16 import layers_through
 from fmedge.system.machine import read_clocks, this_machine
 from fmedge.system.memory import available_bytes
 from fmedge.system.progress import Progress, no_progress
@@ -232,7 +230,7 @@ def _load_again(group: Sequence[_Subject], subjects: Sequence[_Subject], progres
 
 def _fits(case: Case) -> bool:
     available, what = available_bytes(), case.configuration
-    maps = vgg16_bytes(case.card.submodel.deepest, what.batch, *what.size)
+    maps = case.card.run_bytes(what.batch, *what.size)
     return available is None or _BASE_BYTES + _PER_MODEL_BYTE * case.file_size + maps < available
 
 
@@ -305,6 +303,7 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
     if not subject.turns:
         return Missing(what, "interrupted before it was measured" if interrupted else "not measured")
     limit = found.get(what.threads) if what.device == "cpu" else None
+    layers = case.card.submodel.stock_layers  # the work of other networks is not known
     others = [turn["others_s"] for turn in subject.turns if turn["others_s"] is not None]
     started = [process for process in subject.started if process.turns]
     facts = [process.facts for process in started]
@@ -326,9 +325,8 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         wall_s=sum(turn["wall_s"] for turn in subject.turns),
         others_s=max(0.0, sum(others)) if others else None,
         peak_memory_bytes=max(memory, default=None),
-        macs=plan_export(case.card.submodel, case.card.options).macs,
-        limit_s=limit
-        and roofline.direct_seconds(layers_through(case.card.submodel.deepest), what.size, what.batch, limit),
+        macs=sum(spec.macs(*what.size) for spec in layers) if layers else None,
+        limit_s=roofline.direct_seconds(layers, what.size, what.batch, limit) if limit and layers else None,
         file_size=case.file_size,
         parity=case.card.parity,
         stages={

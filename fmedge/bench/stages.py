@@ -12,7 +12,7 @@ from PIL import Image
 
 from fmedge.data.images import load_photo
 from fmedge.model.run_options import RunOptions
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.render.page import render_page
 from fmedge.runtime.session import Session
 from fmedge.workflow.extraction import Extraction, deepest

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fmedge._version import __version__
-from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, variants_here
+from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, request_form, variants_here
 from fmedge.bench.scheduler import MODULE, Protocol, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Missing, Report
@@ -24,13 +24,12 @@ from fmedge.data.images import load_photo, parity_image
 from fmedge.data.measurement import Measurement
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.model.parity import Parity
-from fmedge.model.submodel import ExportOptions, Precision
+from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import default_threads, find_backend
 from fmedge.system.files import temporary_folder, write_error
 from fmedge.system.machine import this_machine
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import reference_maps
-from fmedge.workflow.request import ArtifactSpec, request_artifact
 from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
 FIRST_S = 0.3
@@ -204,20 +203,15 @@ def _judge(
 
 
 def _write_reference(path: Path, case: Case, matrix: BenchMatrix, goal: Goal) -> None:
-    request = _request(matrix)
+    (layer,) = matrix.layers
+    request, size = request_form(matrix, layer), case.configuration.size
     if goal.photos:
-        images = np.stack([load_photo(photo, matrix.size).pixels for photo in goal.judges])
+        images = np.stack([load_photo(photo, size).pixels for photo in goal.judges])
     else:
-        images = parity_image(*matrix.size)[np.newaxis]
+        images = parity_image(*size)[np.newaxis]
     expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=matrix.offline)
     with write_error(path):
         np.savez(path, allow_pickle=False, images=images, **expected)
-
-
-def _request(matrix: BenchMatrix) -> ArtifactSpec:
-    (layer,) = matrix.layers
-    options = ExportOptions(size=matrix.size)
-    return request_artifact(layer, matrix.activation, weights=matrix.weights, models=matrix.models, options=options)
 
 
 def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | WorkerFailed:

@@ -35,7 +35,7 @@ def bench_command(
     cpus: options.Cpus = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
-    size: options.FixedSize = "224",
+    size: options.FixedSize = None,
     scenario: Annotated[
         Literal["single-stream", "offline"], typer.Option(help="One image at a time, or batches.")
     ] = "single-stream",
@@ -57,7 +57,15 @@ def bench_command(
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     calibration: options.Calibration = None,
+    network: options.Network = None,
     weights: options.Weights = None,
+    keras: options.Keras = None,
+    onnx: options.Onnx = None,
+    preprocessing: options.Preprocessing = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    order: options.Order = None,
     models: options.Models = None,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
@@ -68,6 +76,8 @@ def bench_command(
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
     from fmedge.system.files import require_writable, write_bytes
+    from fmedge.workflow.layer_names import split_list
+    from fmedge.workflow.own_networks import read_own_network
 
     if cpus is not None:
         bind_process(options.parse_cpus(cpus))
@@ -78,8 +88,9 @@ def bench_command(
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
         raise UsageError("--stages follows one photo. Use it with --image and without --scenario offline.")
+    own = read_own_network(keras=keras, onnx=onnx)
     wanted = matrix.BenchMatrix(
-        layers=tuple(options.split(layer)),
+        layers=tuple(split_list(layer, own.names if own else ())),
         backends=None if backend is None else tuple(options.split(backend)),
         precisions=tuple(options.parse_list(precision, Precision)),
         variants=(matrix.PLAIN, *(options.split(variant) if variant else ())),
@@ -90,7 +101,11 @@ def bench_command(
         scenario=scenario,
         batch=batch or (_OFFLINE_BATCH if scenario == "offline" else 1),
         device=device,
+        network=network,
         weights=weights,
+        keras=keras,
+        onnx=onnx,
+        preprocessing=options.parse_preprocessing(preprocessing, scale, mean, std, order),
         models=models,
         calibration=calibration,
         offline=offline,

@@ -33,7 +33,16 @@ def diff_command(
     activation: options.OptionalActivation = None,
     precision: Annotated[Precision | None, typer.Option(help="With engines: number format. [default: fp32]")] = None,
     threads: options.Threads = None,
+    network: options.Network = None,
     weights: options.Weights = None,
+    keras: options.Keras = None,
+    onnx: options.Onnx = None,
+    preprocessing: options.Preprocessing = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    order: options.Order = None,
+    size: options.Size = None,
     models: options.Models = None,
     offline: options.Offline = False,
     output: Annotated[
@@ -52,7 +61,9 @@ def diff_command(
     from fmedge.workflow.request import request_artifact
 
     sides = [parse_side(first), parse_side(second)]
-    if all(side.model is not None for side in sides) and any((layer, activation, precision, weights, models)):
+    prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
+    chosen = (layer, activation, precision, network, weights, keras, onnx, prepared, size, models)
+    if all(side.model is not None for side in sides) and any(choice is not None for choice in chosen):
         raise UsageError("Model files determine layer, form and weights. Leave out those options.")
     require_image_file(image)
     require_output(output, ".html")
@@ -62,8 +73,22 @@ def diff_command(
         if side.model is not None:
             artifact = open_model(side.model)
         else:
-            form = ExportOptions(choose_backend(run).formats[0], precision or Precision.FP32)
-            request = request_artifact(layer, activation, weights=weights, models=models, options=form)
+            form = ExportOptions(
+                choose_backend(run).formats[0],
+                precision or Precision.FP32,
+                size=options.parse_size(size),
+                preprocessing=prepared,
+            )
+            request = request_artifact(
+                layer,
+                activation,
+                network=network,
+                weights=weights,
+                keras=keras,
+                onnx=onnx,
+                models=models,
+                options=form,
+            )
             artifact = ensure_artifact(request, run, offline=offline)
         found.append(run_taps(artifact, image, run=run))
         tell_of_guard(artifact)

@@ -15,8 +15,8 @@ from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.errors import ParityError, UsageError
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import STOCK, find_stock
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision
-from fmedge.model.vgg16 import LAYER_NAMES
 
 if TYPE_CHECKING:
     from fmedge.model.artifact import Artifact
@@ -35,7 +35,9 @@ _SHOWN_SHAPES = 3
 
 def export_command(
     layer: options.LayerList = "block1_conv1",
-    every_layer: Annotated[bool, typer.Option("--all", help="All 18 layers, one artifact each.")] = False,
+    every_layer: Annotated[
+        bool, typer.Option("--all", help="All layers of a stock network, one artifact each.")
+    ] = False,
     activation: options.ActivationChoice = Activation.RELU,
     model_format: options.FormatList = None,
     precision: options.PrecisionList = "fp32",
@@ -59,6 +61,7 @@ def export_command(
         Converter | None,
         typer.Option(help="What writes the model. [default: direct where possible, else TensorFlow's]"),
     ] = None,
+    network: options.Network = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
     onnx: options.Onnx = None,
@@ -73,21 +76,23 @@ def export_command(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Cut VGG16, a Keras model or an ONNX network after a layer and write the sub-model with its card."""
+    """Cut a stock network, a Keras model or an ONNX network after a layer and write the sub-model with its card."""
     from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.layer_names import split_list
     from fmedge.workflow.own_networks import read_own_network
     from fmedge.workflow.request import request_artifact
 
+    stock = find_stock(network, keras, onnx)
     own = read_own_network(keras=keras, onnx=onnx)
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
-    layers = LAYER_NAMES if every_layer else split_list(layer, own.names if own else ())
+    layers = STOCK[stock].names if every_layer else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
         request_artifact(
             name,
             activation if "pool" not in name or not every_layer else Activation.RELU,
+            network=network,
             weights=weights,
             keras=keras,
             onnx=onnx,
@@ -140,7 +145,7 @@ def _export_all(
         place = f"[{number}/{len(requests)}] " if len(requests) > 1 else ""
         emit(str(artifact.path))
         say(
-            f"{place}{artifact.size / 1e6:.2f} MB, {_shows(card)}{card.weights.describe()}, parity: {parity}, "
+            f"{place}{artifact.size / 1e6:.2f} MB, {_shows(card)}{card.describe_weights()}, parity: {parity}, "
             f"{time.perf_counter() - start:.1f} s."
         )
         artifacts.append(artifact)
@@ -154,7 +159,7 @@ def _export_all(
 
 
 def _shows(card: ModelCard) -> str:
-    """Describe what a user's own model shows; for stock VGG16 the file name says it."""
+    """Describe what a user's own model shows; for stock networks the file name says it."""
     return f"{card.describe_activation()}, " if card.functions else ""
 
 
@@ -169,8 +174,8 @@ def _facts(artifact: Artifact) -> dict[str, object]:
 def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
     from fmedge.model.footprint import plan_export
 
-    if any(request.submodel.source != "vgg16" for request in requests):
-        raise UsageError("--dry-run works only for stock VGG16. Leave out --keras and --onnx, or export.")
+    if any(request.submodel.stock is None for request in requests):
+        raise UsageError("--dry-run works only for stock networks. Leave out --keras and --onnx, or export.")
     plans = [(request, plan_export(request.submodel, request.options)) for request in requests]
     if as_json:
         print_json([{"model": str(request.path), **asdict(plan)} for request, plan in plans])

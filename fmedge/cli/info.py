@@ -33,7 +33,7 @@ def info_command(
         "layer": card.submodel.label,
         "activation": card.describe_activation(),
         "format": f"{card.format}, {card.precision}, {size:,} bytes",
-        "weights": card.weights.describe() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
+        "weights": card.describe_weights() + (f" ({card.weights.recipe})" if card.weights.recipe else ""),
         **{f"input {spec.name}": spec.describe() for spec in card.inputs},
         **{f"output {spec.name}": spec.describe() for spec in card.outputs},
         **{f"recipe: {name}": text for name, text in card.recipe.items()},

@@ -13,6 +13,7 @@ from fmedge.model.layer_row import LayerRow
 
 
 def layers_command(
+    network: options.Network = None,
     keras: options.Keras = None,
     onnx: options.Onnx = None,
     size: Annotated[
@@ -24,7 +25,7 @@ def layers_command(
     """List the layers: activation, shape, stride, receptive field, parameters, work."""
     from fmedge.workflow.layers import list_layers
 
-    rows = list_layers(keras=keras, onnx=onnx, size=options.parse_size(size))
+    rows = list_layers(network=network, keras=keras, onnx=onnx, size=options.parse_size(size))
     if as_json:
         print_json([asdict(row) for row in rows])
         return

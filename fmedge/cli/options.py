@@ -18,12 +18,13 @@ from fmedge.cli.parsing import run_options as run_options
 from fmedge.cli.parsing import split as split
 from fmedge.cli.run_command import OPTIONS
 from fmedge.model.run_options import Math
+from fmedge.model.stock import STOCK
 from fmedge.model.submodel import ALL, Activation, Layout
-from fmedge.model.vgg16 import LAYER_NAMES
 
 
 def _complete_layer(incomplete: str) -> list[str]:
-    return [name for name in (*LAYER_NAMES, ALL) if name.startswith(incomplete)]
+    names = dict.fromkeys(name for table in STOCK.values() for name in table.names)
+    return [name for name in (*names, ALL) if name.startswith(incomplete)]
 
 
 def of_run(name: str) -> Any:  # noqa: ANN401 - as Typer's own function
@@ -66,9 +67,10 @@ Calibration = Annotated[
 ]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the Keras model's own; 224]"),
+    typer.Option(metavar="N|HxW|dynamic", help="Height and width of the image. [default: the network's own; 224]"),
 ]
 Batch = Annotated[str, typer.Option(metavar="N|dynamic", help="Images per run.")]
+Network = Annotated[str | None, of_run("network")]
 Keras = Annotated[Path | None, of_run("keras")]
 Onnx = Annotated[Path | None, of_run("onnx")]
 _ACTIVATION_HELP = "Values after the layer's activation (relu, whichever it is) or before it (none)."
@@ -91,7 +93,10 @@ BackendList = Annotated[
 ThreadsList = Annotated[
     str | None, typer.Option("--threads", metavar="N[,N]", help="CPU threads. [default: one per core]")
 ]
-FixedSize = Annotated[str, typer.Option("--size", metavar="N|HxW", help="Height and width of the image.")]
+FixedSize = Annotated[
+    str | None,
+    typer.Option("--size", metavar="N|HxW", help="Height and width of the image. [default: the network's own; 224]"),
+]
 StepTimeout = Annotated[
     float, typer.Option("--timeout", min=1, max=86_400, help="Time limit for loading and for each turn, in s.")
 ]

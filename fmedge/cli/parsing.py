@@ -60,8 +60,8 @@ def parse_size(word: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2] or match[1])
 
 
-def parse_fixed_size(word: str) -> tuple[int, int]:
-    """Read a size that is ``N`` or ``HxW`` in pixels.
+def parse_fixed_size(word: str | None) -> tuple[int, int]:
+    """Read a size that is ``N`` or ``HxW`` in pixels; without a word it is the network's own.
 
     Raises:
         UsageError: It is neither.

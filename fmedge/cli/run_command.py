@@ -45,6 +45,7 @@ class RunCommand(NamedTuple):
     cpus: str | None = None
     math: Math = "fp32"
     allow_fallback: bool = False
+    network: str | None = None
     weights: str | None = None
     keras: Path | None = None
     onnx: Path | None = None
@@ -113,7 +114,7 @@ OPTIONS: Mapping[str, Option] = {
     ),
     "model_format": Option("--format", "Model format. [default: the engine's]"),
     "precision": Option("--precision", "Number format. [default: fp32]"),
-    "size": Option("--size", "Size of the model's image. [default: the Keras model's own; 224]", "N|HxW|dynamic"),
+    "size": Option("--size", "Size of the model's image. [default: the network's own; 224]", "N|HxW|dynamic"),
     "tuned": Option(
         "--tuned/--untuned",
         "Use what fmedge tune chose, even if less exact, or ignore it. [default: use it if exact and made here]",
@@ -124,13 +125,14 @@ OPTIONS: Mapping[str, Option] = {
     "cpus": Option("--cpus", "Cores to compute on, by number. [default: all]", "N[,N]"),
     "math": Option("--math", "Arithmetic of float models."),
     "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device cannot compute, and say so."),
+    "network": Option("--network", "Stock network. [default: vgg16]", "vgg16|vgg19"),
     "weights": Option(
         "--weights",
-        "Official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",
+        "Its official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",
         "imagenet|untrained|FILE",
     ),
-    "keras": Option("--keras", "Your own Keras model, .keras or .h5, instead of VGG16.", "FILE"),
-    "onnx": Option("--onnx", "Your own ONNX network instead of VGG16.", "FILE"),
+    "keras": Option("--keras", "Your own Keras model, .keras or .h5, instead of a stock network.", "FILE"),
+    "onnx": Option("--onnx", "Your own ONNX network instead of a stock one.", "FILE"),
     "preprocessing": Option(
         "--preprocessing",
         "With --keras or --onnx: the preprocessing it expects. caffe: as VGG16; tf: -1 to 1; torch: ImageNet's mean "

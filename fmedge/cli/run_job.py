@@ -15,8 +15,8 @@ from fmedge.cli.run_command import RunCommand
 from fmedge.data.page_options import PageOptions
 from fmedge.errors import UsageError
 from fmedge.model.activations import require_both
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import Activation, ExportOptions, Precision, format_of
-from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.system import prefetch
 from fmedge.system.files import is_file
 from fmedge.system.reading import digest
@@ -86,7 +86,7 @@ def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) 
             f"--layer {layer}: a run takes one model. To run all at once: --layer {layer.replace(',', '+')}"
         )
     activation = None if asked.activation == "both" else asked.activation
-    network = (asked.weights, asked.keras, asked.onnx, asked.size, prepared)
+    network = (asked.network, asked.weights, asked.keras, asked.onnx, asked.size, prepared)
     chosen = (layer, activation, asked.models, asked.model_format, asked.precision, *network)
     if asked.model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model determines layer, form and weights. Leave out those options.")
@@ -137,6 +137,7 @@ def _request(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] |
         asked.layer,
         "none" if asked.activation == "both" else asked.activation,
         channel=asked.channel,
+        network=asked.network,
         weights=asked.weights,
         keras=asked.keras,
         onnx=asked.onnx,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -36,30 +37,40 @@ def tune_command(
     cpus: options.Cpus = None,
     device: options.Device = "cpu",
     activation: options.ActivationChoice = Activation.RELU,
-    size: options.FixedSize = "224",
+    size: options.FixedSize = None,
     batch: Annotated[int, typer.Option(min=2, help="With throughput: images per run.")] = 16,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per candidate in the last round.")] = 2.0,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
+    network: options.Network = None,
     weights: options.Weights = None,
+    keras: options.Keras = None,
+    onnx: options.Onnx = None,
+    preprocessing: options.Preprocessing = None,
+    scale: options.Scale = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    order: options.Order = None,
     models: options.Models = None,
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Find the fastest way to run a layer here within an accuracy bound; fmedge run then uses it."""
     from fmedge.bench import report_formats, tune
-    from fmedge.bench.matrix import BenchMatrix
+    from fmedge.bench.matrix import BenchMatrix, request_form
     from fmedge.bench.scheduler import Protocol
     from fmedge.data.image_list import expand_images
     from fmedge.data.images import require_image_file
-    from fmedge.model.submodel import ExportOptions
     from fmedge.runtime.cores import bind_process
     from fmedge.system.files import create_folder, require_writable, write_bytes
-    from fmedge.workflow.request import models_folder, request_artifact, tuned_path
+    from fmedge.workflow.layer_names import split_list
+    from fmedge.workflow.own_networks import read_own_network
+    from fmedge.workflow.request import models_folder, tuned_path
 
     if cpus is not None:
         bind_process(options.parse_cpus(cpus))
-    names = options.split(layer)
+    own = read_own_network(keras=keras, onnx=onnx)
+    names = split_list(layer, own.names if own else ())
     for path in output or ():
         report_formats.require_form(path)
         require_writable(*(_per_layer(path, name, several=len(names) > 1) for name in names))
@@ -68,33 +79,34 @@ def tune_command(
     for path in judging:
         require_image_file(path)
     goal = tune.Goal(objective, min_snr, tuple(judging))
-    pixels = options.parse_fixed_size(size)
-    form = ExportOptions(size=pixels)
-    paths = {
-        name: tuned_path(request_artifact(name, activation, weights=weights, models=models, options=form))
-        for name in names
-    }
+    matrix = BenchMatrix(
+        backends=None if backend is None else tuple(options.split(backend)),
+        threads=None if threads is None else options.parse_threads(threads),
+        activation=activation,
+        size=options.parse_fixed_size(size),
+        scenario="offline" if objective == "throughput" else "single-stream",
+        batch=batch if objective == "throughput" else 1,
+        device=device,
+        network=network,
+        weights=weights,
+        keras=keras,
+        onnx=onnx,
+        preprocessing=options.parse_preprocessing(preprocessing, scale, mean, std, order),
+        models=models,
+        calibration=calibration,
+        offline=offline,
+    )
+    paths = {name: tuned_path(request_form(matrix, name)) for name in names}
     create_folder(models_folder(models))
     require_writable(*paths.values())
     found: list[Tuned] = []
     for name, path in paths.items():
-        matrix = BenchMatrix(
-            layers=(name,),
-            backends=None if backend is None else tuple(options.split(backend)),
-            threads=None if threads is None else options.parse_threads(threads),
-            activation=activation,
-            size=pixels,
-            scenario="offline" if objective == "throughput" else "single-stream",
-            batch=batch if objective == "throughput" else 1,
-            device=device,
-            weights=weights,
-            models=models,
-            calibration=calibration,
-            offline=offline,
-        )
         with logged_lines():
             tuned, report = tune.tune(
-                matrix, goal, Protocol(seconds=seconds, timeout_s=timeout), progress=ProgressLine()
+                replace(matrix, layers=(name,)),
+                goal,
+                Protocol(seconds=seconds, timeout_s=timeout),
+                progress=ProgressLine(),
             )
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():

@@ -114,7 +114,7 @@ class Measurement:
         wall_s: Wall-clock time of the counted turns.
         others_s: CPU time that other processes used meanwhile; None where the system does not report it.
         peak_memory_bytes: Most memory that any of the processes held; None where the system does not report it.
-        macs: Multiply-accumulate operations per image.
+        macs: Multiply-accumulate operations per image; None for a network of the user's own.
         limit_s: Seconds that a direct float32 computation needs at least, by what this machine's processor and memory
             achieved in the same run; None where that was not measured.
         file_size: Size of the model's files, in bytes.
@@ -139,7 +139,7 @@ class Measurement:
     wall_s: float
     others_s: float | None
     peak_memory_bytes: int | None
-    macs: int
+    macs: int | None
     limit_s: float | None
     file_size: int
     file_sha256: str
@@ -213,9 +213,9 @@ class Measurement:
         return self.configuration.batch * self.n / sum(self.seconds)
 
     @property
-    def gflops(self) -> float:
+    def gflops(self) -> float | None:
         """10^9 operations per second at the median; a multiplication with its addition counts as two."""
-        return 2 * self.macs * self.configuration.batch / self.p50 / 1e9
+        return None if self.macs is None else 2 * self.macs * self.configuration.batch / self.p50 / 1e9
 
     @property
     def limit_share(self) -> float | None:

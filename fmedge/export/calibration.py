@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fmedge.data.image_list import IMAGE_SUFFIXES
 from fmedge.data.images import load_photo
 from fmedge.errors import ImageError, LimitExceeded, UsageError
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.system.files import is_folder
 from fmedge.system.log import log
 from fmedge.system.progress import Progress, no_progress

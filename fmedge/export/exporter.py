@@ -17,10 +17,10 @@ from fmedge.model import known_models
 from fmedge.model.artifact import Artifact, files_sha256, write_artifact
 from fmedge.model.card import ModelCard, TensorSpec
 from fmedge.model.preprocessing import CAFFE
+from fmedge.model.stock import STOCK
 from fmedge.model.submodel import (
     KERAS,
     ONNX,
-    VGG16,
     Converter,
     ExportOptions,
     Format,
@@ -28,7 +28,6 @@ from fmedge.model.submodel import (
     SubModel,
     own_converter,
 )
-from fmedge.model.vgg16 import VGG16_LAYERS, find_layer
 from fmedge.system.address_space import is_shortage, shortage
 from fmedge.system.install import install_command
 
@@ -55,19 +54,20 @@ class Exporter:
 
 
 _FLOAT = (Precision.FP32, Precision.FP16)
+_STOCK = tuple(STOCK)
 
 EXPORTERS: tuple[Exporter, ...] = (
-    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.onnx.direct", ""),
-    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.onnx.int8", ""),
-    Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), (VGG16,), "fmedge.export.tflite.int8", "litert"),
-    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, (VGG16,), "fmedge.export.ncnn.direct", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.onnx.direct", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.onnx.int8", ""),
+    Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.tflite.int8", "litert"),
+    Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.ncnn.direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
-    Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (VGG16, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
+    Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (*_STOCK, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
     Exporter(
         Format.TFLITE,
         Converter.TENSORFLOW,
         tuple(Precision),
-        (VGG16, KERAS),
+        (*_STOCK, KERAS),
         "fmedge.export.tflite.converter",
         "export",
     ),
@@ -117,14 +117,14 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
             "tap float and seven_bit need int8 written directly from stock weights. Leave them out.",
             flags=("--tap", "--seven-bit"),
         )
-    if options.float_tap and find_layer(submodel.deepest).kind == "pool":
+    if options.float_tap and submodel.stock_layers[-1].kind == "pool":
         raise UsageError(
             f"tap float: the last layer must be a convolution; '{submodel.deepest}' is a pooling layer.",
             flags=("--tap",),
         )
-    if submodel.source == VGG16 and options.preprocessing not in (None, CAFFE):
+    if submodel.stock is not None and options.preprocessing not in (None, CAFFE):
         raise UsageError(
-            "preprocessing applies only to keras and onnx: stock VGG16 always uses caffe. Leave it out.",
+            f"preprocessing applies only to keras and onnx: {submodel.stock.title} always uses caffe. Leave it out.",
             flags=("--preprocessing", "--keras", "--onnx"),
         )
     row = (options.format, options.precision, exporter.converter)
@@ -134,8 +134,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
         raise UsageError("ncnn has only the layout NCHW.", hint="Leave out --output-layout.")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"batch {options.batch} is out of range. Allowed: 1, 2, 3… or dynamic.", flags=("--batch",))
-    if submodel.source == VGG16 and options.size is not None:
-        stride = next(spec.stride for spec in VGG16_LAYERS if spec.name == submodel.deepest)
+    if submodel.stock is not None and options.size is not None:
+        stride = submodel.stock_layers[-1].stride
         if min(options.size) < stride:
             asked = "x".join(map(str, options.size))
             raise UsageError(

@@ -1,16 +1,16 @@
-"""Stock VGG16 in NumPy and float64: the reference that every export is judged by."""
+"""The stock networks in NumPy and float64: the reference that every export of them is judged by."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fmedge.model.preprocessing import MEAN_BGR
+from fmedge.model.stock import LayerSpec
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.model.vgg16 import layers_through
 from fmedge.model.weights import Weights
 
 Float64Array = npt.NDArray[np.float64]
@@ -33,7 +33,7 @@ def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[n
         Per tap: (C, H, W).
     """
     outputs: dict[str, Float64Array] = {}
-    for name, raw, values in walk(submodel.deepest, weights, image):
+    for name, raw, values in walk(submodel.stock_layers, weights, image):
         seen = raw if submodel.activation is Activation.NONE else values
         if name in submodel.taps:
             outputs[name] = seen.transpose(2, 0, 1)
@@ -41,13 +41,13 @@ def reference_outputs(submodel: SubModel, weights: Weights, image: npt.NDArray[n
 
 
 def walk(
-    deepest: str, weights: Weights, image: npt.NDArray[np.number]
+    layers: Sequence[LayerSpec], weights: Weights, image: npt.NDArray[np.number]
 ) -> Iterator[tuple[str, Float64Array, Float64Array]]:
     """Compute the layers one after another without keeping any.
 
     Args:
-        deepest: The last layer.
-        weights: Kernel and bias of every convolution up to it.
+        layers: The layers of a stock network, from the first on.
+        weights: Kernel and bias of every convolution among them.
         image: (H, W, 3), RGB, 0 to 255.
 
     Yields:
@@ -55,7 +55,7 @@ def walk(
         twice.
     """
     values = image[:, :, ::-1].astype(np.float64) - np.array(MEAN_BGR)
-    for spec in layers_through(deepest):
+    for spec in layers:
         raw = max_pool(values) if spec.kind == "pool" else convolve(values, *weights[spec.name])
         values = raw if spec.kind == "pool" else np.maximum(raw, 0.0)
         yield spec.name, raw, values

@@ -1,4 +1,4 @@
-"""Stock VGG16 as a network to cut: its weights, its preprocessing, and what it computes."""
+"""A stock network to cut: its weights, its preprocessing, and what it computes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fmedge.export.network import Images
 from fmedge.export.reference import reference_outputs
 from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import CAFFE, PREPROCESSINGS, Preprocessing
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.model.vgg16 import find_layer, layers_through
 from fmedge.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StockNetwork:
-    """Keras' VGG16 without its top; see :class:`fmedge.export.network.Network`.
+    """Keras' VGG16 or VGG19 without its top; see :class:`fmedge.export.network.Network`.
 
     Attributes:
         weights: Kernel and bias of every convolution up to the deepest tap.
         facts: Where they come from.
+        source: Which stock network it is.
     """
 
     weights: Weights
     facts: WeightsFacts
+    source: str = VGG16
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of Keras' ``vgg16.preprocess_input``."""
+        """The preprocessing of Keras' ``vgg16.preprocess_input`` and ``vgg19.preprocess_input``."""
         return PREPROCESSINGS[CAFFE]
 
     def ordered(self, submodel: SubModel) -> SubModel:
-        """Return the sub-model unchanged: a sub-model of stock VGG16 sorts its own taps."""
+        """Return the sub-model unchanged: a sub-model of a stock network sorts its own taps."""
         return submodel
 
     @property
@@ -54,7 +56,7 @@ class StockNetwork:
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """See :meth:`fmedge.export.network.Network.output_shape`."""
-        spec = find_layer(layer)
+        spec = STOCK[self.source].find(layer)
         return (spec.channels, None, None) if size is None else spec.output_shape(*size)
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
@@ -64,13 +66,12 @@ class StockNetwork:
 
     def largest_values(self, submodel: SubModel, images: Images) -> Mapping[str, float]:
         """See :meth:`fmedge.export.network.Network.largest_values`; covers every convolution, before ReLU."""
-        layers = layers_through(submodel.deepest)
-        convolutions = tuple(spec.name for spec in layers if spec.kind == "conv")
-        raw = self.reference(SubModel(convolutions, Activation.NONE), images[:1])
+        convolutions = tuple(spec.name for spec in submodel.stock_layers if spec.kind == "conv")
+        raw = self.reference(SubModel(convolutions, Activation.NONE, self.source), images[:1])
         return {name: float(np.abs(values).max()) for name, values in raw.items()}
 
     def tf_computation(self, submodel: SubModel) -> TfComputation:
         """See :meth:`fmedge.export.tensorflow.trace.TfNetwork.tf_computation`."""
-        from fmedge.export.tensorflow.vgg16_graph import vgg16_outputs  # imports TensorFlow
+        from fmedge.export.tensorflow.stock_graph import stock_outputs  # imports TensorFlow
 
-        return lambda pixels, scopes: vgg16_outputs(self.weights, submodel, pixels, scopes)
+        return lambda pixels, scopes: stock_outputs(self.weights, submodel, pixels, scopes)

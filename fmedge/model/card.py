@@ -9,11 +9,11 @@ from typing import Any
 
 from fmedge.errors import ArtifactError, FmedgeError
 from fmedge.model.activations import RELU, UNKNOWN, is_function, view_words
-from fmedge.model.footprint import vgg16_bytes
+from fmedge.model.footprint import run_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import Preprocessing
-from fmedge.model.submodel import KERAS, ONNX, VGG16, Activation, ExportOptions, Format, Precision, SubModel
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE, STOCK, VGG16
+from fmedge.model.submodel import SOURCES, Activation, ExportOptions, Format, Precision, SubModel
 from fmedge.system.memory import require_memory
 from fmedge.system.serde import read_document, reason
 
@@ -89,6 +89,12 @@ class WeightsFacts:
         return f"{'ImageNet' if self.kind == 'imagenet' else self.kind} weights"
 
 
+def describe_weights(submodel: SubModel, weights: WeightsFacts) -> str:
+    """Describe a network's weights in words; stock VGG16, the default, is not named."""
+    other = submodel.stock is not None and submodel.source != VGG16
+    return f"{submodel.stock.title}, {weights.describe()}" if submodel.stock and other else weights.describe()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCard:
     """All that is known of a model: the only thing that passes from export to runtime.
@@ -102,7 +108,7 @@ class ModelCard:
         preprocessing: What it does to pixels.
         tools: Versions of the tools that wrote it.
         functions: The activation of each tap's layer, whether the tap shows values after it or before (see
-            :mod:`fmedge.model.activations`). Empty for stock VGG16, whose layers end in ReLU, and in cards of Keras
+            :mod:`fmedge.model.activations`). Empty for stock networks, whose layers end in ReLU, and in cards of Keras
             models that were written before this field existed.
         recipe: How a precision below float32 was reached, in words; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
@@ -134,7 +140,7 @@ class ModelCard:
     def function_of(self, tap: str) -> str:
         """Return the activation of a layer, whether its tap shows values after it or before."""
         known = dict(zip(self.submodel.taps, self.functions, strict=False))
-        return known.get(tap, RELU if self.submodel.source == VGG16 else UNKNOWN)
+        return known.get(tap, RELU if self.submodel.stock is not None else UNKNOWN)
 
     def shown(self, tap: str) -> str:
         """Return what a tap shows, in a word: its activation, or ``none`` for the values before it."""
@@ -142,11 +148,15 @@ class ModelCard:
 
     def describe_activation(self) -> str:
         """Describe what the taps show: ``relu``, ``before sigmoid``, ``conv no activation, act after relu6``."""
-        if not self.functions and self.submodel.source == VGG16:
+        if not self.functions and self.submodel.stock is not None:
             return self.activation
         view = "raw" if self.activation is Activation.NONE else "relu"
         words = {tap: view_words(self.function_of(tap))[view] for tap in self.submodel.taps}
         return words.popitem()[1] if len(words) == 1 else ", ".join(f"{tap} {text}" for tap, text in words.items())
+
+    def describe_weights(self) -> str:
+        """Describe which weights the model holds: ``ImageNet weights``, ``VGG19, ImageNet weights``."""
+        return describe_weights(self.submodel, self.weights)
 
     @property
     def format(self) -> Format:
@@ -165,7 +175,7 @@ class ModelCard:
         return deepest.shape[deepest.layout.index("C")] or 0
 
     def image_shape(self) -> tuple[int, int, int, int]:
-        """Return the input shape (N, H, W, 3); one image, of VGG16's own size, where the model leaves these open."""
+        """Return the input shape (N, H, W, 3); one image of 224 x 224 where the model leaves these open."""
         height, width = self.options.size or INPUT_SIZE
         return self.options.batch or 1, height, width, 3
 
@@ -195,11 +205,11 @@ class ModelCard:
         options = self.options
         image = (options.batch, *(options.size or (None, None)), 3)
         sensible = (
-            self.submodel.source in (VGG16, KERAS, ONNX)
+            self.submodel.source in SOURCES
             and options.input_dtype in ("uint8", "float32")
             and self.inputs == (TensorSpec(self.inputs[0].name, options.input_dtype, image, "NHWC"),)
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
-            and (not self.functions or (self.submodel.source != VGG16 and len(self.functions) == len(self.outputs)))
+            and (not self.functions or (self.submodel.stock is None and len(self.functions) == len(self.outputs)))
             and all(map(is_function, self.functions))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None
@@ -217,17 +227,20 @@ class ModelCard:
         """Check that there is memory for a run, before anything of that size is allocated.
 
         Args:
-            size: Height and width of the images where the model leaves them open; None takes VGG16's own.
+            size: Height and width of the images where the model leaves them open; None takes the stock networks'.
 
         Raises:
             LimitExceeded: There is less.
         """
         count, (height, width) = self.options.batch or 1, self.options.size or size or INPUT_SIZE
-        if self.submodel.source == VGG16:
-            wanted = vgg16_bytes(self.submodel.deepest, count, height, width)
-        else:  # the layers in between are not known
-            wanted = count * height * width * 3 * _FLOAT_BYTES + sum(spec.least_bytes for spec in self.outputs)
-        require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", wanted)
+        require_memory(f"A run on {count:,} x {height:,} x {width:,} pixels", self.run_bytes(count, height, width))
+
+    def run_bytes(self, count: int, height: int, width: int) -> int:
+        """Estimate the bytes for values when the model runs on so many images of that size in pixels."""
+        if self.submodel.stock is not None:
+            return run_bytes(self.submodel.stock_layers, count, height, width)
+        # The layers in between are not known.
+        return count * height * width * 3 * _FLOAT_BYTES + sum(spec.least_bytes for spec in self.outputs)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -254,6 +267,6 @@ def _fields(data: dict[str, Any]) -> dict[str, Any]:
             f"The card has schema {schema}; this version of fmedge reads {CARD_SCHEMA}. Export the model again."
         )
     options, source = dict(data["options"]), data["submodel"]["source"]
-    if source == VGG16 and options["preprocessing"] == "vgg16":  # no longer written for the stock network
+    if source in STOCK and options["preprocessing"] == "vgg16":  # no longer written for the stock network
         options["preprocessing"] = None
     return {**data, "options": options}

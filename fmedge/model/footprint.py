@@ -1,11 +1,12 @@
-"""Estimate the work, sizes and memory of sub-models of stock VGG16 from the layer table alone, without any file."""
+"""Estimate the work, sizes and memory of sub-models of stock networks from the layer table alone, without any file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fmedge.model.stock import INPUT_SIZE, LayerSpec
 from fmedge.model.submodel import ExportOptions, Precision, SubModel
-from fmedge.model.vgg16 import INPUT_SIZE, find_layer, layers_through
 
 _BYTES = {Precision.FP32: 4, Precision.FP16: 2, Precision.INT8: 1}
 _FLOAT_BYTES = 4
@@ -18,7 +19,7 @@ _FRAME_BYTES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class ExportPlan:
-    """Figures of a sub-model of stock VGG16.
+    """Figures of a sub-model of a stock network.
 
     Attributes:
         outputs: (channels, height, width) per tap, at ``size``.
@@ -38,17 +39,17 @@ class ExportPlan:
 
 
 def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
-    """Compute the shapes, work and size of an export of stock VGG16.
+    """Compute the shapes, work and size of an export of a stock network.
 
     Args:
         submodel: What would be cut.
-        options: In which form; where the size is open, VGG16's own is assumed.
+        options: In which form; where the size is open, the network's own is assumed.
     """
     size = options.size or INPUT_SIZE
-    layers = layers_through(submodel.deepest)
+    layers = submodel.stock_layers
     parameters = sum(spec.parameters for spec in layers)
     return ExportPlan(
-        outputs={name: find_layer(name).output_shape(*size) for name in submodel.taps},
+        outputs={spec.name: spec.output_shape(*size) for spec in layers if spec.name in submodel.taps},
         size=size,
         parameters=parameters,
         macs=sum(spec.macs(*size) for spec in layers),
@@ -57,18 +58,17 @@ def plan_export(submodel: SubModel, options: ExportOptions) -> ExportPlan:
     )
 
 
-def vgg16_bytes(deepest: str, images: int, height: int, width: int) -> int:
-    """Estimate the bytes for values when VGG16 runs up to a layer, from its largest layer, for images of this size."""
-    largest = max(tap_bytes(spec.name, images, height, width) for spec in layers_through(deepest))
-    return largest * _ARRAYS
+def run_bytes(layers: Sequence[LayerSpec], images: int, height: int, width: int) -> int:
+    """Estimate the bytes for values when layers run, from the largest of them, for images of this size."""
+    return max(layer_bytes(spec, images, height, width) for spec in layers) * _ARRAYS
 
 
-def weight_bytes(deepest: str) -> int:
-    """Return the bytes of VGG16's weights up to and including a layer."""
-    return sum(spec.parameters for spec in layers_through(deepest)) * _FLOAT_BYTES
+def weight_bytes(layers: Sequence[LayerSpec]) -> int:
+    """Return the bytes of the weights of layers."""
+    return sum(spec.parameters for spec in layers) * _FLOAT_BYTES
 
 
-def tap_bytes(layer: str, images: int, height: int, width: int) -> int:
-    """Return the bytes of the feature maps of a VGG16 layer, for this many images of this size."""
-    channels, rows, columns = find_layer(layer).output_shape(height, width)
+def layer_bytes(spec: LayerSpec, images: int, height: int, width: int) -> int:
+    """Return the bytes of the feature maps of a layer, for this many images of this size."""
+    channels, rows, columns = spec.output_shape(height, width)
     return images * channels * rows * columns * _FLOAT_BYTES

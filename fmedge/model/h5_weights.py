@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmedge.errors import WeightsError
-from fmedge.model.vgg16 import KERNEL_SIZE, LayerSpec
+from fmedge.model.stock import KERNEL_SIZE, STOCK, VGG16, LayerSpec, StockTable
 
 _PLACES = ("{layer}", "model_weights/{layer}", "layers/{layer}", "layers/{numbered}")
 """Where a layer's group is: in weights files, in whole .h5 models, and in Keras 3's ``.weights.h5``, which numbers the
@@ -54,19 +54,23 @@ _MAX_ENTRIES = 16
 FloatArray = npt.NDArray[np.float32]
 
 
-def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatArray, FloatArray]]:
+def read_h5(
+    path: Path, layers: tuple[LayerSpec, ...], stock: StockTable = STOCK[VGG16]
+) -> dict[str, tuple[FloatArray, FloatArray]]:
     """Read kernel and bias of every convolution among the layers.
 
     Args:
         path: A Keras weights file or whole model, ``.h5``; it may end after any layer.
         layers: The layers wanted, from the first on.
+        stock: The network that they belong to.
 
     Returns:
         Per convolution: kernel float32 (3, 3, in, out), and bias float32 (out,).
 
     Raises:
         WeightsError: It is not an HDF5 file, is damaged, holds other shapes or types, points outside itself, holds
-            values that are not finite, or lacks a layer; the message then names the deepest layer it can serve.
+            values that are not finite, belongs to another network, or lacks a layer; the message then names the
+            deepest layer it can serve.
     """
     weights: dict[str, tuple[FloatArray, FloatArray]] = {}
     deepest: str | None = None
@@ -74,12 +78,17 @@ def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatA
         if not stat.S_ISREG(path.stat().st_mode):
             raise WeightsError(f"'{path}' is not a regular file.")
         with h5py.File(path, "r", locking=False) as file:
+            if _is_foreign(file, stock):
+                raise WeightsError(
+                    f"'{path}' holds weights of another network than {stock.title}.",
+                    hint="Give another file with --weights, or name its network with --network.",
+                )
             for spec in layers:
                 if spec.kind == "conv":
                     group = _layer_group(file, spec.name, len(weights))
                     if group is None:
-                        raise WeightsError(_lacking(path, spec, deepest))
-                    weights[spec.name] = _read_layer(group, spec)
+                        raise WeightsError(_lacking(path, spec, deepest, stock.title))
+                    weights[spec.name] = _read_layer(group, spec, stock.title)
                 deepest = spec.name
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
         # h5py raises all of these on damaged files.
@@ -89,9 +98,9 @@ def read_h5(path: Path, layers: tuple[LayerSpec, ...]) -> dict[str, tuple[FloatA
     return weights
 
 
-def _lacking(path: Path, spec: LayerSpec, deepest: str | None) -> str:
+def _lacking(path: Path, spec: LayerSpec, deepest: str | None, title: str) -> str:
     if deepest is None:
-        return f"'{path}' holds no VGG16 weights (no group '{spec.name}'). Give another file with --weights."
+        return f"'{path}' holds no {title} weights (no group '{spec.name}'). Give another file with --weights."
     return f"'{path}' lacks the weights of {spec.name}. Deepest layer it can serve: {deepest}."
 
 
@@ -104,6 +113,15 @@ def _child(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
         raise WeightsError(f"The weights file's entry '{group.name}/{name}' is a link, not data. Not followed.")
     member = group[name]
     return member if isinstance(member, h5py.Group | h5py.Dataset) else None
+
+
+def _is_foreign(file: h5py.File, stock: StockTable) -> bool:
+    """Tell whether the names in a file are those of another stock network; the first layers have the same shapes."""
+    own = [spec.name for spec in stock.layers if spec.kind == "conv"]
+    others = {spec.name for table in STOCK.values() for spec in table.layers if spec.kind == "conv"} - set(own)
+    there = [_layer_group(file, name, position) is not None for position, name in enumerate(own)]
+    more = any(_layer_group(file, name, len(own)) is not None for name in others)
+    return more or there != sorted(there, reverse=True)
 
 
 def _layer_group(file: h5py.File, layer: str, position: int) -> h5py.Group | None:
@@ -132,7 +150,7 @@ def _datasets(group: h5py.Group, depth: int = _DEPTH) -> Iterator[h5py.Dataset]:
             yield from _datasets(member, depth - 1)
 
 
-def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatArray]:
+def _read_layer(group: h5py.Group, spec: LayerSpec, title: str) -> tuple[FloatArray, FloatArray]:
     kernel_shape = (KERNEL_SIZE, KERNEL_SIZE, spec.in_channels, spec.channels)
     found = list(_datasets(group))
     if len(found) != 2:
@@ -140,7 +158,7 @@ def _read_layer(group: h5py.Group, spec: LayerSpec) -> tuple[FloatArray, FloatAr
             f"Layer {spec.name} holds {len(found)} arrays in the weights file; wanted: a kernel and a bias."
         )
     kernel, bias = sorted(found, key=lambda dataset: -len(dataset.shape or ()))
-    return _read(kernel, kernel_shape, spec.name), _read(bias, (spec.channels,), spec.name)
+    return _read(kernel, kernel_shape, spec.name, title), _read(bias, (spec.channels,), spec.name, title)
 
 
 def require_inside(dataset: h5py.Dataset) -> None:
@@ -200,9 +218,9 @@ def _require_packed(dataset: h5py.Dataset, size: int, filters: list[int]) -> Non
         )
 
 
-def _read(dataset: h5py.Dataset, shape: tuple[int, ...], layer: str) -> FloatArray:
+def _read(dataset: h5py.Dataset, shape: tuple[int, ...], layer: str, title: str) -> FloatArray:
     if dataset.shape != shape:
-        raise WeightsError(f"An array of {layer} in the weights file has shape {dataset.shape}; VGG16 has {shape}.")
+        raise WeightsError(f"An array of {layer} in the weights file has shape {dataset.shape}; {title} has {shape}.")
     if dataset.dtype != np.float32:
         raise WeightsError(f"An array of {layer} in the weights file is {dataset.dtype}; wanted: float32.")
     require_bounded(dataset)

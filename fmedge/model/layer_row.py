@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fmedge.model.activations import RELU
-from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.model.stock import LayerSpec
 
 PerAxis = tuple[float, float]
 """A number for height and one for width."""
@@ -17,7 +18,7 @@ class LayerRow:
 
     Attributes:
         name: The name to request it by.
-        kind: Class of the layer; in stock VGG16 ``conv`` or ``pool``.
+        kind: Class of the layer; in stock networks ``conv`` or ``pool``.
         activation: The activation that belongs to it, as in a card; None if there is none.
         shape: Shape of the output for one image: (channels, height, width) of feature maps, and whatever other layers
             give; None stands for an extent that the image's size decides. The shape itself is None if there are
@@ -42,10 +43,10 @@ class LayerRow:
     obstacle: str | None = None
 
 
-def vgg16_rows(height: int, width: int) -> list[LayerRow]:
-    """Return the layers of stock VGG16 for an image of that size in pixels."""
+def stock_rows(layers: Sequence[LayerSpec], height: int, width: int) -> list[LayerRow]:
+    """Return the layers of a stock network for an image of that size in pixels."""
     rows = list[LayerRow]()
-    for spec in VGG16_LAYERS:
+    for spec in layers:
         stride, field = (spec.stride, spec.stride), (spec.receptive_field, spec.receptive_field)
         activation = RELU if spec.kind == "conv" else None
         macs = spec.macs(height, width)

@@ -12,23 +12,24 @@ from typing import Literal, cast, get_args
 from fmedge.errors import UsageError
 from fmedge.model.activations import short_name
 from fmedge.model.preprocessing import NONE, Preprocessing, canonical
-from fmedge.model.vgg16 import INPUT_SIZE, LAYER_NAMES, VGG16_LAYERS, find_layer
+from fmedge.model.stock import INPUT_SIZE, STOCK, VGG16, LayerSpec, StockTable
 from fmedge.system.choices import one_of, require_switch, require_whole
 
-VGG16 = "vgg16"
 KERAS = "keras"
 ONNX = "onnx"
-"""Sources of a sub-model: Keras' stock VGG16, or a Keras model or ONNX file of the user's own."""
+"""Sources of a sub-model besides the stock networks: a Keras model or ONNX file of the user's own."""
+
+SOURCES = (*STOCK, KERAS, ONNX)
 
 ALL = "all"
-"""Stands for every tap of VGG16, as a layer's name and in a file name."""
+"""Stands for every tap of a stock network, as a layer's name and in a file name."""
 
 
 class Activation(StrEnum):
     """Which values of a layer are shown.
 
-    ``relu`` is the layer's own output, after whatever activation it has (in stock VGG16 always ReLU); ``none`` is the
-    values before the activation. For a layer without an activation both are the same.
+    ``relu`` is the layer's own output, after whatever activation it has (in stock networks always ReLU); ``none`` is
+    the values before the activation. For a layer without an activation both are the same.
     """
 
     RELU = "relu"
@@ -89,7 +90,7 @@ def own_converter(source: str, model_format: Format, precision: Precision) -> Co
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
     if model_format is Format.NCNN or source == ONNX:
         return Converter.DIRECT
-    if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):
+    if source in STOCK and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT
     return Converter.TF2ONNX if model_format is Format.ONNX else Converter.TENSORFLOW
 
@@ -103,9 +104,9 @@ def find_activation(name: str) -> Activation:
     return one_of("activation", name, Activation)
 
 
-def every_tap(activation: Activation) -> tuple[str, ...]:
-    """Return the layers of VGG16 that can be shown this way: all 18 after ReLU, the 13 convolutions before it."""
-    return tuple(spec.name for spec in VGG16_LAYERS if spec.kind == "conv" or activation is Activation.RELU)
+def every_tap(source: str, activation: Activation) -> tuple[str, ...]:
+    """Return the layers of a stock network that can be shown this way: all after ReLU, the convolutions before it."""
+    return tuple(spec.name for spec in STOCK[source].layers if spec.kind == "conv" or activation is Activation.RELU)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +117,8 @@ class SubModel:
         taps: Names of the layers whose outputs the model returns, in the network's order.
         activation: Whether the taps show values after the layers' activation or before. Layers on the way to a tap
             always keep their activation.
-        source: The network: ``"vgg16"``, Keras' stock model, or ``"keras"`` or ``"onnx"``, a network of the user's
-            own, whose layers are known only once it is loaded.
+        source: The network: ``"vgg16"`` or ``"vgg19"``, Keras' stock models, or ``"keras"`` or ``"onnx"``, a network of
+            the user's own, whose layers are known only once it is loaded.
 
     Raises:
         UsageError: A layer is unknown or named twice, no layer is named, a pool is requested before ReLU, which it does
@@ -130,7 +131,7 @@ class SubModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", find_activation(self.activation))
-        object.__setattr__(self, "source", one_of("source", self.source, (VGG16, KERAS, ONNX)))
+        object.__setattr__(self, "source", one_of("source", self.source, SOURCES))
         taps = cast("Iterable[object]", self.taps)
         if isinstance(taps, str) or not all(isinstance(name, str) for name in taps):
             raise UsageError(f"taps: got {self.taps!r}. Allowed: a tuple of layer names, such as ('block1_conv1',).")
@@ -139,11 +140,11 @@ class SubModel:
             raise UsageError("No layer given.", hint="Name one with --layer. All: fmedge layers.")
         if len(set(self.taps)) < len(self.taps):
             raise UsageError(f"A layer is named twice in '{'+'.join(self.taps)}'. Name each once.")
-        if self.source == VGG16:
-            self._sort_and_check()
+        if self.stock is not None:
+            self._sort_and_check(self.stock)
 
-    def _sort_and_check(self) -> None:
-        specs = sorted(map(find_layer, self.taps), key=lambda spec: LAYER_NAMES.index(spec.name))
+    def _sort_and_check(self, stock: StockTable) -> None:
+        specs = sorted(map(stock.find, self.taps), key=stock.layers.index)
         object.__setattr__(self, "taps", tuple(spec.name for spec in specs))
         for spec in specs:
             if spec.kind == "pool" and self.activation is Activation.NONE:
@@ -153,6 +154,16 @@ class SubModel:
                 )
 
     @property
+    def stock(self) -> StockTable | None:
+        """The table of the stock network; None for a network of the user's own."""
+        return STOCK.get(self.source)
+
+    @property
+    def stock_layers(self) -> tuple[LayerSpec, ...]:
+        """The layers of a stock network that must be computed; empty for a network of the user's own."""
+        return () if self.stock is None else self.stock.through(self.deepest)
+
+    @property
     def deepest(self) -> str:
         """Name of the last layer that must be computed."""
         return self.taps[-1]
@@ -160,7 +171,7 @@ class SubModel:
     @property
     def label(self) -> str:
         """The taps as one word for a file name: ``block1_conv1``, ``block1_conv1+block3_pool``, ``all``."""
-        if self.source == VGG16 and self.taps == every_tap(self.activation):
+        if self.stock is not None and self.taps == every_tap(self.source, self.activation):
             return ALL
         return file_word("+".join(self.taps))
 
@@ -177,7 +188,7 @@ def file_word(name: str) -> str:
 
 
 class OwnSize(tuple[int, int]):
-    """The size when none is requested: 224 x 224 for stock VGG16, the model's own for a Keras model."""
+    """The size when none is requested: 224 x 224 for stock networks, the network's own for others."""
 
 
 OWN_SIZE = OwnSize(INPUT_SIZE)
@@ -197,8 +208,8 @@ class ExportOptions:
         output_layout: ``NCHW`` or ``NHWC``; None takes the format's own (TFLite NHWC, the others NCHW).
         preprocessing: How pixels must be prepared for a Keras model of the user's own: a name in
             :data:`fmedge.model.preprocessing.PREPROCESSINGS` (``caffe``, with ``vgg16`` as its synonym, ``tf``,
-            ``torch``, ``unit``, ``none``) or the formula itself. None takes the network's own: stock VGG16 has one, and
-            a model that begins with Rescaling or Normalization needs none.
+            ``torch``, ``unit``, ``none``) or the formula itself. None takes the network's own: stock networks have one,
+            and a model that begins with Rescaling or Normalization needs none.
         float_tap: With int8: whether the last convolution is computed in float.
         seven_bit: With int8: weights of 7 bits, which cannot saturate the 16-bit sums of x86 processors without VNNI.
 
@@ -297,12 +308,13 @@ def artifact_name(
         weights_token: A word for weights other than the official ones.
         functions: The activation of each tap's layer, as in a card.
     """
-    if submodel.source == VGG16:  # its own preprocessing needs no word
+    if submodel.stock is not None:  # its own preprocessing needs no word
         options = replace(options, preprocessing=None)
     shown = str(submodel.activation)
     if submodel.activation is Activation.RELU and functions:
         shown = file_word("+".join(dict.fromkeys(map(short_name, functions))))
-    words = [submodel.label, shown, options.precision, weights_token, *options.tokens]
+    network = submodel.source if submodel.stock is not None and submodel.source != VGG16 else ""
+    words = [submodel.label, shown, options.precision, network, weights_token, *options.tokens]
     return ".".join(filter(None, words)) + options.format.suffixes[0]
 
 

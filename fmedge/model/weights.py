@@ -15,18 +15,11 @@ import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded, UsageError, WeightsError
 from fmedge.model.card import WeightsFacts
-from fmedge.model.vgg16 import LayerSpec, layers_through
+from fmedge.model.stock import STOCK, VGG16, LayerSpec, OfficialFile
 from fmedge.system.choices import StrPath
 from fmedge.system.files import is_file
 from fmedge.system.progress import Progress, no_progress
 from fmedge.system.reading import digest
-
-OFFICIAL_NAME = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-OFFICIAL_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{OFFICIAL_NAME}"
-OFFICIAL_MD5 = "6d6bbae143d832006294945121d1f1fc"
-"""URL and hash of the file as given in ``keras/src/applications/vgg16.py``."""
-OFFICIAL_BYTES = 58_889_256
-"""Size of that file."""
 
 MAX_FILE_BYTES = (1 << 30) + (1 << 27)
 """Largest file that is hashed and read: 1 GiB of weights, and what is stored with them."""
@@ -66,13 +59,16 @@ class WeightsChoice:
 UNTRAINED = WeightsChoice(WeightsFacts("untrained", None, f"He normal, biases zero, seed {UNTRAINED_SEED}"), None)
 
 
-def choose_weights(wish: StrPath | None = None, sha256: Callable[[], str] | None = None) -> WeightsChoice:
-    """Determine which weights are meant; nothing is downloaded.
+def choose_weights(
+    wish: StrPath | None = None, sha256: Callable[[], str] | None = None, *, source: str = VGG16
+) -> WeightsChoice:
+    """Determine which weights of a stock network are meant; nothing is downloaded.
 
     Args:
         wish: ``imagenet``, ``untrained``, or the path of a Keras .h5 file. None takes the environment variable
             ``FMEDGE_WEIGHTS``, or ``imagenet`` where it is not set.
         sha256: Gives the hash of the file, if it is being computed already; None computes it here.
+        source: The stock network.
 
     Returns:
         The weights; a file that turns out to be Keras' official one counts as ``imagenet``.
@@ -90,7 +86,7 @@ def choose_weights(wish: StrPath | None = None, sha256: Callable[[], str] | None
     if wish.startswith("~"):  # from the environment: no shell has expanded it
         path = Path(os.path.expanduser(wish))  # noqa: PTH111 - Path's own raises for an unknown user
     _require_file(path)
-    kind = "imagenet" if _is_official(path) else "file"
+    kind = "imagenet" if _is_official(path, STOCK[source].weights) else "file"
     return WeightsChoice(WeightsFacts(kind, sha256() if sha256 else digest(path, "sha256")), path)
 
 
@@ -121,13 +117,19 @@ def choose_onnx_file(path: Path) -> WeightsChoice:
 
 
 def load_weights(
-    choice: WeightsChoice, deepest: str, *, offline: bool = False, progress: Progress = no_progress
+    choice: WeightsChoice,
+    deepest: str,
+    *,
+    source: str = VGG16,
+    offline: bool = False,
+    progress: Progress = no_progress,
 ) -> tuple[Weights, WeightsFacts]:
-    """Read the weights of all convolutions up to a layer; download the official file if needed.
+    """Read the weights of all convolutions of a stock network up to a layer; download the official file if needed.
 
     Args:
         choice: From :func:`choose_weights`.
         deepest: The last layer that is needed.
+        source: The stock network.
         offline: Never use the network.
         progress: Called with the progress of a download.
 
@@ -137,14 +139,15 @@ def load_weights(
     Raises:
         WeightsError: The file is missing and cannot be downloaded, is damaged, or lacks a layer.
     """
-    layers = layers_through(deepest)
+    stock = STOCK[source]
+    layers = stock.through(deepest)
     if choice.facts.kind == "untrained":
         return _untrained(layers), choice.facts
     from fmedge.model.h5_weights import read_h5  # only an export needs h5py
 
-    path = choice.path or _official_file(offline, progress)
+    path = choice.path or _official_file(stock.weights, offline, progress)
     facts = choice.facts if choice.facts.sha256 else WeightsFacts("imagenet", digest(path, "sha256"))
-    return read_h5(path, layers), facts
+    return read_h5(path, layers, stock), facts
 
 
 def _untrained(layers: tuple[LayerSpec, ...]) -> Weights:
@@ -199,26 +202,26 @@ def _keras_folders() -> list[Path]:
     return []
 
 
-def _official_file(offline: bool, progress: Progress) -> Path:
+def _official_file(file: OfficialFile, offline: bool, progress: Progress) -> Path:
     """Return the official file: from fmedge's cache, otherwise from Keras' cache, otherwise downloaded."""
-    target = cache_folder() / OFFICIAL_NAME
-    for path in (target, *(folder / OFFICIAL_NAME for folder in _keras_folders())):
-        if is_file(path) and _is_official(path):
+    target = cache_folder() / file.name
+    for path in (target, *(folder / file.name for folder in _keras_folders())):
+        if is_file(path) and _is_official(path, file):
             return path
-    mend = f"Get {OFFICIAL_URL} (MD5 {OFFICIAL_MD5}) elsewhere and give it as --weights."
+    mend = f"Get {file.url} (MD5 {file.md5}) elsewhere and give it as --weights."
     if offline:
         raise WeightsError("No ImageNet weights here, and offline.", hint=mend, flags=("--offline",))
     from fmedge.model.download import download  # loading urllib takes longer than a run
 
     try:
-        download(OFFICIAL_URL, target, md5=OFFICIAL_MD5, max_bytes=OFFICIAL_BYTES, progress=progress)
+        download(file.url, target, md5=file.md5, max_bytes=file.size_bytes, progress=progress)
     except WeightsError as error:
         raise WeightsError(str(error), hint=mend) from error
     return target
 
 
-def _is_official(path: Path) -> bool:
-    return path.stat().st_size == OFFICIAL_BYTES and digest(path, "md5") == OFFICIAL_MD5
+def _is_official(path: Path, file: OfficialFile) -> bool:
+    return path.stat().st_size == file.size_bytes and digest(path, "md5") == file.md5
 
 
 def _require_file(

@@ -63,7 +63,7 @@ def write_captions(layers: list[FeatureMaps], channel: int | None, options: Page
     shown = names if channel is None else f"{names} - channel {channel}"
     return Captions(
         title=f"{shown}, {_views_in_words(layers, options)}",
-        subtitle=f"{made.image_name}, {made.card.weights.describe()}",
+        subtitle=f"{made.image_name}, {made.card.describe_weights()}",
         note=UNTRAINED_NOTE if made.card.weights.kind == "untrained" else "",
         image=made.image_name,
         facts=(
@@ -96,8 +96,8 @@ def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: in
         note=UNTRAINED_NOTE if untrained else "",
         image=made.image_name,
         facts=(
-            ("A, the reference", f"{_computed_by(made)}; {made.card.weights.describe()}"),
-            ("B", f"{_computed_by(other)}; {other.card.weights.describe()}"),
+            ("A, the reference", f"{_computed_by(made)}; {made.card.describe_weights()}"),
+            ("B", f"{_computed_by(other)}; {other.card.describe_weights()}"),
             ("Image", _image(first)),
             ("Stored as", f"{VALUES_NOTES[options.values]}; B is A plus the error"),
         ),

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
-from fmedge.model.submodel import VGG16
-from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.model.stock import STOCK
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
 
@@ -108,7 +107,7 @@ def _geometry(
     """
     rows, columns = shape[1:]
     height, width = photo
-    spec = next((spec for spec in VGG16_LAYERS if spec.name == name and source == VGG16), None)
+    spec = next((spec for spec in STOCK[source].layers if spec.name == name), None) if source in STOCK else None
     if spec is not None and spec.output_shape(height, width)[1:] == (rows, columns):
         return (spec.stride, spec.stride), spec.receptive_field
     return (height / rows, width / columns), None

@@ -76,7 +76,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
 
 
 def _title(layout: Layout) -> str:
-    return f"VGG16 feature maps, measured on {', '.join(layout.machines)}"
+    return f"Feature maps, measured on {', '.join(layout.machines)}"
 
 
 def _subtitle(layout: Layout) -> str:
@@ -178,7 +178,8 @@ def _hover(row: Row) -> list[str]:
         f"p50 {milliseconds(each.p50)} ms, p90 {milliseconds(each.p90)}, p95 {milliseconds(each.p95)}{tail}",
         f"fastest {milliseconds(each.min)} ms, {each.n:,} runs, middle half ±{100 * each.iqr / each.p50:.1f} %",
         "accuracy not measured" if snr is None else f"SNR: {decibels(snr)}, error {error_share(snr)} of the values",
-        f"{each.images_per_s:,.1f} images/s, {each.gflops:,.1f} GFLOP/s"
+        f"{each.images_per_s:,.1f} images/s"
+        + ("" if each.gflops is None else f", {each.gflops:,.1f} GFLOP/s")
         + ("" if each.limit_share is None else f", {100 * each.limit_share:.0f} % of the limit"),
         f"load {milliseconds(each.load_s)} ms, first run {milliseconds(each.first_run_s)} ms",
         f"model {each.file_size / 1e6:,.2f} MB"

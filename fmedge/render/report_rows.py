@@ -125,7 +125,7 @@ def _configurations(report: Report) -> list[Configuration]:
 
 def _facts(what: Configuration) -> tuple[str, ...]:
     """Return the values of :data:`_FACTS` in words."""
-    activations = {"relu": "after ReLU", "none": "before ReLU"}
+    activations = {"relu": "after the activation", "none": "before the activation"}
     single = what.scenario == SINGLE_STREAM
     return (
         activations.get(what.activation, what.activation),

@@ -13,10 +13,10 @@ from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError, c
 from fmedge.model import known_models
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
-from fmedge.model.footprint import vgg16_bytes
+from fmedge.model.footprint import run_bytes
 from fmedge.model.run_options import RunOptions
-from fmedge.model.submodel import VGG16, Format, Precision
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
+from fmedge.model.submodel import Format, Precision
 from fmedge.runtime import forks
 from fmedge.runtime.backends import (
     BACKENDS,
@@ -185,14 +185,14 @@ def _arithmetic(card: ModelCard, backend: Backend, provider: Provider, options: 
 
 
 def _sizes(artifact: Artifact) -> tuple[int, int]:
-    """Return the bytes of a model as float32, and of a run's values beyond those of one photo of VGG16's own size."""
+    """Return the bytes of a model as float32, and of a run's values beyond those of one photo of the usual size."""
     card = artifact.card
     size = artifact.size * (2 if card.precision is Precision.FP16 else 1)
-    if card.submodel.source != VGG16:
+    if card.submodel.stock is None:
         return size, 0
-    deepest, count = card.submodel.deepest, card.options.batch or 1
-    wanted = vgg16_bytes(deepest, count, *(card.options.size or INPUT_SIZE))
-    return size, max(0, wanted - vgg16_bytes(deepest, 1, *INPUT_SIZE))
+    layers, count = card.submodel.stock_layers, card.options.batch or 1
+    wanted = run_bytes(layers, count, *(card.options.size or INPUT_SIZE))
+    return size, max(0, wanted - run_bytes(layers, 1, *INPUT_SIZE))
 
 
 def _count_threads(options: RunOptions) -> int:

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from fmedge.errors import ArtifactError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard, TensorSpec
-from fmedge.model.submodel import VGG16
-from fmedge.model.vgg16 import find_layer
 from fmedge.runtime import forks
 from fmedge.runtime.cores import bound_to
 from fmedge.runtime.engine_errors import Mend, in_our_words
@@ -218,9 +216,9 @@ class Session:
         Raises:
             UsageError: They are smaller.
         """
-        if self.card.submodel.source != VGG16:
+        if self.card.submodel.stock is None:
             return
-        deepest, (height, width) = find_layer(self.card.submodel.deepest), images.shape[1:3]
+        deepest, (height, width) = self.card.submodel.stock_layers[-1], images.shape[1:3]
         if min(height, width) < deepest.stride:
             raise UsageError(
                 f"Images of {height} x {width} are too small for {deepest.name}. "
@@ -242,8 +240,8 @@ class Session:
         """Return the shape (N, C, H, W) of an output for those images; None for extents that only the model knows."""
         spec = next(spec for spec in self.card.outputs if spec.name == name)
         channels, height, width = (spec.shape[spec.layout.index(axis)] for axis in "CHW")
-        if self.card.submodel.source == VGG16:
-            channels, height, width = find_layer(name).output_shape(*images.shape[1:3])
+        if self.card.submodel.stock is not None:
+            channels, height, width = self.card.submodel.stock.find(name).output_shape(*images.shape[1:3])
         return images.shape[0], channels, height, width
 
     def close(self) -> None:

@@ -16,18 +16,17 @@ from fmedge.model.artifact import (
     Artifact,
     artifact_paths,
 )
-from fmedge.model.footprint import vgg16_bytes, weight_bytes
+from fmedge.model.footprint import run_bytes, weight_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import INPUT_SIZE, VGG16
 from fmedge.model.submodel import (
     KERAS,
     ONNX,
-    VGG16,
     Converter,
     Precision,
 )
-from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
 from fmedge.system.files import create_folder, require_writable
@@ -59,12 +58,11 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
     direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
     if not direct:
         require_processor("TensorFlow")
-    stock = request.submodel.source == VGG16
-    model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
-    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
-    if stock:
+    layers = request.submodel.stock_layers
+    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=weight_bytes(layers))
+    if layers:
         size = request.options.size or INPUT_SIZE
-        wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
+        wanted = run_bytes(layers, request.options.batch or 1, *size)
         require_memory(f"A batch of {request.options.batch or 1} images of {size[0]} x {size[1]}", wanted)
     if request.options.precision is Precision.INT8 and calibration is None:
         raise UsageError(
@@ -180,8 +178,11 @@ def _load_network(request: ArtifactSpec, offline: bool, progress: Progress) -> N
         from fmedge.export.tensorflow.keras_network import load_keras_network
 
         return load_keras_network(request.weights, preprocessing)
-    arrays, facts = load_weights(request.weights, request.submodel.deepest, offline=offline, progress=progress)
-    return StockNetwork(arrays, facts)
+    source = request.submodel.source
+    arrays, facts = load_weights(
+        request.weights, request.submodel.deepest, source=source, offline=offline, progress=progress
+    )
+    return StockNetwork(arrays, facts, source)
 
 
 def reference_maps(
@@ -193,7 +194,7 @@ def reference_maps(
 ) -> Mapping[str, npt.NDArray[np.floating]]:
     """Compute a sub-model's maps of images from its weights, with code that shares nothing with the engines.
 
-    Stock VGG16 is computed in float64; a Keras model is run by Keras.
+    A stock network is computed in NumPy and float64, an ONNX network in float64 by onnx, a Keras model by Keras.
 
     Args:
         request: Which sub-model and weights.
@@ -246,10 +247,11 @@ def verify_artifact(
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
     own = read_own_network(keras=keras, onnx=onnx)
-    choice = own.choice if own else choose_weights(wish)
+    stock = card.submodel.source if card.submodel.stock is not None else VGG16
+    choice = own.choice if own else choose_weights(wish, source=stock)
     if not choice.matches(card.weights):
         raise ArtifactError(
-            f"'{path}' was made from {card.weights.describe()}, not these.",
+            f"'{path}' was made from {card.describe_weights()}, not these.",
             hint="Name them: --weights, --keras or --onnx.",
         )
     card.require_room()

@@ -15,10 +15,9 @@ from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.images import OpenedSource
 from fmedge.errors import FmedgeError, ImageError, LimitExceeded, UsageError
 from fmedge.model.artifact import Artifact
-from fmedge.model.footprint import tap_bytes, vgg16_bytes
+from fmedge.model.footprint import layer_bytes, run_bytes
 from fmedge.model.run_options import RunOptions
-from fmedge.model.submodel import VGG16
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.runtime.backends import MAX_THREADS, default_threads, usable_cpus
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.runtime.opening import open_session
@@ -102,11 +101,12 @@ def _most_by_memory(artifact: Artifact) -> int:
     if available is None:
         return MAX_WORKERS
     wanted = artifact.size * _WEIGHT_COPIES
-    if card.submodel.source == VGG16:
+    if card.submodel.stock is not None:
         size = card.options.size or INPUT_SIZE
         count = card.options.batch or 1
-        wanted += vgg16_bytes(card.submodel.deepest, count, *size)
-        wanted += sum(_AHEAD * tap_bytes(tap, count, *size) for tap in card.submodel.taps)
+        layers = card.submodel.stock_layers
+        wanted += run_bytes(layers, count, *size)
+        wanted += sum(_AHEAD * layer_bytes(spec, count, *size) for spec in layers if spec.name in card.submodel.taps)
     return int(available * _MEMORY_SHARE) // wanted
 
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, cast
 
-from fmedge.errors import UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import find_stock
 from fmedge.model.submodel import Activation, ExportOptions, SubModel, find_activation
 from fmedge.model.weights import WeightsChoice
 from fmedge.system.choices import StrPath, find_path, require_record, require_switch
@@ -30,6 +30,7 @@ def export_submodel(
     layer: Layers | None = None,
     activation: str | None = None,
     *,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | Model | None = None,
     onnx: StrPath | ModelProto | None = None,
@@ -40,13 +41,15 @@ def export_submodel(
     offline: bool = False,
     run: RunOptions | None = None,
 ) -> Artifact:
-    """Cut VGG16, a Keras model or an ONNX network after a layer and write it as a model file with its card.
+    """Cut a stock network, a Keras model or an ONNX network after a layer and write it as a model file with its card.
 
     Args:
         layer: As in :func:`request_artifact`.
         activation: As in :func:`request_artifact`.
-        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None means ``FMEDGE_WEIGHTS``, then ``imagenet``.
-        keras: A Keras model to use instead of stock VGG16: a ``.keras`` or ``.h5`` file, or a ``keras.Model`` object.
+        network: A stock network: ``vgg16``, which is the default, or ``vgg19``.
+        weights: Its weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None means ``FMEDGE_WEIGHTS``, then
+            ``imagenet``.
+        keras: A Keras model to use instead: a ``.keras`` or ``.h5`` file, or a ``keras.Model`` object.
             ``options.preprocessing`` must say what it needs done to pixels, unless it begins with Rescaling or
             Normalization; ``options.size`` is the model's own unless it is given.
         onnx: An ONNX network to use instead: a file, or an ``onnx.ModelProto``. ``options.preprocessing`` must say what
@@ -73,6 +76,7 @@ def export_submodel(
         request = request_artifact(
             layer,
             activation,
+            network=network,
             weights=weights,
             keras=cast("StrPath | None", keras),
             onnx=cast("StrPath | None", onnx),
@@ -80,17 +84,16 @@ def export_submodel(
             options=options,
         )
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
-    if keras is not None and onnx is not None:
-        raise UsageError("keras and onnx exclude each other. Give one.", flags=("--keras", "--onnx"))
+    find_stock(network, keras, onnx)
     options = options or default_options()
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if keras is not None:
-        options, network, names = _keras_object(cast("Model", keras), options)
+        options, found, names = _keras_object(cast("Model", keras), options)
     else:
-        options, network, names = _onnx_object(cast("ModelProto", onnx), options)
-    submodel = SubModel(tap_names(layer, chosen, names), chosen, network.facts.kind)
-    request = ArtifactSpec(submodel, WeightsChoice(network.facts, None), models_folder(models), options)
-    return create_artifact(request, network=network, calibration=photos, verify=verify, run=run)
+        options, found, names = _onnx_object(cast("ModelProto", onnx), options)
+    submodel = SubModel(tap_names(layer, chosen, names), chosen, found.facts.kind)
+    request = ArtifactSpec(submodel, WeightsChoice(found.facts, None), models_folder(models), options)
+    return create_artifact(request, network=found, calibration=photos, verify=verify, run=run)
 
 
 def _is_path(given: object) -> bool:

@@ -14,7 +14,7 @@ from fmedge.data.images import OpenedSource, Photo, Resize, label_of, load_photo
 from fmedge.errors import UsageError
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import RunOptions
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.runtime.placement import describe_placement
 from fmedge.runtime.session import Session
 from fmedge.system.choices import one_of

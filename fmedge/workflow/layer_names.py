@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import cast
 
 from fmedge.errors import UsageError
+from fmedge.model.stock import VGG16
 from fmedge.model.submodel import ALL, Activation, every_tap
 
 DEFAULT_LAYER = "block1_conv1"
@@ -15,7 +16,9 @@ Layers = str | Sequence[str]
 """Layers of a network: a name, several joined by ``+``, ``all``; or a sequence of names, each taken literally."""
 
 
-def tap_names(layer: object, activation: Activation, known: Collection[str] | None = None) -> tuple[str, ...]:
+def tap_names(
+    layer: object, activation: Activation, known: Collection[str] | None = None, *, source: str = VGG16
+) -> tuple[str, ...]:
     r"""Return the layers that a text names: names joined by ``+``, or ``all``.
 
     Args:
@@ -23,8 +26,9 @@ def tap_names(layer: object, activation: Activation, known: Collection[str] | No
             :data:`DEFAULT_LAYER`. In a text a backslash makes the next character literal: ``a\+b`` is one layer, and so
             is ``\all``.
         activation: What to show with ``all``.
-        known: The layers of the network, each of which may be written as it is, whatever is in its name; None for stock
-            VGG16, where ``all`` may be used.
+        known: The layers of the network, each of which may be written as it is, whatever is in its name; None for a
+            stock network, where ``all`` may be used.
+        source: The stock network.
 
     Raises:
         UsageError: It is neither, or ``all`` is used with another network.
@@ -43,9 +47,11 @@ def tap_names(layer: object, activation: Activation, known: Collection[str] | No
         return _split(layer, known or ())
     if known is not None:
         raise UsageError(
-            "layer all knows stock VGG16 alone.", hint="Name a Keras model's layers: --layer a+b.", flags=("--layer",)
+            "layer all knows stock networks alone.",
+            hint="Name the layers of this one: --layer a+b.",
+            flags=("--layer",),
         )
-    return every_tap(activation)
+    return every_tap(source, activation)
 
 
 def split_list(text: str, known: Collection[str] = ()) -> list[str]:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 from fmedge.errors import UsageError
-from fmedge.model.layer_row import LayerRow, vgg16_rows
+from fmedge.model.layer_row import LayerRow, stock_rows
 from fmedge.model.preprocessing import NONE
+from fmedge.model.stock import INPUT_SIZE, STOCK, StockTable, find_stock
 from fmedge.model.submodel import ONNX, OWN_SIZE, OwnSize
-from fmedge.model.vgg16 import INPUT_SIZE, VGG16_LAYERS
 from fmedge.system.choices import StrPath
 
 
 def list_layers(
-    *, keras: StrPath | None = None, onnx: StrPath | None = None, size: tuple[int, int] | None = OWN_SIZE
+    *,
+    network: str | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    size: tuple[int, int] | None = OWN_SIZE,
 ) -> list[LayerRow]:
     """Return the layers of a network in the order in which it computes them.
 
     Args:
-        keras: A Keras model, ``.keras`` or ``.h5``; this loads TensorFlow.
-        onnx: An ONNX file. Without one of the two, it is stock VGG16.
+        network: A stock network: ``vgg16``, which is the default, or ``vgg19``.
+        keras: A Keras model, ``.keras`` or ``.h5``, instead; this loads TensorFlow.
+        onnx: An ONNX file instead.
         size: Height and width of the image in pixels; by default the network's own. None leaves both open, except for
-            stock VGG16.
+            stock networks.
 
     Raises:
-        UsageError: A layer does not work at this size.
+        UsageError: A layer does not work at this size, or more than one network is given.
         WeightsError: The file is missing, damaged, or no whole model.
         BackendUnavailable: TensorFlow is not installed.
     """
-    own = None
+    stock, own = find_stock(network, keras, onnx), None
     if keras is not None or onnx is not None:
         from fmedge.workflow.own_networks import read_own_network  # needs NumPy
 
         own = read_own_network(keras=keras, onnx=onnx)
     if own is None:
-        return _stock_layers(*(size or INPUT_SIZE))
+        return _stock_layers(STOCK[stock], *(size or INPUT_SIZE))
     if own.source == ONNX:
         from fmedge.export.onnx_source.network import load_onnx_network
         from fmedge.export.onnx_source.rows import onnx_rows
@@ -47,11 +52,11 @@ def list_layers(
     return keras_rows(model, (height, width) if isinstance(size, OwnSize) else size or (None, None))
 
 
-def _stock_layers(height: int, width: int) -> list[LayerRow]:
-    smallest = VGG16_LAYERS[-1].stride
+def _stock_layers(stock: StockTable, height: int, width: int) -> list[LayerRow]:
+    smallest = stock.layers[-1].stride
     if min(height, width) < smallest:
         raise UsageError(
-            f"size {height}x{width}: VGG16 halves the image five times. Allowed: {smallest} or more.",
+            f"size {height}x{width}: {stock.title} halves the image five times. Allowed: {smallest} or more.",
             flags=("--size",),
         )
-    return vgg16_rows(height, width)
+    return stock_rows(stock.layers, height, width)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
 from fmedge.model.artifact import Artifact
-from fmedge.model.submodel import VGG16, Format
-from fmedge.model.vgg16 import KERNEL_SIZE, VGG16_LAYERS
+from fmedge.model.stock import KERNEL_SIZE
+from fmedge.model.submodel import Format
 from fmedge.render.page import Kernels, render_page
 from fmedge.render.plotly_js import script_file
 from fmedge.system.files import write_bytes
@@ -78,10 +78,11 @@ def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
     """
     from fmedge.runtime.gate.onnx_constant import read_constant
 
-    name, submodel = VGG16_LAYERS[0].name, artifact.card.submodel
-    if submodel.source != VGG16 or name not in submodel.taps or artifact.card.format is not Format.ONNX:
+    submodel = artifact.card.submodel
+    if submodel.stock is None or artifact.card.format is not Format.ONNX:
         return {}
-    kernel = read_constant(artifact.model, f"{name}_kernel")
-    if kernel is None or kernel.shape != (VGG16_LAYERS[0].channels, 3, KERNEL_SIZE, KERNEL_SIZE):
+    first = submodel.stock.layers[0]
+    kernel = read_constant(artifact.model, f"{first.name}_kernel") if first.name in submodel.taps else None
+    if kernel is None or kernel.shape != (first.channels, 3, KERNEL_SIZE, KERNEL_SIZE):
         return {}
-    return {name: kernel.transpose(0, 2, 3, 1)} if np.isfinite(kernel).all() else {}
+    return {first.name: kernel.transpose(0, 2, 3, 1)} if np.isfinite(kernel).all() else {}

@@ -41,11 +41,9 @@ def read_own_network(*, keras: StrPath | None = None, onnx: StrPath | None = Non
         onnx: An ONNX file.
 
     Raises:
-        UsageError: Both are given, or the ONNX model takes no image.
+        UsageError: The ONNX model takes no image.
         WeightsError: There is no such file, or it is no such model.
     """
-    if keras is not None and onnx is not None:
-        raise UsageError("keras and onnx exclude each other. Give one.", flags=("--keras", "--onnx"))
     if keras is not None:
         path = find_path("keras", keras)
         choice = choose_keras_file(path)

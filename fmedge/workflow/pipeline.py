@@ -35,6 +35,7 @@ def extract(
     layer: Layers | None = None,
     activation: str | None = None,
     *,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
     onnx: StrPath | None = None,
@@ -53,9 +54,10 @@ def extract(
         layer: Keras' name of the layer; None means ``block1_conv1``. Of several layers (``a+b``, ``["a", "b"]``,
             ``all``) only the deepest is returned; :func:`extract_many` returns all.
         activation: ``relu`` for the layer's own output, or ``none`` for the values before ReLU; None means ``relu``.
+        network: As in :func:`export_submodel`.
         weights: As in :func:`export_submodel`.
-        keras: The file of a Keras model, instead of stock VGG16.
-        onnx: An ONNX file, instead of stock VGG16.
+        keras: The file of a Keras model, instead of a stock network.
+        onnx: An ONNX file, instead of a stock network.
         preprocessing: What such a network needs done to pixels; see :class:`fmedge.ExportOptions`.
         models: As in :func:`export_submodel`.
         resize: ``nearest`` (as Keras does), ``bilinear`` or ``bicubic``; ``none`` leaves the photo as it is.
@@ -73,7 +75,14 @@ def extract(
     require_switch("offline", offline)
     options = replace(default_options(run), preprocessing=preprocessing)
     request = request_artifact(
-        layer, activation, weights=weights, keras=keras, onnx=onnx, models=models, options=options
+        layer,
+        activation,
+        network=network,
+        weights=weights,
+        keras=keras,
+        onnx=onnx,
+        models=models,
+        options=options,
     )
     artifact = obtain_artifact(request, offline=offline)
     return run_artifact(artifact, source, resize=resize, run=run)
@@ -85,6 +94,7 @@ def extract_many(
     layer: Layers | None = None,
     activation: str | None = None,
     *,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
     onnx: StrPath | None = None,
@@ -103,6 +113,7 @@ def extract_many(
     layer: Layers | None = None,
     activation: str | None = None,
     *,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
     onnx: StrPath | None = None,
@@ -120,6 +131,7 @@ def extract_many(
     layer: Layers | None = None,
     activation: str | None = None,
     *,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
     onnx: StrPath | None = None,
@@ -141,9 +153,10 @@ def extract_many(
         layer: Keras' name of the layer, several names joined by ``+`` or in a sequence, or ``all``; None means
             ``block1_conv1``.
         activation: As in :func:`extract`.
+        network: As in :func:`export_submodel`.
         weights: As in :func:`export_submodel`.
-        keras: The file of a Keras model, instead of stock VGG16.
-        onnx: An ONNX file, instead of stock VGG16.
+        keras: The file of a Keras model, instead of a stock network.
+        onnx: An ONNX file, instead of a stock network.
         preprocessing: What such a network needs done to pixels; see :class:`fmedge.ExportOptions`.
         models: As in :func:`export_submodel`.
         resize: As in :func:`extract`.
@@ -168,7 +181,14 @@ def extract_many(
     require_switch("offline", offline)
     options = replace(default_options(run), preprocessing=preprocessing)
     request = request_artifact(
-        layer, activation, weights=weights, keras=keras, onnx=onnx, models=models, options=options
+        layer,
+        activation,
+        network=network,
+        weights=weights,
+        keras=keras,
+        onnx=onnx,
+        models=models,
+        options=options,
     )
     artifact = obtain_artifact(request, offline=offline)
     return _extract_each(artifact, found, resize, run, on_error)

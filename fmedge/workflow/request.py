@@ -12,8 +12,8 @@ from fmedge.model.artifact import Artifact, read_artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import CAFFE
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import STOCK, find_stock
 from fmedge.model.submodel import (
-    VGG16,
     Activation,
     ExportOptions,
     SubModel,
@@ -22,7 +22,6 @@ from fmedge.model.submodel import (
     own_converter,
     require_channel,
 )
-from fmedge.model.vgg16 import find_layer
 from fmedge.model.weights import WeightsChoice, choose_weights
 from fmedge.system.choices import StrPath, find_path, require_record
 from fmedge.workflow.layer_names import Layers, tap_names
@@ -45,7 +44,7 @@ class ArtifactSpec:
         options: Its form.
         notes: Remarks to show before it is exported.
         functions: Per tap, the layer's activation as in a card. For a Keras model it is known only after the model is
-            loaded; empty until then, and for stock VGG16.
+            loaded; empty until then, and for stock networks.
     """
 
     submodel: SubModel
@@ -63,7 +62,7 @@ class ArtifactSpec:
     @property
     def names_its_function(self) -> bool:
         """Whether the file's name contains the name of a Keras layer's activation."""
-        return self.submodel.source != VGG16 and self.submodel.activation is Activation.RELU
+        return self.submodel.stock is None and self.submodel.activation is Activation.RELU
 
     @property
     def title(self) -> str:
@@ -79,7 +78,7 @@ class ArtifactSpec:
             set(asked.taps) == set(found.taps)  # their order in a Keras model is known only once it is loaded
             and (asked.activation, asked.source) == (found.activation, found.source)
         )
-        named = bool(card.functions) or card.submodel.source == VGG16  # old cards do not name the activation
+        named = bool(card.functions) or card.submodel.stock is not None  # old cards do not name the activation
         return same_cut and named and card.options == self.options and self.weights.matches(card.weights)
 
 
@@ -88,6 +87,7 @@ def request_artifact(
     activation: str | None = None,
     *,
     channel: int | None = None,
+    network: str | None = None,
     weights: StrPath | None = None,
     keras: StrPath | None = None,
     onnx: StrPath | None = None,
@@ -98,17 +98,18 @@ def request_artifact(
     """Turn names and paths, as a user gives them, into an artifact's specification.
 
     Args:
-        layer: Keras' name of the layer, or several names joined by ``+``; ``all`` means every layer of VGG16 (with
-            ``none`` every convolution) in one model; or a sequence of names; see :func:`tap_names`. None means
+        layer: Keras' name of the layer, or several names joined by ``+``; ``all`` means every layer of a stock network
+            (with ``none`` every convolution) in one model; or a sequence of names; see :func:`tap_names`. None means
             :data:`DEFAULT_LAYER`.
         activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
             values before that activation; None means ``relu``.
         channel: A channel that every tap must have; checked here, before any work.
-        weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
-        keras: A user's own Keras model, ``.keras`` or ``.h5``, instead of stock VGG16. Its size is used if the options
-            name none. Unless it begins with Rescaling or Normalization, the options must say what it needs done to
-            pixels.
-        onnx: A user's own ONNX network instead of stock VGG16. Its size is used if the options name none; they must say
+        network: The stock network, ``vgg16`` or ``vgg19``; None means ``vgg16``.
+        weights: Its weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
+        keras: A user's own Keras model, ``.keras`` or ``.h5``, instead of a stock network. Its size is used if the
+            options name none. Unless it begins with Rescaling or Normalization, the options must say what it needs
+            done to pixels.
+        onnx: A user's own ONNX network instead of a stock one. Its size is used if the options name none; they must say
             what it needs done to pixels.
         models: Folder of the artifacts; None as in :func:`models_folder`.
         options: The form of the model; None means :func:`default_options`.
@@ -116,11 +117,12 @@ def request_artifact(
 
     Raises:
         UsageError: The layer or the channel does not exist, or values before the activation are requested of a pool of
-            VGG16, which has none; see also :func:`settle_options`.
+            a stock network, which has none; see also :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
+    stock = find_stock(network, keras, onnx)
     own = read_own_network(keras=keras, onnx=onnx)
-    options = _spelled_short(options or default_options(), own.source if own else VGG16)
+    options = _spelled_short(options or default_options(), own.source if own else stock)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if own is not None:
         if weights is not None:
@@ -131,11 +133,11 @@ def request_artifact(
         submodel = SubModel(tap_names(layer, chosen, own.names), chosen, own.source)
         options, notes = settle_options(options, own.takes)
         return ArtifactSpec(submodel, own.choice, models_folder(models), options, notes)
-    submodel = SubModel(tap_names(layer, chosen), chosen)
+    submodel = SubModel(tap_names(layer, chosen, source=stock), chosen, stock)
     if channel is not None:
         for tap in submodel.taps:
-            require_channel(tap, find_layer(tap).channels, channel)
-    return ArtifactSpec(submodel, choose_weights(weights, sha256), models_folder(models), options)
+            require_channel(tap, STOCK[stock].find(tap).channels, channel)
+    return ArtifactSpec(submodel, choose_weights(weights, sha256, source=stock), models_folder(models), options)
 
 
 def default_options(run: RunOptions | None = None) -> ExportOptions:
@@ -154,7 +156,7 @@ def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:
     """Remove defaults that were given explicitly from the options, since both mean the same artifact."""
     if options.converter is own_converter(source, options.format, options.precision):
         options = replace(options, converter=None)
-    if source == VGG16 and options.preprocessing == CAFFE:
+    if source in STOCK and options.preprocessing == CAFFE:
         options = replace(options, preprocessing=None)
     return options
 

@@ -28,8 +28,8 @@ from fmedge.export.exporter import find_exporter
 from fmedge.model.artifact import Artifact
 from fmedge.model.parity import GATES, gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import VGG16, ExportOptions, Precision
-from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.runtime.backends import BACKENDS, Backend
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.artifacts import create_artifact, read_artifact

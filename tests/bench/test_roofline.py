@@ -11,17 +11,17 @@ from fmedge.bench.roofline import direct_seconds, measure_pace, measure_yardstic
 from fmedge.bench.worker import _is_steady
 from fmedge.data.bench_report import Limit, Missing
 from fmedge.errors import UsageError
-from fmedge.model.vgg16 import layers_through
+from fmedge.model.stock import STOCK, VGG16
 from support.measurements import measurement, report
 
 
 def test_a_layer_bound_by_arithmetic():
     macs = 224 * 224 * 9 * 3 * 64
     slow_processor = Limit(1, 1e9, 1e15)
-    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 1, slow_processor) == pytest.approx(
+    assert direct_seconds(STOCK[VGG16].through("block1_conv1"), (224, 224), 1, slow_processor) == pytest.approx(
         2 * macs / 1e9
     )
-    assert direct_seconds(layers_through("block1_conv1"), (224, 224), 4, slow_processor) == pytest.approx(
+    assert direct_seconds(STOCK[VGG16].through("block1_conv1"), (224, 224), 4, slow_processor) == pytest.approx(
         8 * macs / 1e9
     )
 
@@ -29,10 +29,10 @@ def test_a_layer_bound_by_arithmetic():
 def test_a_layer_bound_by_memory():
     slow_memory = Limit(1, 1e18, 1e9)
     conv = 64 * 64 * 3 + 64 * 64 * 64 * 4 + (27 + 1) * 64 * 4
-    assert direct_seconds(layers_through("block1_conv1"), (64, 64), 1, slow_memory) == pytest.approx(conv / 1e9)
+    assert direct_seconds(STOCK[VGG16].through("block1_conv1"), (64, 64), 1, slow_memory) == pytest.approx(conv / 1e9)
     second = 2 * 64 * 64 * 64 * 4 + (9 * 64 + 1) * 64 * 4
     pool = 64 * 64 * 64 * 4 + 64 * 32 * 32 * 4
-    total = direct_seconds(layers_through("block1_pool"), (64, 64), 1, slow_memory)
+    total = direct_seconds(STOCK[VGG16].through("block1_pool"), (64, 64), 1, slow_memory)
     assert total == pytest.approx((conv + second + pool) / 1e9)
 
 

@@ -292,4 +292,4 @@ def test_a_signal_that_an_import_swallows_comes_again(tmp_path, number, raised):
 def test_layer_names_complete(fmedge_process):
     typed = {"COMP_WORDS": "fmedge run --layer block3_c", "COMP_CWORD": "3"}
     found = fmedge_process(_FMEDGE_COMPLETE="complete_bash", **typed)
-    assert found.stdout.split() == ["block3_conv1", "block3_conv2", "block3_conv3"]
+    assert found.stdout.split() == [f"block3_conv{number}" for number in (1, 2, 3, 4)]

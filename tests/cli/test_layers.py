@@ -6,7 +6,7 @@ import pytest
 
 from fmedge.cli import main
 from fmedge.errors import UsageError
-from fmedge.model.vgg16 import VGG16_LAYERS
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.workflow.layers import list_layers
 from support.messages import says
 

@@ -16,8 +16,8 @@ from fmedge.export.int8 import recipe as int8_recipe
 from fmedge.export.int8.ranges import Histogram, best_ranges
 from fmedge.export.int8.rounding import round_kernel
 from fmedge.export.stock_network import StockNetwork
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
-from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.workflow.artifacts import run_batches
 from support.builds import build_with, require_parity, sha256, sqnr_db

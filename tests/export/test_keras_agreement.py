@@ -5,8 +5,8 @@ import pytest
 
 from fmedge.data.images import load_photo
 from fmedge.model.parity import GATES, measure_parity
-from fmedge.model.vgg16 import VGG16_LAYERS, layers_through
-from fmedge.model.weights import choose_weights, load_weights
+from fmedge.model.stock import STOCK, VGG16, VGG16_LAYERS, VGG19
+from fmedge.model.weights import UNTRAINED, choose_weights, load_weights
 from fmedge.runtime.opening import open_session
 from fmedge.workflow import pipeline
 from fmedge.workflow.artifacts import create_artifact
@@ -22,9 +22,9 @@ CASES = [
 ]
 
 
-def keras_outputs(weights, photo):
+def keras_outputs(weights, photo, network="VGG16"):
     """Every layer's output for a photo as the tutorial program computes it, and that before ReLU. (C, H, W) each."""
-    model = keras.applications.VGG16(include_top=False, weights=None, input_shape=(224, 224, 3))
+    model = getattr(keras.applications, network)(include_top=False, weights=None, input_shape=(224, 224, 3))
     for name, arrays in weights.items():
         model.get_layer(name).set_weights(list(arrays))
     pixels = keras.utils.img_to_array(keras.utils.load_img(photo, target_size=(224, 224)))[np.newaxis]
@@ -55,11 +55,23 @@ def test_every_layer_with_untrained_weights(untrained_outputs, picture, tmp_path
         assert maps.maps.min() < 0
 
 
+@pytest.mark.parametrize("activation", ["relu", "none"])
+def test_every_layer_of_vgg19(picture, tmp_path, activation):
+    weights, _ = load_weights(UNTRAINED, "block5_pool", source=VGG19)
+    expected = keras_outputs(weights, picture, "VGG19")
+    request = request_artifact("all", activation, network=VGG19, weights="untrained", models=tmp_path)
+    taps = pipeline.run_taps(create_artifact(request, verify=False), picture)
+    assert len(taps) == {"relu": 21, "none": 16}[activation]
+    for layer, maps in taps.items():
+        parity = measure_parity(maps.maps[0], expected[layer, activation], GATES["fp32"])
+        assert parity.passed, f"{layer}: {parity.describe()}"
+
+
 @pytest.mark.imagenet
 def test_real_weights_on_real_photos(real_weights, photos, tmp_path):
     choice = choose_weights(str(real_weights))
     weights, _ = load_weights(choice, "block3_pool")
-    cases = [case for case in CASES if case[0] in {spec.name for spec in layers_through("block3_pool")}]
+    cases = [case for case in CASES if case[0] in {spec.name for spec in STOCK[VGG16].through("block3_pool")}]
     expected = {photo: keras_outputs(weights, photo) for photo in (photos[0], photos[-1])}
     for layer, activation in cases:
         request = request_artifact(layer, activation, weights=str(real_weights), models=tmp_path)

@@ -13,8 +13,8 @@ from fmedge.errors import ArtifactError, ParityError, UsageError
 from fmedge.export.exporter import require_options
 from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.model.artifact import card_path, read_artifact, weights_path, write_artifact
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel, artifact_name, format_of
-from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.runtime.opening import open_session
 from fmedge.workflow.model_files import describe_model, open_model
 from support.builds import ALL_CASES, FEW_CASES, build, hashes_in_another_process, require_parity, sha256
@@ -70,7 +70,7 @@ def test_every_form(untrained_network, options):
 @pytest.mark.parametrize("activation", ["relu", "none"])
 def test_all_taps_at_once(untrained_network, activation):
     """Every tap keeps its own value, though what follows reads it too."""
-    names = [name for name in LAYER_NAMES if activation == "relu" or "conv" in name]
+    names = [name for name in (spec.name for spec in VGG16_LAYERS) if activation == "relu" or "conv" in name]
     artifact = build(ncnn_direct, untrained_network, "+".join(names), activation, size=(64, 48), **NCNN)
     require_parity(artifact, untrained_network)
 

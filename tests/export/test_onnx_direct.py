@@ -13,8 +13,8 @@ from fmedge.export.exporter import describe
 from fmedge.export.onnx import direct as onnx_direct
 from fmedge.export.onnx.file import METADATA_KEY
 from fmedge.export.stock_network import StockNetwork
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
-from fmedge.model.vgg16 import LAYER_NAMES
 from fmedge.model.weights import UNTRAINED
 from support import builds
 
@@ -67,7 +67,7 @@ def test_names_and_shapes(untrained_network):
     assert "block1_conv2_relu" in {node.name for node in graph.node}
 
 
-@pytest.mark.parametrize("layer", LAYER_NAMES)
+@pytest.mark.parametrize("layer", [spec.name for spec in VGG16_LAYERS])
 def test_every_convolution_has_one_relu_but_a_raw_last_one(untrained_network, layer):
     _, data = build(untrained_network, layer)
     found = operators(data)

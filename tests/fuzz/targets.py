@@ -21,8 +21,8 @@ from fmedge.data.images import load_photo
 from fmedge.errors import FmedgeError
 from fmedge.model.card import ModelCard
 from fmedge.model.h5_weights import read_h5
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import Format
-from fmedge.model.vgg16 import layers_through
 from fmedge.render.page import render_page
 from fmedge.runtime.gate.checks import inspect_model
 from fmedge.workflow.tuned_choice import read_tuned
@@ -50,7 +50,7 @@ def image(data: bytes) -> None:
 
 def h5(data: bytes) -> None:
     """The reader of weights."""
-    for kernel, bias in read_h5(_file(data, ".h5"), layers_through("block1_conv1")).values():
+    for kernel, bias in read_h5(_file(data, ".h5"), STOCK[VGG16].through("block1_conv1")).values():
         assert (kernel.shape, bias.shape) == ((3, 3, 3, 64), (64,))
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from fmedge.errors import WeightsError
 from fmedge.model.h5_weights import read_h5
-from fmedge.model.vgg16 import layers_through
+from fmedge.model.stock import STOCK, VGG16
 from support.places import TEST_DATA
 
-LAYERS = layers_through("block1_pool")
+LAYERS = STOCK[VGG16].through("block1_pool")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_files_that_keras_writes(tmp_path, untrained_weights):
         warnings.simplefilter("ignore")  # Keras calls its .h5 models old
         model.save(tmp_path / "vgg.h5")
     for name in ("vgg.weights.h5", "vgg.h5"):
-        read = read_h5(tmp_path / name, layers_through("block5_pool"))
+        read = read_h5(tmp_path / name, STOCK[VGG16].through("block5_pool"))
         np.testing.assert_array_equal(read["block2_conv1"][0], kernel)
         np.testing.assert_array_equal(read["block2_conv1"][1], bias)
         assert len(read) == 13
@@ -70,7 +70,7 @@ def test_partial_file_names_the_deepest_layer_it_serves(tmp_path, arrays):
     with pytest.raises(
         WeightsError, match=r"lacks the weights of block2_conv1\. Deepest layer it can serve: block1_pool"
     ):
-        read_h5(path, layers_through("block3_pool"))
+        read_h5(path, STOCK[VGG16].through("block3_pool"))
 
 
 def external_link(file):
@@ -182,7 +182,7 @@ def npy(array):
 @pytest.mark.imagenet
 def test_real_file_holds_the_published_arrays(real_weights):
     published = dict(line.split() for line in (TEST_DATA / "vgg16" / "sha256.txt").read_text().splitlines())
-    read = read_h5(real_weights, layers_through("block3_pool"))
+    read = read_h5(real_weights, STOCK[VGG16].through("block3_pool"))
     for name in ("block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2", "block3_conv1"):
         kernel, bias = read[name]
         caffe = f"conv{name[5]}_{name[-1]}"
@@ -190,4 +190,4 @@ def test_real_file_holds_the_published_arrays(real_weights):
         assert npy(rgb) == published[f"{caffe}_W"]
         assert npy(bias) == published[f"{caffe}_b"]
     with pytest.raises(WeightsError, match="Deepest layer it can serve: block3_pool"):
-        read_h5(real_weights, layers_through("block4_conv1"))
+        read_h5(real_weights, STOCK[VGG16].through("block4_conv1"))

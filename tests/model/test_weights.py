@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from fmedge.errors import WeightsError
 from fmedge.model import weights
 from fmedge.model.card import WeightsFacts
+from fmedge.model.stock import STOCK, VGG16
 from fmedge.system.progress import no_progress
 from support.messages import says
+
+OFFICIAL = STOCK[VGG16].weights
 
 
 def test_untrained_weights_are_seeded_he_normal():
@@ -50,8 +54,8 @@ def test_missing_file_is_named(tmp_path):
 def small_official(monkeypatch, tmp_path):
     """Replace the official file by a small one: the search checks only size and hash."""
     content = b"official"
-    monkeypatch.setattr(weights, "OFFICIAL_BYTES", len(content))
-    monkeypatch.setattr(weights, "OFFICIAL_MD5", hashlib.md5(content).hexdigest())
+    stand_in = replace(OFFICIAL, md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
+    monkeypatch.setitem(STOCK, VGG16, replace(STOCK[VGG16], weights=stand_in))
     return content
 
 
@@ -62,18 +66,18 @@ def test_the_official_file_under_any_name_is_imagenet(small_official, tmp_path):
 
 
 def test_our_cache_comes_before_keras_and_damaged_files_are_passed_over(small_official, tmp_path, monkeypatch):
-    ours = weights.cache_folder() / weights.OFFICIAL_NAME
-    keras = tmp_path / "keras" / "models" / weights.OFFICIAL_NAME
+    ours = weights.cache_folder() / OFFICIAL.name
+    keras = tmp_path / "keras" / "models" / OFFICIAL.name
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     for path in (ours, keras):
         path.parent.mkdir(parents=True)
         path.write_bytes(small_official)
-    assert weights._official_file(True, no_progress) == ours
+    assert weights._official_file(STOCK[VGG16].weights, True, no_progress) == ours
     ours.write_bytes(b"offic1al")
-    assert weights._official_file(True, no_progress) == keras
+    assert weights._official_file(STOCK[VGG16].weights, True, no_progress) == keras
     keras.unlink()
     with pytest.raises(WeightsError, check=says("--offline")):
-        weights._official_file(True, no_progress)
+        weights._official_file(STOCK[VGG16].weights, True, no_progress)
 
 
 def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
@@ -84,8 +88,8 @@ def test_without_a_network_the_error_says_what_to_put_where(monkeypatch):
     with pytest.raises(WeightsError) as caught:
         weights.load_weights(weights.choose_weights(), "block1_conv1")
     text = caught.value.in_full()
-    assert f" {weights.OFFICIAL_URL} " in text
-    assert weights.OFFICIAL_MD5 in text
+    assert f" {OFFICIAL.url} " in text
+    assert OFFICIAL.md5 in text
     assert text.startswith("host could not be reached.")
     assert text.endswith("as --weights.")
     assert "\n" not in text

@@ -144,7 +144,7 @@ def test_what_differs_is_said_and_what_does_not_stands_once():
         "block1_conv1, 64 \u00d7 64, one image at a time",
         "block1_conv1, 224 \u00d7 224, in batches of 16",
     )
-    assert layout.common == "after ReLU, untrained weights"
+    assert layout.common == "after the activation, untrained weights"
 
 
 def test_of_many_runs_the_extremes_are_drawn():

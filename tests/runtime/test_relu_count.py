@@ -14,8 +14,8 @@ from fmedge.export.exporter import EXPORTERS, build_artifact, describe, own_arti
 from fmedge.export.int8.plan import QuantizedConv
 from fmedge.export.onnx import file as onnx_file
 from fmedge.export.onnx import int8 as onnx_int8
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision, SubModel, every_tap
-from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.runtime.gate import checks
 from fmedge.runtime.gate.relu_count import IMAGE, joined, wrong_rectifiers
 from fmedge.runtime.opening import open_session
@@ -302,7 +302,7 @@ def plan_without_photos():
             entering, ones = spec.in_channels + (spec.in_channels == 3), np.ones(spec.channels)
             kernel = np.zeros((3, 3, entering, spec.channels), np.int8)
             reach = np.ones((2, spec.channels))
-            plan.append(QuantizedConv(spec.name, kernel, ones, 0 * ones, ones, reach, np.ones(2), 1.0))
+            plan.append(QuantizedConv(spec.name, None, kernel, ones, 0 * ones, ones, reach, np.ones(2), 1.0))
     return plan
 
 

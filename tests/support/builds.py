@@ -10,8 +10,8 @@ import numpy as np
 
 from fmedge.export.exporter import describe, find_exporter, own_artifact
 from fmedge.export.judging import check
+from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Activation, ExportOptions, SubModel
-from fmedge.model.vgg16 import VGG16_LAYERS
 from fmedge.workflow.artifacts import run_batches
 from support.places import ROOT
 

@@ -49,16 +49,17 @@ def test_an_artifact_each(text, parts):
     assert split_list(text, ODD) == parts
 
 
-def test_stock_vgg16_splits_everywhere():
+def test_stock_networks_split_everywhere():
     assert split_list("block1_conv1,block2_pool+block1_conv2") == ["block1_conv1", "block2_pool+block1_conv2"]
     assert len(tap_names("all", Activation.RELU)) == 18
     assert len(tap_names("all", Activation.NONE)) == 13
+    assert len(tap_names("all", Activation.RELU, source="vgg19")) == 21
 
 
 def test_nothing_and_all_of_another_network():
     with pytest.raises(UsageError, match="is empty"):
         split_list(" , ")
-    with pytest.raises(UsageError, match="knows stock VGG16 alone"):
+    with pytest.raises(UsageError, match="knows stock networks alone"):
         tap_names("all", Activation.RELU, frozenset({"a"}))
 
 

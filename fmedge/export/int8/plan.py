@@ -32,7 +32,7 @@ from fmedge.export.int8.rounding import Moments, measure_moments, round_kernel
 from fmedge.export.reference import convolve, max_pool, walk
 from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import MEAN_BGR
-from fmedge.model.vgg16 import LAYER_NAMES, VGG16_LAYERS, LayerSpec
+from fmedge.model.stock import LayerSpec, StockTable
 from fmedge.model.weights import Weights
 from fmedge.system.progress import Progress, no_progress
 
@@ -61,6 +61,7 @@ class QuantizedConv:
 
     Attributes:
         layer: Its name.
+        pool: Name of the pool that follows; None where none does.
         kernel: int8, (3, 3, in, out); the first layer's input is R, G, B and the constant.
         unit: Real value of one unit of the sum, per output channel.
         bias: In whole units, per output channel.
@@ -72,6 +73,7 @@ class QuantizedConv:
     """
 
     layer: str
+    pool: str | None
     kernel: npt.NDArray[np.int8] = field(repr=False)
     unit: FloatArray = field(repr=False)
     bias: FloatArray = field(repr=False)
@@ -105,7 +107,8 @@ def with_mean(kernel: npt.NDArray[np.float32]) -> FloatArray:
 
 
 def plan_layers(
-    layers: tuple[LayerSpec, ...],
+    stock: StockTable,
+    deepest: str,
     weights: Weights,
     images: ImageSource,
     count: int,
@@ -113,30 +116,33 @@ def plan_layers(
     limit: int = EIGHT_BIT,
     progress: Progress = no_progress,
 ) -> list[QuantizedConv]:
-    """Compute the integer form of every convolution among the layers.
+    """Compute the integer form of every convolution up to a layer.
 
     Args:
-        layers: Consecutive layers, starting with the first.
-        weights: Kernel and bias of each.
+        stock: The network.
+        deepest: The last layer.
+        weights: Kernel and bias of every convolution up to it.
         images: The photos; there are two passes over them, or one and then one per convolution if their codes take too
             much memory.
         count: Number of photos.
         limit: :data:`EIGHT_BIT` or :data:`SEVEN_BIT`.
         progress: Called after each pass over the photos.
     """
+    layers = stock.through(deepest)
     convolutions = [spec for spec in layers if spec.kind == "conv"]
     passes = len(convolutions) + 1
     histograms = {spec.name: Histogram(spec.channels) for spec in convolutions}
     for image in images():
-        for name, raw, _ in walk(layers[-1].name, weights, image):
+        for name, raw, _ in walk(layers, weights, image):
             if name in histograms:
                 histograms[name].add(raw)
     plan: list[QuantizedConv] = []
-    inputs = _Inputs(images, count)
+    inputs = _Inputs(images, count, convolutions[0].channels)
     for number, spec in enumerate(convolutions, 1):
         progress(f"calibration, pass {number} of {passes} over {count} photos", number / passes)
         moments = measure_moments(inputs.after(plan), count)
-        plan.append(_quantize(spec, weights[spec.name][0], histograms[spec.name], moments, plan, limit))
+        pool = stock.pool_after(spec.name)
+        plan.append(_quantize(spec, pool, weights[spec.name][0], histograms[spec.name], moments, plan, limit))
     progress(f"calibration done: {count} photos", 1.0)
     return plan
 
@@ -144,9 +150,9 @@ def plan_layers(
 class _Inputs:
     """The input codes of each convolution for all photos, once the convolutions before it are planned."""
 
-    def __init__(self, images: ImageSource, count: int) -> None:
+    def __init__(self, images: ImageSource, count: int, channels: int) -> None:
         self._images = images
-        self._count = count
+        self._most = count * channels
         self._held: list[Codes] | None = None
 
     def after(self, plan: Sequence[QuantizedConv]) -> Iterable[Codes]:
@@ -161,7 +167,7 @@ class _Inputs:
 
     def _first(self) -> Iterable[Codes]:
         first = next(self._images())
-        if self._count * first[..., 0].size * VGG16_LAYERS[0].channels <= HELD_BYTES:
+        if self._most * first[..., 0].size <= HELD_BYTES:
             self._held = [image_codes(image) for image in self._images()]
             return self._held
         return (image_codes(image) for image in self._images())
@@ -179,11 +185,12 @@ def advance(codes: Codes, conv: QuantizedConv) -> Codes:
     """
     sums = convolve(codes, conv.kernel, conv.bias).astype(np.float32)
     stored = np.rint(sums * (conv.unit / conv.step).astype(np.float32)).clip(0, 255).astype(np.uint8)
-    return stored if pool_behind(conv.layer) is None else max_pool(stored)
+    return stored if conv.pool is None else max_pool(stored)
 
 
 def _quantize(
     spec: LayerSpec,
+    pool: str | None,
     kernel: npt.NDArray[np.float32],
     histogram: Histogram,
     moments: Moments,
@@ -197,6 +204,7 @@ def _quantize(
     whole = histogram.counts.sum(axis=1, keepdims=True)
     return QuantizedConv(
         layer=spec.name,
+        pool=pool,
         kernel=steps.reshape(scaled.shape),
         unit=unit,
         bias=np.rint(histogram.means / unit - moments.mean @ steps.astype(np.float64)),
@@ -212,12 +220,6 @@ def scaled_kernel(kernel: npt.NDArray[np.float32], plan: Sequence[QuantizedConv]
     return kernel * plan[-1].step[:, np.newaxis] if plan else with_mean(kernel)
 
 
-def reached(layer: str, card: ModelCard) -> bool:
+def reached(conv: QuantizedConv, card: ModelCard) -> bool:
     """Tell whether this convolution, or the pool after it, is a tap."""
-    return layer in card.submodel.taps or pool_behind(layer) in card.submodel.taps
-
-
-def pool_behind(layer: str) -> str | None:
-    """Return the name of the pool after a convolution, or None."""
-    following = LAYER_NAMES[LAYER_NAMES.index(layer) + 1]
-    return following if following.endswith("pool") else None
+    return conv.layer in card.submodel.taps or conv.pool in card.submodel.taps

@@ -16,12 +16,13 @@ from fmedge.export.int8.plan import EIGHT_BIT, SEVEN_BIT, QuantizedConv, plan_la
 from fmedge.export.int8.simulation import rounded_to_nearest, simulate
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
-from fmedge.model.vgg16 import layers_through
+from fmedge.model.stock import STOCK
 
 
 class _Planned(NamedTuple):
     """A plan and what it was made from."""
 
+    source: str
     photos: str
     size: tuple[int, int] | None
     limit: int
@@ -42,13 +43,13 @@ def make_plan(card: ModelCard, network: StockNetwork, calibration: Calibration) 
         calibration: The photos.
     """
     global _latest
-    layers = layers_through(card.submodel.deepest)
-    weights = tuple(_hash(*network.weights[spec.name]) for spec in layers if spec.kind == "conv")
-    made_from = calibration.sha256, card.options.size, _limit(card)
-    if _latest is not None and _latest[:3] == made_from and _latest.weights[: len(weights)] == weights:
+    weights = tuple(_hash(*network.weights[spec.name]) for spec in card.submodel.stock_layers if spec.kind == "conv")
+    made_from = network.source, calibration.sha256, card.options.size, _limit(card)
+    if _latest is not None and _latest[: len(made_from)] == made_from and _latest.weights[: len(weights)] == weights:
         return _latest.plan[: len(weights)]
     plan = plan_layers(
-        layers,
+        STOCK[network.source],
+        card.submodel.deepest,
         network.weights,
         lambda: calibration.images(card.options.size),
         len(calibration.photos),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.export.int8.plan import FloatArray, QuantizedConv, image_codes, pool_behind, scaled_kernel, with_mean
+from fmedge.export.int8.plan import FloatArray, QuantizedConv, image_codes, scaled_kernel, with_mean
 from fmedge.export.network import Images
 from fmedge.export.reference import convolve, max_pool
 from fmedge.model.card import ModelCard
@@ -55,7 +55,7 @@ def _simulate_one(
     codes, before = image_codes(image).astype(np.float64), np.ones(4)
     taps: dict[str, FloatArray] = {}
     for conv in plan:
-        layer, pool = conv.layer, pool_behind(conv.layer)
+        layer, pool = conv.layer, conv.pool
         if layer == deepest and card.options.float_tap:
             taps[layer] = _float_tap(codes * before, *weights[layer], raw=raw)
             break

@@ -15,8 +15,8 @@ from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import METADATA_KEY, ModelCard
+from fmedge.model.stock import KERNEL_SIZE, LayerSpec
 from fmedge.model.submodel import MAX_FLOAT16, Activation, Precision
-from fmedge.model.vgg16 import KERNEL_SIZE, LayerSpec, layers_through
 
 MAGIC = 7767517
 """First line of every graph."""
@@ -59,7 +59,7 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
     card = replace(card, recipe=_RECIPE if half else {})
     graph = _Graph(half)
     tensor = _preprocessing(graph, card)
-    for spec in layers_through(card.submodel.deepest):
+    for spec in card.submodel.stock_layers:
         tensor = _layer(graph, spec, tensor, card, network)
     return Built(graph.text(card), card, b"".join(graph.weights))
 

@@ -13,8 +13,8 @@ from fmedge.export.onnx.file import make_model, output_transposes
 from fmedge.export.onnx.writing import written
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.card import ModelCard
+from fmedge.model.stock import LayerSpec
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.model.vgg16 import LayerSpec, layers_through
 from fmedge.model.weights import Weights
 
 
@@ -41,7 +41,7 @@ def float_model(card: ModelCard, network: StockNetwork) -> onnx.ModelProto:
     """Build the model in float32, not yet checked and without the card's facts."""
     nodes, initializers = _preprocessing(card)
     tensor = "pixels"
-    for spec in layers_through(card.submodel.deepest):
+    for spec in card.submodel.stock_layers:
         layer_nodes, tensor = _layer(spec, tensor, card.submodel)
         nodes.extend(layer_nodes)
         if spec.kind == "conv":

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
-from fmedge.export.int8.plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
+from fmedge.export.int8.plan import CONSTANT, QuantizedConv, reached, with_mean
 from fmedge.export.int8.recipe import make_plan, recipe, simulations
 from fmedge.export.onnx.file import finish, make_model, output_transposes
 from fmedge.export.stock_network import StockNetwork
@@ -52,7 +52,7 @@ def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork
     """Build the model of a plan, without the card's facts. The plan may be longer than the taps need."""
     graph = _Graph()
     codes, step = _image(graph, card), np.ones(4)
-    deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))
+    deepest = max(index for index, conv in enumerate(plan) if reached(conv, card))
     for conv in plan[: deepest + 1]:
         last = conv is plan[deepest]
         if last and card.options.float_tap:
@@ -71,7 +71,7 @@ def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork
             codes = graph.convolve(conv, codes, name, step, conv.bias, graph.constant("zero", 0, np.uint8))
             if tapped and not raw:
                 graph.dequantize(codes, conv.layer, step, np.zeros(len(step)))
-        codes = _pool(graph, conv.layer, codes, step, card)
+        codes = _pool(graph, conv.pool, codes, step, card)
     nodes = [*graph.nodes, *output_transposes(graph.nodes, card)]
     return make_model(card, nodes, list(graph.tensors.values()))
 
@@ -146,8 +146,7 @@ def _image(graph: _Graph, card: ModelCard) -> str:
     return graph.node("Pad", [planes, pads, graph.constant("constant", CONSTANT, np.uint8)], "image_constant")
 
 
-def _pool(graph: _Graph, layer: str, codes: str, step: npt.NDArray[np.float64], card: ModelCard) -> str:
-    pool = pool_behind(layer)
+def _pool(graph: _Graph, pool: str | None, codes: str, step: npt.NDArray[np.float64], card: ModelCard) -> str:
     if pool is None:
         return codes
     codes = graph.node("MaxPool", [codes], f"{pool}_codes", kernel_shape=[2, 2], strides=[2, 2])

@@ -25,8 +25,8 @@ from fmedge.export.pixels import prepared
 from fmedge.export.room import require_room
 from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import Preprocessing, for_channels
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import ONNX, SubModel
-from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice
 
 _FLOAT_BYTES = 4

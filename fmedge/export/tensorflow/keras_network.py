@@ -27,8 +27,8 @@ from fmedge.export.tensorflow.trace import multiplications, peak_bytes
 from fmedge.model.card import WeightsFacts
 from fmedge.model.network_input import NetworkInput
 from fmedge.model.preprocessing import Preprocessing, for_channels
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import KERAS, SubModel
-from fmedge.model.vgg16 import INPUT_SIZE
 from fmedge.model.weights import WeightsChoice
 from fmedge.system.stderr import quietly
 

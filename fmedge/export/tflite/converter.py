@@ -43,7 +43,7 @@ def build_model(card: ModelCard, network: TfNetwork, calibration: Calibration | 
 
     Args:
         card: The model to build; only the card's facts are used.
-        network: Stock VGG16 or a Keras model.
+        network: A stock network or a Keras model.
         calibration: Photos for the int8 ranges; not used for float precisions.
 
     Returns:

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
-from fmedge.export.int8.plan import CONSTANT, QuantizedConv, pool_behind, reached, with_mean
+from fmedge.export.int8.plan import CONSTANT, QuantizedConv, reached, with_mean
 from fmedge.export.int8.recipe import make_plan, recipe, simulations
 from fmedge.export.stock_network import StockNetwork
 from fmedge.export.tflite.file import finish
 from fmedge.export.tflite.graph import TfliteGraph
 from fmedge.model.card import ModelCard
+from fmedge.model.stock import STOCK
 from fmedge.model.submodel import Activation
-from fmedge.model.vgg16 import find_layer
 
 _ZERO = -128
 """The code for 0 after ReLU, and for black pixels."""
@@ -40,7 +40,7 @@ def plan_model(plan: list[QuantizedConv], card: ModelCard, network: StockNetwork
     """Build the model of a plan, without the card's facts. The plan may be longer than the taps need."""
     writer = _Writer(card, network)
     codes, step = writer.image(), np.ones(4)
-    deepest = max(index for index, conv in enumerate(plan) if reached(conv.layer, card))
+    deepest = max(index for index, conv in enumerate(plan) if reached(conv, card))
     for conv in plan[: deepest + 1]:
         codes, step = writer.convolution(conv, codes, step, last=conv is plan[deepest])
     return writer.graph.pack([writer.input], [writer.outputs[name] for name in card.submodel.taps])
@@ -102,10 +102,10 @@ class _Writer:
         codes = self._integer(conv, codes, f"{conv.layer}_codes", 1.0, _ZERO, conv.step, relu=True)
         if tapped:
             self._scaled(conv.layer, codes, conv.layer, conv.step)
-        return self._pool(conv.layer, codes, conv.step), conv.step
+        return self._pool(conv, codes), conv.step
 
     def _shape(self, layer: str) -> tuple[int, int, int]:
-        channels, height, width = find_layer(layer).output_shape(*self._size)
+        channels, height, width = STOCK[self._network.source].find(layer).output_shape(*self._size)
         return height, width, channels
 
     def _integer(
@@ -126,13 +126,13 @@ class _Writer:
         output = self.graph.tensor(name, self._shape(conv.layer), np.int8, scale, zero)
         return self.graph.convolve([codes, kernel, bias], output, relu=relu)
 
-    def _pool(self, layer: str, codes: int, step: npt.NDArray[np.float64]) -> int:
-        pool = pool_behind(layer)
-        if pool is None or (layer == self._card.submodel.deepest):
+    def _pool(self, conv: QuantizedConv, codes: int) -> int:
+        pool = conv.pool
+        if pool is None or conv.layer == self._card.submodel.deepest:
             return codes
         codes = self.graph.max_pool(codes, self.graph.tensor(f"{pool}_codes", self._shape(pool), np.int8, 1.0, _ZERO))
         if pool in self._card.submodel.taps:
-            self._scaled(pool, codes, pool, step)
+            self._scaled(pool, codes, pool, conv.step)
         return codes
 
     def _dequantize(self, layer: str, codes: int, name: str) -> int:

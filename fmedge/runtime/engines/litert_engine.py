@@ -16,7 +16,7 @@ from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import TensorSpec
 from fmedge.model.run_options import RunOptions
-from fmedge.model.vgg16 import INPUT_SIZE
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.runtime.backends import Provider
 from fmedge.runtime.placement import Placement
 from fmedge.runtime.session import Engine, FloatArray, Images, failure, require_names

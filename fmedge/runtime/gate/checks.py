@@ -13,8 +13,7 @@ from weakref import ref
 from fmedge.errors import ArtifactError, LimitExceeded, printable
 from fmedge.model.artifact import MAX_MODEL_BYTES, Artifact
 from fmedge.model.card import ModelCard, TensorSpec
-from fmedge.model.submodel import VGG16, Format
-from fmedge.model.vgg16 import find_layer
+from fmedge.model.submodel import Format
 from fmedge.runtime.gate.bounds import Declared, ModelFacts
 from fmedge.runtime.gate.relu_count import wrong_rectifiers
 from fmedge.system.memory import require_memory
@@ -145,8 +144,10 @@ def _require_run(artifact: Artifact, facts: ModelFacts) -> None:
     for spec in card.outputs:
         found = needs.shapes[spec.name]
         wanted: Sequence[int | None] = (image[0], *spec.shape[1:])
-        if card.submodel.source == VGG16:
-            extents = dict(zip("CHW", find_layer(spec.name).output_shape(*image[1:3]), strict=True), N=image[0])
+        if card.submodel.stock is not None:
+            extents = dict(
+                zip("CHW", card.submodel.stock.find(spec.name).output_shape(*image[1:3]), strict=True), N=image[0]
+            )
             wanted = [extents[axis] for axis in spec.layout]
         if len(found) != len(wanted) or any(want not in (None, got) for want, got in zip(wanted, found, strict=True)):
             raise ArtifactError(

@@ -1,7 +1,7 @@
 """Count the ReLUs on the way from the image to each output while a gate reads the graph, and compare with the card.
 
-Computed values reveal a wrong ReLU only if somebody compares them. A graph reveals it without a run: VGG16 has one
-after every convolution, and the card says whether the last one is left out.
+Computed values reveal a wrong ReLU only if somebody compares them. A graph reveals it without a run: a stock network
+has one after every convolution, and the card says whether the last one is left out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from fmedge.model.submodel import VGG16, Activation, SubModel
-from fmedge.model.vgg16 import layers_through
+from fmedge.model.submodel import Activation, SubModel
 
 
 class Way(NamedTuple):
@@ -74,12 +73,12 @@ def wrong_rectifiers(submodel: SubModel, ways: Mapping[str, Way]) -> str:
             ReLUs there should be, or whether its layers' activation is ReLU at all.
         ways: The way to each tap.
     """
-    if submodel.source != VGG16:
+    if submodel.stock is None:
         return ""
     raw = submodel.activation is Activation.NONE
     for tap in submodel.taps:
         way = ways.get(tap, IMAGE)
-        wanted = sum(spec.kind == "conv" for spec in layers_through(tap)) - raw
+        wanted = sum(spec.kind == "conv" for spec in submodel.stock.through(tap)) - raw
         if way.twice:
             return f"two ReLUs in a row on the way to '{tap}'"
         if way.rectifiers != wanted or way.rectified == raw:

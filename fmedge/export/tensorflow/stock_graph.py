@@ -1,16 +1,15 @@
-"""Stock VGG16 in TensorFlow operations, without Keras and without variables."""
+"""The stock networks in TensorFlow operations, without Keras and without variables."""
 
 from __future__ import annotations
 
 from fmedge.export.tensorflow.scopes import LayerScopes
 from fmedge.export.tensorflow.tf_import import Tensor, tf
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.model.vgg16 import layers_through
 from fmedge.model.weights import Weights
 
 
-def vgg16_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
-    """Compute the taps of stock VGG16; weights after the deepest tap are not used.
+def stock_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: LayerScopes) -> dict[str, Tensor]:
+    """Compute the taps of a stock network; weights after the deepest tap are not used.
 
     Args:
         weights: Kernel and bias of every convolution up to the deepest tap.
@@ -23,7 +22,7 @@ def vgg16_outputs(weights: Weights, submodel: SubModel, pixels: Tensor, scopes: 
     """
     values = pixels
     outputs: dict[str, Tensor] = {}
-    for spec in layers_through(submodel.deepest):
+    for spec in submodel.stock_layers:
         with scopes.layer(spec.name):
             if spec.kind == "pool":
                 values = shown = tf.nn.max_pool2d(values, 2, 2, "VALID")
