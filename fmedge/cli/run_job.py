@@ -90,7 +90,7 @@ def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) 
     chosen = (layer, activation, asked.models, asked.model_format, asked.precision, *network)
     if asked.model is not None and any(choice is not None for choice in chosen):
         raise UsageError("--model determines layer, form and weights. Leave out those options.")
-    forms = (asked.model, asked.keras, asked.onnx, asked.model_format, asked.precision, asked.backend)
+    forms = (asked.model, asked.model_format, asked.precision, asked.backend)
     settled = any(form is not None for form in forms) or asked.device != "cpu" or asked.math != "fp32"
     if asked.tuned and settled:
         raise UsageError("--tuned determines engine, device, form and arithmetic. Leave out those options.")

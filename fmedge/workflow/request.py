@@ -192,6 +192,6 @@ def has_choices(folder: Path) -> bool:
 
 def tuned_path(request: ArtifactSpec) -> Path:
     """Return the path of a sub-model's tuned choice, next to its models: ``block3_conv3.tuned.json`` by default."""
-    options = ExportOptions(size=request.options.size)
+    options = ExportOptions(size=request.options.size, preprocessing=request.options.preprocessing)
     name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
     return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}{_TUNED_SUFFIX}"

@@ -273,6 +273,9 @@ def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
     artifact = read_artifact(path)
     if artifact.card.file_sha256 != choice.file_sha256:
         raise ArtifactError(f"'{path}' is not the model that was tuned.", hint="Make it again: fmedge tune.")
-    if not replace(request, options=artifact.card.options).accepts(artifact.card):
-        raise ArtifactError(f"'{path}' holds another layer or other weights.", hint="Make it again: fmedge tune.")
+    form = replace(artifact.card.options, preprocessing=request.options.preprocessing)
+    if not replace(request, options=form).accepts(artifact.card):
+        raise ArtifactError(
+            f"'{path}' holds another layer, weights or preprocessing.", hint="Make it again: fmedge tune."
+        )
     return artifact
