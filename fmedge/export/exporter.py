@@ -235,6 +235,7 @@ def describe(submodel: SubModel, network: Network, options: ExportOptions) -> Mo
         outputs=tuple(_output(name, network, options) for name in submodel.taps),
         preprocessing=network.preprocessing,
         functions=network.functions(submodel),
+        views=network.views(submodel, options.size),
         tools={"fmedge": __version__},
     )
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.submodel import SubModel
+from fmedge.model.tap_view import TapView
 
 Images = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(N, height, width, 3), RGB, 0 to 255."""
@@ -35,6 +36,13 @@ class Network(Protocol):
 
     def output_shape(self, layer: str, size: tuple[int, int] | None) -> tuple[int, int | None, int | None]:
         """Return (channels, height, width) of a layer's output for an image of this size; None for open extents."""
+        ...
+
+    def views(self, submodel: SubModel, size: tuple[int, int] | None) -> tuple[TapView | None, ...]:
+        """Return what the values of each tap see of an image of this size; None where that is not known.
+
+        Empty for a stock network, whose table says it.
+        """
         ...
 
     def ordered(self, submodel: SubModel) -> SubModel:

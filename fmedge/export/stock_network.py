@@ -15,6 +15,7 @@ from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import CAFFE, PREPROCESSINGS, Preprocessing
 from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import Activation, SubModel
+from fmedge.model.tap_view import TapView
 from fmedge.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class StockNetwork:
         """See :meth:`fmedge.export.network.Network.output_shape`."""
         spec = STOCK[self.source].find(layer)
         return (spec.channels, None, None) if size is None else spec.output_shape(*size)
+
+    def views(self, submodel: SubModel, size: tuple[int, int] | None) -> tuple[TapView | None, ...]:
+        """See :meth:`fmedge.export.network.Network.views`."""
+        del submodel, size
+        return ()
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
         """See :meth:`fmedge.export.network.Network.reference`; computed in NumPy and float64."""

@@ -14,6 +14,7 @@ from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.stock import INPUT_SIZE, STOCK, VGG16
 from fmedge.model.submodel import SOURCES, Activation, ExportOptions, Format, Precision, SubModel
+from fmedge.model.tap_view import TapView
 from fmedge.system.memory import require_memory
 from fmedge.system.serde import read_document, reason
 
@@ -110,6 +111,8 @@ class ModelCard:
         functions: The activation of each tap's layer, whether the tap shows values after it or before (see
             :mod:`fmedge.model.activations`). Empty for stock networks, whose layers end in ReLU, and in cards of Keras
             models that were written before this field existed.
+        views: What the values of each tap see of the image; None where that is not known. Empty for stock networks,
+            whose tables say it, and in cards that were written before this field existed.
         recipe: How a precision below float32 was reached, in words; empty for float32.
         parity: Agreement with the reference; None when it was not checked.
         predicted_db: Signal-to-noise ratio per tap, in dB, that the model gives on the parity image when it is computed
@@ -126,6 +129,7 @@ class ModelCard:
     preprocessing: Preprocessing
     tools: dict[str, str]
     functions: tuple[str, ...] = ()
+    views: tuple[TapView | None, ...] = ()
     recipe: dict[str, str] = field(default_factory=dict[str, str])
     parity: Parity | None = None
     predicted_db: dict[str, float] = field(default_factory=dict[str, float])
@@ -141,6 +145,12 @@ class ModelCard:
         """Return the activation of a layer, whether its tap shows values after it or before."""
         known = dict(zip(self.submodel.taps, self.functions, strict=False))
         return known.get(tap, RELU if self.submodel.stock is not None else UNKNOWN)
+
+    def view_of(self, tap: str) -> TapView | None:
+        """Return what the values of a tap see of the image; None if that is not known."""
+        if self.submodel.stock is not None:
+            return self.submodel.stock.views.get(tap)
+        return dict(zip(self.submodel.taps, self.views, strict=False)).get(tap)
 
     def shown(self, tap: str) -> str:
         """Return what a tap shows, in a word: its activation, or ``none`` for the values before it."""
@@ -191,7 +201,7 @@ class ModelCard:
         """Return the card as indented JSON text; the same card gives the same text."""
         data = asdict(self)
         data["parity"] = self.parity and self.parity.to_dict()
-        for name in ("functions", "predicted_db"):  # absent from cards of stock float models
+        for name in ("functions", "views", "predicted_db"):  # absent from cards of stock float models
             if not data[name]:
                 del data[name]
         return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -211,6 +221,7 @@ class ModelCard:
             and tuple(spec.name for spec in self.outputs) == self.submodel.taps
             and (not self.functions or (self.submodel.stock is None and len(self.functions) == len(self.outputs)))
             and all(map(is_function, self.functions))
+            and (not self.views or (self.submodel.stock is None and len(self.views) == len(self.outputs)))
             and all(len(spec.shape) == 4 and spec.layout == options.layout for spec in self.outputs)
             and self.outputs[-1].shape[options.layout.index("C")] is not None
         )

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from fmedge.model.activations import RELU
 from fmedge.model.stock import LayerSpec
-
-PerAxis = tuple[float, float]
-"""A number for height and one for width."""
+from fmedge.model.tap_view import PerAxis
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fmedge.errors import UsageError, closest
+from fmedge.model.tap_view import TapView
 from fmedge.system.choices import one_of
 
 KERNEL_SIZE = 3
@@ -101,6 +102,15 @@ class StockTable:
     def names(self) -> tuple[str, ...]:
         """The names of its layers."""
         return tuple(spec.name for spec in self.layers)
+
+    @property
+    def views(self) -> Mapping[str, TapView]:
+        """What the values of each layer see of the image; the map begins at its corner."""
+        found = dict[str, TapView]()
+        for spec in self.layers:
+            stride, field, centre = spec.stride, spec.receptive_field, spec.stride / 2
+            found[spec.name] = TapView((stride, stride), (field, field), (centre, centre))
+        return found
 
     def find(self, name: str) -> LayerSpec:
         """Return the layer with that name.

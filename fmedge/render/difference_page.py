@@ -59,7 +59,7 @@ def _pack(
         first.layer,
         {"a": reference, "error": error},
         {"error": error.statistics[0], "a": reference.statistics[0], "b": other},
-        source=first.provenance.card.submodel.source,
+        view=first.provenance.card.view_of(first.layer),
         photo=first.pixels.shape[1:3],
         snr_db=snr_db,
     )

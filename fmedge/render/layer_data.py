@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
-from fmedge.model.stock import STOCK
+from fmedge.model.tap_view import TapView
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
 
@@ -51,7 +51,7 @@ def pack_layer(
     sets: dict[str, EncodedMaps],
     statistics: dict[str, Statistics],
     *,
-    source: str,
+    view: TapView | None,
     photo: tuple[int, ...],
     function: str = RELU,
     first_channel: int = 0,
@@ -65,7 +65,7 @@ def pack_layer(
         name: Keras' name.
         sets: Its maps: ``maps`` for a page of feature maps, ``a`` and ``error`` for a difference.
         statistics: Per view.
-        source: The network.
+        view: What its values see of the photo; None if that is not known.
         photo: Height and width of the image as the model received it, in pixels.
         function: The layer's activation; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
@@ -73,13 +73,11 @@ def pack_layer(
         snr_db: For a difference: signal-to-noise ratio per channel.
     """
     shape = next(iter(sets.values())).shape
-    step, field = _geometry(name, source, shape, photo)
     facts: dict[str, Any] = {
         "name": name,
         "shape": shape,
         "firstChannel": first_channel,
-        "step": step,
-        "field": field,
+        **_geometry(view, shape, photo),
         "sets": {key: _set_facts(f"{number}-{key}", encoded) for key, encoded in sets.items()},
         "statistics": {view: _statistics_facts(found) for view, found in statistics.items()},
     }
@@ -98,19 +96,22 @@ def pack_layer(
     return LayerData(facts, blocks)
 
 
-def _geometry(
-    name: str, source: str, shape: tuple[int, int, int], photo: tuple[int, ...]
-) -> tuple[tuple[float, float], int | None]:
-    """Return the photo's pixels between neighbouring rows and columns, and the side of what one value sees.
+def _geometry(view: TapView | None, shape: tuple[int, int, int], photo: tuple[int, ...]) -> dict[str, Any]:
+    """Return, in the photo's pixels, what lies between neighbouring rows and columns, and what one value sees.
 
-    For unknown networks, the maps are assumed to cover the photo evenly.
+    Where nothing is known, or the map does not fit the photo, it is assumed to cover the photo evenly. ``start``
+    is where the first value's own place begins, if that is not the photo's corner.
     """
-    rows, columns = shape[1:]
-    height, width = photo
-    spec = next((spec for spec in STOCK[source].layers if spec.name == name), None) if source in STOCK else None
-    if spec is not None and spec.output_shape(height, width)[1:] == (rows, columns):
-        return (spec.stride, spec.stride), spec.receptive_field
-    return (height / rows, width / columns), None
+    sides = list(zip(shape[1:], photo, strict=True))
+    if view is None or not all(
+        abs(count * stride - extent) <= stride + field
+        for (count, extent), stride, field in zip(sides, view.stride, view.receptive_field, strict=True)
+    ):
+        return {"step": tuple(extent / count for count, extent in sides), "field": None}
+    start = tuple(centre - stride / 2 for centre, stride in zip(view.centre, view.stride, strict=True))
+    high, wide = view.receptive_field
+    found = {"step": view.stride, "field": high if high == wide else view.receptive_field}
+    return {**found, "start": start} if any(start) else found
 
 
 def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:

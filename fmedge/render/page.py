@@ -102,7 +102,7 @@ def _pack(
         maps.layer,
         {"maps": encoded},
         dict(zip(reversed(views), sides, strict=True)),  # in measured order: raw, then after ReLU
-        source=maps.provenance.card.submodel.source,
+        view=maps.provenance.card.view_of(maps.layer),
         photo=maps.pixels.shape[1:3],
         function=maps.function,
         first_channel=channel or 0,

@@ -11,7 +11,10 @@ from support.places import TEST_DATA
 
 pytestmark = pytest.mark.keras
 tensorflow = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+from fmedge.export.tensorflow.keras_calls import find_place  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
+from fmedge.export.tensorflow.keras_layers import keras_views  # noqa: E402
+from fmedge.export.views import tap_view  # noqa: E402
 
 layers = keras.layers
 
@@ -26,6 +29,8 @@ def network():
     values = layers.AveragePooling2D(3, strides=2, name="mean")(values)
     values = layers.Conv2DTranspose(6, 4, strides=2, name="up")(values)
     values = layers.Conv2D(6, 3, groups=2, name="grouped")(values)
+    values = layers.UpSampling2D((2, 3), name="larger")(values)
+    values = layers.Cropping2D(((3, 1), (2, 2)), name="cropped")(layers.ZeroPadding2D(((1, 0), (2, 5)))(values))
     values = layers.GlobalAveragePooling2D(name="whole")(values)
     return keras.Model(image, layers.Dense(5, name="head")(values))
 
@@ -66,20 +71,31 @@ def test_activations_and_what_cannot_be_cut(rows):
     assert (rows["head"].kind, rows["head"].macs, rows["head"].stride) == ("Dense", 30, None)
 
 
-@pytest.mark.parametrize(("name", "axis"), [(name, axis) for name in ("wide", "mean", "grouped") for axis in (0, 1)])
+@pytest.mark.parametrize(
+    ("name", "axis"),
+    [(name, axis) for name in ("oblong", "wide", "mean", "up", "grouped", "larger", "cropped") for axis in (0, 1)],
+)
 def test_the_receptive_field_is_what_a_value_depends_on(name, axis):
     """Seen from outside: which pixels change a value in the middle of the map."""
     model = network()
     generator = np.random.default_rng(3)
     model.set_weights([generator.uniform(0.1, 1, array.shape) for array in model.get_weights()])
-    row = next(row for row in list_rows(model) if row.name == name)
+    (views,) = keras_views(model, [find_place(model, name)], (33, 48))
+    view = tap_view(views)
     pixels = tensorflow.Variable(np.full((1, 33, 48, 3), 0.5, np.float32))
     with tensorflow.GradientTape() as tape:
         values = keras.Model(model.inputs, model.get_layer(name).output)(pixels, training=False)
-        middle = values[0, values.shape[1] // 2, values.shape[2] // 2, 0]
+        place = values.shape[1] // 2, values.shape[2] // 2
+        middle = values[0, *place, 0]
     seen = np.abs(tape.gradient(middle, pixels).numpy()[0]).sum(axis=(1 - axis, 2))
     (places,) = np.nonzero(seen)
-    assert places.max() - places.min() + 1 == row.receptive_field[axis]
+    centre = view.centre[axis] + place[axis] * view.stride[axis]
+    low, high = centre - view.receptive_field[axis] / 2, centre + view.receptive_field[axis] / 2
+    extent = pixels.shape[1 + axis]
+    # In an enlarged map neighbours share what they see, so it lies up to half a step of the map before to one side.
+    aside = {"up": 2, "grouped": 2, "larger": 3, "cropped": 3}.get(name, 0)
+    assert abs(places.min() - max(low, 0)) <= aside
+    assert abs(places.max() + 1 - min(high, extent)) <= aside
 
 
 def list_rows(model):
@@ -89,8 +105,6 @@ def list_rows(model):
 
 
 def test_every_name_can_be_asked_for():
-    from fmedge.export.tensorflow.keras_calls import find_place
-
     inner = keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(3, 3, padding="same", name="conv")], name="inner")
     other = keras.Sequential([layers.Input((8, 8, 3)), layers.Conv2D(3, 3, padding="same", name="conv")], name="other")
     image = layers.Input((8, 8, 3))

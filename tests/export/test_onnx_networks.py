@@ -13,13 +13,16 @@ from fmedge.cli import main
 from fmedge.data.images import parity_image
 from fmedge.errors import FmedgeError, UsageError, WeightsError
 from fmedge.export.onnx_source.activations import activation_after
-from fmedge.export.onnx_source.graph import graph_of
+from fmedge.export.onnx_source.graph import graph_of, layouts_of, shapes_of
 from fmedge.export.onnx_source.names import layer_names
 from fmedge.export.onnx_source.reading import parse
+from fmedge.export.onnx_source.rows import views_of
+from fmedge.export.views import tap_view
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.workflow.artifacts import run_batches, verify_artifact
 from support.messages import says
 from support.onnx_networks import Writer, activation, channels_last, residual
+from support.page_samples import Elements
 from support.places import TEST_DATA
 
 TORCH = fmedge.ExportOptions(preprocessing="torch")
@@ -250,6 +253,8 @@ def test_a_page_and_a_second_run(network, picture, tmp_path, monkeypatch, capsys
     assert "Exporting" not in capsys.readouterr().err
     (page,) = tmp_path.glob("*.html")
     assert "silu" in page.read_text()
+    facts = Elements(page.read_bytes()).header["layers"][0]
+    assert (facts["step"], facts["field"], facts.get("start")) == ([2, 2], 7, [-0.5, -0.5])
 
 
 def custom_operator():
@@ -471,3 +476,35 @@ def test_extracting_in_python(network, picture, tmp_path):
         fmedge.extract(picture, "pool", onnx=network, models=tmp_path)
     with pytest.raises(UsageError, match="stock VGG16 always uses caffe"):
         fmedge.extract(picture, preprocessing="torch", weights="untrained", models=tmp_path)
+
+
+@pytest.mark.parametrize("form", ["SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_a_value_sees_of_the_image(form, axis):
+    """Seen from outside: which rows and columns change a value in the middle of the map."""
+    write = Writer(opset=17)
+    padding = {"pads": [1, 2, 0, 3]} if form == "NOTSET" else {"auto_pad": form}
+    write.add("Pad", "input", write.constant(np.array([0, 0, 2, 1, 0, 0, 1, 3]), "pads"), name="pad")
+    kernel = write.constant(np.ones((1, 1, 4, 3), np.float32), "kernel")
+    settings = {
+        "kernel_shape": [4, 3],
+        "strides": [2, 3],
+        "dilations": [1, 1 if form.startswith("SAME") else 2],
+        **padding,
+    }
+    values = write.add("Conv", "pad_output", kernel, name="conv", **settings)
+    values = write.add("AveragePool", values, name="mean", kernel_shape=[3, 2], pads=[1, 0, 1, 1])
+    model = write.model(("batch", 1, 40, 56), values)
+    graph = graph_of(model)
+    shapes = shapes_of(graph, (40, 56))
+    view = tap_view(views_of(graph, shapes, layouts_of(graph, shapes))[values])
+    extent = (40, 56)[axis]
+    images = np.zeros((extent, 1, 40, 56), np.float32)
+    for place in range(extent):
+        images[place, 0][(slice(None), place) if axis else place] = 1
+    found = original(model, values, images)
+    row, column = found.shape[2] // 2, found.shape[3] // 2
+    (seen,) = np.nonzero(found[:, 0, row, column])
+    centre = view.centre[axis] + (row, column)[axis] * view.stride[axis]
+    assert (seen.min() + seen.max() + 1) / 2 == centre
+    assert seen.max() - seen.min() + 1 == view.receptive_field[axis]

@@ -20,13 +20,16 @@ from fmedge.export.onnx_source.evaluator import EVALUATOR_ERRORS, evaluate
 from fmedge.export.onnx_source.graph import OnnxGraph, graph_of, layouts_of, shapes_of, with_size
 from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node, parse_whole, read_onnx
+from fmedge.export.onnx_source.rows import views_of
 from fmedge.export.onnx_source.taps import Tap, find_tap, network_order, require_maps
 from fmedge.export.pixels import prepared
 from fmedge.export.room import require_room
+from fmedge.export.views import tap_view
 from fmedge.model.card import WeightsFacts
 from fmedge.model.preprocessing import Preprocessing, for_channels
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import ONNX, SubModel
+from fmedge.model.tap_view import TapView
 from fmedge.model.weights import WeightsChoice
 
 _FLOAT_BYTES = 4
@@ -86,6 +89,12 @@ class OnnxNetwork:
             raise UsageError(f"size {asked} is too small for {layer}. Give a larger one.", flags=("--size",))
         self._require_room(tap, size or INPUT_SIZE)
         return cast("int", channels), height, width
+
+    def views(self, submodel: SubModel, size: tuple[int, int] | None) -> tuple[TapView | None, ...]:
+        """See :meth:`fmedge.export.network.Network.views`."""
+        shapes = shapes_of(self.graph, size or (None, None))
+        views = views_of(self.graph, shapes, layouts_of(self.graph, shapes))
+        return tuple(tap_view(views[tap.tensor]) for tap in self.taps(submodel))
 
     def _require_room(self, tap: Tap, size: tuple[int, int]) -> None:
         """Check that computing a tap takes no more than is usual; a tensor of which no size is known could be any."""

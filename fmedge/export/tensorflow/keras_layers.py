@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from fractions import Fraction
-from math import ceil, prod
+from math import prod
 from typing import Any, NamedTuple, cast
 
 from fmedge.errors import UsageError
 from fmedge.export.tensorflow.keras_calls import Place, calls, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tensorflow.keras_taps import activation_of, obstacle_of, tap_at
-from fmedge.export.views import PIXEL, POINT, Views, Window, as_floats, views_after
+from fmedge.export.views import (
+    PIXEL,
+    Views,
+    Window,
+    point,
+    resized,
+    same_padding,
+    tap_view,
+    transposed,
+    views_after,
+    window,
+)
 from fmedge.model.activations import LINEAR
 from fmedge.model.layer_row import LayerRow
 from fmedge.model.submodel import Activation
@@ -21,7 +31,7 @@ _POINTWISE = (
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "BatchNormalization", "LayerNormalization"),
     *("Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization"),
     *("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum", "Average", "Concatenate", "Identity", "Cast"),
-    *("Rescaling", "Normalization", "ZeroPadding2D", "Cropping2D", "LayerScale"),
+    *("Rescaling", "Normalization", "LayerScale"),
 )
 """Layers and operations of which a value sees one place of their input; also what begins with ``Random``, which is off
 at inference, and every activation."""
@@ -53,11 +63,28 @@ def keras_rows(model: Model, size: tuple[int | None, int | None]) -> list[LayerR
     Raises:
         UsageError: A layer does not work at this size.
     """
-    (own,) = model.inputs
-    shape = (None, *size, own.shape[3])
-    found = list(_walk(model, [_Value(keras.KerasTensor(shape, own.dtype), PIXEL)], ()))
+    found = list(_walk(model, [_image(model, size)], ()))
     names = _names([place for place, *_ in found])
     return [_row(model, name, *each) for name, each in zip(names, found, strict=True)]
+
+
+def keras_views(model: Model, places: Sequence[Place], size: tuple[int | None, int | None]) -> list[Views]:
+    """Return what the values of the outputs of calls see of the image.
+
+    Raises:
+        UsageError: A layer does not work at this size.
+    """
+    seen = {_identity(place): after[0].views for place, _, after in _walk(model, [_image(model, size)], ())}
+    return [seen[_identity(place)] for place in places]
+
+
+def _identity(place: Place) -> tuple[int, ...]:
+    return tuple(map(id, (*place.path, place.node)))
+
+
+def _image(model: Model, size: tuple[int | None, int | None]) -> _Value:
+    (own,) = model.inputs
+    return _Value(keras.KerasTensor((None, *size, own.shape[3]), own.dtype), PIXEL)
 
 
 def _walk(
@@ -70,7 +97,7 @@ def _walk(
         if is_graph(node.operation):
             after: list[_Value] = yield from _walk(node.operation, before, (*path, node))
         else:
-            views = views_after(_windows(node.operation), [value.views for value in before])
+            views = views_after(_windows(node.operation, before[0].spec.shape), [value.views for value in before])
             after = [_Value(spec, views) for spec in _specs(node, values)]
         values.update({id(tensor): value for tensor, value in zip(node.outputs, after, strict=True)})
         yield Place(path, node), before, after
@@ -90,20 +117,35 @@ def _specs(node: Call, values: Mapping[int, _Value]) -> list[Any]:
         ) from error
 
 
-def _windows(layer: Layer) -> list[Window]:
-    """Return, for rows and columns, how many inputs beyond one a value sees, and its step; empty if unknown."""
+def _windows(layer: Layer, shape: Sequence[int | None]) -> list[Window]:
+    """Return what a value of a layer sees along rows and columns; empty if that is not known.
+
+    Args:
+        layer: The layer.
+        shape: Of its first input.
+    """
     kind = type(layer).__name__
     if kind in _POINTWISE or kind.startswith("Random") or activation_of(layer) != LINEAR:
-        return POINT
+        return point()
+    if kind in ("ZeroPadding2D", "Cropping2D"):
+        (top, _), (left, _) = layer.padding if kind == "ZeroPadding2D" else layer.cropping
+        return point((-top, -left) if kind == "ZeroPadding2D" else (top, left))
     if kind in _WINDOWS:
-        sizes, dilations, steps = (_pair(layer, name) for name in (_WINDOWS[kind], "dilation_rate", "strides"))
-        reach = [(size - 1) * dilation for size, dilation in zip(sizes, dilations, strict=True)]
-        return [(more, Fraction(step)) for more, step in zip(reach, steps, strict=True)]
+        sizes, steps, gaps = (_pair(layer, name) for name in (_WINDOWS[kind], "strides", "dilation_rate"))
+        pads = [0, 0]
+        if layer.padding == "same":
+            pads = [same_padding(*each) for each in zip(shape[1:3], sizes, steps, gaps, strict=True)]
+        return [window(*each) for each in zip(sizes, steps, pads, gaps, strict=True)]
     if kind == "Conv2DTranspose":
         sizes, steps = _pair(layer, "kernel_size"), _pair(layer, "strides")
-        return [(ceil(size / step) - 1, Fraction(1, step)) for size, step in zip(sizes, steps, strict=True)]
+        same = layer.padding == "same"
+        return [
+            transposed(size, step, max(size - step, 0) // 2 if same else 0)
+            for size, step in zip(sizes, steps, strict=True)
+        ]
     if kind == "UpSampling2D":
-        return [(0 if layer.interpolation == "nearest" else 1, Fraction(1, factor)) for factor in _pair(layer, "size")]
+        smooth = layer.interpolation != "nearest"
+        return [resized(1, factor, smooth=smooth) for factor in _pair(layer, "size")]
     return []
 
 
@@ -131,14 +173,14 @@ def _row(model: Model, name: str, place: Place, before: list[_Value], after: lis
     shape = tuple(after[0].spec.shape[1:]) if len(after) == 1 else None
     obstacle = obstacle_of(after[0].spec if len(after) == 1 else None)
     function = LINEAR if obstacle else tap_at(model, name, place, Activation.RELU).function
-    stride, field = as_floats(after[0].views)
+    view = tap_view(after[0].views)
     return LayerRow(
         name=name,
         kind=type(layer).__name__,
         activation=None if function == LINEAR else function,
         shape=shape if shape is None or obstacle else (shape[-1], *shape[:-1]),
-        stride=stride,
-        receptive_field=field,
+        stride=view and view.stride,
+        receptive_field=view and view.receptive_field,
         parameters=0 if is_graph(layer) or not isinstance(layer, keras.Layer) else int(layer.count_params()),
         macs=_macs(layer, before, shape),
         obstacle=obstacle,

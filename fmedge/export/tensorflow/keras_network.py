@@ -14,21 +14,24 @@ from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
 from fmedge.export.pixels import prepared
 from fmedge.export.room import require_room
-from fmedge.export.tensorflow.keras_calls import network_order
+from fmedge.export.tensorflow.keras_calls import find_place, network_order
 from fmedge.export.tensorflow.keras_copy import in_float32
 from fmedge.export.tensorflow.keras_cut import Cut
 from fmedge.export.tensorflow.keras_file import read_keras_model
 from fmedge.export.tensorflow.keras_import import Model, is_graph, reason_of
+from fmedge.export.tensorflow.keras_layers import keras_views
 from fmedge.export.tensorflow.keras_reference import keras_outputs
 from fmedge.export.tensorflow.keras_taps import find_tap
 from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
 from fmedge.export.tensorflow.tf_import import Tensor, tf
 from fmedge.export.tensorflow.trace import multiplications, peak_bytes
+from fmedge.export.views import tap_view
 from fmedge.model.card import WeightsFacts
 from fmedge.model.network_input import NetworkInput
 from fmedge.model.preprocessing import Preprocessing, for_channels
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import KERAS, SubModel
+from fmedge.model.tap_view import TapView
 from fmedge.model.weights import WeightsChoice
 from fmedge.system.stderr import quietly
 
@@ -92,6 +95,11 @@ class KerasNetwork:
                 f"size {size[0]}x{size[1]} is too small for {layer}. Give a larger one.", flags=("--size",)
             )
         return channels, height, width
+
+    def views(self, submodel: SubModel, size: tuple[int, int] | None) -> tuple[TapView | None, ...]:
+        """See :meth:`Network.views`."""
+        places = [find_place(self.model, name) for name in submodel.taps]
+        return tuple(map(tap_view, keras_views(self.model, places, size or (None, None))))
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
         """See :meth:`Network.reference`; Keras itself runs the model, and NumPy prepares the pixels."""

@@ -42,7 +42,7 @@ function layerFacts(layer) {
     ['Zeros', percent(average(found.zeros))],
   ];
   if (layer.statistics.raw) facts.push([belowZero(layer), percent(average(layer.statistics.raw.negative))]);
-  if (layer.field) facts.push(['Receptive field', `${layer.field} \u00d7 ${layer.field} pixels`]);
+  if (layer.field) facts.push(['Receptive field', `${layer.field[0]} \u00d7 ${layer.field.at(-1)} pixels`]);
   const dead = Array.from({ length: layer.channels }, (_, index) => index).filter((index) => layer.isDead(index));
   if (dead.length) facts.push(['Dead channels', `${dead.length}: ${listed(dead.map((index) => layer.number(index)))}`]);
   const broken = found.broken.reduce((sum, count) => sum + count, 0);

@@ -100,8 +100,8 @@ const detail = {
     const layer = layers[panel.layer];
     const values = await layer.values(panel.view, panel.channel);
     const [zmin, zmax] = layer.range(panel.view, panel.channel, state);
-    const [dy, dx] = layer.step;
-    const place = { type: 'heatmap', x0: dx / 2, dx, y0: dy / 2, dy, hoverinfo: 'skip', ...subplot };
+    const [[dy, dx], [top, left]] = [layer.step, layer.start];
+    const place = { type: 'heatmap', x0: left + dx / 2, dx, y0: top + dy / 2, dy, hoverinfo: 'skip', ...subplot };
     const { x, y } = this.domain(number, grid, size);
     const colorbar = {
       x: x[1] + 5 / (size.width - MARGIN.l - MARGIN.r), y: (y[0] + y[1]) / 2, len: y[1] - y[0], xanchor: 'left', xpad: 0, ypad: 0,

@@ -26,7 +26,8 @@ class Layer {
     this.words = { ...header.viewWords, ...facts.words };
     this.clips = header.views.includes('raw') && this.activation === 'relu'; // the page holds values before ReLU
     this.step = facts.step;
-    this.field = facts.field;
+    this.start = facts.start ?? [0, 0];
+    this.field = facts.field && [facts.field].flat(); // height and width; one number for both
     this.photo = header.photo;
     this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
     this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
@@ -106,21 +107,21 @@ class Layer {
 
   /** Left, top, right, bottom of a value on the photo, in its pixels. */
   cell(row, column) {
-    const [high, wide] = this.step;
-    return [column * wide, row * high, (column + 1) * wide, (row + 1) * high];
+    const [[high, wide], [top, left]] = [this.step, this.start];
+    return [left + column * wide, top + row * high, left + (column + 1) * wide, top + (row + 1) * high];
   }
 
   /** The same of what the value sees: its receptive field, or where that is not known, the value's own place. */
   seen(row, column) {
     const [left, top, right, bottom] = this.cell(row, column);
     if (!this.field) return [left, top, right, bottom];
-    const [x, y, half] = [(left + right) / 2, (top + bottom) / 2, this.field / 2];
-    return [x - half, y - half, x + half, y + half];
+    const [x, y, high, wide] = [(left + right) / 2, (top + bottom) / 2, this.field[0], this.field.at(-1)];
+    return [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2];
   }
 
   /** Row and column of the value at a place of the photo; null beyond the maps. */
   at(x, y) {
-    const [row, column] = [Math.floor(y / this.step[0]), Math.floor(x / this.step[1])];
+    const [row, column] = [y, x].map((place, axis) => Math.floor((place - this.start[axis]) / this.step[axis]));
     return row >= 0 && row < this.rows && column >= 0 && column < this.columns ? { row, column } : null;
   }
 }
