@@ -72,10 +72,6 @@ _ALIGNMENT = 64
 _LARGE = 1 << 12
 """Constants of this many bytes or more are aligned."""
 
-_ROUNDS = 4
-"""Padding may lengthen the length fields before it, which takes another round; two have always been enough."""
-
-
 def _write_aligned(model: onnx.ModelProto) -> bytes:
     """Serialise a model with its large constants aligned, so that an engine can use them in place.
 
@@ -86,20 +82,22 @@ def _write_aligned(model: onnx.ModelProto) -> bytes:
     for before, _ in large:
         before.doc_string = " " * _ALIGNMENT
     content = model.SerializeToString(deterministic=True)
-    for _ in range(_ROUNDS):
+    while True:  # padding may lengthen the length fields before it, which takes another round
         position = shift = 0
+        places = list[int]()
         for before, constant in large:
             values = constant.raw_data
             position = content.index(values, position)
             old = len(before.doc_string)
             before.doc_string = " " * (_ALIGNMENT + (old - position - shift) % _ALIGNMENT)
             shift += len(before.doc_string) - old
+            places.append(position + shift)
             position += len(values)
-        padded = model.SerializeToString(deterministic=True)
-        if padded == content:
-            break
-        content = padded
-    return content
+        if not shift:
+            return content
+        content = model.SerializeToString(deterministic=True)
+        if all(content.startswith(pair[1].raw_data, place) for pair, place in zip(large, places, strict=True)):
+            return content
 
 
 def finish(model: onnx.ModelProto, card: ModelCard) -> bytes:
