@@ -24,7 +24,7 @@ from support.places import ROOT
 GATES = """
 data/bench_report data/image_bounds data/images model/artifact model/card model/h5_weights model/known_models
 runtime/engines/onnx_weights runtime/gate/bounds runtime/gate/checks runtime/gate/flatbuffer runtime/gate/ncnn_reader
-runtime/gate/onnx_constant runtime/gate/onnx_operators runtime/gate/onnx_reader runtime/gate/onnx_relu_count
+runtime/gate/onnx_kernels runtime/gate/onnx_operators runtime/gate/onnx_reader runtime/gate/onnx_relu_count
 runtime/gate/onnx_shapes runtime/gate/protobuf runtime/gate/relu_count runtime/gate/shape_rules runtime/gate/shapes
 runtime/gate/tflite_operators runtime/gate/tflite_reader runtime/gate/tflite_shapes runtime/isolated
 runtime/gate/onnx_windows runtime/gate/tflite_windows runtime/isolated_child system/serde workflow/tuned_choice

@@ -69,7 +69,7 @@ def pack_layer(
         photo: Height and width of the image as the model received it, in pixels.
         function: The layer's activation; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
-        kernel: Float32, (C, 3, 3, 3): per channel of the page rows, columns, and red, green, blue.
+        kernel: Float32, (C, rows, columns, 3): per channel of the page; the last axis is red, green, blue.
         snr_db: For a difference: signal-to-noise ratio per channel.
     """
     shape = next(iter(sets.values())).shape
@@ -85,6 +85,7 @@ def pack_layer(
         facts |= {"activation": function, "words": view_words(function)}
     if kernel is not None:
         facts["kernel"] = pack_floats(kernel)
+        facts |= {} if kernel.shape[1:3] == (3, 3) else {"kernelSize": kernel.shape[1:3]}
     if snr_db is not None:
         facts["snr"] = pack_floats(snr_db)
     blocks = [

@@ -38,7 +38,7 @@ SCRIPTS = (
 """The page's own script in parts; each uses what the previous ones define."""
 
 Kernels = dict[str, npt.NDArray[np.float32]]
-"""Per layer: float32, (C, 3, 3, 3), for every channel rows, columns, and red, green, blue."""
+"""Per layer: float32, (C, rows, columns, 3), the last axis red, green, blue."""
 
 
 def render_page(

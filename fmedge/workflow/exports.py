@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from fmedge.errors import UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
@@ -34,6 +35,8 @@ def export_submodel(
     weights: StrPath | None = None,
     keras: StrPath | Model | None = None,
     onnx: StrPath | ModelProto | None = None,
+    torch: Any = None,  # noqa: ANN401 - PyTorch need not be installed
+    example: Any = None,  # noqa: ANN401
     models: StrPath | None = None,
     options: ExportOptions | None = None,
     calibration: StrPath | None = None,
@@ -54,6 +57,9 @@ def export_submodel(
             Normalization; ``options.size`` is the model's own unless it is given.
         onnx: An ONNX network to use instead: a file, or an ``onnx.ModelProto``. ``options.preprocessing`` must say what
             it needs done to pixels.
+        torch: A ``torch.nn.Module`` to use instead, exported by PyTorch. ``options.preprocessing`` must say what it
+            needs done to pixels.
+        example: With ``torch``: an input for it, a tensor (N, C, H, W).
         models: Folder to write to; None means ``FMEDGE_MODELS``, then ``models``.
         options: The form of the model; None means the defaults.
         calibration: Folder of photos; int8 needs one.
@@ -72,6 +78,12 @@ def export_submodel(
     require_switch("verify", verify)
     require_switch("offline", offline)
     photos = None if calibration is None else find_path("calibration", calibration)
+    if torch is not None:
+        if (network, keras, onnx) != (None, None, None) or example is None:
+            raise UsageError("torch needs an example, and excludes network, keras and onnx.")
+        from fmedge.export.torch_module import model_of_module
+
+        onnx = model_of_module(torch, example)
     if _is_path(keras) and _is_path(onnx):
         request = request_artifact(
             layer,

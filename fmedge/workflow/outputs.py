@@ -10,7 +10,6 @@ import numpy.typing as npt
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
 from fmedge.model.artifact import Artifact
-from fmedge.model.stock import KERNEL_SIZE
 from fmedge.model.submodel import Format
 from fmedge.render.page import Kernels, render_page
 from fmedge.render.plotly_js import script_file
@@ -70,19 +69,12 @@ def write_page(
 
 
 def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the kernels of the first layer, as :func:`fmedge.render.render_page` takes them.
+    """Return the kernels of taps whose convolution reads the photo, as :func:`fmedge.render.render_page` takes them.
 
     Returns:
-        The kernels under the layer's name: float32, (C, 3, 3, 3), that is channels, rows, columns, and red, green,
-        blue. Empty if the layer is not a tap of the model, or if the model is not an ONNX file with float kernels.
+        Per such tap: float32, (C, rows, columns, 3), the last axis red, green and blue. Empty if there is none, or if
+        the model is not an ONNX file with float kernels.
     """
-    from fmedge.runtime.gate.onnx_constant import read_constant
+    from fmedge.runtime.gate.onnx_kernels import first_kernels
 
-    submodel = artifact.card.submodel
-    if submodel.stock is None or artifact.card.format is not Format.ONNX:
-        return {}
-    first = submodel.stock.layers[0]
-    kernel = read_constant(artifact.model, f"{first.name}_kernel") if first.name in submodel.taps else None
-    if kernel is None or kernel.shape != (first.channels, 3, KERNEL_SIZE, KERNEL_SIZE):
-        return {}
-    return {first.name: kernel.transpose(0, 2, 3, 1)} if np.isfinite(kernel).all() else {}
+    return first_kernels(artifact.model, artifact.card.submodel.taps) if artifact.card.format is Format.ONNX else {}

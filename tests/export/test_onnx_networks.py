@@ -20,6 +20,7 @@ from fmedge.export.onnx_source.rows import views_of
 from fmedge.export.views import tap_view
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.workflow.artifacts import run_batches, verify_artifact
+from fmedge.workflow.outputs import first_kernels
 from support.messages import says
 from support.onnx_networks import Writer, activation, channels_last, residual
 from support.page_samples import Elements
@@ -255,6 +256,15 @@ def test_a_page_and_a_second_run(network, picture, tmp_path, monkeypatch, capsys
     assert "silu" in page.read_text()
     facts = Elements(page.read_bytes()).header["layers"][0]
     assert (facts["step"], facts["field"], facts.get("start")) == ([2, 2], 7, [-0.5, -0.5])
+
+
+def test_the_kernels_of_the_first_layer(network, tmp_path):
+    weights = {each.name: numpy_helper.to_array(each) for each in residual().graph.initializer}
+    for preprocessing, order in (("torch", slice(None)), ("caffe", slice(None, None, -1))):
+        options = fmedge.ExportOptions(preprocessing=preprocessing)
+        artifact = fmedge.export_submodel("stem.conv+stem.bn", onnx=network, models=tmp_path, options=options)
+        (found,) = first_kernels(artifact).values()
+        np.testing.assert_array_equal(found, weights["stem.conv.weight"][:, order].transpose(0, 2, 3, 1))
 
 
 def custom_operator():

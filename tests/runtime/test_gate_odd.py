@@ -19,7 +19,7 @@ from fmedge.model.submodel import ExportOptions, Format, Precision, SubModel
 from fmedge.runtime.gate import checks
 from fmedge.runtime.gate.bounds import MAX_NODES
 from fmedge.runtime.gate.flatbuffer import MAX_NAME as LONGEST_TFLITE_NAME
-from fmedge.runtime.gate.onnx_constant import read_constant
+from fmedge.runtime.gate.onnx_kernels import first_kernels
 from fmedge.runtime.gate.onnx_reader import TENSOR
 from fmedge.runtime.gate.protobuf import MAX_FIELDS, MAX_NAME, Reader
 from fmedge.workflow.model_files import open_model
@@ -172,17 +172,27 @@ def test_a_name_that_is_no_text():
         reader.text(reader.read(TENSOR, 0, 4), 8)
 
 
-def test_one_constant(onnx_fp32):
+def test_the_first_kernels(onnx_fp32):
+    assert first_kernels(onnx_fp32.model, ["block1_conv1"])["block1_conv1"].shape == (64, 3, 3, 3)
+    assert first_kernels(onnx_fp32.model, ["nothing"]) == {}
+
+    def replaced(values):
+        def change(model):
+            kernel = next(each for each in model.graph.initializer if each.name == "block1_conv1_kernel")
+            kernel.CopyFrom(values)
+
+        return first_kernels(edited(onnx_fp32.model, change), ["block1_conv1"])
+
     name = "block1_conv1_kernel"
-    assert read_constant(onnx_fp32.model, name).shape == (64, 3, 3, 3)
-    assert read_constant(onnx_fp32.model, "nothing") is None
-
-    def more(model):
-        model.graph.initializer.append(constant("integers", [1, 2]))
-        model.graph.initializer.append(helper.make_tensor("typed", TensorProto.FLOAT, [1], [1.0]))
-
-    for other in ("integers", "typed"):
-        assert read_constant(edited(onnx_fp32.model, more), other) is None
+    assert replaced(constant(name, np.ones((64, 3, 7, 5)), np.float32))["block1_conv1"].shape == (64, 7, 5, 3)
+    for values in (
+        constant(name, np.ones((64, 3, 3, 3))),
+        constant(name, np.ones((64, 1, 3, 3)), np.float32),
+        constant(name, np.ones((64, 3, 13, 3)), np.float32),
+        constant(name, np.full((64, 3, 3, 3), np.nan), np.float32),
+        helper.make_tensor(name, TensorProto.FLOAT, [1], [1.0]),
+    ):
+        assert replaced(values) == {}
 
 
 def tflite(content, change):

@@ -72,6 +72,7 @@ _ALIGNMENT = 64
 _LARGE = 1 << 12
 """Constants of this many bytes or more are aligned."""
 
+
 def _write_aligned(model: onnx.ModelProto) -> bytes:
     """Serialise a model with its large constants aligned, so that an engine can use them in place.
 

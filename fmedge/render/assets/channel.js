@@ -102,20 +102,25 @@ function drawHistogram(values) {
   picture.replaceChildren(...bars, base, ...line, ...labels);
 }
 
-/** The 27 weights of a channel that sees the photo: for each colour three rows and columns. */
+/** The weights of a channel that sees the photo: for each colour a table; numbers where there is room for them. */
 function drawKernel(layer) {
-  const weights = layer.kernels.subarray(27 * state.channel, 27 * (state.channel + 1)); // row, column, colour
+  const [rows, columns] = layer.kernelSize;
+  const count = 3 * rows * columns;
+  const weights = layer.kernels.subarray(count * state.channel, count * (state.channel + 1)); // row, column, colour
   const most = weights.reduce((one, other) => Math.max(one, Math.abs(other)), 0) || 1;
   const tables = ['red', 'green', 'blue'].map((name, colour) => {
     const table = make('table');
+    table.classList.toggle('dense', columns > 3);
     table.append(make('caption', name));
-    for (let row = 0; row < 3; row += 1) {
+    for (let row = 0; row < rows; row += 1) {
       const line = table.insertRow();
-      for (let column = 0; column < 3; column += 1) {
-        const weight = weights[9 * row + 3 * column + colour];
+      for (let column = 0; column < columns; column += 1) {
+        const weight = weights[3 * (columns * row + column) + colour];
         const cell = line.insertCell();
         const share = (weight / most + 1) / 2;
-        cell.textContent = weight.toFixed(2).replace('-', '\u2212').replace('0.', '.');
+        const number = weight.toFixed(2).replace('-', '\u2212').replace('0.', '.');
+        if (columns > 3) cell.title = number;
+        else cell.textContent = number;
         cell.style.background = hexColour(colourAt('diverging', share));
         cell.style.color = Math.abs(share - 0.5) > 0.27 ? '#fff' : '#111';
       }

@@ -30,6 +30,7 @@ class Layer {
     this.field = facts.field && [facts.field].flat(); // height and width; one number for both
     this.photo = header.photo;
     this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
+    this.kernelSize = facts.kernelSize ?? [3, 3]; // rows and columns
     this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
     this.statistics = Object.fromEntries(Object.entries(facts.statistics).map(([view, found]) => [
       view,

@@ -46,7 +46,7 @@ GRAPH = Message(
     many={1: SPAN, 5: SPAN, 11: SPAN, 12: SPAN, 13: SPAN, 16: SPAN},
     refused={14: "quantization annotations", 15: "sparse constants"},
 )
-_NODE = Message(
+NODE = Message(
     "a node",
     once={3: SPAN, 4: SPAN, 6: SPAN, 7: SPAN},
     many={1: SPAN, 2: SPAN, 5: SPAN, 9: SPAN},
@@ -75,7 +75,7 @@ TENSOR = Message(
     packed=frozenset({1, 4, 5, 7, 10, 11}),
     refused={3: "a part of a constant", 6: "text", 13: "constants in another file"},
 )
-_VALUE = Message("an input or output", once={1: SPAN, 2: SPAN, 3: SPAN}, many={4: SPAN})
+VALUE = Message("an input or output", once={1: SPAN, 2: SPAN, 3: SPAN}, many={4: SPAN})
 _TYPE = Message(
     "a type",
     once={1: SPAN, 6: SPAN},
@@ -181,7 +181,7 @@ class _Graph:
 
     def _value(self, start: int, end: int) -> Declared:
         reader = self._reader
-        value = reader.read(_VALUE, start, end)
+        value = reader.read(VALUE, start, end)
         name = reader.text(value, 1)
         kind = reader.read(_TYPE, *value.get(2, (0, 0)))
         tensor = reader.read(_TENSOR_TYPE, *kind.get(1, (0, 0)))
@@ -195,7 +195,7 @@ class _Graph:
 
     def _node(self, start: int, end: int) -> None:
         reader = self._reader
-        node = reader.read(_NODE, start, end)
+        node = reader.read(NODE, start, end)
         operator, domain = reader.text(node, 4), reader.text(node, 7)
         if domain not in ("", "ai.onnx"):
             raise forbidden(f"the operator '{operator}' of '{domain}'", "ONNX's own operators")
