@@ -1,4 +1,4 @@
-"""VGG16 feature maps on the edge: cut, export, run, view.
+"""CNN feature maps on the edge: cut, export, run, view.
 
 The names below are loaded on first use, so that ``import fmedge`` costs nothing.
 """

@@ -11,7 +11,7 @@ from fmedge.cli import bench, compare, diff, doctor, export, info, layers, repor
 
 app = typer.Typer(
     name="fmedge",
-    help="VGG16 feature maps on the edge: cut at a layer, export, run, view.",
+    help="CNN feature maps on the edge: cut at a layer, export, run, view.",
     rich_markup_mode=None,  # Rich takes too long to load for a help text
     pretty_exceptions_enable=False,
     invoke_without_command=True,
