@@ -26,7 +26,11 @@ def bench_command(
     backend: options.BackendList = None,
     precision: options.PrecisionList = "fp32",
     variant: Annotated[
-        str | None, typer.Option(metavar="NAME[,...]", help="Other forms of the model, besides the plain one.")
+        str | None,
+        typer.Option(
+            metavar="tap-float|seven-bit|seven-bit-tap-float[,...]",
+            help="Other forms of int8 models, besides the plain one.",
+        ),
     ] = None,
     math: Annotated[
         str, typer.Option("--math", metavar="fp32|bf16[,...]", help="Arithmetic of float models.")

@@ -212,7 +212,7 @@ def _is_faster_with_seven_bits(card: ModelCard) -> bool:
 
 def verify_command(
     model: Annotated[
-        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file with its card beside it.")
+        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file; its card beside it is read, too.")
     ],
     weights: options.Weights = None,
     keras: options.Keras = None,

@@ -15,7 +15,7 @@ from fmedge.errors import printable
 
 def info_command(
     model: Annotated[
-        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file with its card beside it.")
+        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file; its card beside it is read, too.")
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +42,7 @@ def info_command(
         if card.parity
         else "not checked (--no-verify)"
         if has_card
-        else "see its card",
+        else "not known: the card beside the file said it",
         "written by": ", ".join(f"{tool} {version}" for tool, version in card.tools.items()),
         "sha256": f"{card.file_sha256} (checked)"
         if has_card

@@ -45,7 +45,7 @@ LayerList = Annotated[
     typer.Option(
         "--layer",
         metavar="LAYER[,LAYER|+LAYER]|all",
-        help="Keras' name of the layer to cut after; a,b: one artifact each; a+b: one model with two outputs; "
+        help="Name of the layer to cut after; a,b: one artifact each; a+b: one model with two outputs; "
         "all: one model with every layer.",
         autocompletion=_complete_layer,
     ),

@@ -76,7 +76,7 @@ class Option(NamedTuple):
 OPTIONS: Mapping[str, Option] = {
     "layer": Option(
         "--layer",
-        "Keras' name of the layer; a+b or all: several in one pass, one page each. [default: block1_conv1]",
+        "Name of the layer; a+b: several in one pass; all: every layer of a stock network. [default: block1_conv1]",
         "LAYER[+LAYER]|all",
     ),
     "activation": Option(

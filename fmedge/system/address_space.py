@@ -276,7 +276,8 @@ def shortage(error: BaseException | None = None) -> LimitExceeded:
         error: The error that reported it.
     """
     if is_out_of_files(error):
-        return LimitExceeded(f"Too many files are open{_file_limit()}. Raise the limit: ulimit -n 256.")
+        more = max(256, 2 * (file_limit() or 0))
+        return LimitExceeded(f"Too many files are open{_file_limit()}. Raise the limit: ulimit -n {more}.")
     limit = address_limit()
     if limit is None and _says(error, ("can't start new thread",)):
         return no_threads()
