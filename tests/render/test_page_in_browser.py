@@ -698,3 +698,105 @@ def test_on_paper_nothing_is_cut_off(show):
     assert page.locator("#controls").is_hidden()
     assert page.locator("#panels .heatmaplayer image").is_visible()
     assert page.pdf()[:4] == b"%PDF"
+
+
+@pytest.mark.parametrize("sandbox", [None, "allow-scripts"])
+def test_inside_a_frame_without_an_address(browser, sandbox):
+    """As Streamlit and notebooks show pages: the history is out of reach."""
+    page = browser.new_page(viewport={"width": 1250, "height": 850})
+    said = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.evaluate(
+        """([content, sandbox]) => {
+          const frame = document.createElement('iframe');
+          Object.assign(frame, { width: 1200, height: 800, srcdoc: content });
+          if (sandbox) frame.sandbox = sandbox;
+          document.body.append(frame);
+        }""",
+        [render_page(make_maps(random_maps(5, 9, 14))).decode(), sandbox],
+    )
+    page.wait_for_timeout(500)
+    inside = page.frames[1]
+    inside.wait_for_selector("body[data-state=ready]")
+    inside.locator("#overview").focus()
+    shown = []
+    for key in ("ArrowRight", "Enter", "ArrowRight", "p", "Escape"):
+        page.keyboard.press(key)
+        inside.wait_for_timeout(60)
+        inside.wait_for_selector("body[data-state=ready]")
+        shown.append(inside.evaluate("[state.channel, element('panels').hidden, state.pins.length]"))
+    assert shown == [[None, True, 0], [0, False, 0], [1, False, 0], [1, False, 1], [None, True, 1]]
+    assert said == []
+    page.close()
+
+
+def test_the_value_follows_what_is_shown(show):
+    values = random_maps(4, 9, 14)
+    page = show(make_maps(values), address="#channel=1")
+    box = page.locator(".nsewdrag").first.bounding_box()
+    pointer = [box["x"] + box["width"] * 5.5 / 14, box["y"] + box["height"] * 3.5 / 9]
+    page.mouse.move(*pointer)
+    for channel in (1, 2, 3):
+        page.wait_for_function(f"document.getElementById('tooltip').textContent.includes('channel {channel}')")
+        shown = page.inner_text("#tooltip")
+        assert "row 3, column 5" in shown
+        assert f"value {np.float32(values[channel, 3, 5]):.4}"[:9].replace("-", "\u2212") in shown
+        press(page, "ArrowRight")
+    press(page, "Escape")
+    assert (
+        "channel 0\nrow" not in page.inner_text("#tooltip") or page.is_hidden("#tooltip") or page.inner_text("#title")
+    )
+
+
+def test_finite_values_never_have_the_colour_of_nan(show):
+    """Where a channel reaches far below zero and little above, its 12 bits are coarser than ReLU's whole range."""
+    values = np.full((4, 16, 16), -1000, np.float32)
+    values[:, ::3, ::3] = np.linspace(0.01, 1.2, 36).reshape(6, 6)
+    page = show(make_maps(values, activation="none"), page_options=PageOptions(both=True), address="#view=relu")
+    assert not page.evaluate("overview.bitmap.pixels.includes(BROKEN_LEVEL)")
+    broken = np.where(values > 1, np.inf, values)
+    page = show(make_maps(broken, activation="none"), page_options=PageOptions(both=True), address="#view=relu")
+    assert page.evaluate("overview.bitmap.pixels.includes(BROKEN_LEVEL)")
+
+
+def test_a_double_click_marks_nothing(show):
+    page = show(make_maps(random_maps(4, 24, 32)))
+    box = page.locator("#overview .nsewdrag").bounding_box()
+    page.mouse.dblclick(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.3)
+    settle(page)
+    opened = page.evaluate("JSON.stringify(state.at)")
+    page.wait_for_timeout(600)
+    panel = page.locator("#panels .nsewdrag").first.bounding_box()
+    place = panel["x"] + panel["width"] * 0.8, panel["y"] + panel["height"] * 0.8
+    page.mouse.dblclick(*place)
+    settle(page)
+    assert page.evaluate("JSON.stringify(state.at)") == opened
+    page.wait_for_timeout(600)
+    page.mouse.click(*place)
+    settle(page)
+    assert page.evaluate("JSON.stringify(state.at)") not in (opened, "null")
+    page.wait_for_timeout(600)
+    page.mouse.click(*place)
+    settle(page)
+    assert page.evaluate("JSON.stringify(state.at)") == "null"
+
+
+def test_keys_belong_to_the_figure_after_choosing_with_the_pointer(show):
+    page = show(make_maps(random_maps(4, 9, 14)), address="#channel=1")
+    page.locator("#colours").click()
+    page.locator("#colours").select_option("viridis")
+    page.locator("#colours").dispatch_event("change")
+    press(page, "ArrowRight")
+    assert page.evaluate("[state.channel, state.colours]") == [2, "viridis"]
+    assert "channel 2" in page.title()
+
+
+def test_walking_layers_keeps_the_channel(show):
+    maps = [
+        make_maps(random_maps(count, 9, 14), layer=name)
+        for name, count in (("block1_conv1", 9), ("block1_conv2", 3), ("block1_pool", 9))
+    ]
+    page = show(maps, address="#channel=7")
+    for key, channel in (("ArrowDown", 2), ("ArrowDown", 7), ("ArrowUp", 2), ("ArrowUp", 7)):
+        press(page, key)
+        assert page.evaluate("state.channel") == channel

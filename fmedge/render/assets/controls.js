@@ -20,6 +20,10 @@ function fillChoosers() {
     const chooser = element(name);
     chooser.append(...Object.entries(choices).map(([value, text]) => make('option', text, { value })));
     chooser.addEventListener('change', () => show({ [name]: chooser.value }));
+    // Chosen with the pointer, the keys are the figure's again; with the keyboard, they stay the chooser's.
+    chooser.addEventListener('pointerdown', () => { chooser.dataset.pointer = ''; });
+    chooser.addEventListener('keydown', () => delete chooser.dataset.pointer);
+    chooser.addEventListener('change', () => 'pointer' in chooser.dataset && chooser.blur());
   }
 }
 
@@ -44,10 +48,13 @@ function fillStrip() {
   element('strip').replaceChildren(...layers.map(({ name }, layer) => button(name, false, () => goToLayer(layer))));
 }
 
+let wished = 0; // the channel that the reader chose, which layers passed on the way may lack
+
 /** Another layer; a channel that it lacks becomes its last. */
 function goToLayer(layer) {
   if (!layers[layer]) return;
-  const channel = state.channel === null ? null : Math.min(state.channel, layers[layer].channels - 1);
+  if (state.channel !== null && state.channel !== Math.min(wished, layerNow().channels - 1)) wished = state.channel;
+  const channel = state.channel === null ? null : Math.min(wished, layers[layer].channels - 1);
   show({ layer, channel }, true);
 }
 

@@ -123,10 +123,9 @@ const overview = {
       let pixel = (height - 1 - top - row) * stride + left;
       let from = row * every * width;
       for (let column = 0; column < columns; column += 1, pixel += 1, from += every) {
-        const value = values[from];
-        // Of an infinite value the difference is no number, or infinite.
-        const level = factor ? (value - low) * factor : 0 * value;
-        pixels[pixel] = level >= -1 && level <= LEVELS ? Math.min(level + 0.5, LEVELS - 1) : BROKEN_LEVEL;
+        const value = values[from]; // may lie beyond the range by its rounding, and that can be many levels
+        const level = (value - low) * factor + 0.5;
+        pixels[pixel] = Number.isFinite(value) ? Math.min(Math.max(level, 0), LEVELS - 1) : BROKEN_LEVEL;
       }
     }
   },

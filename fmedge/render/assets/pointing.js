@@ -1,13 +1,29 @@
 'use strict';
-/* exported connectPointer, showMarks, hideValue */
+/* exported connectPointer, showMarks, hideValue, showValueAgain */
 /* global detail, element, formatValue, header, layerNow, layers, make, overview, show, state */
 
 // ---- The value under the pointer -------------------------------------------------------------------------------
 
 let asked = 0; // numbers the questions, so that a late answer to an old one is dropped
 let pointed = null; // the value under the pointer
+let pointer = null; // the latest event of the pointer, while it is over a figure
 
 const figure = () => (state.channel === null ? overview : detail);
+
+/** What is shown has changed under a pointer at rest. */
+function showValueAgain() {
+  if (!element('tooltip').hidden) ask(pointer);
+}
+
+function ask(event) {
+  pointer = event;
+  return showValue(event && figure().plot && isInside(event) ? figure().locate(event) : null, event);
+}
+
+const isInside = ({ clientX, clientY }) => {
+  const box = figure().plot.getBoundingClientRect();
+  return clientX >= box.left && clientX < box.right && clientY >= box.top && clientY < box.bottom;
+};
 
 async function showValue(found, event) {
   const question = (asked += 1);
@@ -115,14 +131,12 @@ const STILL = 5; // CSS pixels that a click may move
 function connectPointer() {
   const stage = element('stage');
   let pressed = null;
-  const inside = (event) => element('overview').contains(event.target) || element('panels').contains(event.target);
-  const ask = (event) => showValue(figure().plot && inside(event) ? figure().locate(event) : null, event);
   stage.addEventListener('pointermove', ask);
   stage.addEventListener('pointerdown', (event) => {
-    pressed = inside(event) && event.target.closest('.nsewdrag') && event.button === 0 ? event : null;
+    pressed = event.target.closest('.nsewdrag') && event.button === 0 ? event : null;
     ask(event);
   });
-  stage.addEventListener('pointerleave', hideValue);
+  stage.addEventListener('pointerleave', () => ask(null));
   window.addEventListener('pointerup', (event) => {
     const still = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) < STILL;
     pressed = null;
@@ -131,13 +145,26 @@ function connectPointer() {
   connectPhoto();
 }
 
+const TWICE = 500; // milliseconds within which a second click belongs to the first: the systems' usual longest
+
+let last = { time: -Infinity }; // the latest click, and what was marked before it
+
+/** A click in the mosaic opens a channel; in a channel it marks a place, or removes the mark from it. A double click only zooms. */
 function clicked(event) {
+  const twice = event.timeStamp - last.time < TWICE;
+  const before = twice ? last.before : state.at;
+  last = { time: event.timeStamp, before };
+  if (twice) return state.channel === null ? undefined : show({ at: before });
   const found = figure().locate(event);
-  if (!found) return;
+  if (!found) return undefined;
   const [left, top, right, bottom] = found.layer.cell(found.row, found.column);
   const at = { x: (left + right) / 2, y: (top + bottom) / 2 };
-  if (state.channel === null) show({ channel: found.channel, at }, true);
-  else show({ at });
+  if (state.channel === null) {
+    last.before = at;
+    return show({ channel: found.channel, at }, true);
+  }
+  const marked = markedValue();
+  return show({ at: marked?.row === found.row && marked.column === found.column ? null : at });
 }
 
 /** The photo beside: pointing shows what the value there sees, a click marks the place. */

@@ -1,5 +1,5 @@
 'use strict';
-/* exported header, layers, state, layerNow, element, make, formatValue, readAddress, writeAddress, MOST_PINS */
+/* exported header, layers, state, layerNow, element, make, formatValue, readAddress, writeAddress, forgetAddress, MOST_PINS */
 /* global Layer, ORDERS */
 
 const element = (id) => document.getElementById(id);
@@ -73,7 +73,41 @@ function readAddress() {
   return read;
 }
 
+const PAUSE = 150; // milliseconds between two changes of one entry of the history; WebKit allows 100 in 10 s
+
+let written = -Infinity; // when the address was changed last
+let waiting = null; // the timer of a change that waits
+
+/** Change the address where the browser lets the page: not inside a frame without an address of its own. */
+function setAddress(push, address) {
+  try {
+    history[push ? 'pushState' : 'replaceState'](null, '', address);
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+  }
+}
+
+/** Let the address tell the state; with push as a new entry of the history. */
 function writeAddress(push) {
+  const address = addressNow();
+  clearTimeout(waiting);
+  if (push) return address === (location.hash || '#') ? undefined : setAddress(true, address);
+  const change = () => {
+    written = performance.now();
+    if (address !== (location.hash || '#')) setAddress(false, address);
+  };
+  const wait = written + PAUSE - performance.now();
+  if (wait > 0) waiting = setTimeout(change, wait);
+  else change();
+  return undefined;
+}
+
+/** The browser has gone to another entry: what waits would change that one. */
+function forgetAddress() {
+  clearTimeout(waiting);
+}
+
+function addressNow() {
   const words = new URLSearchParams();
   if (state.layer !== DEFAULTS.layer) words.set('layer', layerNow().name);
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
@@ -84,7 +118,5 @@ function writeAddress(push) {
     return layer ? `${layer}:${number}` : number;
   });
   if (pins.length) words.set('pins', pins);
-  const address = `#${words}`;
-  if (address === (location.hash || '#')) return;
-  history[push ? 'pushState' : 'replaceState'](null, '', address);
+  return `#${words}`;
 }

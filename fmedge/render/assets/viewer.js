@@ -1,6 +1,6 @@
 'use strict';
-/* global Plotly, connectControls, connectPointer, detail, element, hideValue, header, layerNow, layers, loadPlotly, make, overview,
-   readAddress, showCard, showMarks, state, syncControls, writeAddress */
+/* global Plotly, connectControls, connectPointer, detail, element, forgetAddress, hideValue, header, layerNow, layers, loadPlotly, make,
+   overview, readAddress, showCard, showMarks, showValueAgain, state, syncControls, writeAddress */
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
@@ -12,11 +12,16 @@ function showCaptions({ subtitle, note, image, facts }) {
   element('facts').append(...facts.flatMap(([label, text]) => [make('dt', label), make('dd', text)]));
 }
 
+const picture = { filename: '', scale: 2 }; // what Plotly's camera saves: pixels for screens of twice the density
+
 function showTitle() {
   const layer = layerNow();
   const channel = state.channel === null ? '' : ` - channel ${layer.number(state.channel)}`;
   const title = `${layer.name}${channel}, ${layer.words[state.view]}`;
   element('title').textContent = title;
+  const name = `${header.captions.image} ${layer.name}${channel.replace(' -', '')} ${layer.words[state.view]}`;
+  picture.filename = name.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+  document.title = `${title}, ${header.captions.subtitle}`;
   const count = `${layer.channels} feature maps, ${layer.rows} rows by ${layer.columns} columns each`;
   element('overview').setAttribute('aria-label', `${title}: ${count}, in a grid. Arrow keys choose a channel, Enter opens it.`);
   element('panels').setAttribute('aria-label', `${title}: ${layer.rows} rows by ${layer.columns} columns.`);
@@ -60,7 +65,9 @@ async function drawOnce() {
   showTitle();
   await Promise.all([showCard(), one ? detail.draw() : overview.draw()]);
   if (!one) overview.follow();
+  (one ? detail : overview).plot._context.toImageButtonOptions = picture;
   showMarks();
+  showValueAgain();
 }
 
 /** Show something else; with push the browser's way back leads here. */
@@ -71,6 +78,7 @@ function show(changes, push = false) {
 }
 
 function follow() {
+  forgetAddress();
   Object.assign(state, readAddress());
   return draw();
 }
