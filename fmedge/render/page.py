@@ -32,6 +32,7 @@ SCRIPTS = (
     "detail.js",
     "channel.js",
     "pointing.js",
+    "print.js",
     "controls.js",
     "viewer.js",
 )

@@ -692,12 +692,64 @@ def test_the_grid_is_the_figure(show, tmp_path):
     assert page.locator("#plot .heatmaplayer image").count() == 5
 
 
-def test_on_paper_nothing_is_cut_off(show):
-    page = show(make_maps(random_maps(9, 24, 32)), address="#channel=2")
+A4, LETTER = 718, 740  # CSS pixels between margins of 10 mm
+
+
+def on_paper(page):
     page.emulate_media(media="print")
-    assert page.locator("#controls").is_hidden()
-    assert page.locator("#panels .heatmaplayer image").is_visible()
-    assert page.pdf()[:4] == b"%PDF"
+    page.wait_for_selector("#paper figure")
+
+
+@pytest.mark.parametrize("width", [A4, LETTER])
+@pytest.mark.parametrize("count", [9, 64, 150])
+def test_on_paper_every_map_is_whole_and_has_its_number(show, tmp_path, width, count):
+    values = np.stack([np.full((6, 8), index, np.float32) for index in range(count)])
+    values[:, 0, 0], values[:, -1, -1] = -1, count  # a corner that is black, and one that is white
+    page = show(make_maps(values, activation="none"), address="#scale=shared")
+    page.set_viewport_size({"width": width, "height": 900})
+    on_paper(page)
+    assert page.locator("#work").is_hidden()
+    figures = page.locator("#paper figure")
+    assert [figure.strip() for figure in figures.all_inner_texts()] == [str(index) for index in range(count)]
+    page.screenshot(path=tmp_path / "paper.png", full_page=True)
+    boxes = page.evaluate(
+        "[...document.querySelectorAll('#paper canvas')].map((each) => each.getBoundingClientRect().toJSON())"
+    )
+    with Image.open(tmp_path / "paper.png") as paper:
+        paper = paper.convert("L")
+        assert paper.width == width
+        for index, box in enumerate(boxes):
+            assert 0 <= box["left"] < box["right"] <= width
+            assert box["bottom"] <= paper.height
+            middle = paper.getpixel((int(box["left"] + box["width"] / 2), int(box["top"] + box["height"] / 2)))
+            assert abs(middle - 255 * (index + 1) / (count + 1)) < 4
+            corners = [(box["left"] + 1, box["top"] + 1), (box["right"] - 2, box["bottom"] - 2)]
+            assert paper.getpixel(tuple(map(int, corners[0]))) < 4
+            assert paper.getpixel(tuple(map(int, corners[1]))) > 250
+    page.emulate_media(media="screen")
+    page.wait_for_selector("#paper figure", state="detached")
+
+
+def test_a_channel_on_paper(show):
+    values = random_maps(9, 24, 32)
+    page = show(make_maps(values), address="#channel=2&pins=4,5,6,7,8")
+    on_paper(page)
+    texts = page.locator("#paper figure").all_inner_texts()
+    assert [text.splitlines()[0] for text in texts] == [
+        *(f"channel {number}" for number in (2, 4, 5, 6, 7, 8)),
+        "photo",
+    ]
+    assert formatted(values[2].max()) in texts[0]
+    pixels = page.evaluate(
+        "[...document.querySelector('#paper canvas').getContext('2d').getImageData(0, 0, 32, 24).data]"
+    )
+    shown = np.array(pixels).reshape(24, 32, 4)[..., 0] / 255
+    low, high = values[2].min(), values[2].max()
+    assert np.abs(shown - (values[2] - low) / (high - low)).max() < 0.01
+
+
+def formatted(value):
+    return f"{float(f'{value:.3g}'):g}".replace("-", "\u2212")
 
 
 @pytest.mark.parametrize("sandbox", [None, "allow-scripts"])

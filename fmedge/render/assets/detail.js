@@ -100,6 +100,7 @@ const detail = {
     const layer = layers[panel.layer];
     const values = await layer.values(panel.view, panel.channel);
     const [zmin, zmax] = layer.range(panel.view, panel.channel, state);
+    Object.assign(panel, { values, range: [zmin, zmax] });
     const [[dy, dx], [top, left]] = [layer.step, layer.start];
     const place = { type: 'heatmap', x0: left + dx / 2, dx, y0: top + dy / 2, dy, hoverinfo: 'skip', ...subplot };
     const { x, y } = this.domain(number, grid, size);

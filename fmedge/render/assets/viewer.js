@@ -1,5 +1,5 @@
 'use strict';
-/* global Plotly, connectControls, connectPointer, detail, element, forgetAddress, hideValue, header, layerNow, layers, loadPlotly, make,
+/* global Plotly, connectControls, connectPaper, connectPointer, detail, element, forgetAddress, hideValue, header, layerNow, layers, loadPlotly, make,
    overview, readAddress, showCard, showMarks, showValueAgain, state, syncControls, writeAddress */
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
@@ -102,6 +102,7 @@ async function start() {
   detail.moved = () => showMarks();
   showMarks();
   connectPointer();
+  connectPaper();
   window.addEventListener('popstate', follow);
   window.addEventListener('hashchange', follow);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
