@@ -849,3 +849,86 @@ def test_walking_layers_keeps_the_channel(show):
     for key, channel in (("ArrowDown", 2), ("ArrowDown", 7), ("ArrowUp", 2), ("ArrowUp", 7)):
         press(page, key)
         assert page.evaluate("state.channel") == channel
+
+
+def test_values_are_read_with_the_keyboard_alone(show):
+    values = random_maps(5, 9, 14)
+    page = show(make_maps(values), address="#channel=1")
+    page.locator("#panels").focus()
+    row, column = 4, 7
+    press(page, "v")
+    for key, down, right in (
+        ("ArrowRight", 0, 1),
+        ("ArrowDown", 1, 0),
+        ("ArrowDown", 1, 0),
+        ("ArrowLeft", 0, -1),
+        ("ArrowUp", -1, 0),
+    ):
+        row, column = row + down, column + right
+        press(page, key)
+        said = page.text_content("#spoken")
+        assert said == page.text_content("#tooltip")
+        assert f"channel 1\nrow {row}, column {column}\n" in said
+        assert abs(told(said) - values[1, row, column]) < 0.02  # 12 bits
+    press(page, "n", "p")
+    assert page.evaluate("state.pins.length") == 1
+    press(page, "Escape")
+    assert page.evaluate("state.channel") == 1
+    assert page.locator("#tooltip").is_hidden()
+    press(page, "ArrowRight")
+    assert page.evaluate("state.channel") == 2
+
+
+def told(text):
+    return float(re.search(r"value (\S+)", text)[1].replace("\u2212", "-"))
+
+
+@pytest.mark.parametrize("address", ["", "#channel=2"])
+def test_a_finger_scrolls_the_page_and_leaves_the_value(show, address):
+    values = random_maps(16, 24, 32)
+    page = show(
+        make_maps(values), address=address, viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True
+    )
+    pane = page.locator("#panels .nsewdrag" if address else "#overview .nsewdrag").first.bounding_box()
+    x, y = pane["x"] + pane["width"] / 3, min(450, pane["y"] + pane["height"] / 2)
+    figure = "detail" if address else "overview"
+    ranges = f"JSON.stringify([{figure}.plot._fullLayout.xaxis.range, {figure}.plot._fullLayout.yaxis.range])"
+    before = page.evaluate(ranges)
+    finger = page.context.new_cdp_session(page)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for moved in range(20, 200, 20):
+        finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - moved}]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") > 100
+    assert page.evaluate(ranges) == before
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(300)
+    if address:
+        page.touchscreen.tap(x, y)
+        settle(page)
+        page.wait_for_timeout(300)
+        said = page.inner_text("#tooltip")
+        row, column = (int(each) for each in re.search(r"row (\d+), column (\d+)", said).groups())
+        assert abs(told(said) - values[2, row, column]) < 0.02  # 12 bits
+
+
+def test_many_pins_share_the_width(show):
+    page = show(
+        make_maps(random_maps(12, 24, 24)),
+        address="#channel=0&pins=1,2,3,4,5,6",
+        viewport={"width": 1366, "height": 768},
+    )
+    lefts = page.evaluate("detail.panels.map((_, number) => Math.round(detail.box(number).left))")
+    assert len(set(lefts)) >= 3
+
+
+def test_a_browser_that_cannot_inflate_is_told_which_can(browser, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_bytes(render_page(make_maps(random_maps(2, 4, 4))))
+    page = browser.new_page()
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-state=failed]")
+    assert "this browser is too old. Chrome 80" in page.inner_text("#status")
+    page.close()

@@ -1,6 +1,6 @@
 'use strict';
 /* exported connectControls, syncControls */
-/* global MOST_PINS, detail, element, header, layerNow, layers, make, overview, show, state */
+/* global MOST_PINS, detail, element, header, isReading, layerNow, layers, make, overview, readValues, show, state, step */
 
 // ---- Choosers ----------------------------------------------------------------------------------------------------
 
@@ -103,15 +103,17 @@ const KEYS = {
   '-': () => figureNow().move({ zoom: 1 / 1.5 }),
   0: () => figureNow().move(),
   r: switchView,
+  v: () => readValues(!isReading()),
   p: togglePin,
-  Escape: backToAll,
+  Escape: () => (isReading() ? readValues(false) : backToAll()),
   Enter: () => state.channel === null && overview.cursor !== null && show({ channel: overview.order[overview.cursor] }, true),
 };
 
 const figureNow = () => (state.channel === null ? overview : detail);
 
 function onArrow(event, [right, down]) {
-  if (event.shiftKey) figureNow().move({ right: PAN * right, down: PAN * down });
+  if (isReading()) step(right, down);
+  else if (event.shiftKey) figureNow().move({ right: PAN * right, down: PAN * down });
   else if (state.channel === null) moveCursor(right + down * overview.grid.across);
   else if (right) walk(right);
   else goToLayer(state.layer + down);

@@ -34,7 +34,7 @@ function arrange(count, width, height) {
     return { across, down, scale };
   };
   const fits = Array.from({ length: count }, (_, index) => fit(index + 1));
-  const best = fits.reduce((one, other) => (other.scale > one.scale ? other : one));
+  const best = fits.reduce((one, other) => (other.scale >= one.scale ? other : one)); // of equals the widest
   return { ...best, width: best.scale * wide, height: best.scale * tall };
 }
 
@@ -83,6 +83,13 @@ const detail = {
     const [tall, wide] = header.photo;
     const isHome = Math.abs(x[0]) + Math.abs(x[1] - wide) + Math.abs(y[0] - tall) + Math.abs(y[1]) < 1e-6 * (wide + tall);
     this.zoom = isHome ? null : { x, y };
+  },
+
+  /** Where the middle of a value of the first panel is, in CSS pixels of the window, as an event of the pointer says it. */
+  onScreen({ layer, row, column }) {
+    const { box, left, top, scaleX, scaleY } = this.frame(0);
+    const [x0, y0, x1, y1] = layer.cell(row, column);
+    return { clientX: box.left + ((x0 + x1) / 2 - left) * scaleX, clientY: box.top + ((y0 + y1) / 2 - top) * scaleY };
   },
 
   /** Left, top of a panel in the plotting area, as shares of it; and its width and height. */

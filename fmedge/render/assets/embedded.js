@@ -3,6 +3,8 @@
 
 // ---- Blocks of the page: base64 of a zlib stream in a script element of type text/plain -----------
 
+const OLD_BROWSER = 'this browser is too old. Chrome 80, Edge 80, Firefox 113, Safari 16.4 or a later one draws it.';
+
 function bytesFromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
@@ -10,6 +12,7 @@ function bytesFromBase64(text) {
 
 /** Inflate a data block; its base64 leaves the document. */
 function inflate(id) {
+  if (!window.DecompressionStream) throw new Error(OLD_BROWSER);
   const block = document.getElementById(id);
   const bytes = bytesFromBase64(block.textContent);
   block.textContent = '';

@@ -1,5 +1,5 @@
 'use strict';
-/* exported connectPointer, showMarks, hideValue, showValueAgain */
+/* exported connectPointer, showMarks, hideValue, isReading, readValues, showValueAgain, step */
 /* global detail, element, formatValue, header, layerNow, layers, make, overview, show, state */
 
 // ---- The value under the pointer -------------------------------------------------------------------------------
@@ -12,7 +12,8 @@ const figure = () => (state.channel === null ? overview : detail);
 
 /** What is shown has changed under a pointer at rest. */
 function showValueAgain() {
-  if (!element('tooltip').hidden) ask(pointer);
+  if (isReading()) tellMarked();
+  else if (!element('tooltip').hidden) ask(pointer);
 }
 
 function ask(event) {
@@ -51,6 +52,39 @@ function words({ layer, view, channel, row, column }, value, before) {
     precision,
   ];
 }
+
+// ---- Values one by one, with the keyboard --------------------------------------------------------------------------
+
+let reading = false;
+
+/** Begin or end to read values with the arrow keys; only a channel has values to step through. */
+function readValues(wanted) {
+  reading = wanted && state.channel !== null;
+  if (reading) return step(0, 0);
+  element('spoken').textContent = '';
+  return ask(null);
+}
+
+/** Go so many columns and rows on from the marked value, which is the middle one at first, and tell the value there. */
+function step(right, down) {
+  const layer = layerNow();
+  const from = markedValue() ?? { row: layer.rows >> 1, column: layer.columns >> 1 };
+  const row = Math.min(Math.max(from.row + down, 0), layer.rows - 1);
+  const column = Math.min(Math.max(from.column + right, 0), layer.columns - 1);
+  const [left, top, end, bottom] = layer.cell(row, column);
+  return show({ at: { x: (left + end) / 2, y: (top + bottom) / 2 } });
+}
+
+async function tellMarked() {
+  const found = { view: state.view, channel: state.channel, ...markedValue() };
+  pointer = null;
+  if (!found.layer) return hideValue();
+  await showValue(found, detail.onScreen(found));
+  element('spoken').textContent = element('tooltip').textContent;
+  return undefined;
+}
+
+const isReading = () => reading && state.channel !== null;
 
 function hideValue() {
   asked += 1;
@@ -131,12 +165,15 @@ const STILL = 5; // CSS pixels that a click may move
 function connectPointer() {
   const stage = element('stage');
   let pressed = null;
+  // A finger scrolls the page, two enlarge it: Plotly would move the picture.
+  const keep = (event) => event.target.closest('.nsewdrag') && event.stopPropagation();
+  stage.addEventListener('touchstart', keep, { capture: true, passive: true });
   stage.addEventListener('pointermove', ask);
   stage.addEventListener('pointerdown', (event) => {
     pressed = event.target.closest('.nsewdrag') && event.button === 0 ? event : null;
     ask(event);
   });
-  stage.addEventListener('pointerleave', () => ask(null));
+  stage.addEventListener('pointerleave', (event) => event.pointerType !== 'touch' && ask(null)); // a finger that is lifted leaves
   window.addEventListener('pointerup', (event) => {
     const still = pressed && Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) < STILL;
     pressed = null;
