@@ -7,11 +7,12 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from fmedge.errors import ParityError
 from fmedge.export.exporter import describe
 from fmedge.export.onnx import direct as onnx_direct
-from fmedge.export.onnx.file import METADATA_KEY
+from fmedge.export.onnx.file import METADATA_KEY, _reckoned
 from fmedge.export.stock_network import StockNetwork
 from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
@@ -115,3 +116,19 @@ def test_same_inputs_give_the_same_bytes_in_another_process(untrained_network):
 
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == hashlib.sha256(one).hexdigest()
+
+
+@pytest.mark.parametrize("extent", [1, 40, 130, 4000, 70_000])
+def test_where_values_start_is_known_before_the_file_is_written(extent):
+    random = np.random.default_rng(extent)
+    names = ["a", "nämé", "c" * 200]
+    constants = [numpy_helper.from_array(random.random(extent, np.float32), name) for name in names]
+    constants.append(helper.make_tensor("not raw", TensorProto.FLOAT, [1], [1.0]))
+    constants[1].doc_string = " " * 64
+    nodes = [helper.make_node("Add", ["x", name], [f"{name}_"], name) for name in names]
+    graph = helper.make_graph(nodes, "graph", [], [], constants)
+    model = helper.make_model(graph, producer_name="fmedge", producer_version="1")
+    content = model.SerializeToString(deterministic=True)
+    reckoned = _reckoned(model, {each.name: len(each.raw_data) for each in constants})
+    for each in constants[:3]:
+        assert content.startswith(each.raw_data, reckoned[each.name])
