@@ -109,8 +109,12 @@ def _reckoned(model: onnx.ModelProto, lengths: Mapping[str, int]) -> dict[str, i
         if field.number < onnx.ModelProto.GRAPH_FIELD_NUMBER:
             setattr(before, field.name, value)
     graph = model.graph
-    heads = [_without_values(constant) for constant in graph.initializer]
-    sizes = [head.ByteSize() + (_field_size(lengths[head.name]) if lengths[head.name] else 0) for head in heads]
+    sizes = [
+        _without_values(constant).ByteSize() + _field_size(lengths[constant.name])
+        if lengths[constant.name]
+        else constant.ByteSize()
+        for constant in graph.initializer
+    ]
     start = onnx.GraphProto(name=graph.name, node=graph.node)
     rest = onnx.GraphProto(input=graph.input, output=graph.output, value_info=graph.value_info)
     whole = start.ByteSize() + sum(map(_field_size, sizes)) + rest.ByteSize()
@@ -125,9 +129,10 @@ def _reckoned(model: onnx.ModelProto, lengths: Mapping[str, int]) -> dict[str, i
 
 
 def _without_values(constant: TensorProto) -> TensorProto:
-    return TensorProto(
-        dims=constant.dims, data_type=constant.data_type, name=constant.name, doc_string=constant.doc_string
-    )
+    head = TensorProto(dims=constant.dims, data_type=constant.data_type, name=constant.name)
+    if constant.doc_string:
+        head.doc_string = constant.doc_string
+    return head
 
 
 def _field_size(size: int) -> int:
