@@ -78,6 +78,7 @@ class Converter(StrEnum):
     DIRECT = "direct"
     TF2ONNX = "tf2onnx"
     TENSORFLOW = "tensorflow"
+    PNNX = "pnnx"
 
 
 Layout = Literal["NCHW", "NHWC"]
@@ -87,6 +88,8 @@ _OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
+    if model_format is Format.NCNN and source != VGG16:
+        return Converter.PNNX
     if model_format is Format.NCNN or source == ONNX:
         return Converter.DIRECT
     if source == VGG16 and (model_format is Format.ONNX or precision is Precision.INT8):

@@ -56,12 +56,13 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
     from fmedge.export.exporter import find_exporter, require_options
 
     require_options(request.submodel, request.options)
-    direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
-    if not direct:
+    converter = find_exporter(request.submodel.source, request.options).converter
+    light = converter is Converter.DIRECT or request.submodel.source == ONNX
+    if not light:
         require_processor("TensorFlow")
     stock = request.submodel.source == VGG16
     model_bytes = weight_bytes(request.submodel.deepest) if stock else 0
-    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=model_bytes)
+    require_floor(EXPORT if light else TENSORFLOW, model_bytes=model_bytes)
     if stock:
         size = request.options.size or INPUT_SIZE
         wanted = vgg16_bytes(request.submodel.deepest, request.options.batch or 1, *size)
