@@ -11,7 +11,7 @@ LAYERS = frozenset(
         *("InstanceNorm", "LRN", "ReLU", "PReLU", "Clip", "ELU", "SELU", "CELU", "GELU", "Mish", "Swish", "Sigmoid"),
         *("HardSigmoid", "HardSwish", "TanH", "Softplus", "Softmax", "UnaryOp", "BinaryOp", "Eltwise", "Concat"),
         *("Slice", "Crop", "Padding", "Reshape", "Flatten", "Squeeze", "ExpandDims", "Permute", "ShuffleChannel"),
-        *("PixelShuffle", "Interp", "Reduction", "Dropout"),
+        *("PixelShuffle", "Reorg", "Interp", "Reduction", "Dropout"),
     )
 )
 """The kinds of layers that fmedge runs: those that convolution networks become. The gate knows a rule for each."""

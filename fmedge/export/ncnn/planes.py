@@ -46,7 +46,7 @@ def planes_model(card: ModelCard, network: Network) -> ModelProto:
     _take_planes(model.graph, channels, height, width)
     cancel_inverse_transposes(model.graph)
     _repeat_by_joining(model.graph)
-    _spell_out_defaults(model)
+    _name_modes(model.graph)
     return extract(model, model.graph.input[0].name, [output.name for output in model.graph.output])
 
 
@@ -89,13 +89,8 @@ def _numbers(constants: dict[str, onnx.TensorProto], node: NodeProto) -> list[fl
     return [] if found is None else numpy_helper.to_array(found).reshape(-1).tolist()
 
 
-def _spell_out_defaults(model: ModelProto) -> None:
-    """Write attributes that are left out because they have their default, in place: pnnx looks for some of them."""
-    version = model.opset_import[0].version
-    for node in model.graph.node:
-        if not onnx.defs.has(node.op_type):
-            continue
-        present = {attribute.name for attribute in node.attribute}
-        for name, attribute in onnx.defs.get_schema(node.op_type, version).attributes.items():
-            if name not in present and attribute.default_value.type:
-                node.attribute.append(attribute.default_value)
+def _name_modes(graph: GraphProto) -> None:
+    """State the mode of padding where it is left out, which means "constant", in place: pnnx looks for it."""
+    for node in graph.node:
+        if node.op_type == "Pad" and not any(attribute.name == "mode" for attribute in node.attribute):
+            node.attribute.append(helper.make_attribute("mode", "constant"))

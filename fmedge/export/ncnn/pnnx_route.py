@@ -28,6 +28,9 @@ from fmedge.model.submodel import KERAS, Precision
 _KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose second input is stored as float16 with fp16."""
 
+_OPEN_SIZES = ((160, 224), (192, 288))
+"""Heights and widths that pnnx compares where any is allowed. The parity check has the first, too."""
+
 _FLOOR = 2
 """ncnn's number of the operation ``floor`` in UnaryOp."""
 
@@ -67,9 +70,9 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     planes = planes_model(card, network)
     if half:
         _require_float16(planes)
-    size = card.options.size
     channels = planes.graph.input[0].type.tensor_type.shape.dim[1].dim_value
-    found = convert(planes.SerializeToString(deterministic=True), (1, channels, *(size or (0, 0))), half=half)
+    sizes = [(1, channels, *size) for size in ([card.options.size] if card.options.size else _OPEN_SIZES)]
+    found = convert(planes.SerializeToString(deterministic=True), *sizes, half=half)
     graph = Graph(half)
     prepared = _preprocessing(graph, card)
     _append(graph, list(_layers(found.graph)), prepared, blobs, planes)

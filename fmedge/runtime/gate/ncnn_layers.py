@@ -134,6 +134,7 @@ KINDS: Mapping[str, Kind] = {
     "Permute": Kind(moves.permute, {0: range(24)}),
     "ShuffleChannel": Kind(moves.shuffle, {0: _CHANNELS}, {1: _SWITCH}),
     "PixelShuffle": Kind(moves.pixel_shuffle, {0: range(1, MAX_SCALE + 1)}, {1: _SWITCH}),
+    "Reorg": Kind(moves.reorganise, {0: range(1, MAX_SCALE + 1)}, {1: _SWITCH}),
     "Interp": Kind(
         moves.interp,
         {0: range(1, 4)},

@@ -76,12 +76,11 @@ def slices(call: Call) -> Made:
 
 
 def _sizes(call: Call, extent: int) -> Sequence[int]:
-    if (sizes := call.parameters.lists.get(0)) is not None and 2 not in call.parameters.lists:
-        return sizes
-    if sizes is not None:
-        raise WrongError("sizes and places of parts")
-    places = [0, *(place % extent for place in call.parameters.lists.get(2, ())), extent]
-    return [after - before for before, after in pairwise(places)]
+    lists = call.parameters.lists
+    if (0 in lists) == (2 in lists):
+        raise WrongError("a slice needs the sizes of its parts or their places")
+    places = [0, *(place % extent for place in lists.get(2, ())), extent]
+    return lists.get(0) or [after - before for before, after in pairwise(places)]
 
 
 def crop(call: Call) -> Made:
@@ -114,7 +113,10 @@ def reshape(call: Call) -> Made:
     if text := call.parameters.texts.get(6):
         if whole:
             raise WrongError("a shape in numbers and in words")
-        wanted = [_told(call, word) for word in text.split(",")]
+        words = text.split(",")
+        if len(call.shapes) != 1 + max((int(word[0]) for word in words if word[-1].isalpha()), default=0):
+            raise WrongError("a wrong number of inputs")
+        wanted = [_told(call, word) for word in words]
     else:
         if len(call.shapes) != 1:
             raise WrongError("a wrong number of inputs")
@@ -155,9 +157,8 @@ def interp(call: Call) -> Made:
         shape = (source[0], _scaled(height, factors[0]), _scaled(width, factors[1]))
     else:
         shape = (source[0], *out)
-        for extent, wanted in zip((height, width), out, strict=True):
-            if extent is None or wanted > MAX_SCALE * extent:
-                raise ValueError("too large")
+        if any(wanted > MAX_SCALE * extent for extent, wanted in zip(known((height, width)), out, strict=True)):
+            raise ValueError("too large")
     return Made([shape], products=16 * values(shape))
 
 
@@ -184,6 +185,15 @@ def pixel_shuffle(call: Call) -> Made:
     if channels is None or channels % factor**2:
         raise ValueError("channels that are not whole")
     return Made([(channels // factor**2, *(extent and extent * factor for extent in extents))])
+
+
+def reorganise(call: Call) -> Made:
+    """Turn rows and columns into channels."""
+    channels, *extents = call.source(3)
+    stride = call.parameters.whole(0)
+    if channels is None or any((extent or 0) % stride for extent in extents):
+        raise ValueError("rows that are not whole")
+    return Made([(channels * stride**2, *(extent and extent // stride for extent in extents))])
 
 
 def flatten(call: Call) -> Made:

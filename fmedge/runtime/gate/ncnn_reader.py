@@ -24,9 +24,9 @@ from fmedge.runtime.gate.relu_count import IMAGE, Way, joined
 MAX_TEXT = 1 << 20
 """Largest graph, in bytes: full VGG16 with every tap has 6 kB, including its facts."""
 
-MAX_LAYERS = 2_000
+MAX_LAYERS = 4_000
 """Most layers in a graph: full VGG16 with every tap has 48, EfficientNet v2 about 900. ncnn calls itself for each layer
-on the way to an output."""
+on the way to an output, which 20,000 layers did not make too deep for a stack of 8 MB."""
 
 MAX_TENSOR_BYTES = 1 << 31
 """Largest tensor, in bytes: ncnn counts with signed 32-bit numbers."""
@@ -40,7 +40,7 @@ _COUNT = re.compile(r"[0-9]{1,4}")
 _KEEPS = frozenset(
     (
         *("Input", "Split", "Pooling", "Concat", "Slice", "Crop", "Reshape", "Flatten", "Squeeze", "ExpandDims"),
-        *("Permute", "ShuffleChannel", "PixelShuffle", "Dropout"),
+        *("Permute", "ShuffleChannel", "PixelShuffle", "Reorg", "Dropout"),
     )
 )
 """Layers that only move, choose or average values: none of them can get below zero."""

@@ -53,7 +53,7 @@ class Call(NamedTuple):
         """Return the shape of an input whose extents must be known.
 
         Raises:
-            ValueError: One is open.
+            WrongError: One is open.
         """
         return known(self.shapes[position])
 
@@ -86,11 +86,11 @@ def known(shape: Sequence[int | None]) -> tuple[int, ...]:
     """Return a shape whose extents must be known.
 
     Raises:
-        ValueError: One is open.
+        WrongError: One is open.
     """
     extents = tuple(extent for extent in shape if extent is not None)
     if len(extents) != len(shape):
-        raise ValueError("an open size")
+        raise WrongError("a layer that works at one size only, where any is allowed")
     return extents
 
 
@@ -283,9 +283,10 @@ def pooling(call: Call) -> Made:
         return Made([(channels,)], products=values(call.shapes[0]))
     if whole(7):
         out = (whole(18, whole(8)), height), (whole(8), width)
-        shape = (channels, *(own if wanted == -233 else wanted or None for wanted, own in out))
-        if None in shape:
-            raise ValueError("an open size")
+        if any(wanted != -233 and wanted < 1 for wanted, _ in out):
+            raise WrongError("a pool of no size")
+        shape = (channels, *(own if wanted == -233 else wanted for wanted, own in out))
+        known(shape)
         return Made([shape], products=2 * values(call.shapes[0]) + 4 * values(shape))
     if not {1, 5} <= set(call.parameters.wholes):
         raise WrongError("a pool without a window")
