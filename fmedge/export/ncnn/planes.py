@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from fmedge.export.network import Network
 from fmedge.export.onnx.float_model import float_model_of
-from fmedge.export.onnx.passes import cancel_inverse_transposes
+from fmedge.export.onnx.passes import cancel_inverse_transposes, sort_nodes
 from fmedge.export.onnx_source.network import extract
 from fmedge.model.card import ModelCard, TensorSpec
 from fmedge.model.preprocessing import Preprocessing
@@ -47,7 +47,9 @@ def planes_model(card: ModelCard, network: Network) -> ModelProto:
     cancel_inverse_transposes(model.graph)
     _repeat_by_joining(model.graph)
     _name_modes(model.graph)
-    return extract(model, model.graph.input[0].name, [output.name for output in model.graph.output])
+    part = extract(model, model.graph.input[0].name, [output.name for output in model.graph.output])
+    sort_nodes(part.graph)  # pnnx ends by a signal where an operator is read before it stands
+    return part
 
 
 def _take_planes(graph: GraphProto, channels: int, height: int | None, width: int | None) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -74,8 +75,9 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     sizes = [(1, channels, *size) for size in ([card.options.size] if card.options.size else _OPEN_SIZES)]
     found = convert(planes.SerializeToString(deterministic=True), *sizes, half=half)
     graph = Graph(half)
-    prepared = _preprocessing(graph, card)
-    _append(graph, list(_layers(found.graph)), prepared, blobs, planes)
+    fresh = _fresh_names({*blobs, blob_of(card.inputs[0].name)})
+    prepared = _preprocessing(graph, card, fresh)
+    _append(graph, _layers(found.graph), {"in0": prepared}, blobs, fresh, planes)
     graph.weights.append(found.weights)
     return Built(graph.text(card), card, b"".join(graph.weights))
 
@@ -87,28 +89,29 @@ def _require_float16(model: ModelProto) -> None:
             require_float16(node.input[1], numpy_helper.to_array(constants[node.input[1]]))
 
 
-def _preprocessing(graph: Graph, card: ModelCard) -> str:
+def _preprocessing(graph: Graph, card: ModelCard, fresh: Iterator[str]) -> str:
     """Add the layers that prepare the pixels, and return the tensor that holds them."""
     tensor = blob_of(card.inputs[0].name)
     size, order = card.options.size, card.preprocessing.channel_order
     graph.add("Input", "image", (), (tensor,), **({} if size is None else {"p0": size[1], "p1": size[0], "p2": 3}))
     if order == "BGR":
-        colours = tuple(f"prepared_{colour}" for colour in ("red", "green", "blue"))
+        colours = next(fresh), next(fresh), next(fresh)
         graph.add("Slice", "colours", (tensor,), colours, **{"p-23300": "3,1,1,1", "p1": 0})
-        tensor = "prepared_bgr"
+        tensor = next(fresh)
         graph.add("Concat", "bgr", colours[::-1], (tensor,), p0=0)
     if order == "GREY":  # float32 holds these sums exactly: below 2^24 times 2^-16
-        graph.add("Convolution", "luma", (tensor,), ("prepared_luma",), p0=1, p1=1, p4=0, p5=1, p6=3)
+        luma = next(fresh)
+        graph.add("Convolution", "luma", (tensor,), (luma,), p0=1, p1=1, p4=0, p5=1, p6=3)
         _float32_kernel(graph, np.array(LUMA, np.float32) / np.float32(65536))
         graph.plain([0.5])
-        tensor = "prepared_grey"
-        graph.add("UnaryOp", "luma_floor", ("prepared_luma",), (tensor,), p0=_FLOOR)
+        tensor = next(fresh)
+        graph.add("UnaryOp", "luma_floor", (luma,), (tensor,), p0=_FLOOR)
     factors, offsets = (np.array(values) for values in card.preprocessing.affine())
     if (factors != 1).any() or offsets.any():
-        graph.add("Scale", "scale", (tensor,), ("prepared",), p0=len(factors), p1=1)
+        pixels, tensor = tensor, next(fresh)
+        graph.add("Scale", "scale", (pixels,), (tensor,), p0=len(factors), p1=1)
         graph.plain(factors)
         graph.plain(-offsets)
-        tensor = "prepared"
     return tensor
 
 
@@ -156,49 +159,40 @@ def _without_batch(parameters: Sequence[str]) -> Sequence[str]:
     return [f"{number}={extent}" for number, extent in zip(_EXTENTS[len(extents)], extents, strict=True)]
 
 
-def _append(graph: Graph, layers: Iterable[_Layer], image: str, taps: Sequence[str], model: ModelProto) -> None:
-    """Add pnnx' layers to a graph, with names of ours."""
-    names = {"in0": image, **{f"out{index}": tap for index, tap in enumerate(taps)}}
-    taken = {*names.values(), image}
-    fresh = _fresh_names(taken)
+def _append(
+    graph: Graph,
+    layers: Iterable[_Layer],
+    names: dict[str, str],
+    taps: Sequence[str],
+    fresh: Iterator[str],
+    model: ModelProto,
+) -> None:
+    """Add pnnx' layers to a graph, with names of ours for its tensors; ``names`` has those that are given."""
+    outputs = {f"out{index}": tap for index, tap in enumerate(taps)}
+    names = {**names, **outputs}
     made = set[str]()
-    for number, layer in enumerate(layers):
-        if layer.kind not in LAYERS:
+    for number, (kind, reads, makes, parameters) in enumerate(layers):
+        if kind not in LAYERS:
             raise UsageError(
-                f"ncnn has no layer for {_operator(layer.kind, model)}.", hint="Cut before it, or use --format onnx."
+                f"{_operator(kind, model)} becomes no ncnn layer that fmedge runs.",
+                hint="Cut before it, or use --format onnx.",
             )
-        for blob in layer.outputs:
-            names.setdefault(blob, "")
-            names[blob] = names[blob] or next(fresh)
-        made.update(layer.outputs)
-        graph.lines.append(
-            " ".join(
-                [
-                    layer.kind,
-                    f"{layer.kind.lower()}_{number}",
-                    str(len(layer.inputs)),
-                    str(len(layer.outputs)),
-                    *(names[blob] for blob in (*layer.inputs, *layer.outputs)),
-                    *layer.parameters,
-                ]
-            )
-        )
-        graph.blobs += len(layer.outputs)
-    if not {f"out{index}" for index in range(len(taps))} <= made:
+        names |= {blob: next(fresh) for blob in makes if blob not in names}
+        made.update(makes)
+        blobs = [names[blob] for blob in (*reads, *makes)]
+        counts = str(len(reads)), str(len(makes))
+        graph.lines.append(" ".join([kind, f"{kind.lower()}_{number}", *counts, *blobs, *parameters]))
+        graph.blobs += len(makes)
+    if not outputs.keys() <= made:
         raise UsageError("pnnx lost a tap of the network.", hint="Cut at other layers, or use --format onnx.")
 
 
 def _fresh_names(taken: set[str]) -> Iterator[str]:
-    number = 0
-    while True:
-        number += 1
-        if f"t{number}" not in taken:
-            yield f"t{number}"
+    return (name for number in count(1) if (name := f"t{number}") not in taken)
 
 
 def _operator(kind: str, model: ModelProto) -> str:
     """Name the first ONNX operator that pnnx calls so, such as ``torch.tile``; otherwise the kind itself."""
     word = kind.rpartition(".")[2].lower()
-    same: Callable[[str], bool] = lambda operator: operator.lower() == word  # noqa: E731
-    node = next((node for node in model.graph.node if same(node.op_type)), None)
+    node = next((node for node in model.graph.node if node.op_type.lower() == word), None)
     return kind if node is None else f"{node.op_type} ('{node.name or node.output[0]}')"
