@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError, WriteError, printable
+from fmedge.model.artifact import MAX_MODEL_BYTES
 from fmedge.system import children
 from fmedge.system.address_space import address_limit
 from fmedge.system.temp_files import temporary_folder
@@ -138,12 +140,13 @@ def _run(command: list[str], folder: Path, size: int) -> int:
 
 
 def _limit(process: int, size: int) -> None:
-    """Limit a child's address space, where the system can (Linux) and has no stricter limit."""
-    if resource is not None and sys.platform == "linux" and address_limit() is None:
-        try:
+    """Limit a child's address space and the files that it writes, where the system can (Linux)."""
+    if resource is None or sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, ValueError):  # it has ended already, or a container forbids it
+        if address_limit() is None:
             resource.prlimit(process, resource.RLIMIT_AS, (size, size))
-        except OSError:  # it has ended already, or a container forbids it
-            return
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (MAX_MODEL_BYTES, MAX_MODEL_BYTES))
 
 
 def _failed(code: int, said: Path) -> UsageError:

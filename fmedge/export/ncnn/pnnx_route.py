@@ -174,7 +174,7 @@ def _append(
     for number, (kind, reads, makes, parameters) in enumerate(layers):
         if kind not in LAYERS:
             raise UsageError(
-                f"{_operator(kind, model)} becomes no ncnn layer that fmedge runs.",
+                f"{_operator(kind, model)} becomes no ncnn layer that passes the gate.",
                 hint="Cut before it, or use --format onnx.",
             )
         names |= {blob: next(fresh) for blob in makes if blob not in names}
