@@ -47,8 +47,13 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FMEDGE_MODELS", str(tmp_path / "models"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-@pytest.mark.parametrize("name", NETWORKS)
+HALVES = [
+    pytest.param(name, "fp16", marks=[] if name in ("inverted", "excited", "grey") else pytest.mark.slow)
+    for name in NETWORKS
+]
+
+
+@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in NETWORKS), *HALVES])
 def test_kinds_of_networks(name, precision):
     network = NETWORKS[name]
     artifact = fmedge.export_submodel(
@@ -259,18 +264,34 @@ def test_a_keras_model():
     before = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="stem")(image)
     values = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization()(before))
     values = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name="depth")(values)
-    values = keras.layers.UpSampling2D(2, name="larger")(values)
+    values = keras.layers.Conv2DTranspose(8, 3, strides=2, padding="same", name="learnt")(values)
+    values = keras.layers.UpSampling2D((1, 2), name="larger")(values)
     mean = keras.layers.GlobalAveragePooling2D(keepdims=True)(values)
     gate = keras.layers.Conv2D(8, 1, activation="sigmoid")(mean)
     values = keras.layers.Multiply(name="gated")([values, gate])
     model = keras.Model(image, keras.layers.Conv2D(4, 1, activation="softmax", name="end")(values))
-    layers = ["stem", "depth", "gated", "end"]
+    layers = ["stem", "depth", "learnt", "gated", "end"]
     for precision in ("fp32", "fp16"):
         artifact = fmedge.export_submodel(
             layers, keras=model, options=options(precision=precision, preprocessing="caffe")
         )
         assert artifact.card.parity.snr_db >= GATES[precision].min_snr_db
         assert artifact.card.tools.keys() == {"fmedge", "onnx", "pnnx", "tensorflow", "tf2onnx"}
+
+
+@pytest.mark.keras
+def test_keras_models_of_any_size_and_of_integers():
+    keras = pytest.importorskip("keras", reason="needs Keras: pip install 'fmedge[export]'")
+    keras.utils.set_random_seed(4)
+    image = keras.Input((None, None, 3), dtype="uint8")
+    values = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    values = keras.layers.Conv2D(6, 3, strides=2, padding="same", name="stem", activation="relu6")(values)
+    values = keras.layers.SeparableConv2D(4, 3, padding="same", name="end")(values)
+    artifact = fmedge.export_submodel(["stem", "end"], keras=keras.Model(image, values), options=options())
+    assert artifact.card.parity.snr_db >= 100
+    for height, width in ((33, 50), (64, 31)):
+        found = next(run_batches(artifact, [parity_image(height, width)[np.newaxis]]))
+        assert found["end"].shape == (1, 4, -(-height // 2), -(-width // 2))
 
 
 PUBLISHED = {

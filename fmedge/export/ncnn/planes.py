@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, helper
 
+from fmedge.export.ncnn.repairs import repair
 from fmedge.export.network import Network
 from fmedge.export.onnx.float_model import float_model_of
 from fmedge.export.onnx.passes import cancel_inverse_transposes, sort_nodes
@@ -18,9 +19,6 @@ from fmedge.model.preprocessing import Preprocessing
 
 _PREPARED = Preprocessing("RGB", (0.0,))
 """Stands for pixels that are prepared already: nothing is done to them."""
-
-_MOST_COPIES = 64
-"""Most copies that a repetition is written as."""
 
 
 def planes_model(card: ModelCard, network: Network) -> ModelProto:
@@ -45,8 +43,7 @@ def planes_model(card: ModelCard, network: Network) -> ModelProto:
     model = float_model_of(card, replace(cast("Any", network), preprocessing=_PREPARED))
     _take_planes(model.graph, channels, height, width)
     cancel_inverse_transposes(model.graph)
-    _repeat_by_joining(model.graph)
-    _name_modes(model.graph)
+    repair(model.graph)
     part = extract(model, model.graph.input[0].name, [output.name for output in model.graph.output])
     sort_nodes(part.graph)  # pnnx ends by a signal where an operator is read before it stands
     return part
@@ -61,38 +58,3 @@ def _take_planes(graph: GraphProto, channels: int, height: int | None, width: in
     graph.node.insert(0, helper.make_node("Transpose", [planes], [image], planes, perm=[0, 2, 3, 1]))
     shape = [1, channels, height or "height", width or "width"]
     graph.input[0].CopyFrom(helper.make_tensor_value_info(planes, onnx.TensorProto.FLOAT, shape))
-
-
-def _repeat_by_joining(graph: GraphProto) -> None:
-    """Write repetitions (Tile) as joins (Concat), in place: pnnx has no ncnn layer for the former.
-
-    Keras repeats rows and columns where it enlarges.
-    """
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = list[NodeProto]()
-    for node in graph.node:
-        times = [int(each) for each in _numbers(constants, node)] if node.op_type == "Tile" else []
-        axes = [axis for axis, many in enumerate(times) if many != 1]
-        if not axes or any(not 1 <= many <= _MOST_COPIES for many in times):
-            nodes.append(node)
-            continue
-        before = node.input[0]
-        for axis in axes:
-            after = node.output[0] if axis == axes[-1] else f"{node.output[0]}_{axis}"
-            nodes.append(helper.make_node("Concat", [before] * times[axis], [after], after, axis=axis))
-            before = after
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _numbers(constants: dict[str, onnx.TensorProto], node: NodeProto) -> list[float]:
-    """Return the constant that is an operator's second input; nothing if it is none."""
-    found = constants.get(node.input[1])
-    return [] if found is None else numpy_helper.to_array(found).reshape(-1).tolist()
-
-
-def _name_modes(graph: GraphProto) -> None:
-    """State the mode of padding where it is left out, which means "constant", in place: pnnx looks for it."""
-    for node in graph.node:
-        if node.op_type == "Pad" and not any(attribute.name == "mode" for attribute in node.attribute):
-            node.attribute.append(helper.make_attribute("mode", "constant"))

@@ -52,10 +52,13 @@ _SOME = Float()
 _ACTIVATION: Mapping[int, Allowed] = {9: range(7), 10: Floats()}
 """A convolution's own activation: ReLU, leaky ReLU, clip, sigmoid, Mish, HardSwish; and its numbers."""
 
-_KERNEL: Mapping[int, Allowed] = {0: _CHANNELS, 1: _WINDOW, 4: _BORDER, 5: _SWITCH, 6: _COUNT}
+_OR_SAME = range(-233, MAX_WINDOW + 1)
+"""A border of a convolution; the rules refuse other numbers below 0 than -233."""
+
+_KERNEL: Mapping[int, Allowed] = {0: _CHANNELS, 1: _WINDOW, 4: _OR_SAME, 5: _SWITCH, 6: _COUNT}
 _WINDOWS: Mapping[int, Allowed] = {
     **dict.fromkeys((2, 3, 11, 12, 13), _WINDOW),
-    **dict.fromkeys((14, 15, 16), _BORDER),
+    **dict.fromkeys((14, 15, 16), _OR_SAME),
     **_ACTIVATION,
 }
 _CONVOLUTION = Kind(rules.convolution, _KERNEL, {**_WINDOWS, 18: _SOME, 31: _only(64)})

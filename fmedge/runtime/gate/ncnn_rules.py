@@ -14,6 +14,7 @@ from math import prod
 from typing import NamedTuple
 
 from fmedge.runtime.gate.extents import axis_of, reduced, slid
+from fmedge.runtime.gate.extents import same as same_places
 from fmedge.runtime.gate.ncnn_parameters import Parameters
 
 Shape = tuple[int | None, ...]
@@ -165,12 +166,16 @@ def layer_norm(call: Call) -> Made:
 
 
 class _Window(NamedTuple):
-    """A window along an axis."""
+    """A window along an axis; borders of :data:`_SAME` are such that each stride has a place."""
 
     size: int
     stride: int
     before: int
     after: int
+
+
+_SAME = -233
+"""How ncnn writes borders that depend on the size, as ONNX' ``SAME_UPPER``."""
 
 
 def _windows(parameters: Parameters, *, pool: bool) -> tuple[_Window, _Window]:
@@ -185,12 +190,19 @@ def _windows(parameters: Parameters, *, pool: bool) -> tuple[_Window, _Window]:
     strides = whole(stride + 10, whole(stride, 1)), whole(stride, 1)
     left_pad, top_pad = whole(left), whole(top, whole(left))
     height = _Window(extents[0], strides[0], top_pad, whole(bottom, top_pad))
-    return height, _Window(extents[1], strides[1], left_pad, whole(right, left_pad))
+    width = _Window(extents[1], strides[1], left_pad, whole(right, left_pad))
+    if min(*height, *width) < 0 and {*height[2:], *width[2:]} != {_SAME}:
+        raise WrongError("borders below zero")
+    if _SAME in height and any(window.size < window.stride for window in (height, width)):
+        raise WrongError("borders below zero")  # of a window that leaves places out
+    return height, width
 
 
 def _places(extent: int | None, window: _Window, *, up: bool = False) -> int | None:
     if extent is None:
         return None
+    if window.before == _SAME:
+        return same_places(extent, window.stride)
     room = extent + window.before + window.after - window.size
     return -(-room // window.stride) + 1 if up and room >= 0 else slid(extent, *window)
 
@@ -199,7 +211,7 @@ def _padded(shape: Shape, windows: Sequence[_Window]) -> int:
     """Return the number of values of an input with the borders that are put around it; 0 where there are none."""
     if not any(window.before or window.after for window in windows):
         return 0
-    borders = (window.before + window.after + window.stride for window in windows)
+    borders = (max(window.before + window.after, window.size) + window.stride for window in windows)
     return values((shape[0], *((extent or 1) + more for extent, more in zip(shape[1:], borders, strict=True))))
 
 
@@ -229,6 +241,8 @@ def deconvolution(call: Call) -> Made:
     channels, *extents = call.source(3)
     out, groups, area = _outputs(call, channels)
     windows = _windows(call.parameters, pool=False)
+    if min(window.before for window in windows) < 0:
+        raise WrongError("borders below zero")
     more = call.parameters.whole(19, call.parameters.whole(18)), call.parameters.whole(18)
     whole = [
         None if extent is None else (extent - 1) * window.stride + window.size + extra
