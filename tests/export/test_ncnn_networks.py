@@ -80,6 +80,18 @@ def test_a_foreign_model_runs_elsewhere_and_gives_the_same():
         np.testing.assert_allclose(theirs[name], maps, rtol=1e-4, atol=1e-5)
 
 
+def test_two_taps_of_one_tensor():
+    layers = ["/stem/bn/BatchNormalization", "/stem/act/Relu", "layer1.0"]
+    artifact = fmedge.export_submodel(layers, onnx=residual(), options=options(**TORCH))
+    found = next(run_batches(artifact, [parity_image(40, 56)[np.newaxis]]))
+    np.testing.assert_array_equal(found[layers[0]], found[layers[1]])
+
+
+def test_the_image_itself_is_no_layer():
+    with pytest.raises(UsageError, match="lost a tap"):
+        fmedge.export_submodel("to_nchw", onnx=NETWORKS["channels last"].model, options=options(preprocessing="unit"))
+
+
 def test_any_size():
     model = residual()
     artifact = fmedge.export_submodel(["stem.conv", "head.conv"], onnx=model, options=options(size=None, **TORCH))
@@ -326,7 +338,8 @@ def test_every_cut_of_a_network():
 
     for network in NETWORKS.values():
         rows = onnx_rows(graph_of(network.model), (None, None))
-        names = [row.name for row in rows if row.obstacle is None and row.shape and len(row.shape) == 3]
+        maps = [row for row in rows if row.obstacle is None and row.shape and len(row.shape) == 3]
+        names = [row.name for row in maps if row.name != "to_nchw"]  # the image itself
         for pair in [*pairwise(names), names[:1]]:
             chosen = options(**network.options)
             assert fmedge.export_submodel(list(pair), onnx=network.model, options=chosen).card.parity.snr_db >= 100

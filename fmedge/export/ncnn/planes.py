@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import onnx
 from onnx import GraphProto, ModelProto, helper
@@ -21,15 +22,24 @@ _PREPARED = Preprocessing("RGB", (0.0,))
 """Stands for pixels that are prepared already: nothing is done to them."""
 
 
-def planes_model(card: ModelCard, network: Network) -> ModelProto:
+class Planes(NamedTuple):
+    """A sub-model that takes planes.
+
+    Attributes:
+        model: A model with one input, (1, C, H, W) with 3 channels or 1, and every tensor that is shown as an output.
+        places: For each tap the number of the output that holds it: two taps may show the same tensor.
+    """
+
+    model: ModelProto
+    places: Sequence[int]
+
+
+def planes_model(card: ModelCard, network: Network) -> Planes:
     """Return the sub-model that a card describes, in float32, from prepared pixels to the taps.
 
     Args:
         card: The model; its preprocessing is left out.
         network: The ONNX network or Keras model to cut.
-
-    Returns:
-        A model with one input, (1, C, H, W) with 3 channels or 1, and the taps in order as outputs.
 
     Raises:
         UsageError: The network cannot be cut like this, or has an operation that ONNX lacks.
@@ -44,9 +54,22 @@ def planes_model(card: ModelCard, network: Network) -> ModelProto:
     _take_planes(model.graph, channels, height, width)
     cancel_inverse_transposes(model.graph)
     repair(model.graph)
-    part = extract(model, model.graph.input[0].name, [output.name for output in model.graph.output])
+    tensors = _origins(model.graph)
+    shown = list(dict.fromkeys(tensors))
+    part = extract(model, model.graph.input[0].name, shown)
     sort_nodes(part.graph)  # pnnx ends by a signal where an operator is read before it stands
-    return part
+    return Planes(part, [shown.index(tensor) for tensor in tensors])
+
+
+def _origins(graph: GraphProto) -> list[str]:
+    """Return the tensor that each output is; pnnx ends by a signal where two outputs are the same."""
+    copied = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    found = list[str]()
+    for output in graph.output:
+        found.append(output.name)
+        while found[-1] in copied:
+            found[-1] = copied[found[-1]]
+    return found
 
 
 def _take_planes(graph: GraphProto, channels: int, height: int | None, width: int | None) -> None:

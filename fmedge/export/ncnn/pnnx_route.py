@@ -68,7 +68,7 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     blobs = [blob_of(name) for name in card.submodel.taps]
     if any(len(blob) > MAX_BLOB_NAME for blob in blobs):
         raise UsageError(f"A layer's name is too long for ncnn. Allowed: {MAX_BLOB_NAME} letters.")
-    planes = planes_model(card, network)
+    planes, places = planes_model(card, network)
     if half:
         _require_float16(planes)
     channels = planes.graph.input[0].type.tensor_type.shape.dim[1].dim_value
@@ -77,7 +77,8 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     graph = Graph(half)
     fresh = _fresh_names({*blobs, blob_of(card.inputs[0].name)})
     prepared = _preprocessing(graph, card, fresh)
-    _append(graph, _layers(found.graph), {"in0": prepared}, blobs, fresh, planes)
+    shown = [[blob for blob, place in zip(blobs, places, strict=True) if place == index] for index in sorted({*places})]
+    _append(graph, _layers(found.graph), prepared, shown, fresh, planes)
     graph.weights.append(found.weights)
     return Built(graph.text(card), card, b"".join(graph.weights))
 
@@ -162,14 +163,14 @@ def _without_batch(parameters: Sequence[str]) -> Sequence[str]:
 def _append(
     graph: Graph,
     layers: Iterable[_Layer],
-    names: dict[str, str],
-    taps: Sequence[str],
+    image: str,
+    shown: Sequence[Sequence[str]],
     fresh: Iterator[str],
     model: ModelProto,
 ) -> None:
-    """Add pnnx' layers to a graph, with names of ours for its tensors; ``names`` has those that are given."""
-    outputs = {f"out{index}": tap for index, tap in enumerate(taps)}
-    names = {**names, **outputs}
+    """Add pnnx' layers to a graph, with names of ours for its tensors; ``shown`` has the taps of each output."""
+    outputs = {f"out{index}": taps[0] if len(taps) == 1 else next(fresh) for index, taps in enumerate(shown)}
+    names = {"in0": image, **outputs}
     made = set[str]()
     for number, (kind, reads, makes, parameters) in enumerate(layers):
         if kind not in LAYERS:
@@ -185,6 +186,9 @@ def _append(
         graph.blobs += len(makes)
     if not outputs.keys() <= made:
         raise UsageError("pnnx lost a tap of the network.", hint="Cut at other layers, or use --format onnx.")
+    for blob, taps in zip(outputs.values(), shown, strict=True):
+        if len(taps) > 1:
+            graph.add("Split", f"{blob}_taps", (blob,), tuple(taps))
 
 
 def _fresh_names(taken: set[str]) -> Iterator[str]:
