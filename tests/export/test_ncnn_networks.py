@@ -203,6 +203,8 @@ def _stand_in(folder, text, monkeypatch):
         ("print('\\x1b[1mno such op\\x1b[m'); sys.exit(3)", "cannot convert the network: no such op"),
         ("sys.exit(0)", "cannot convert the network: exit code 0"),
         ("open('model.ncnn.param', 'w').write('7767517\\n0 0\\n'); open('model.ncnn.bin', 'w')", "lost a tap"),
+        ("open('model.ncnn.param', 'w').write('\\n\\nReLU a 1 1 b c'); open('model.ncnn.bin', 'w')", "cannot be read"),
+        ("open('model.ncnn.param', 'w').write('\\n\\nReLU a'); open('model.ncnn.bin', 'w')", "cannot be read"),
         ("open('model.ncnn.param', 'w').write('odd'); open('model.ncnn.bin', 'w')", "lost a tap"),
     ],
 )

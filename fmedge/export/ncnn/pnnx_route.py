@@ -78,7 +78,10 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     fresh = _fresh_names({*blobs, blob_of(card.inputs[0].name)})
     prepared = _preprocessing(graph, card, fresh)
     shown = [[blob for blob, place in zip(blobs, places, strict=True) if place == index] for index in sorted({*places})]
-    _append(graph, _layers(found.graph), prepared, shown, fresh, planes)
+    try:
+        _append(graph, _layers(found.graph), prepared, shown, fresh, planes)
+    except (ValueError, IndexError, KeyError) as error:
+        raise UsageError(f"pnnx wrote a graph that cannot be read ({error}).", hint="Use --format onnx.") from error
     graph.weights.append(found.weights)
     return Built(graph.text(card), card, b"".join(graph.weights))
 
