@@ -25,6 +25,7 @@ from support.onnx_networks import Writer, residual
 from support.places import TEST_DATA
 
 TORCH = {"preprocessing": "torch"}
+SLOW = pytest.mark.slow
 
 pytestmark = [
     pytest.mark.skipif(find_spec("ncnn") is None, reason="needs ncnn: pip install 'fmedge[ncnn]'"),
@@ -47,13 +48,15 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FMEDGE_MODELS", str(tmp_path / "models"))
 
 
-HALVES = [
-    pytest.param(name, "fp16", marks=[] if name in ("inverted", "excited", "grey") else pytest.mark.slow)
+BOTH = ("inverted", "excited", "grey")
+KINDS = [
+    pytest.param(name, precision, marks=[] if name in BOTH or (precision, name != "raw") == ("fp32", True) else SLOW)
     for name in NETWORKS
+    for precision in ("fp32", "fp16")
 ]
 
 
-@pytest.mark.parametrize(("name", "precision"), [*((name, "fp32") for name in NETWORKS), *HALVES])
+@pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_kinds_of_networks(name, precision):
     network = NETWORKS[name]
     artifact = fmedge.export_submodel(
@@ -112,7 +115,8 @@ def test_a_network_of_one_size_alone_is_refused_as_one_of_any():
 
 @pytest.mark.parametrize("form", [{"input_dtype": "float32"}, {"batch": 3}, {"precision": "fp16", "batch": 1}], ids=str)
 def test_forms(form):
-    artifact = fmedge.export_submodel("sum", onnx=inverted(), options=options(preprocessing="caffe", **form))
+    chosen = options(preprocessing="caffe", **form)
+    artifact = fmedge.export_submodel("sum", onnx=inverted(), options=chosen, verify=False)
     images = np.stack([np.roll(parity_image(24, 32), turn, axis=1) for turn in range(form.get("batch", 2))])
     images = images.astype(form.get("input_dtype", "uint8"))
     found = next(run_batches(artifact, [images]))["sum"]
@@ -133,8 +137,8 @@ def test_the_luma_is_that_of_pillow():
 
 def test_the_same_bytes():
     one, two = (
-        fmedge.export_submodel(["stem.conv", "head.conv"], onnx=residual(), options=options(precision="fp16", **TORCH))
-        for _ in range(2)
+        fmedge.export_submodel(layers, onnx=residual(), options=options(precision="fp16", **TORCH), verify=False)
+        for layers in [["stem.conv", "head.conv"]] * 2
     )
     assert (one.model, one.weights) == (two.model, two.weights)
     lines = one.model.decode().splitlines()
@@ -143,7 +147,7 @@ def test_the_same_bytes():
     assert "pnnx" not in one.path.name
 
 
-@pytest.mark.parametrize("name", ["conv", "a/b.c:d e", "größe", "%25", "1", "in0", "out0", "t1", "prepared"])
+@pytest.mark.parametrize("name", ["a/b.c:d e", "größe", "%25", "in0", "t1"])
 def test_names_of_taps(name):
     assert name_of(blob_of(name)) == name
     write = Writer()
@@ -165,11 +169,11 @@ def test_a_name_too_long():
         fmedge.export_submodel("n" * 201, onnx=model, options=options(preprocessing="none"))
 
 
-@pytest.mark.parametrize("kind", ["ThresholdedRelu", "Softsign", "Erf"])
+@pytest.mark.parametrize("kind", ["ThresholdedRelu", "Softsign"])
 def test_operators_without_a_layer_are_named(kind):
     with pytest.raises(UsageError, check=says(rf"{kind} \('odd one'\) becomes no ncnn layer .*--format onnx")):
         fmedge.export_submodel("end", onnx=odd(kind), options=options(preprocessing="unit"))
-    fmedge.export_submodel("stem", "none", onnx=odd(kind), options=options(preprocessing="unit"))
+    fmedge.export_submodel("stem", "none", onnx=odd(kind), options=options(preprocessing="unit"), verify=False)
 
 
 def test_weights_too_large_for_float16(tmp_path):
@@ -271,7 +275,8 @@ def test_commands(fmedge_inprocess, tmp_path, picture):
 
 
 @pytest.mark.keras
-def test_a_keras_model():
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
+def test_a_keras_model(precision):
     keras = pytest.importorskip("keras", reason="needs Keras: pip install 'fmedge[export]'")
     keras.utils.set_random_seed(3)
     image = keras.Input((32, 40, 3))
@@ -285,12 +290,10 @@ def test_a_keras_model():
     values = keras.layers.Multiply(name="gated")([values, gate])
     model = keras.Model(image, keras.layers.Conv2D(4, 1, activation="softmax", name="end")(values))
     layers = ["stem", "depth", "learnt", "gated", "end"]
-    for precision in ("fp32", "fp16"):
-        artifact = fmedge.export_submodel(
-            layers, keras=model, options=options(precision=precision, preprocessing="caffe")
-        )
-        assert artifact.card.parity.snr_db >= GATES[precision].min_snr_db
-        assert artifact.card.tools.keys() == {"fmedge", "onnx", "pnnx", "tensorflow", "tf2onnx"}
+    chosen = options(precision=precision, preprocessing="caffe")
+    artifact = fmedge.export_submodel(layers, keras=model, options=chosen)
+    assert artifact.card.parity.snr_db >= GATES[precision].min_snr_db
+    assert artifact.card.tools.keys() == {"fmedge", "onnx", "pnnx", "tensorflow", "tf2onnx"}
 
 
 @pytest.mark.keras
