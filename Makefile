@@ -88,12 +88,14 @@ wheel: .venv-test/installed
 	.venv-test/bin/python -m hatchling build -t wheel
 
 # The newest versions that pyproject.toml allows, with the hashes of their files for every platform; then what they are.
-COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	pyproject.toml requirements/build.in
+COMPILE_ALONE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-deps
+COMPILE = $(filter-out --no-deps,$(COMPILE_ALONE)) pyproject.toml requirements/build.in
 lock: .venv-lock/installed
 	rm -f requirements/*.txt
 	$(COMPILE) $(foreach extra,$(TEST_EXTRAS),--extra $(extra)) -c requirements/constraints.in -o requirements/test.txt >/dev/null
 	$(COMPILE) --extra cpu -c requirements/test.txt -o requirements/demo.txt >/dev/null
+	$(COMPILE_ALONE) requirements/pnnx.in -o requirements/pnnx.txt >/dev/null
 	$(MAKE) .venv-test/installed
 	.venv-test/bin/python requirements/describe.py
 
@@ -120,12 +122,14 @@ endif
 	touch $@
 
 # What the tests need: Keras to compare with, a browser's driver, the linters.
-.venv-test/installed: pyproject.toml requirements/test.txt
+.venv-test/installed: pyproject.toml requirements/test.txt requirements/pnnx.txt
 	$(PYTHON) -m venv .venv-test
 ifeq ($(LOCKED),no)
 	.venv-test/$(INSTALL) hatchling --editable ".[$(subst $(empty) $(empty),$(comma),$(TEST_EXTRAS))]"
+	.venv-test/$(INSTALL) --no-deps -r requirements/pnnx.in
 else
 	.venv-test/$(INSTALL) $(LOCKED_ONLY) -r requirements/test.txt || { $(call UNLOCKED,test); exit 1; }
+	.venv-test/$(INSTALL) $(LOCKED_ONLY) --no-deps -r requirements/pnnx.txt || { $(call UNLOCKED,test); exit 1; }
 	.venv-test/$(INSTALL) --no-deps --no-build-isolation --editable .
 endif
 	touch $@

@@ -78,7 +78,7 @@ def sbom(version: str) -> dict[str, object]:
 
 def licences() -> str:
     """The list of licences, as Markdown."""
-    runs, tests = locked("demo"), locked("test")
+    runs, tests = locked("demo"), locked("test") | locked("pnnx")
     lines = [
         "# Licences of what fmedge is used with",
         "",

@@ -51,6 +51,17 @@ def test_everything_that_is_asked_for_is_locked(name):
     assert {"hatchling", "editables"} <= set(locked)
 
 
+def test_pnnx_is_locked_alone():
+    """It asks for PyTorch, which it does not need here."""
+    requirements = pytest.importorskip("packaging.requirements")
+    wanted = requirements.Requirement((ROOT / "requirements" / "pnnx.in").read_text().splitlines()[-1])
+    ((name, version, hashes),) = entries("pnnx")
+    assert name == wanted.name == "pnnx"
+    assert wanted.specifier.contains(version)
+    assert hashes
+    assert "torch" not in {name for name, _, _ in entries("test")}
+
+
 def test_a_run_has_what_was_tested():
     tested = {(name, version) for name, version, _ in entries("test")}
     assert {(name, version) for name, version, _ in entries("demo")} <= tested
@@ -74,7 +85,7 @@ def test_the_bill_of_materials_and_the_licences_say_what_is_locked():
     assert len(set(references)) == len(references)
     assert bill["dependencies"][0]["dependsOn"] == references
     table = (ROOT / "docs" / "licences.md").read_text()
-    for name, version, _ in entries("test"):
+    for name, version, _ in (*entries("test"), *entries("pnnx")):
         (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*)$", table, re.MULTILINE)
         assert version in row
 

@@ -62,6 +62,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.tflite.int8", "litert"),
     Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.ncnn.direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
+    Exporter(Format.NCNN, Converter.PNNX, _FLOAT, (KERAS, ONNX), "fmedge.export.ncnn.pnnx_route", "export"),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (*_STOCK, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
     Exporter(
         Format.TFLITE,

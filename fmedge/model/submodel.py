@@ -79,6 +79,7 @@ class Converter(StrEnum):
     DIRECT = "direct"
     TF2ONNX = "tf2onnx"
     TENSORFLOW = "tensorflow"
+    PNNX = "pnnx"
 
 
 Layout = Literal["NCHW", "NHWC"]
@@ -88,6 +89,8 @@ _OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC"
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
+    if model_format is Format.NCNN and source not in STOCK:
+        return Converter.PNNX
     if model_format is Format.NCNN or source == ONNX:
         return Converter.DIRECT
     if source in STOCK and (model_format is Format.ONNX or precision is Precision.INT8):

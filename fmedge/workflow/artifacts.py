@@ -55,11 +55,12 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
     from fmedge.export.exporter import find_exporter, require_options
 
     require_options(request.submodel, request.options)
-    direct = find_exporter(request.submodel.source, request.options).converter is Converter.DIRECT
-    if not direct:
+    converter = find_exporter(request.submodel.source, request.options).converter
+    light = converter is Converter.DIRECT or request.submodel.source == ONNX
+    if not light:
         require_processor("TensorFlow")
     layers = request.submodel.stock_layers
-    require_floor(EXPORT if direct else TENSORFLOW, model_bytes=weight_bytes(layers))
+    require_floor(EXPORT if light else TENSORFLOW, model_bytes=weight_bytes(layers))
     if layers:
         size = request.options.size or INPUT_SIZE
         wanted = run_bytes(layers, request.options.batch or 1, *size)

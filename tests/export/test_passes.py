@@ -110,6 +110,13 @@ def test_order_does_not_depend_on_the_order_written():
     assert kinds(written) == ["Relu", "Relu", "Neg", "Add"]
 
 
+def test_a_transpose_that_is_read_stays_before_its_reader():
+    nodes = [node("Neg", "x", "a"), node("Transpose", "a", "one", perm=[0, 3, 1, 2]), node("Relu", "one", "two")]
+    g = graph(nodes, outputs=("one", "two"))
+    passes.sort_nodes(g)
+    assert kinds(g) == ["Neg", "Transpose", "Relu"]
+
+
 def test_names_say_what_things_are():
     g = graph(
         [

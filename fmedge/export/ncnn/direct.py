@@ -1,38 +1,23 @@
-"""Write a sub-model as an ncnn model, a graph as text and a file of weights, without using ncnn.
-
-Both formats are described in ncnn's own documentation, "param and model file structure".
-"""
+"""Write a sub-model of stock VGG16 as an ncnn model, without using ncnn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import ParityError
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
+from fmedge.export.ncnn.graph import RECIPE, Graph
 from fmedge.export.stock_network import StockNetwork
-from fmedge.model.card import METADATA_KEY, ModelCard
+from fmedge.model.card import ModelCard
 from fmedge.model.stock import KERNEL_SIZE, LayerSpec
-from fmedge.model.submodel import MAX_FLOAT16, Activation, Precision
-
-MAGIC = 7767517
-"""First line of every graph."""
-
-FLOAT32 = 0
-FLOAT16 = 0x01306B47
-"""Tags that precede a kernel and say how its values are stored; from ncnn's ``modelbin.cpp``."""
+from fmedge.model.submodel import Activation, Precision
 
 _NO_WINOGRAD = 1 << 6
 """Bit of a layer's mask of disabled methods. With three channels, Winograd's transforms cost more than they save: at
 224 x 224 the first convolution takes 2.8 ms with them and 1.1 ms without."""
-
-_ALIGNMENT = 4
-"""In bytes: an array of float16 values is padded to a multiple of this."""
-
-_RECIPE = {"weights": "float16", "arithmetic": "float32: the weights are widened when the model is loaded"}
 
 
 def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration | None = None) -> Built:
@@ -56,60 +41,15 @@ def build_model(card: ModelCard, network: StockNetwork, calibration: Calibration
     """
     del calibration
     half = card.precision is Precision.FP16
-    card = replace(card, recipe=_RECIPE if half else {})
-    graph = _Graph(half)
+    card = replace(card, recipe=RECIPE if half else {})
+    graph = Graph(half)
     tensor = _preprocessing(graph, card)
     for spec in card.submodel.stock_layers:
         tensor = _layer(graph, spec, tensor, card, network)
     return Built(graph.text(card), card, b"".join(graph.weights))
 
 
-@dataclass(slots=True)
-class _Graph:
-    """A graph under construction.
-
-    Attributes:
-        half: Whether kernels are stored as float16.
-        lines: The first file's lines, one per layer.
-        blobs: Number of tensors.
-        weights: The second file's content, in the order of the layers.
-    """
-
-    half: bool
-    lines: list[str] = field(default_factory=list[str])
-    blobs: int = 0
-    weights: list[bytes] = field(default_factory=list[bytes])
-
-    def add(self, kind: str, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], **fields: int) -> None:
-        """Add a layer; ``p3=1`` sets its parameter number 3."""
-        pairs = [f"{key.removeprefix('p')}={value}" for key, value in fields.items()]
-        self.lines.append(" ".join([kind, name, str(len(inputs)), str(len(outputs)), *inputs, *outputs, *pairs]))
-        self.blobs += len(outputs)
-
-    def plain(self, values: npt.ArrayLike) -> None:
-        """Store an array without a tag, always as float32."""
-        self.weights.append(np.ascontiguousarray(values, "<f4").tobytes())
-
-    def kernel(self, name: str, values: npt.NDArray[np.float32]) -> None:
-        """Store a kernel with its tag."""
-        if not self.half:
-            self.weights += [FLOAT32.to_bytes(4, "little"), values.astype("<f4").tobytes()]
-            return
-        if np.abs(values).max(initial=0.0) > MAX_FLOAT16:
-            raise ParityError(
-                f"'{name}' holds values too large for float16, which ends at {MAX_FLOAT16:,.0f}.",
-                hint="Use --precision fp32.",
-            )
-        content = values.astype("<f2").tobytes()
-        self.weights += [FLOAT16.to_bytes(4, "little"), content, bytes(-len(content) % _ALIGNMENT)]
-
-    def text(self, card: ModelCard) -> bytes:
-        """Return the first file. After the last layer ncnn looks for one more parameter, a number; ``#`` is none."""
-        head = [str(MAGIC), f"{len(self.lines)} {self.blobs}"]
-        return "\n".join([*head, *self.lines, f"#{METADATA_KEY} {card.facts_json()}", ""]).encode("ascii")
-
-
-def _preprocessing(graph: _Graph, card: ModelCard) -> str:
+def _preprocessing(graph: Graph, card: ModelCard) -> str:
     name = card.inputs[0].name
     size = card.options.size
     graph.add("Input", name, (), (name,), **({} if size is None else {"p0": size[1], "p1": size[0], "p2": 3}))
@@ -119,7 +59,7 @@ def _preprocessing(graph: _Graph, card: ModelCard) -> str:
     return "pixels"
 
 
-def _layer(graph: _Graph, spec: LayerSpec, tensor: str, card: ModelCard, network: StockNetwork) -> str:
+def _layer(graph: Graph, spec: LayerSpec, tensor: str, card: ModelCard, network: StockNetwork) -> str:
     """Add one layer and return the name of the tensor that the next layer reads."""
     name = spec.name
     tapped, last = name in card.submodel.taps, name == card.submodel.deepest

@@ -19,6 +19,7 @@ import numpy as np
 
 from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable
 from fmedge.model.artifact import Artifact
+from fmedge.model.ncnn_format import blob_of, name_of
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Precision
 from fmedge.runtime import forks
@@ -72,7 +73,7 @@ _TO_START = 64 << 20
 _SOFTWARE = 3
 """ncnn's type number of a graphics card that the CPU emulates, such as Mesa's llvmpipe; it does not count as a GPU."""
 
-_NOT_WORK = ("Input", "Split")
+_NOT_WORK = ("Input", "Split", "MemoryData", "Dropout")
 """Layers that compute nothing."""
 
 _pointer_of: Any = ctypes.pythonapi.PyCapsule_GetPointer
@@ -107,8 +108,8 @@ class NcnnEngine:
         self._thread: Executor | None = None
         self._net = net
         self._pool = pool
-        self._input = artifact.card.inputs[0].name
-        self._taps = [spec.name for spec in artifact.card.outputs]
+        self._input = blob_of(artifact.card.inputs[0].name)
+        self._taps = {spec.name: blob_of(spec.name) for spec in artifact.card.outputs}
         self.active_provider = provider
         self.placement: Placement = _placement(net.layers(), provider)
 
@@ -123,8 +124,8 @@ class NcnnEngine:
         for index, image in enumerate(images):  # ncnn has no batches
             with self._net.create_extractor() as extractor:
                 _require_done(extractor.input(self._input, _matrix(image)))
-                for name in self._taps:
-                    code, maps = extractor.extract(name)
+                for name, blob in self._taps.items():
+                    code, maps = extractor.extract(blob)
                     try:
                         _require_done(code)
                         if name not in filled:
@@ -181,7 +182,7 @@ def _open_engine(artifact: Artifact, provider: Provider, threads: int, options: 
         # A pool keeps its memory: pages freed after one layer are zeroed for the next, 0.7 of 3.1 ms at block1_conv1.
         net.opt.blob_allocator = net.opt.workspace_allocator = pool
         _load(net, artifact)
-    require_names(artifact, net.input_names(), net.output_names())
+    require_names(artifact, [*map(name_of, net.input_names())], [*map(name_of, net.output_names())])
     engine = NcnnEngine(artifact, net, pool, active)
     others = set(engine.placement) - {active}
     if others and not options.allow_fallback:
