@@ -8,7 +8,8 @@ import onnx
 def sort_nodes(graph: onnx.GraphProto) -> None:
     """Sort nodes by the outputs that need them, producers before consumers; the outputs' own Transposes come last.
 
-    Nodes and initializers that no output needs are removed.
+    A Transpose that another node reads, as where two outputs are the same, stays where it is. Nodes and initializers
+    that no output needs are removed.
     """
     maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
     outputs = [output.name for output in graph.output]
@@ -22,7 +23,8 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
         else:
             order.setdefault(stack.pop(), None)
     nodes = [onnx.NodeProto.FromString(graph.node[index].SerializeToString()) for index in order]
-    nodes.sort(key=lambda node: node.op_type == "Transpose" and node.output[0] in outputs)
+    last = {*outputs}.difference(name for node in nodes for name in node.input)
+    nodes.sort(key=lambda node: node.op_type == "Transpose" and node.output[0] in last)
     del graph.node[:]
     graph.node.extend(nodes)
     _sort_initializers(graph)
