@@ -15,7 +15,7 @@ from fmedge.export.onnx_source.graph import OnnxGraph, layouts_of, shapes_of
 from fmedge.export.onnx_source.products import multiplications
 from fmedge.export.onnx_source.reading import obstacle_of_node
 from fmedge.export.onnx_source.taps import obstacle_of_tensor
-from fmedge.export.views import PIXEL, POINT, Views, Window, as_floats, views_after
+from fmedge.export.views import PIXEL, POINT, WHOLE, Views, Window, as_floats, views_after
 from fmedge.model.activations import LINEAR
 from fmedge.model.layer_row import LayerRow
 
@@ -44,6 +44,9 @@ _POINTWISE = (
 
 _WINDOWS = ("Conv", "MaxPool", "AveragePool", "LpPool")
 """Operators of which a value sees a window of their input."""
+
+_WHOLE = ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+"""Operators of which a value sees the whole image."""
 
 
 def onnx_rows(graph: OnnxGraph, size: tuple[int | None, int | None]) -> list[LayerRow]:
@@ -105,6 +108,8 @@ def _windows(graph: OnnxGraph, index: int, shapes: Mapping[str, Shape], layouts:
     node = graph.nodes[index]
     if node.op_type in _POINTWISE or function_of(graph, index) != LINEAR:
         return POINT
+    if node.op_type in _WHOLE:
+        return WHOLE
     settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type in _WINDOWS or node.op_type == "ConvTranspose":
         size = settings.get("kernel_shape") or (

@@ -12,7 +12,7 @@ from fmedge.errors import UsageError
 from fmedge.export.tensorflow.keras_calls import Place, calls, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
 from fmedge.export.tensorflow.keras_taps import activation_of, obstacle_of, tap_at
-from fmedge.export.views import PIXEL, POINT, Views, Window, as_floats, views_after
+from fmedge.export.views import PIXEL, POINT, WHOLE, Views, Window, as_floats, views_after
 from fmedge.model.activations import LINEAR
 from fmedge.model.layer_row import LayerRow
 from fmedge.model.submodel import Activation
@@ -21,10 +21,19 @@ _POINTWISE = (
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "BatchNormalization", "LayerNormalization"),
     *("Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization"),
     *("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum", "Average", "Concatenate", "Identity", "Cast"),
-    *("Rescaling", "Normalization", "ZeroPadding2D", "Cropping2D", "LayerScale"),
+    *("Rescaling", "Normalization", "ZeroPadding2D", "Cropping2D", "LayerScale", "StochasticDepth"),
+    "CustomScaleLayer",
 )
 """Layers and operations of which a value sees one place of their input; also what begins with ``Random``, which is off
 at inference, and every activation."""
+
+_ALONG_CHANNELS = ("LayerNormalization", "Softmax")
+"""Those of them that look at all channels of a place, unless they have another axis."""
+
+_WHOLE = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
+"""Layers of which a value sees the whole image."""
+
+_AXES = 4
 
 _WINDOWS: Mapping[str, str] = {
     "Conv2D": "kernel_size",
@@ -70,7 +79,7 @@ def _walk(
         if is_graph(node.operation):
             after: list[_Value] = yield from _walk(node.operation, before, (*path, node))
         else:
-            views = views_after(_windows(node.operation), [value.views for value in before])
+            views = views_after(_windows(node), [value.views for value in before])
             after = [_Value(spec, views) for spec in _specs(node, values)]
         values.update({id(tensor): value for tensor, value in zip(node.outputs, after, strict=True)})
         yield Place(path, node), before, after
@@ -90,10 +99,17 @@ def _specs(node: Call, values: Mapping[int, _Value]) -> list[Any]:
         ) from error
 
 
-def _windows(layer: Layer) -> list[Window]:
+def _windows(node: Call) -> list[Window]:
     """Return, for rows and columns, how many inputs beyond one a value sees, and its step; empty if unknown."""
+    layer = node.operation
     kind = type(layer).__name__
+    if kind in _ALONG_CHANNELS and getattr(layer, "axis", -1) not in (-1, 3, [-1], [3]):
+        return []
     if kind in _POINTWISE or kind.startswith("Random") or activation_of(layer) != LINEAR:
+        return POINT
+    if kind in _WHOLE:
+        return WHOLE
+    if kind == "Dense" and len(node.input_tensors[0].shape) == _AXES:
         return POINT
     if kind in _WINDOWS:
         sizes, dilations, steps = (_pair(layer, name) for name in (_WINDOWS[kind], "dilation_rate", "strides"))
