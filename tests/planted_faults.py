@@ -82,7 +82,7 @@ FAULTS = (
     Fault("a doubled ReLU is not seen", "runtime/gate/relu_count.py", "if way.twice:", "if False:", "runtime/test_relu_count.py"),
     Fault("ncnn's shapes are not looked at", "runtime/gate/ncnn_reader.py", '"float32", shape, one_image=True', '"float32", None, one_image=True', "runtime/test_ncnn_gate.py"),
     Fault("a word is not the member of its enumeration", "system/choices.py", "                return word\n", "                return value  # type: ignore\n", "system/test_choices.py"),
-    Fault("an activation that others read around is taken in", "export/tensorflow/keras_taps.py", "if len(readers) == 1 and (function", "if readers and (function", "export/test_keras_labels.py"),
+    Fault("an activation that others read around is taken in", "export/tensorflow/keras_taps.py", "if len(found) == 1 and (function", "if found and (function", "export/test_keras_labels.py"),
     Fault("every activation is called ReLU", "export/tensorflow/keras_taps.py", "return f\"{word}({shown})\" if shown else word", 'return "relu"', "export/test_keras_labels.py"),
     Fault("pictures cut off what is below zero", "render/sheet.py", "rectified = len(views) > 1", "rectified = True", "render/test_page.py"),
     Fault("sums of the calibration saturate", "export/int8/plan.py", "convolve(codes, conv.kernel, conv.bias)", "convolve(codes, conv.kernel, conv.bias).clip(-(2**15), 2**15)", "export/test_int8_gate.py"),

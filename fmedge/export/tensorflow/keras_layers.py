@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from fmedge.errors import UsageError
 from fmedge.export.tensorflow.keras_calls import Place, calls, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
-from fmedge.export.tensorflow.keras_taps import activation_of, obstacle_of, tap_at
+from fmedge.export.tensorflow.keras_taps import Readers, activation_of, around, obstacle_of, readers_in, tap_at
 from fmedge.export.views import PIXEL, POINT, WHOLE, Views, Window, as_floats, views_after
 from fmedge.model.activations import LINEAR
 from fmedge.model.layer_row import LayerRow
@@ -66,7 +66,12 @@ def keras_rows(model: Model, size: tuple[int | None, int | None]) -> list[LayerR
     shape = (None, *size, own.shape[3])
     found = list(_walk(model, [_Value(keras.KerasTensor(shape, own.dtype), PIXEL)], ()))
     names = _names([place for place, *_ in found])
-    return [_row(model, name, *each) for name, each in zip(names, found, strict=True)]
+    insides = {id(inside): inside for inside in (around(model, place) for place, *_ in found)}
+    readers = {key: readers_in(inside) for key, inside in insides.items()}
+    return [
+        _row(name, place, readers[id(around(model, place))], before, after)
+        for name, (place, before, after) in zip(names, found, strict=True)
+    ]
 
 
 def _walk(
@@ -142,11 +147,11 @@ def _names(places: Sequence[Place]) -> list[str]:
     return names
 
 
-def _row(model: Model, name: str, place: Place, before: list[_Value], after: list[_Value]) -> LayerRow:
+def _row(name: str, place: Place, readers: Readers, before: list[_Value], after: list[_Value]) -> LayerRow:
     layer = place.node.operation
     shape = tuple(after[0].spec.shape[1:]) if len(after) == 1 else None
     obstacle = obstacle_of(after[0].spec if len(after) == 1 else None)
-    function = LINEAR if obstacle else tap_at(model, name, place, Activation.RELU).function
+    function = LINEAR if obstacle else tap_at(name, place, Activation.RELU, readers).function
     stride, field = as_floats(after[0].views)
     return LayerRow(
         name=name,
