@@ -17,11 +17,12 @@ from fmedge.workflow.layers import list_layers
 from support.places import ROOT
 
 pytestmark = pytest.mark.keras
-pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'fmedge[export]'")
 from fmedge.export.tensorflow.keras_file import read_keras_model  # noqa: E402
 from fmedge.export.tensorflow.keras_import import keras  # noqa: E402
 from fmedge.export.tensorflow.keras_layers import keras_rows  # noqa: E402
+from fmedge.export.tensorflow.trace import multiplications  # noqa: E402
 from support.keras_applications import APPLICATIONS, WAYS, application, in_range, prepared, taps, way_of  # noqa: E402
 
 layers = keras.layers
@@ -142,6 +143,11 @@ def test_networks_that_prepare_pixels_need_nothing(small_one):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "small_one",
+    ["mobilenet_v3", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name != "mobilenet_v3")],
+    indirect=True,
+)
 def test_small_networks(small_one, kind, tmp_path):
     _, model, folder = small_one
     convolutions = [row.name for row in rows_of(model).values() if "Conv2D" in row.kind]
@@ -221,12 +227,22 @@ def made(request, tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", FORMATS)
-def test_parts_are_cut_at_parity(made, kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [
+        (Format.ONNX, "object"),
+        (Format.TFLITE, "file"),
+        pytest.param(Format.ONNX, "file", marks=pytest.mark.slow),
+        pytest.param(Format.TFLITE, "object", marks=pytest.mark.slow),
+    ],
+)
+def test_parts_are_cut_at_parity(made, kind, source, tmp_path):
     model, names, path = made
-    own = export(model, names, "relu", kind, tmp_path)
-    assert sorted(own.card.submodel.taps) == sorted(names)
-    export(path, names, "none", kind, tmp_path, preprocessing="caffe", size=(40, 48))
+    if source == "object":
+        artifact = export(model, names, "relu", kind, tmp_path)
+    else:
+        artifact = export(path, names, "none", kind, tmp_path, preprocessing="caffe", size=(40, 48))
+    assert sorted(artifact.card.submodel.taps) == sorted(names)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -247,6 +263,14 @@ def test_an_h5_file_is_the_model_that_was_saved(made):
     again = read_keras_model(path)
     pixels = prepared("tf", model.inputs[0].shape[1])
     np.testing.assert_array_equal(again.predict(pixels, verbose=0), model.predict(pixels, verbose=0))
+
+
+def test_the_work_is_what_tensorflow_does(made):
+    """Counted in the graph that is traced, in which Keras' convolutions in groups are functions."""
+    model, _, _ = made
+    image = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32)
+    traced = tf.function(lambda pixels: model(pixels, training=False), autograph=False).get_concrete_function(image)
+    assert sum(row.macs for row in rows_of(model).values()) == multiplications(traced.graph)
 
 
 def test_what_attention_sees():

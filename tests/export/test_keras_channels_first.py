@@ -99,6 +99,7 @@ def nested():
 
 
 MODELS = {"plain": plain, "branches": branches, "nested": nested}
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("branches", "nested")]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -129,6 +130,9 @@ def test_the_copy_computes_what_the_model_does(made):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "made", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)], indirect=True
+)
 def test_models_are_cut_as_keras_computes_them(made, kind, tmp_path):
     _, names, expected, path = made
     options = ExportOptions(format=kind, preprocessing="none")

@@ -16,7 +16,6 @@ from support.keras_applications import APPLICATIONS  # noqa: E402
 
 CASES = {
     "MobileNetV3Small": {"include_top": True, "classes": 7},
-    "MobileNetV2": {"include_top": False},
     "EfficientNetB0": {"include_top": True, "classes": 1280},
 }
 
@@ -33,7 +32,7 @@ def save(model, folder, kind):
     return path
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=["MobileNetV3Small", pytest.param("EfficientNetB0", marks=pytest.mark.slow)])
 def saved(request, tmp_path_factory):
     """A network, its name, and its two files."""
     keras.utils.set_random_seed(6)
