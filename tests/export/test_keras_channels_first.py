@@ -130,9 +130,7 @@ def test_the_copy_computes_what_the_model_does(made):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize(
-    "made", ["plain", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)], indirect=True
-)
+@pytest.mark.parametrize("made", ["plain", *SLOW], indirect=True)
 def test_models_are_cut_as_keras_computes_them(made, kind, tmp_path):
     _, names, expected, path = made
     options = ExportOptions(format=kind, preprocessing="none")
