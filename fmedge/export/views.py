@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import inf
 from typing import NamedTuple
 
 from fmedge.model.tap_view import TapView
@@ -13,13 +14,13 @@ class View(NamedTuple):
     """What a value sees along one axis, in pixels.
 
     Attributes:
-        stride: From one value to the next.
-        field: What one value sees.
+        stride: From one value to the next; 0 where there is only one value, or where all are alike.
+        field: What one value sees; infinite for the whole image.
         centre: Where the middle of what the first value sees lies; it may lie before the image.
     """
 
     stride: Fraction
-    field: Fraction
+    field: Fraction | float
     centre: Fraction
 
 
@@ -31,18 +32,22 @@ class Window(NamedTuple):
     """Which of its inputs a layer's value sees along one axis.
 
     Attributes:
-        more: How many beyond one.
+        more: How many beyond one; infinitely many for all of them.
         step: Inputs from one value to the next.
         start: Number of the input in the middle of what the first value sees, from 0; padding counts below 0.
     """
 
-    more: int
+    more: float
     step: Fraction
     start: Fraction
 
 
 PIXEL: Views = (View(Fraction(1), Fraction(1), Fraction(1, 2)),) * 2
 """What a pixel of the image sees: itself."""
+
+
+WHOLE: list[Window] = [Window(inf, Fraction(0), Fraction(0))] * 2
+"""The window of a layer that computes one value from all of a channel."""
 
 
 def point(skipped: tuple[int, int] = (0, 0)) -> list[Window]:
@@ -83,26 +88,38 @@ def same_padding(extent: int | None, size: int, step: int, dilation: int = 1) ->
 def views_after(windows: Sequence[Window], before: Sequence[Views]) -> Views:
     """Return what a layer's values see; of several inputs, the one that sees most counts.
 
+    What nothing is known of sees the whole image if all that it reads does.
+
     Args:
         windows: The layer's, along rows and columns; empty if they are not known.
         before: What the values of each input see.
     """
+    if not windows and before and all(_is_whole(views) for views in before):
+        return before[0]
     if not windows or not before or not all(before):
         return ()
-    widest = [max(views, key=lambda view: view.field) for views in zip(*before, strict=True)]
-    return tuple(
-        View(view.stride * each.step, view.field + each.more * view.stride, view.centre + each.start * view.stride)
-        for view, each in zip(widest, windows, strict=True)
+    return tuple(_after(views, each) for views, each in zip(zip(*before, strict=True), windows, strict=True))
+
+
+def _is_whole(views: Views) -> bool:
+    return bool(views) and all((view.stride, view.field) == (0, inf) for view in views)
+
+
+def _after(views: Sequence[View], window: Window) -> View:
+    """Return the view of a layer along one axis."""
+    widest = max(view.field for view in views)
+    placed = max((view for view in views if view.stride), key=lambda view: view.field, default=views[0])
+    return View(
+        placed.stride * window.step,
+        inf if inf in (window.more, widest) else widest + window.more * placed.stride,
+        placed.centre + window.start * placed.stride,
     )
 
 
 def tap_view(views: Views) -> TapView | None:
-    """Return views as a card holds them; None if they are not known."""
-    if not views:
+    """Return views as a card holds them; None if they are not known, or there is one value."""
+    if not views or not all(view.stride for view in views):
         return None
-    rows, columns = views
-    return TapView(
-        (float(rows.stride), float(columns.stride)),
-        (float(rows.field), float(columns.field)),
-        (float(rows.centre), float(columns.centre)),
-    )
+    strides, fields, centres = (tuple(map(float, side)) for side in zip(*views, strict=True))
+    (down, right), (high, wide), (top, left) = strides, fields, centres
+    return TapView((down, right), None if inf in fields else (high, wide), (top, left))

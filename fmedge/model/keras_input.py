@@ -7,7 +7,7 @@ Keras 2 and 3 write the same facts in several ways; where none of them is found,
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,17 +28,48 @@ _PASSING = (
 """What may come before the preparation: augmentation, which is off at inference, and layers that move or select pixels;
 also everything that begins with ``Random``."""
 
+CHANNELS_FIRST = "channels_first"
+"""What a layer's ``data_format`` is if it takes (N, C, H, W)."""
+
+_CHANNELS = (1, 3)
+_AXES = 4
+
 
 def read_input(config: Json) -> NetworkInput | None:
-    """Return what the model of a configuration takes; None where the configuration does not say."""
+    """Return what the model of a configuration takes, the channels last; None where the configuration does not say."""
     try:
         inputs = [(_shape(layer), _dtype(layer)) for layer in _input_layers(config)]
         shapes = tuple(shape for shape, _ in inputs if shape is not None)
         if not shapes or len(shapes) < len(inputs):
             return None
+        if len(shapes) == 1 and len(shapes[0]) == _AXES and puts_channels_first(shapes[0], _formats(config)):
+            number, channels, height, width = shapes[0]
+            shapes = ((number, height, width, channels),)
         return NetworkInput(shapes, _prepared_by(config)[0], inputs[0][1].startswith(("int", "uint")))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def puts_channels_first(shape: Sequence[int | None], formats: Sequence[str]) -> bool:
+    """Tell whether a model takes (N, C, H, W) and not (N, H, W, C).
+
+    Args:
+        shape: What it takes, the batch first.
+        formats: What its layers say as ``data_format``, in their order; the first one decides if the shape may be both.
+    """
+    _, first, _, last = shape
+    if (first in _CHANNELS) != (last in (None, *_CHANNELS)):
+        return first in _CHANNELS
+    return first in (None, *_CHANNELS) and list(formats[:1]) == [CHANNELS_FIRST]
+
+
+def _formats(config: Json) -> list[str]:
+    found = list[str]()
+    for layer in _layers(config):
+        inner = _layers(layer)
+        said = None if inner else layer["config"].get("data_format")
+        found += _formats(layer) if inner else [said] if isinstance(said, str) else []
+    return found
 
 
 def layer_names(config: Json) -> frozenset[str]:

@@ -104,14 +104,15 @@ def _geometry(view: TapView | None, shape: tuple[int, int, int], photo: tuple[in
     is where the first value's own place begins, if that is not the photo's corner.
     """
     sides = list(zip(shape[1:], photo, strict=True))
+    fields = (view and view.receptive_field) or photo
     if view is None or not all(
         abs(count * stride - extent) <= stride + field
-        for (count, extent), stride, field in zip(sides, view.stride, view.receptive_field, strict=True)
+        for (count, extent), stride, field in zip(sides, view.stride, fields, strict=True)
     ):
         return {"step": tuple(extent / count for count, extent in sides), "field": None}
     start = tuple(centre - stride / 2 for centre, stride in zip(view.centre, view.stride, strict=True))
-    high, wide = view.receptive_field
-    found = {"step": view.stride, "field": high if high == wide else view.receptive_field}
+    field = view.receptive_field
+    found = {"step": view.stride, "field": field[0] if field and len(set(field)) == 1 else field}
     return {**found, "start": start} if any(start) else found
 
 

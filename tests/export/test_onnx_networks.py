@@ -245,6 +245,20 @@ def test_layers(network, capsys):
     assert rows["/Flatten"]["obstacle"] == "its output is a tensor of shape (1, 12)"
 
 
+def test_layers_behind_attention(tmp_path):
+    write = Writer()
+    values = write.conv("input", 3, 8, module="conv", name="/conv/Conv", strides=[2, 2])
+    gate = write.conv(write.add("GlobalAveragePool", values, name="/mean"), 8, 8, 1, module="gate", name="/gate/Conv")
+    values = write.add("Mul", values, write.add("Sigmoid", gate, name="/sigmoid"), name="/gated")
+    last = write.conv(values, 8, 4, module="last", name="/last/Conv")
+    onnx.save(write.model((1, 3, 40, 56), last), tmp_path / "network.onnx")
+    rows = {row.name: row for row in fmedge.list_layers(onnx=tmp_path / "network.onnx")}
+    seen = {name: (row.stride, row.receptive_field) for name, row in rows.items()}
+    assert seen["conv"] == ((2, 2), (3, 3))
+    assert seen["/mean"] == seen["gate"] == seen["/sigmoid"] == (None, None)
+    assert seen["/gated"] == seen["last"] == ((2, 2), None)
+
+
 def test_a_page_and_a_second_run(network, picture, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = ["run", str(picture), "--onnx", str(network), "--layer", "layer1.0.conv1", "--preprocessing", "torch"]
@@ -484,7 +498,7 @@ def test_extracting_in_python(network, picture, tmp_path):
     assert image.name == picture.name
     with pytest.raises(UsageError, match="needs preprocessing"):
         fmedge.extract(picture, "pool", onnx=network, models=tmp_path)
-    with pytest.raises(UsageError, match="stock VGG16 always uses caffe"):
+    with pytest.raises(UsageError, match="VGG16 always uses caffe"):
         fmedge.extract(picture, preprocessing="torch", weights="untrained", models=tmp_path)
 
 

@@ -136,3 +136,18 @@ def test_names_say_what_things_are():
         ("two", ["one", "two_kernel", "two_bias"], ["two"]),
     ]
     assert [output.name for output in g.output] == ["one", "two"]
+
+
+def test_an_output_s_transpose_that_another_node_reads_comes_first():
+    g = graph(
+        [
+            node("Identity", "first:0", "second:0"),
+            node("Transpose", "a", "first:0", perm=[0, 2, 3, 1]),
+            node("Transpose", "b", "third:0", perm=[0, 2, 3, 1]),
+            node("Relu", "image:0", "a"),
+            node("Neg", "a", "b"),
+        ],
+        outputs=("first:0", "second:0", "third:0"),
+    )
+    passes.sort_nodes(g)
+    assert [each.output[0] for each in g.node] == ["a", "first:0", "second:0", "b", "third:0"]

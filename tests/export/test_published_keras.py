@@ -38,14 +38,8 @@ def test_published_models_are_cut_at_parity(file, activation, model_format, tmp_
     assert len(artifact.card.functions) == 3
 
 
-@pytest.mark.parametrize(
-    ("file", "words"),
-    [
-        ("MesoInception_DF.h5", r"holds weights and no model, written by Keras 2\.1\.5"),
-        ("dl4j_simpleconv2d_model.hdf5", r"The Keras model takes \(None, 1, 28, 28\)\. Allowed: one image"),
-    ],
-)
-def test_what_cannot_be_cut_says_why(file, words, tmp_path):
+def test_weights_alone_say_so(tmp_path):
+    path = TEST_DATA / "public_models" / "MesoInception_DF.h5"
     options = fmedge.ExportOptions(preprocessing="unit")
-    with pytest.raises(FmedgeError, check=says(words)):
-        fmedge.export_submodel("any", keras=TEST_DATA / "public_models" / file, options=options, models=tmp_path)
+    with pytest.raises(FmedgeError, check=says(r"holds weights and no model, written by Keras 2\.1\.5")):
+        fmedge.export_submodel("any", keras=path, options=options, models=tmp_path)

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
+import numpy as np
 import onnx
 
 from fmedge.errors import UsageError
@@ -62,10 +64,11 @@ def _convert(function: Function) -> onnx.GraphProto:
     try:
         with quietly():
             model, _ = tf2onnx.convert.from_graph_def(
-                function.graph.as_graph_def(),
+                _opened(function.graph.as_graph_def()),
                 input_names=[tensor.name for tensor in function.inputs],
                 output_names=[tensor.name for tensor in function.outputs],
                 opset=OPSET,
+                custom_op_handlers={"Erfc": (_write_erfc, [])},
             )
     except Exception as error:  # an odd model can make TensorFlow and tf2onnx raise anything
         raise cannot_convert("tf2onnx", error) from error
@@ -75,3 +78,30 @@ def _convert(function: Function) -> onnx.GraphProto:
             f"ONNX has no operator for {', '.join(foreign)}.", hint="Cut before it, or use --format tflite."
         )
     return model.graph
+
+
+_APART = ("_XlaMustCompile", "_noinline")
+"""Marks of a function that stays one, because XLA must compile it: Keras' convolutions in groups are such functions."""
+
+
+def _opened(graph: Any) -> Any:  # noqa: ANN401 - a GraphDef
+    """Take the marks from the functions of a graph, so that tf2onnx puts what they compute in their place."""
+    inner = [node for function in graph.library.function for node in function.node_def]
+    for marked in (*graph.node, *inner, *graph.library.function):
+        for name in _APART:
+            marked.attr.pop(name, None)
+    return graph
+
+
+def _write_erfc(graph: Any, node: Any, name: str, args: Any) -> None:  # noqa: ANN401 - tf2onnx has no types
+    """Write erfc(x), which gelu needs and ONNX lacks, as 1 - erf(x).
+
+    The difference is off by up to 2**-24, so that gelu, x / 2 * erfc(-x / sqrt(2)), is off by half of that times x.
+    """
+    del args
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    graph.remove_node(name)
+    one = graph.make_const(f"{name}/one", np.ones((), np.float32))
+    erf = graph.make_node("Erf", node.input, name=f"{name}/erf", shapes=shapes, dtypes=dtypes)
+    rest = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", rest, outputs=node.output, name=name, shapes=shapes, dtypes=dtypes)

@@ -18,6 +18,7 @@ from fmedge.export.onnx_source.reading import obstacle_of_node
 from fmedge.export.onnx_source.taps import obstacle_of_tensor
 from fmedge.export.views import (
     PIXEL,
+    WHOLE,
     Views,
     Window,
     point,
@@ -56,6 +57,9 @@ _POINTWISE = (
 
 _WINDOWS = ("Conv", "MaxPool", "AveragePool", "LpPool")
 """Operators of which a value sees a window of their input."""
+
+_WHOLE = ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+"""Operators of which a value sees the whole image."""
 
 
 def onnx_rows(graph: OnnxGraph, size: tuple[int | None, int | None]) -> list[LayerRow]:
@@ -120,6 +124,8 @@ def _windows(graph: OnnxGraph, index: int, shapes: Mapping[str, Shape], layouts:
     node = graph.nodes[index]
     if node.op_type in _POINTWISE or function_of(graph, index) != LINEAR:
         return point()
+    if node.op_type in _WHOLE:
+        return WHOLE
     settings: dict[str, Any] = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     sides = [_side(name, shapes, layouts) for name in (node.input[0], node.output[0])]
     if node.op_type in _WINDOWS or node.op_type == "ConvTranspose":

@@ -13,6 +13,7 @@ from typing import Any
 
 from fmedge.errors import WeightsError
 from fmedge.export.tensorflow.keras_calls import SLASH
+from fmedge.export.tensorflow.keras_modules import ELSEWHERE
 from fmedge.model.keras_input import Json
 
 _ANY = object()
@@ -30,9 +31,6 @@ _DROPPED: tuple[tuple[str, str, object], ...] = (
 
 _GONE = ("LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU", "RandomHeight", "RandomWidth", "RandomCrop")
 """Layers that Keras 3 no longer has. Its RandomCrop does not crop at inference, as that of Keras 2 does."""
-
-_ELSEWHERE: Mapping[str, str] = {"LayerScale": "keras.src.applications.convnext"}
-"""Layers of Keras' own networks, and the module that now has them."""
 
 _HARD_SIGMOID = "hard_sigmoid"
 """The one activation that Keras 3 computes otherwise: relu6(x + 3) / 6."""
@@ -93,8 +91,8 @@ def _layer(part: Json, writer: str) -> Json:
         raise _no_counterpart(f"the activation {_HARD_SIGMOID} (0.2 x + 0.5)", writer)
     own = str(part.get("module")).partition(".")[0] in ("keras", "tf_keras")
     kept = {key: value for key, value in part.items() if not (own and key in ("module", "registered_name"))}
-    if kind in _ELSEWHERE:
-        kept |= {"module": _ELSEWHERE[kind], "registered_name": kind}
+    if kind in ELSEWHERE:
+        kept |= {"module": ELSEWHERE[kind], "registered_name": kind}
     config = _arguments(kind, dict(config), writer)
     for key in ("layer", "backward_layer"):  # of a wrapper such as TimeDistributed
         if isinstance(config.get(key), dict):

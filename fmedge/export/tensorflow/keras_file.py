@@ -18,6 +18,7 @@ from fmedge.export.tensorflow.keras2 import mended
 from fmedge.export.tensorflow.keras_bounds import MAX_CALLS, BuildingBounds, too_many_calls
 from fmedge.export.tensorflow.keras_calls import count_calls
 from fmedge.export.tensorflow.keras_import import Model, is_graph, keras, reason_of
+from fmedge.export.tensorflow.keras_modules import with_modules
 from fmedge.export.tensorflow.keras_rewrite import readable
 from fmedge.model.keras_config import read_config, refusing_damage
 from fmedge.model.keras_input import Json
@@ -42,7 +43,7 @@ def read_keras_model(path: Path) -> Model:
     file = read_config(path)
     with refusing_damage(path):
         file.config.pop("compile_config", None)  # losses and metrics, which Keras ignores here
-        config = mended(file.config, file.writer) if file.is_keras2 else file.config
+        config = mended(file.config, file.writer) if file.is_keras2 else with_modules(file.config)
         _require_harmless(path, config)
     bounds = BuildingBounds(path, file.weights_bytes)
     try:

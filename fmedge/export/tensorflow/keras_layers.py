@@ -10,9 +10,10 @@ from typing import Any, NamedTuple, cast
 from fmedge.errors import UsageError
 from fmedge.export.tensorflow.keras_calls import Place, calls, name_of
 from fmedge.export.tensorflow.keras_import import Call, Layer, Model, is_graph, keras, reason_of
-from fmedge.export.tensorflow.keras_taps import activation_of, obstacle_of, tap_at
+from fmedge.export.tensorflow.keras_taps import Readers, activation_of, around, obstacle_of, readers_in, tap_at
 from fmedge.export.views import (
     PIXEL,
+    WHOLE,
     Views,
     Window,
     point,
@@ -31,10 +32,18 @@ _POINTWISE = (
     *("Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "BatchNormalization", "LayerNormalization"),
     *("Dropout", "SpatialDropout2D", "GaussianDropout", "GaussianNoise", "AlphaDropout", "ActivityRegularization"),
     *("Add", "Subtract", "Multiply", "TrueDivide", "Maximum", "Minimum", "Average", "Concatenate", "Identity", "Cast"),
-    *("Rescaling", "Normalization", "LayerScale"),
+    *("Rescaling", "Normalization", "LayerScale", "StochasticDepth", "CustomScaleLayer"),
 )
 """Layers and operations of which a value sees one place of their input; also what begins with ``Random``, which is off
 at inference, and every activation."""
+
+_ALONG_CHANNELS = ("LayerNormalization", "Softmax")
+"""Those of them that look at all channels of a place, unless they have another axis."""
+
+_WHOLE = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
+"""Layers of which a value sees the whole image."""
+
+_AXES = 4
 
 _WINDOWS: Mapping[str, str] = {
     "Conv2D": "kernel_size",
@@ -65,7 +74,12 @@ def keras_rows(model: Model, size: tuple[int | None, int | None]) -> list[LayerR
     """
     found = list(_walk(model, [_image(model, size)], ()))
     names = _names([place for place, *_ in found])
-    return [_row(model, name, *each) for name, each in zip(names, found, strict=True)]
+    insides = {id(inside): inside for inside in (around(model, place) for place, *_ in found)}
+    readers = {key: readers_in(inside) for key, inside in insides.items()}
+    return [
+        _row(name, place, readers[id(around(model, place))], before, after)
+        for name, (place, before, after) in zip(names, found, strict=True)
+    ]
 
 
 def keras_views(model: Model, places: Sequence[Place], size: tuple[int | None, int | None]) -> list[Views]:
@@ -97,7 +111,7 @@ def _walk(
         if is_graph(node.operation):
             after: list[_Value] = yield from _walk(node.operation, before, (*path, node))
         else:
-            views = views_after(_windows(node.operation, before[0].spec.shape), [value.views for value in before])
+            views = views_after(_windows(node, before[0].spec.shape), [value.views for value in before])
             after = [_Value(spec, views) for spec in _specs(node, values)]
         values.update({id(tensor): value for tensor, value in zip(node.outputs, after, strict=True)})
         yield Place(path, node), before, after
@@ -117,19 +131,26 @@ def _specs(node: Call, values: Mapping[int, _Value]) -> list[Any]:
         ) from error
 
 
-def _windows(layer: Layer, shape: Sequence[int | None]) -> list[Window]:
+def _windows(node: Call, shape: Sequence[int | None]) -> list[Window]:
     """Return what a value of a layer sees along rows and columns; empty if that is not known.
 
     Args:
-        layer: The layer.
+        node: The call of the layer.
         shape: Of its first input.
     """
+    layer = node.operation
     kind = type(layer).__name__
+    if kind in _ALONG_CHANNELS and getattr(layer, "axis", -1) not in (-1, 3, [-1], [3]):
+        return []
     if kind in _POINTWISE or kind.startswith("Random") or activation_of(layer) != LINEAR:
         return point()
     if kind in ("ZeroPadding2D", "Cropping2D"):
         (top, _), (left, _) = layer.padding if kind == "ZeroPadding2D" else layer.cropping
         return point((-top, -left) if kind == "ZeroPadding2D" else (top, left))
+    if kind in _WHOLE:
+        return WHOLE
+    if kind == "Dense" and len(node.input_tensors[0].shape) == _AXES:
+        return point()
     if kind in _WINDOWS:
         sizes, steps, gaps = (_pair(layer, name) for name in (_WINDOWS[kind], "strides", "dilation_rate"))
         pads = [0, 0]
@@ -168,11 +189,11 @@ def _names(places: Sequence[Place]) -> list[str]:
     return names
 
 
-def _row(model: Model, name: str, place: Place, before: list[_Value], after: list[_Value]) -> LayerRow:
+def _row(name: str, place: Place, readers: Readers, before: list[_Value], after: list[_Value]) -> LayerRow:
     layer = place.node.operation
     shape = tuple(after[0].spec.shape[1:]) if len(after) == 1 else None
     obstacle = obstacle_of(after[0].spec if len(after) == 1 else None)
-    function = LINEAR if obstacle else tap_at(model, name, place, Activation.RELU).function
+    function = LINEAR if obstacle else tap_at(name, place, Activation.RELU, readers).function
     view = tap_view(after[0].views)
     return LayerRow(
         name=name,

@@ -20,6 +20,7 @@ from fmedge.export.tensorflow.keras_cut import Cut
 from fmedge.export.tensorflow.keras_file import read_keras_model
 from fmedge.export.tensorflow.keras_import import Model, is_graph, reason_of
 from fmedge.export.tensorflow.keras_layers import keras_views
+from fmedge.export.tensorflow.keras_layout import channels_last
 from fmedge.export.tensorflow.keras_reference import keras_outputs
 from fmedge.export.tensorflow.keras_taps import find_tap
 from fmedge.export.tensorflow.scopes import LayerScopes, TfComputation
@@ -41,7 +42,7 @@ class KerasNetwork:
     """A sequential or functional Keras model; see :class:`fmedge.export.network.Network`.
 
     Attributes:
-        model: The model; it is not changed.
+        model: The model, with the channels last; it is not changed.
         facts: Which model it is.
         preprocessing: What the model needs done to pixels; it becomes part of the model file.
     """
@@ -160,7 +161,9 @@ def network_of_model(model: Model, preprocessing: str | Preprocessing) -> KerasN
 
 def _network(model: Model, facts: WeightsFacts, preprocessing: str | Preprocessing) -> KerasNetwork:
     _require_graph(model)
-    return KerasNetwork(in_float32(model), facts, for_channels(preprocessing, model.inputs[0].shape[3]))
+    model = channels_last(in_float32(model))
+    NetworkInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()
+    return KerasNetwork(model, facts, for_channels(preprocessing, model.inputs[0].shape[3]))
 
 
 def _require_graph(model: Model) -> None:
@@ -168,4 +171,3 @@ def _require_graph(model: Model) -> None:
         raise UsageError(
             "This Keras model keeps no graph of its layers. Allowed: a sequential or functional model with an Input."
         )
-    NetworkInput(tuple(tuple(tensor.shape) for tensor in model.inputs)).require_image()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -109,11 +109,32 @@ def find_tap(model: Model, name: str, activation: Activation) -> Tap:
     Raises:
         UsageError: There is no such layer, or its output is not feature maps.
     """
-    return tap_at(model, name, find_place(model, name), activation)
+    place = find_place(model, name)
+    return tap_at(name, place, activation, readers_in(around(model, place)))
 
 
-def tap_at(model: Model, name: str, place: Place, activation: Activation) -> Tap:
-    """Do the same for a call that was found already."""
+def around(model: Model, place: Place) -> Model:
+    """Return the model or nested model that makes a call."""
+    return place.path[-1].operation if place.path else model
+
+
+Readers = Mapping[int, Sequence[Call] | None]
+"""Per tensor, by its id, the calls that read it; None if it is an output of the model, which others may read too."""
+
+
+def readers_in(model: Model) -> Readers:
+    """Find who reads what in a model; what nested models do inside is not included."""
+    readers: dict[int, list[Call] | None] = {}
+    for node in calls(model):
+        for key in {id(tensor) for tensor in node.input_tensors}:
+            known = readers.setdefault(key, [])
+            if known is not None:
+                known.append(node)
+    return {**readers, **dict.fromkeys(map(id, model.outputs))}
+
+
+def tap_at(name: str, place: Place, activation: Activation, readers: Readers) -> Tap:
+    """Do the same for a call that was found already, in a model of which the readers are known."""
     layer = place.node.operation
     require_spatial(name, place.node.outputs[0] if len(place.node.outputs) == 1 else None)
     before = activation is Activation.NONE
@@ -124,7 +145,7 @@ def tap_at(model: Model, name: str, place: Place, activation: Activation) -> Tap
         return Tap(
             name, place, *(("bare", function, _without_activation(place.node)) if before else ("output", function))
         )
-    follower, function = _activation_after(model, place)
+    follower, function = _activation_after(place, readers)
     return Tap(name, place if before else follower, "output", function)
 
 
@@ -177,32 +198,26 @@ def _parameter(source: Any, name: str, usual: object) -> object:  # noqa: ANN401
     return parameters[name].default if name in parameters else usual
 
 
-def _activation_after(model: Model, place: Place) -> tuple[Place, str]:
+def _activation_after(place: Place, readers: Readers) -> tuple[Place, str]:
     """Return the activation that alone reads a call's output, and its name; otherwise the call and ``linear``."""
-    inside = place.path[-1].operation if place.path else model
-    every = calls(inside)
-    readers = _readers(inside, every, place.node)
-    if len(readers) == 1 and (function := activation_of(readers[0].operation)) != LINEAR:
-        return Place(place.path, readers[0]), function
-    product = _times_sigmoid(inside, every, readers)
+    found = _readers(place.node, readers)
+    if len(found) == 1 and (function := activation_of(found[0].operation)) != LINEAR:
+        return Place(place.path, found[0]), function
+    product = _times_sigmoid(found, readers)
     return (place, LINEAR) if product is None else (Place(place.path, product), "silu")
 
 
-def _readers(inside: Model, every: list[Call], node: Call) -> list[Call]:
-    """Return the calls that read a call's output; none if it is an output of the model, which others may read too."""
-    outputs = {id(tensor) for tensor in node.outputs}
-    if any(id(tensor) in outputs for tensor in inside.outputs):
-        return []
-    return [other for other in every if any(id(tensor) in outputs for tensor in other.input_tensors)]
+def _readers(node: Call, readers: Readers) -> list[Call]:
+    """Return the calls that read a call's output; none if it is an output of the model."""
+    found = [readers.get(id(tensor), ()) for tensor in node.outputs]
+    return list({id(call): call for calls in found for call in calls or ()}.values()) if None not in found else []
 
 
-def _times_sigmoid(inside: Model, every: list[Call], readers: list[Call]) -> Call | None:
+def _times_sigmoid(found: Sequence[Call], readers: Readers) -> Call | None:
     """Return, given the readers of x, the product of x and sigmoid(x) if nothing else reads either; otherwise None."""
-    gates = [node for node in readers if activation_of(node.operation) == "sigmoid"]
-    products = [
-        node for node in readers if type(node.operation).__name__ == "Multiply" and len(node.input_tensors) == 2
-    ]
-    if len(readers) == 2 and len(gates) == len(products) == 1 and _readers(inside, every, gates[0]) == products:
+    gates = [node for node in found if activation_of(node.operation) == "sigmoid"]
+    products = [node for node in found if type(node.operation).__name__ == "Multiply" and len(node.input_tensors) == 2]
+    if len(found) == 2 and len(gates) == len(products) == 1 and _readers(gates[0], readers) == products:
         return products[0]
     return None
 

@@ -138,6 +138,9 @@ def _products(operation: Any) -> int:  # noqa: ANN401 - a tf.Operation
         kernel = _extents(operation.inputs[1])
         positions = operation.inputs[2] if operation.type == "Conv2DBackpropInput" else operation.outputs[0]
         return prod(_extents(positions)) * prod(kernel[:2] if operation.type.startswith("Depthwise") else kernel[:3])
+    if operation.type in ("PartitionedCall", "StatefulPartitionedCall"):  # Keras' convolutions in groups
+        function = operation.graph._get_function(operation.get_attr("f").name)  # noqa: SLF001 - there is no public way
+        return 0 if function is None else multiplications(function.graph)
     if operation.type in ("MatMul", "BatchMatMul", "BatchMatMulV2"):
         left, right = (prod(_extents(tensor)) for tensor in operation.inputs[:2])
         made = prod(_extents(operation.outputs[0]))

@@ -75,7 +75,7 @@ def inspect_tflite(data: bytes) -> ModelFacts:
     inputs, outputs = (_signature(model, graphs[0], tensors, field) for field in (0, 1))
     ways = {spec.name: graph.ways[index] for spec, index in outputs if index in graph.ways}
     fed, given = (tuple(spec for spec, _ in side) for side in (inputs, outputs))
-    needs = partial(graph.needs, *({_key(index): spec.name for spec, index in side} for side in (inputs, outputs)))
+    needs = partial(graph.needs, *({spec.name: _key(index) for spec, index in side} for side in (inputs, outputs)))
     return ModelFacts(fed, given, _facts(data, model, buffers), ways, needs)
 
 
@@ -256,11 +256,11 @@ class _Graph:
         """Work out what a run on images of that shape takes; see :class:`ModelFacts`.
 
         Args:
-            inputs: Names of the inputs in the signature, by our keys.
-            outputs: Names of the outputs in the signature, by our keys.
+            inputs: Our keys of the inputs, by their names in the signature.
+            outputs: Our keys of the outputs, by their names in the signature; two may name one tensor.
             images: Shape of the images, (N, H, W, 3).
         """
-        (image,) = inputs
+        (image,) = inputs.values()
         constants = {
             _key(index): Value(
                 tuple(extent or 0 for extent in tensor.spec.shape or ()), tensor.spec.dtype, tensor.values
@@ -268,8 +268,8 @@ class _Graph:
             for index, tensor in enumerate(self._tensors)
             if tensor.constant or 0 in (tensor.spec.shape or ())
         }
-        found = work_out(self._steps, constants, (image, Value(images)), list(outputs), RULES, SIZES)
-        return found._replace(shapes={name: found.shapes[key] for key, name in outputs.items()})
+        found = work_out(self._steps, constants, (image, Value(images)), list(outputs.values()), RULES, SIZES)
+        return found._replace(shapes={name: found.shapes[key] for name, key in outputs.items()})
 
     def _check_options(self, operator: str, table: Table) -> None:
         needed, options = OPTIONS.get(operator), table.table(4)

@@ -8,9 +8,8 @@ import onnx
 def sort_nodes(graph: onnx.GraphProto) -> None:
     """Sort nodes by the outputs that need them, producers before consumers; the outputs' own Transposes come last.
 
-    A Transpose that something else reads, too, stays before its readers.
-
-    Nodes and initializers that no output needs are removed.
+    A Transpose that something else reads, too, as where two outputs are the same, stays before its readers. Nodes and
+    initializers that no output needs are removed.
     """
     maker = {name: index for index, node in enumerate(graph.node) for name in node.output}
     outputs = [output.name for output in graph.output]
