@@ -15,7 +15,7 @@ from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.errors import ParityError, UsageError
 from fmedge.model.run_options import RunOptions
-from fmedge.model.stock import STOCK, find_stock
+from fmedge.model.stock import STOCK, find_network
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def export_command(
     from fmedge.workflow.own_networks import read_own_network
     from fmedge.workflow.request import request_artifact
 
-    stock = find_stock(network, keras, onnx)
+    stock = find_network(network, keras, onnx)
     own = read_own_network(keras=keras, onnx=onnx)
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
-    layers = STOCK[stock].names if every_layer else split_list(layer, own.names if own else ())
+    layers = STOCK[stock].names if every_layer and stock in STOCK else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
         request_artifact(
@@ -214,6 +214,7 @@ def verify_command(
     model: Annotated[
         Path, typer.Argument(readable=False, metavar="MODEL", help="A model file; its card beside it is read, too.")
     ],
+    network: options.Network = None,
     weights: options.Weights = None,
     keras: options.Keras = None,
     onnx: options.Onnx = None,
@@ -229,7 +230,7 @@ def verify_command(
     run = RunOptions(backend)
     with logged_lines():
         artifact, parity = verify_artifact(
-            model, weights=weights, keras=keras, onnx=onnx, calibration=calibration, run=run
+            model, network=network, weights=weights, keras=keras, onnx=onnx, calibration=calibration, run=run
         )
     if as_json:
         print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})

@@ -125,7 +125,11 @@ OPTIONS: Mapping[str, Option] = {
     "cpus": Option("--cpus", "Cores to compute on, by number. [default: all]", "N[,N]"),
     "math": Option("--math", "Arithmetic of float models."),
     "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device cannot compute, and say so."),
-    "network": Option("--network", "Stock network. [default: vgg16]", "vgg16|vgg19"),
+    "network": Option(
+        "--network",
+        "Stock network, or another of keras.applications with a file of its weights. [default: vgg16]",
+        "vgg16|vgg19|NAME",
+    ),
     "weights": Option(
         "--weights",
         "Its official ImageNet weights, random ones, or a Keras .h5 file. [env: FMEDGE_WEIGHTS; default: imagenet]",

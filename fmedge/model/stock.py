@@ -175,8 +175,20 @@ VGG16_LAYERS = STOCK[VGG16].layers
 """The 18 layers of VGG16."""
 
 
-def find_stock(network: object, *others: object) -> str:
-    """Return the stock network of that name; None stands for VGG16.
+APPLICATIONS = (
+    *("convnextbase", "convnextlarge", "convnextsmall", "convnexttiny", "convnextxlarge"),
+    *("densenet121", "densenet169", "densenet201"),
+    *(f"efficientnetb{number}" for number in range(8)),
+    *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "l", "m", "s")),
+    *("inceptionresnetv2", "inceptionv3", "mobilenet", "mobilenetv2", "mobilenetv3large", "mobilenetv3small"),
+    *("nasnetlarge", "nasnetmobile", "resnet101", "resnet101v2", "resnet152", "resnet152v2", "resnet50", "resnet50v2"),
+    "xception",
+)
+"""The other networks of ``keras.applications``, in small letters: Keras builds them, for a file of weights alone."""
+
+
+def find_network(network: object, *others: object) -> str:
+    """Return the stock network, or the one of :data:`APPLICATIONS`, of that name; None stands for VGG16.
 
     Args:
         network: Its name.
@@ -189,4 +201,7 @@ def find_stock(network: object, *others: object) -> str:
         raise UsageError(
             "network, keras and onnx exclude each other. Give one.", flags=("--network", "--keras", "--onnx")
         )
-    return VGG16 if network is None else one_of("network", network, tuple(STOCK))
+    name = network.lower() if isinstance(network, str) else network
+    if name in APPLICATIONS:
+        return str(name)
+    return VGG16 if network is None else one_of("network", name, tuple(STOCK))

@@ -37,10 +37,12 @@ class WeightsChoice:
     Attributes:
         facts: Their identity; the hash of the official file stays open until it is read.
         path: The file; None for untrained weights and for an official file not found yet.
+        network: If the file holds only weights: which network of ``keras.applications`` they are of.
     """
 
     facts: WeightsFacts
     path: Path | None
+    network: str | None = None
 
     @property
     def token(self) -> str:
@@ -96,14 +98,18 @@ def _as_text(wish: object) -> str:
     return os.fspath(cast("os.PathLike[str]", wish))
 
 
-def choose_keras_file(path: Path) -> WeightsChoice:
+def choose_keras_file(path: Path, network: str | None = None) -> WeightsChoice:
     """Take a Keras model of the user's own, ``.keras`` or ``.h5``, as the weights.
+
+    Args:
+        path: The file.
+        network: If it holds only weights: which network of ``keras.applications`` they are of.
 
     Raises:
         WeightsError: There is no such file.
     """
-    _require_file(path, "Keras model", "a .keras or .h5 file")
-    return WeightsChoice(WeightsFacts("keras", digest(path, "sha256")), path)
+    _require_file(path, "weights file" if network else "Keras model", "a .keras or .h5 file")
+    return WeightsChoice(WeightsFacts("keras", digest(path, "sha256")), path, network)
 
 
 def choose_onnx_file(path: Path) -> WeightsChoice:

@@ -20,7 +20,7 @@ from fmedge.model.footprint import run_bytes, weight_bytes
 from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
-from fmedge.model.stock import INPUT_SIZE, VGG16
+from fmedge.model.stock import APPLICATIONS, INPUT_SIZE, VGG16, find_network
 from fmedge.model.submodel import (
     KERAS,
     ONNX,
@@ -34,7 +34,7 @@ from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.model_files import open_model
-from fmedge.workflow.own_networks import read_own_network
+from fmedge.workflow.own_networks import read_application, read_own_network
 from fmedge.workflow.request import (
     ArtifactSpec,
     find_artifact,
@@ -215,6 +215,7 @@ def reference_maps(
 def verify_artifact(
     path: Path,
     *,
+    network: str | None = None,
     weights: str | None = None,
     keras: Path | None = None,
     onnx: Path | None = None,
@@ -225,6 +226,7 @@ def verify_artifact(
 
     Args:
         path: The model file.
+        network: As in :func:`request_artifact`, for a network of ``keras.applications``; cards name stock networks.
         weights: As in :func:`request_artifact`; None means those that the card names, if they are available offline.
         keras: The Keras model that it was made from.
         onnx: The ONNX network that it was made from.
@@ -247,7 +249,11 @@ def verify_artifact(
     require_artifact(artifact)
     card = artifact.card
     wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
-    own = read_own_network(keras=keras, onnx=onnx)
+    application = find_network(network, keras, onnx)
+    if application in APPLICATIONS:
+        own = read_application(application, weights)
+    else:
+        own = read_own_network(keras=keras, onnx=onnx)
     stock = card.submodel.source if card.submodel.stock is not None else VGG16
     choice = own.choice if own else choose_weights(wish, source=stock)
     if not choice.matches(card.weights):
@@ -258,12 +264,12 @@ def verify_artifact(
     card.require_room()
     request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
     photos = None if calibration is None else read_calibration(calibration)
-    network = _load_network(request, True, no_progress)
-    true = replace(card, functions=network.functions(card.submodel))
+    loaded = _load_network(request, True, no_progress)
+    true = replace(card, functions=loaded.functions(card.submodel))
     if card.functions and card.functions != true.functions:
         said, found = card.describe_activation(), true.describe_activation()
         raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by its network. Export it again.")
-    return artifact, check(artifact, network, partial(run_batches, run=run), photos, secretly=True)
+    return artifact, check(artifact, loaded, partial(run_batches, run=run), photos, secretly=True)
 
 
 def run_batches(

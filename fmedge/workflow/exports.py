@@ -11,7 +11,7 @@ from fmedge.errors import UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
-from fmedge.model.stock import find_stock
+from fmedge.model.stock import find_network
 from fmedge.model.submodel import Activation, ExportOptions, SubModel, find_activation
 from fmedge.model.weights import WeightsChoice
 from fmedge.system.choices import StrPath, find_path, require_record, require_switch
@@ -96,7 +96,7 @@ def export_submodel(
             options=options,
         )
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
-    find_stock(network, keras, onnx)
+    find_network(network, keras, onnx)
     options = options or default_options()
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if keras is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fmedge.errors import UsageError
 from fmedge.model.layer_row import LayerRow, stock_rows
 from fmedge.model.preprocessing import NONE
-from fmedge.model.stock import INPUT_SIZE, STOCK, StockTable, find_stock
+from fmedge.model.stock import APPLICATIONS, INPUT_SIZE, STOCK, StockTable, find_network
 from fmedge.model.submodel import ONNX, OWN_SIZE, OwnSize
 from fmedge.system.choices import StrPath
 
@@ -20,7 +20,8 @@ def list_layers(
     """Return the layers of a network in the order in which it computes them.
 
     Args:
-        network: A stock network: ``vgg16``, which is the default, or ``vgg19``.
+        network: A stock network, ``vgg16``, which is the default, or ``vgg19``, or another one of
+            ``keras.applications``, which loads TensorFlow.
         keras: A Keras model, ``.keras`` or ``.h5``, instead; this loads TensorFlow.
         onnx: An ONNX file instead.
         size: Height and width of the image in pixels; by default the network's own. None leaves both open, except for
@@ -31,11 +32,16 @@ def list_layers(
         WeightsError: The file is missing, damaged, or no whole model.
         BackendUnavailable: TensorFlow is not installed.
     """
-    stock, own = find_stock(network, keras, onnx), None
+    stock, own = find_network(network, keras, onnx), None
     if keras is not None or onnx is not None:
         from fmedge.workflow.own_networks import read_own_network  # needs NumPy
 
         own = read_own_network(keras=keras, onnx=onnx)
+    if stock in APPLICATIONS:
+        from fmedge.export.tensorflow.keras_applications import untrained_application
+        from fmedge.export.tensorflow.keras_layers import keras_rows
+
+        return keras_rows(untrained_application(stock), size or (None, None))
     if own is None:
         return _stock_layers(STOCK[stock], *(size or INPUT_SIZE))
     if own.source == ONNX:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.model.network_input import NetworkInput
 from fmedge.model.preprocessing import NONE, for_channels
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import KERAS, ONNX, ExportOptions, OwnSize
 from fmedge.model.weights import WeightsChoice, choose_keras_file, choose_onnx_file
 from fmedge.system.choices import StrPath, find_path
@@ -31,6 +32,27 @@ class OwnNetwork:
     choice: WeightsChoice
     takes: NetworkInput | None
     names: Collection[str]
+
+
+def read_application(network: str, weights: object) -> OwnNetwork:
+    """Take a network of ``keras.applications`` with a file of its weights; its layers are known once Keras builds it.
+
+    Args:
+        network: One of :data:`fmedge.model.stock.APPLICATIONS`.
+        weights: The file that ``save_weights`` wrote.
+
+    Raises:
+        UsageError: No file is given.
+        WeightsError: There is no such file.
+    """
+    if weights is None or weights in ("imagenet", "untrained"):
+        raise UsageError(
+            f"network {network} needs a file of its weights.",
+            hint="Write it with Keras' save_weights and give it: --weights FILE.",
+            flags=("--network",),
+        )
+    choice = choose_keras_file(find_path("weights", weights), network)
+    return OwnNetwork(KERAS, choice, NetworkInput(((None, *INPUT_SIZE, 3),)), ())
 
 
 def read_own_network(*, keras: StrPath | None = None, onnx: StrPath | None = None) -> OwnNetwork | None:

@@ -12,7 +12,7 @@ from fmedge.model.artifact import Artifact, read_artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.preprocessing import CAFFE
 from fmedge.model.run_options import RunOptions
-from fmedge.model.stock import STOCK, find_stock
+from fmedge.model.stock import APPLICATIONS, STOCK, find_network
 from fmedge.model.submodel import (
     Activation,
     ExportOptions,
@@ -25,7 +25,7 @@ from fmedge.model.submodel import (
 from fmedge.model.weights import WeightsChoice, choose_weights
 from fmedge.system.choices import StrPath, find_path, require_record
 from fmedge.workflow.layer_names import Layers, tap_names
-from fmedge.workflow.own_networks import read_own_network, settle_options
+from fmedge.workflow.own_networks import read_application, read_own_network, settle_options
 
 
 def models_folder(folder: StrPath | None = None) -> Path:
@@ -104,8 +104,10 @@ def request_artifact(
         activation: ``relu`` for the layer's own output, with whatever activation belongs to it, or ``none`` for the
             values before that activation; None means ``relu``.
         channel: A channel that every tap must have; checked here, before any work.
-        network: The stock network, ``vgg16`` or ``vgg19``; None means ``vgg16``.
-        weights: Its weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``.
+        network: The stock network, ``vgg16`` or ``vgg19``, or another one of ``keras.applications``; None means
+            ``vgg16``.
+        weights: Its weights: ``imagenet``, ``untrained`` or a Keras .h5 file; None as in ``choose_weights``. Networks
+            that are not stock need a file.
         keras: A user's own Keras model, ``.keras`` or ``.h5``, instead of a stock network. Its size is used if the
             options name none. Unless it begins with Rescaling or Normalization, the options must say what it needs
             done to pixels.
@@ -120,12 +122,13 @@ def request_artifact(
             a stock network, which has none; see also :func:`settle_options`.
         WeightsError: The weights or model file does not exist, or is damaged.
     """
-    stock = find_stock(network, keras, onnx)
-    own = read_own_network(keras=keras, onnx=onnx)
+    stock = find_network(network, keras, onnx)
+    application = stock in APPLICATIONS
+    own = read_application(stock, weights) if application else read_own_network(keras=keras, onnx=onnx)
     options = _spelled_short(options or default_options(), own.source if own else stock)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if own is not None:
-        if weights is not None:
+        if weights is not None and not application:
             raise UsageError(
                 f"weights cannot be given with a network of your own: its {own.source} file has them. Leave it out.",
                 flags=("--weights",),

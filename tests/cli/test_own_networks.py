@@ -9,6 +9,7 @@ import pytest
 from fmedge.errors import UsageError
 from fmedge.export.exporter import find_exporter
 from fmedge.model.parity import GATES, measure_parity
+from fmedge.model.stock import APPLICATIONS, STOCK
 from fmedge.model.submodel import KERAS, ONNX, ExportOptions
 from fmedge.runtime.backends import BACKENDS
 from support.onnx_networks import residual
@@ -158,3 +159,34 @@ def test_networks_exclude_each_other(fmedge_inprocess, chosen, picture):
     ):
         found = fmedge_inprocess(*words, *asked, "--network", "vgg19", code=2)
         assert "--network, --keras and --onnx exclude each other" in found.stderr
+
+
+@pytest.mark.keras
+def test_a_network_of_keras_applications_with_a_file_of_its_weights(fmedge_inprocess, tmp_path):
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.tensorflow.keras_import import keras
+
+    file = tmp_path / "mobile.weights.h5"
+    keras.applications.MobileNet(weights=None, include_top=False, alpha=1.0, input_shape=(64, 64, 3)).save_weights(file)
+    chosen = ("--network", "MobileNet", "--weights", file)
+    form = ("--layer", "conv1", "--size", "64", "--preprocessing", "tf", "--models", tmp_path)
+    made = fmedge_inprocess("export", *chosen, *form)
+    (model,) = made.stdout.splitlines()
+    assert "parity: 1" in made.stderr
+    assert "dB" in fmedge_inprocess("verify", model, *chosen).stdout
+    rows = json.loads(fmedge_inprocess("layers", *chosen[:2], "--json").stdout)
+    assert rows[0]["name"] == "conv1"
+    assert (
+        "does not hold the weights of Xception"
+        in fmedge_inprocess("export", "--network", "xception", "--weights", file, *form, code=4).stderr
+    )
+    refused = fmedge_inprocess("export", "--network", "mobilenet", *form, code=2)
+    assert "--network mobilenet needs a file of its weights" in refused.stderr
+
+
+@pytest.mark.keras
+def test_the_names_of_keras_applications_are_known():
+    pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
+    from fmedge.export.tensorflow.keras_applications import application_names
+
+    assert {*APPLICATIONS, *STOCK} == {name.lower() for name in application_names()}

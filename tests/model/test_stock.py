@@ -3,7 +3,7 @@
 import pytest
 
 from fmedge.errors import UsageError
-from fmedge.model.stock import STOCK, VGG16, VGG16_LAYERS, VGG19, find_stock
+from fmedge.model.stock import STOCK, VGG16, VGG16_LAYERS, VGG19, find_network
 from support.messages import says
 
 
@@ -38,13 +38,13 @@ def test_the_layers_of_each_network():
 
 
 def test_unknown_networks_and_several_at_once_are_refused():
-    assert find_stock(None) == VGG16
+    assert find_network(None) == VGG16
     with pytest.raises(
         UsageError, check=says(r"Unknown network 'vgg18'\. Closest: 'vgg1[69]'.* Allowed: vgg16, vgg19")
     ):
-        find_stock("vgg18")
+        find_network("vgg18")
     with pytest.raises(UsageError, match="network, keras and onnx exclude each other"):
-        find_stock(VGG19, "model.keras")
+        find_network(VGG19, "model.keras")
 
 
 def test_layers_through_ends_with_the_named_one():

@@ -31,6 +31,25 @@ def application_names() -> tuple[str, ...]:
     return tuple(sorted(name for name in vars(keras.applications) if name[0].isupper()))
 
 
+def untrained_application(name: str) -> Model:
+    """Build a network of ``keras.applications`` without its classifier and with random weights, for any size.
+
+    Raises:
+        UsageError: There is no such network.
+    """
+    with quietly():
+        return getattr(keras.applications, _known(name))(weights=None, include_top=False, input_shape=(None, None, 3))
+
+
+def _known(name: str) -> str:
+    """Return Keras' own spelling of a network's name."""
+    known = {each.casefold(): each for each in application_names()}
+    if str(name).casefold() not in known:
+        allowed = "Allowed: those of keras.applications, as ResNet50"
+        raise UsageError(f"Unknown network '{name}'.{closest(name, known.values())} {allowed}.")
+    return known[name.casefold()]
+
+
 def model_of_application(name: str, path: Path, size: tuple[int, int] | None = None) -> Model:
     """Build a network of ``keras.applications`` with the weights of a file.
 
@@ -49,11 +68,8 @@ def model_of_application(name: str, path: Path, size: tuple[int, int] | None = N
         WeightsError: The file is missing, damaged, a whole model, or holds the weights of another network.
         LimitExceeded: It holds too much.
     """
-    known = {each.casefold(): each for each in application_names()}
-    if str(name).casefold() not in known:
-        allowed = "Allowed: those of keras.applications, as ResNet50"
-        raise UsageError(f"Unknown network '{name}'.{closest(name, known.values())} {allowed}.")
-    build = getattr(keras.applications, known[name.casefold()])
+    known = _known(name)
+    build = getattr(keras.applications, known)
     suffix, found = _read(path)
     with quietly():
         model = build(weights=None, include_top=False, input_shape=(*(size or (None, None)), 3))
@@ -62,7 +78,7 @@ def model_of_application(name: str, path: Path, size: tuple[int, int] | None = N
             model = build(weights=None, include_top=True, classes=_classes(more))
             missing, more = _difference(model, found)
         if missing or more:
-            raise _other(path, known[name.casefold()], missing, more)
+            raise _other(path, known, missing, more)
         _load(model, path, suffix)
     return model
 

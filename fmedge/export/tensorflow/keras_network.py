@@ -14,6 +14,7 @@ from fmedge.errors import UsageError, WeightsError
 from fmedge.export.network import Images
 from fmedge.export.pixels import prepared
 from fmedge.export.room import require_room
+from fmedge.export.tensorflow.keras_applications import model_of_application
 from fmedge.export.tensorflow.keras_calls import find_place, network_order
 from fmedge.export.tensorflow.keras_copy import in_float32
 from fmedge.export.tensorflow.keras_cut import Cut
@@ -139,6 +140,8 @@ def load_keras_network(choice: WeightsChoice, preprocessing: str | Preprocessing
     """
     if choice.path is None:
         raise WeightsError("No Keras file was given.", hint="Name one with --keras.")
+    if choice.network is not None:
+        return _network(model_of_application(choice.network, choice.path), choice.facts, preprocessing)
     return _network(read_keras_model(choice.path), choice.facts, preprocessing)
 
 
