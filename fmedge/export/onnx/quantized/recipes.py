@@ -183,6 +183,8 @@ def _settled(ranges: dict[str, Range], scaled: Scaled, channels: Channels) -> di
     for node in scaled.model.graph.node:
         if node.op_type == "Concat" and channels.is_free(node.output[0]):
             joined = [found[name] for name in node.input]
+            if len({low < 0 for low, _ in joined}) > 1:  # the lowest code stands for a ReLU
+                continue
             limits = (min(low for low, _ in joined), max(high for _, high in joined))
             found |= dict.fromkeys((*node.input, *node.output), limits)
     return found | ({CODES: (0.0, 255.0)} if CODES in found else {})

@@ -20,7 +20,7 @@ _POWERS = (
 (0, 0) changes nothing, (1, 0) gives every channel its own range, and (0.5, 0.5) is cross-layer equalisation as Nagel et
 al. (2019) define it."""
 
-_SMALLEST = 1e-4
+_SMALLEST = 0.03
 """Smallest range and weight of a channel, relative to the largest: channels may be dead."""
 
 _CODES, _WEIGHTS = 255, 127
@@ -29,18 +29,32 @@ _CODES, _WEIGHTS = 255, 127
 _ROUNDING = 1 / 12
 """Mean square of a rounding error, in steps."""
 
+_TAIL = 0.4
+"""How far a value that is larger than all in the photos is expected to exceed them, relative to the largest: values fall
+off about exponentially, and the largest of some hundred is some five times their mean."""
+
 _TINY = 1e-30
 
 
 @dataclass(slots=True)
 class _Figures:
-    """Over the photos, per channel: the largest magnitude, the mean square, and the share of values that are not 0."""
+    """What is known about a tensor over the photos.
+
+    Attributes:
+        largest: Largest magnitude per channel.
+        energy: Mean square per channel.
+        active: Share of values that are not 0, per channel.
+        values: Number of values of a channel.
+    """
 
     largest: Floats = field(default_factory=lambda: np.zeros(1))
     energy: Floats = field(default_factory=lambda: np.zeros(1))
     active: Floats = field(default_factory=lambda: np.zeros(1))
+    values: int = 0
 
     def add(self, values: Array, share: float) -> None:
+        """Add the values of a photo, (N, C, H, W), which is this share of all."""
+        self.values += values[0, 0].size
         axes = (0, *range(2, values.ndim))
         size = np.abs(values).astype(np.float64)
         self.largest = np.maximum(self.largest, size.max(axis=axes))
@@ -91,9 +105,16 @@ class _Reader:
 
 
 def _code_errors(factors: Floats, place: slice, figures: _Figures) -> Floats:
-    """Return the mean square of the rounding errors of channels; what is smaller than a step is lost at most."""
+    """Return the mean square of the errors of codes per channel: of rounding, and of values that other images have.
+
+    What is smaller than a step is lost at most. Of one more value than the photos have, one is expected to be larger
+    than all of theirs; it exceeds them by an exponentially distributed amount, and what a code cannot hold is lost.
+    """
     errors = np.square(factors / _CODES) * _ROUNDING * figures.active[place]
-    return np.minimum(errors, figures.energy[place])
+    errors = np.minimum(errors, figures.energy[place])
+    largest = np.maximum(figures.largest[place], _TINY)
+    beyond = np.exp(-np.maximum(factors / largest - 1, 0) / _TAIL)
+    return errors + 2 * np.square(_TAIL * largest) * beyond / (figures.values + 1)
 
 
 def choose_factors(model: ModelProto, channels: Channels, photos: Iterable[Array], count: int) -> dict[int, Floats]:
