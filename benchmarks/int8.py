@@ -142,6 +142,7 @@ def stock_onnx(float_model: Artifact, calibration: Path, folder: Path, *, prepar
 
 
 def sqnr_db(found: np.ndarray, true: np.ndarray) -> float:
+    """Return 10*log10(sum(true^2)/sum((found-true)^2))."""
     noise = np.square(found.astype(float) - true).sum()
     return float("inf") if noise == 0 else float(10 * np.log10(np.square(true.astype(float)).sum() / noise))
 

@@ -1,4 +1,4 @@
-"""Compare int8 of networks of your own with onnxruntime's `quantize_static`: accuracy on photos not used in calibration, speed.
+"""Compare int8 of networks of your own with onnxruntime's `quantize_static`: accuracy on unseen photos, and speed.
 
 Of the photos by name, two of three calibrate and the others judge. `quantize_static` (QDQ, per-channel weights, MinMax)
 gets fmedge's float model, after `quant_pre_process`. Accuracy is 10*log10(sum(true^2)/sum(error^2)) of a tap, averaged

@@ -125,19 +125,25 @@ class Inputs:
     values: Floats = field(default_factory=lambda: np.zeros(1))
     stored: list[Floats] = field(default_factory=list[Floats])
 
-    def add(self, places: Floats, ranges: Sequence[Range]) -> None:
-        """Add places, (groups, number, place)."""
-        self.count += places.shape[1]
+    def add(self, places: Floats, shifts: Sequence[Floats]) -> None:
+        """Add places, (groups, number, place), and for each range by how much storing moves the mean of a channel."""
+        groups, count, size = places.shape
+        total = places.sum(axis=1)
+        self.count += count
         self.products = self.products + places.transpose(0, 2, 1) @ places
-        self.values = self.values + places.sum(axis=1)
-        for index, limits in enumerate(ranges):
-            step, zero = step_of(limits)
-            codes = np.clip(np.rint(places / step) + zero, 0, 255) - zero
-            total = codes.sum(axis=1) * step
-            if index == len(self.stored):
-                self.stored.append(total)
-            else:
-                self.stored[index] = self.stored[index] + total
+        self.values = self.values + total
+        if not self.stored:
+            self.stored = [np.zeros_like(total) for _ in shifts]
+        for index, shift in enumerate(shifts):
+            each = np.repeat(shift.reshape(groups, -1), size * groups // shift.size, axis=1)
+            self.stored[index] = self.stored[index] + total + count * each
+
+
+def _shift(values: Array, limits: Range) -> Floats:
+    """Return by how much storing values, (C, H, W), in 8 bits moves the mean of each channel."""
+    step, zero = step_of(limits)
+    codes = np.clip(np.rint(values / np.float32(step)) + np.float32(zero), 0, 255) - np.float32(zero)
+    return (codes * np.float32(step) - values).mean(axis=(1, 2), dtype=np.float64)
 
 
 def measure_inputs(
@@ -162,9 +168,10 @@ def measure_inputs(
         found |= {node.output[0]: Inputs() for node in part}
         tensors = list(dict.fromkeys(node.input[0] for node in part))
         for values in run_all(model, tensors, photos):
+            shifts = {name: [_shift(values[name][0], each[name]) for each in ranges] for name in tensors}
             for node in part:
                 places = _places(values[node.input[0]][0], node, constants[node.input[1]], most, generator)
-                found[node.output[0]].add(places, [each[node.input[0]] for each in ranges])
+                found[node.output[0]].add(places, shifts[node.input[0]])
     return found
 
 

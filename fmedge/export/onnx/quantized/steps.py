@@ -30,8 +30,8 @@ _ROUNDING = 1 / 12
 """Mean square of a rounding error, in steps."""
 
 _TAIL = 0.4
-"""How far a value that is larger than all in the photos is expected to exceed them, relative to the largest: values fall
-off about exponentially, and the largest of some hundred is some five times their mean."""
+"""How far a value that is larger than all in the photos is expected to exceed them, relative to the largest. Found by
+measurement: a headroom of 1.0 loses up to 3 dB in small networks."""
 
 _TINY = 1e-30
 
