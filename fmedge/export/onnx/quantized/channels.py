@@ -21,6 +21,7 @@ from fmedge.export.onnx.quantized.graphs import (
     Floats,
     constants_of,
     copied,
+    copied_entry,
     declared,
     output_names,
     readers_of,
@@ -247,19 +248,12 @@ def scale_channels(model: ModelProto, channels: Channels, factors: Mapping[int, 
         made[f"{name}{FINE}"] = after.astype(np.float32).reshape((-1,) if turned else (-1, 1, 1))
         nodes.append(helper.make_node("Mul", [f"{name}{SCALED}", f"{name}{FINE}"], [name], f"{name}{FINE}"))
         taps[name] = after
-    kept = [copied_node(node) for node in nodes]
+    kept = [copied_entry(node) for node in nodes]
     del copy.graph.node[:]
     copy.graph.node.extend(kept)
     del copy.graph.value_info[:]
     set_constants(copy, made)
     return Scaled(copy, taps, bounds)
-
-
-def copied_node(node: NodeProto) -> NodeProto:
-    """Return a copy of an operator."""
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
 
 
 def _scaled_weights(
@@ -310,7 +304,7 @@ def without_bounds(model: ModelProto) -> ModelProto:
     kept = [node for node in copy.graph.node if node.output[0] not in renamed.values() or node.op_type != "Min"]
     for node in kept:
         node.output[:] = [renamed.get(name, name) for name in node.output]
-    own = [copied_node(node) for node in kept]
+    own = [copied_entry(node) for node in kept]
     del copy.graph.node[:]
     copy.graph.node.extend(own)
     return copy
