@@ -137,7 +137,8 @@ def session_of(model: ModelProto, *, optimised: bool = False, target: Path | Non
 def simplified(model: ModelProto) -> ModelProto:
     """Return a float model after ONNX Runtime's basic optimisations, which fold BatchNorm into convolutions.
 
-    Every convolution has a bias, and weights and a bias of its own, so that they can be changed one by one.
+    Every operator has a name of its own; every convolution has a bias, and weights and a bias of its own, so that they
+    can be changed one by one.
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "simplified.onnx"
@@ -151,6 +152,8 @@ def simplified(model: ModelProto) -> ModelProto:
     del found.opset_import[:]
     found.opset_import.extend(opsets)
     _separate_weights(found)
+    for number, node in enumerate(found.graph.node):
+        node.name = f"{node.op_type}_{number}"
     tidy(found)
     return found
 
@@ -186,6 +189,16 @@ def run_all(model: ModelProto, tensors: Sequence[str], images: Iterable[Array]) 
     for each in images:
         values: Any = session.run(list(tensors), {image.name: each.astype(dtype)})
         yield dict(zip(tensors, values, strict=True))
+
+
+def makers_before(model: ModelProto, tensor: str) -> list[NodeProto]:
+    """Return the operators that a tensor follows from, the last one first."""
+    wanted, found = {tensor}, list[NodeProto]()
+    for node in reversed(model.graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            found.append(node)
+    return found
 
 
 def passed_on(model: ModelProto) -> set[str]:

@@ -1,6 +1,7 @@
 """Let the first convolution read the image's own 8 bits: the preprocessing moves into its weights.
 
-Usual recipes quantize the prepared image, whose values seldom fall on the codes' steps, so that each pixel is rounded a
+Nothing before that convolution is quantized: the luma of an image for grey networks is computed in float. Usual recipes
+quantize the prepared image, whose values seldom fall on the codes' steps, so that each pixel is rounded a
 second time. Preprocessing that is affine, as nearly all is, can be computed by the convolution instead. What is added
 to the pixels is carried by a constant channel, so that a border of zeros still means zero after preprocessing.
 """

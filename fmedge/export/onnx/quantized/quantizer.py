@@ -23,6 +23,7 @@ from fmedge.export.onnx.quantized.graphs import (
     constants_of,
     copied,
     declared,
+    makers_before,
     output_names,
     passed_on,
     readers_of,
@@ -86,7 +87,7 @@ def quantized(
         QuantType.QUInt8,
         TensorsData(CalibrationMethod.MinMax, limits),
         [],
-        [f"{tap}{FINE}" for tap in factors],
+        [*(f"{tap}{FINE}" for tap in factors), *(node.name for node in makers_before(model, CODES))],
         _OPERATORS,
         {"TensorQuantOverrides": overrides},
     )
