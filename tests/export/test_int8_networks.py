@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import fmedge
@@ -18,6 +19,7 @@ from fmedge.export.onnx import network_int8
 from fmedge.export.onnx.float_model import float_model_of
 from fmedge.export.onnx.quantized import recipes
 from fmedge.export.onnx.quantized.graphs import run_all
+from fmedge.export.onnx_source.evaluator import evaluate
 from fmedge.export.onnx_source.network import network_of_proto
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ONNX, ExportOptions, SubModel
@@ -210,6 +212,45 @@ def test_refusals(make, pictures, monkeypatch, tmp_path):
     monkeypatch.delitem(__import__("sys").modules, "fmedge.export.onnx.quantized.graphs")
     with pytest.raises(BackendUnavailable, match="Making onnx int8 by direct needs packages not installed"):
         make(network("plain"), runner=None)
+
+
+@pytest.mark.keras
+def test_keras_models(pictures, tmp_path):
+    """Preprocessing that is a layer of the model moves into the weights as well."""
+    pytest.importorskip("tensorflow")
+    from support.keras_models import chain, conv, layers
+
+    model = chain(
+        layers.Rescaling(1 / 127.5, offset=-1),
+        conv("first", 8, strides=2, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(6),
+        layers.DepthwiseConv2D(3, name="deep"),
+        layers.ReLU(name="end"),
+        shape=(*SIZE, 3),
+    )
+    options = fmedge.ExportOptions(precision="int8", output_layout="NHWC")
+    artifact = fmedge.export_submodel("end", keras=model, options=options, calibration=pictures[0], models=tmp_path)
+    assert artifact.card.parity.passed
+    assert artifact.card.recipe["in float"] == "nothing"
+
+
+def test_quantized_operators_are_computed_as_onnx_defines_them():
+    """Halves go to the even code, and codes end where their type does."""
+    scale, zero = numpy_helper.from_array(np.array(0.5, "f"), "s"), numpy_helper.from_array(np.array(10, "u1"), "z")
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+        ],
+        "codes",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [5])],
+        [scale, zero],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    (found,) = evaluate(model, {"x": np.array([0.25, 0.75, -9.0, 200.0, 1.0])})
+    assert found.tolist() == [0.0, 1.0, -5.0, 122.5, 1.0]
 
 
 def test_the_command_line(pictures, tmp_path, capsys):

@@ -110,6 +110,7 @@ class QuantizeLinear(OpRun):
         axis: int | None = None,
         **settings: Any,  # noqa: ANN401 - the attributes of the operator
     ) -> tuple[npt.NDArray[np.integer[Any]]]:
+        _require_whole_axes(settings)
         zero = np.zeros((), np.uint8) if zero_point is None else zero_point
         limits = np.iinfo(zero.dtype)
         codes = np.rint(x / _along(scale, x.ndim, axis)) + _along(zero, x.ndim, axis)
@@ -129,10 +130,18 @@ class DequantizeLinear(OpRun):
         axis: int | None = None,
         **settings: Any,  # noqa: ANN401 - the attributes of the operator
     ) -> tuple[Floats]:
+        _require_whole_axes(settings)
         codes = x.astype(np.float64)
         if zero_point is not None:
             codes -= _along(zero_point, x.ndim, axis)
         return (codes * _along(scale, x.ndim, axis),)
+
+
+def _require_whole_axes(settings: Mapping[str, Any]) -> None:
+    """Check that scales are for whole axes and types as the zero point says: all that was usual before opset 21."""
+    odd = [name for name in ("block_size", "output_dtype", "precision") if settings.get(name)]
+    if odd:
+        raise ValueError(f"quantization with {odd[0]}")
 
 
 def _along(values: npt.NDArray[Any], axes: int, axis: int | None) -> npt.NDArray[Any]:
