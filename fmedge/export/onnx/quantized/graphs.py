@@ -187,7 +187,7 @@ def run_all(model: ModelProto, tensors: Sequence[str], images: Iterable[Array]) 
     image = model.graph.input[0]
     dtype = np.uint8 if image.type.tensor_type.elem_type == TensorProto.UINT8 else np.float32
     for each in images:
-        values: Any = session.run(list(tensors), {image.name: each.astype(dtype)})
+        values: Any = session.run(list(tensors), {image.name: each.astype(dtype)}) if tensors else []
         yield dict(zip(tensors, values, strict=True))
 
 

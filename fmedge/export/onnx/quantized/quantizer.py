@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -91,12 +93,24 @@ def quantized(
         _OPERATORS,
         {"TensorQuantOverrides": overrides},
     )
-    writer.quantize_model()
+    with _quiet_log():
+        writer.quantize_model()
     found = copied(writer.model.model)
     _read_bytes(found)
     _store_taps_finely(found, factors)
     tidy(found)
     return found
+
+
+@contextmanager
+def _quiet_log() -> Generator[None]:
+    """Keep remarks that the quantizer makes on operators it leaves alone from a program that has set up no log."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)  # without any handler, logging would add one that prints
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _read_bytes(model: ModelProto) -> None:
