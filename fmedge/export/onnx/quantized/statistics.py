@@ -32,7 +32,7 @@ class Photos(Protocol):
     """Images to measure on; every pass over them decodes them again."""
 
     def __iter__(self) -> Iterator[Array]:
-        """Yield one image at a time, (N, H, W, 3), N times the same."""
+        """Yield one image at a time, (N, H, W, 3): the same image N times, if the model takes N."""
         ...
 
     def __len__(self) -> int:
