@@ -22,8 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from fmedge.data.images import load_photo
+from fmedge.export.exporter import own_artifact
+from fmedge.export.onnx.file import finish
 from fmedge.model.artifact import Artifact, read_artifact, write_artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision
@@ -72,7 +75,7 @@ def _rows(
 ) -> Iterator[dict[str, object]]:
     float_model = export_submodel(layer, weights=chosen.weights, models=folder)
     true = list(run_batches(float_model, images[:, np.newaxis]))
-    artifacts = {"onnx fp32": float_model, "onnx stock": _stock_onnx(float_model, calibration, folder)}
+    artifacts = {"onnx fp32": float_model, "onnx stock": stock_onnx(float_model, calibration, folder)}
     for name, options in INT8.items():
         artifacts[name] = export_submodel(
             layer, weights=chosen.weights, models=folder, options=options, calibration=calibration, verify=False
@@ -83,10 +86,10 @@ def _rows(
         for row in BACKENDS
         if artifact.card.format in row.formats and row.installed
     }
-    times = _times(ways, chosen.rounds)
+    times = times_of(ways, chosen.rounds)
     for name, (artifact, backend) in ways.items():
         found = run_batches(artifact, images[:, np.newaxis], RunOptions(backend))
-        accuracy = [_sqnr_db(result[layer], expected[layer]) for result, expected in zip(found, true, strict=True)]
+        accuracy = [sqnr_db(result[layer], expected[layer]) for result, expected in zip(found, true, strict=True)]
         row = {
             "layer": layer,
             "model": name,
@@ -102,9 +105,17 @@ def _rows(
         yield row
 
 
-def _stock_onnx(float_model: Artifact, calibration: Path, folder: Path) -> Artifact:
-    """Quantize the float model with `onnxruntime.quantization.quantize_static`."""
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, quantize_static
+def stock_onnx(float_model: Artifact, calibration: Path, folder: Path, *, prepare: bool = False) -> Artifact:
+    """Quantize the float model with `onnxruntime.quantization.quantize_static`, after `quant_pre_process` if wanted."""
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        quant_pre_process,
+        quantize_static,
+    )
+
+    name, size = float_model.card.inputs[0].name, float_model.card.options.size
 
     class Photos(CalibrationDataReader):
         def __init__(self) -> None:
@@ -112,27 +123,35 @@ def _stock_onnx(float_model: Artifact, calibration: Path, folder: Path) -> Artif
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             photo = next(self.files, None)
-            return None if photo is None else {"image": load_photo(photo, (224, 224)).pixels[np.newaxis]}
+            return None if photo is None else {name: load_photo(photo, size).pixels[np.newaxis]}
 
+    source = float_model.path
+    if prepare:
+        source = folder / f"prepared.{float_model.path.name}"
+        quant_pre_process(str(float_model.path), str(source), skip_symbolic_shape=True)
     target = folder / f"stock.{float_model.path.name}"
     quantize_static(
-        str(float_model.path), str(target), Photos(), quant_format=QuantFormat.QDQ, per_channel=True,
+        str(source), str(target), Photos(), quant_format=QuantFormat.QDQ, per_channel=True,
         calibrate_method=CalibrationMethod.MinMax,
     )  # fmt: skip
-    card = replace(float_model.card, options=INT8["onnx"], parity=None)
-    return write_artifact(target, target.read_bytes(), card)
+    options = replace(float_model.card.options, precision=Precision.INT8)
+    card = replace(float_model.card, options=options, parity=None)
+    model = onnx.load(target)
+    artifact = own_artifact(target, card, finish(model, card))  # it runs in this process, too
+    return write_artifact(target, artifact.model, artifact.card)
 
 
-def _sqnr_db(found: np.ndarray, true: np.ndarray) -> float:
+def sqnr_db(found: np.ndarray, true: np.ndarray) -> float:
+    """Return 10*log10(sum(true^2)/sum((found-true)^2))."""
     noise = np.square(found.astype(float) - true).sum()
     return float("inf") if noise == 0 else float(10 * np.log10(np.square(true.astype(float)).sum() / noise))
 
 
-def _times(ways: dict[str, tuple[Artifact, str]], rounds: int) -> dict[str, list[float]]:
+def times_of(ways: dict[str, tuple[Artifact, str]], rounds: int) -> dict[str, list[float]]:
     """Measure the median latency of every way in each round; a worker sleeps while the others have their turn."""
     workers = {
         name: subprocess.Popen(
-            [sys.executable, __file__, "--worker", str(artifact.path), backend],
+            [sys.executable, str(Path(__file__).resolve()), "--worker", str(artifact.path), backend],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for name, (artifact, backend) in ways.items()
@@ -152,8 +171,9 @@ def _times(ways: dict[str, tuple[Artifact, str]], rounds: int) -> dict[str, list
 
 def _work(path: Path, backend: str) -> None:
     """Answer every line with the median latency of 15 runs. Threads sleep between turns: `spinning=False`."""
-    images = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
-    with open_session(read_artifact(path), RunOptions(backend, spinning=False)) as session:
+    artifact = read_artifact(path)
+    images = np.random.default_rng(0).integers(0, 256, (1, *artifact.card.options.size, 3), dtype=np.uint8)
+    with open_session(artifact, RunOptions(backend, spinning=False)) as session:
         for _ in sys.stdin:
             seconds = []
             for _ in range(15):

@@ -55,6 +55,7 @@ class Exporter:
 
 _FLOAT = (Precision.FP32, Precision.FP16)
 _STOCK = tuple(STOCK)
+_NETWORK_INT8 = "fmedge.export.onnx.network_int8"
 
 EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.onnx.direct", ""),
@@ -62,6 +63,8 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.tflite.int8", "litert"),
     Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.ncnn.direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
+    Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (ONNX,), _NETWORK_INT8, "cpu"),
+    Exporter(Format.ONNX, Converter.TF2ONNX, (Precision.INT8,), (KERAS,), _NETWORK_INT8, "export,cpu"),
     Exporter(Format.NCNN, Converter.PNNX, _FLOAT, (KERAS, ONNX), "fmedge.export.ncnn.pnnx_route", "export"),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (*_STOCK, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
     Exporter(
@@ -113,10 +116,16 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
             "tap float and seven_bit need precision int8. Add it, or leave them out.",
             flags=("--tap", "--seven-bit", "--precision"),
         )
-    if exporter.converter is not Converter.DIRECT and (options.float_tap or options.seven_bit):
+    own = exporter.module == _NETWORK_INT8
+    if exporter.converter is not Converter.DIRECT and not own and (options.float_tap or options.seven_bit):
         raise UsageError(
             "tap float and seven_bit need int8 written directly from stock weights. Leave them out.",
             flags=("--tap", "--seven-bit"),
+        )
+    if own and options.float_tap:
+        raise UsageError(
+            "tap float needs stock weights: taps of your own network have 8 bits, a step per channel. Leave it out.",
+            flags=("--tap",),
         )
     if options.float_tap and submodel.stock_layers[-1].kind == "pool":
         raise UsageError(

@@ -20,8 +20,9 @@ _SHIFT = 23 - 6
 _FIRST = (127 - 12) << 6
 _BINS = 32 << 6
 _BIN_BITS = (np.arange(_BINS) + _FIRST) << _SHIFT
-_CENTRES = (_BIN_BITS + (1 << (_SHIFT - 1))).astype(np.int32).view(np.float32).astype(np.float64)
-_CENTRES[0] = 0.0
+BIN_CENTRES = (_BIN_BITS + (1 << (_SHIFT - 1))).astype(np.int32).view(np.float32).astype(np.float64)
+BIN_CENTRES[0] = 0.0
+"""Value that stands for each bin of a histogram."""
 
 
 class Histogram:
@@ -67,12 +68,12 @@ def best_ranges(counts: npt.NDArray[np.int64]) -> FloatArray:
     Returns:
         (sides, channels): how far the range extends to each side.
     """
-    ends = _CENTRES[_BINS - 1 - np.argmax(counts[..., ::-1] > 0, axis=-1)]
+    ends = BIN_CENTRES[_BINS - 1 - np.argmax(counts[..., ::-1] > 0, axis=-1)]
     rounded = counts[..., 1:].sum(axis=(0, 2))
     shares = np.linspace(0.3, 1, 57)
     errors: list[FloatArray] = []
     for share in shares:
-        cut_off = np.maximum(_CENTRES - share * ends[..., np.newaxis], 0)
+        cut_off = np.maximum(BIN_CENTRES - share * ends[..., np.newaxis], 0)
         step = share * ends.sum(axis=0) / 255
         errors.append(rounded * step**2 / 12 + (counts * cut_off**2).sum(axis=(0, 2)))
     return np.maximum(ends * shares[np.argmin(errors, axis=0)], SMALLEST_RANGE)

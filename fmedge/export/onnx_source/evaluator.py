@@ -97,6 +97,62 @@ class BatchNormalization(OpRun):
         return ((x - mean.reshape(shape)) * factor.reshape(shape) + shift.reshape(shape),)
 
 
+class QuantizeLinear(OpRun):
+    """QuantizeLinear to 8 bits; onnx's own lacks some opsets."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Floats,
+        scale: Floats,
+        zero_point: npt.NDArray[np.integer[Any]] | None = None,
+        axis: int | None = None,
+        **settings: Any,  # noqa: ANN401 - the attributes of the operator
+    ) -> tuple[npt.NDArray[np.integer[Any]]]:
+        _require_whole_axes(settings)
+        zero = np.zeros((), np.uint8) if zero_point is None else zero_point
+        limits = np.iinfo(zero.dtype)
+        codes = np.rint(x / _along(scale, x.ndim, axis)) + _along(zero, x.ndim, axis)
+        return (codes.clip(limits.min, limits.max).astype(zero.dtype),)
+
+
+class DequantizeLinear(OpRun):
+    """DequantizeLinear from integers; onnx's own lacks some opsets."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: npt.NDArray[np.integer[Any]],
+        scale: Floats,
+        zero_point: npt.NDArray[np.integer[Any]] | None = None,
+        axis: int | None = None,
+        **settings: Any,  # noqa: ANN401 - the attributes of the operator
+    ) -> tuple[Floats]:
+        _require_whole_axes(settings)
+        codes = x.astype(np.float64)
+        if zero_point is not None:
+            codes -= _along(zero_point, x.ndim, axis)
+        return (codes * _along(scale, x.ndim, axis),)
+
+
+def _require_whole_axes(settings: Mapping[str, Any]) -> None:
+    """Check that scales are for whole axes and types as the zero point says: all that was usual before opset 21."""
+    odd = [name for name in ("block_size", "output_dtype", "precision") if settings.get(name)]
+    if odd:
+        raise ValueError(f"quantization with {odd[0]}")
+
+
+def _along(values: npt.NDArray[Any], axes: int, axis: int | None) -> npt.NDArray[Any]:
+    """Return values per place of an axis, or one for all, such that they fit a tensor of so many axes."""
+    if values.ndim == 0 or values.size == 1:
+        return values.reshape(())
+    shape = [1] * axes
+    shape[1 if axis is None else axis] = values.size
+    return values.reshape(shape)
+
+
 def _missing(end: int, padded: int, span: int, step: int) -> int:
     """Return how much longer an axis must be for one more window, if that begins before its unpadded end."""
     start = ((padded - span) // step + 1) * step
@@ -124,6 +180,10 @@ def _edges(
     return [(found[0], found[2]), (found[1], found[3])]
 
 
+_OWN: list[type[OpRun]] = [Conv, MaxPool, BatchNormalization, QuantizeLinear, DequantizeLinear]
+"""Operators that are computed here."""
+
+
 def evaluate(model: ModelProto, feeds: Mapping[str, Floats]) -> list[Floats]:
     """Compute the outputs of a model in float64.
 
@@ -131,7 +191,7 @@ def evaluate(model: ModelProto, feeds: Mapping[str, Floats]) -> list[Floats]:
         model: Float32; it is not changed.
         feeds: Its inputs.
     """
-    evaluator = ReferenceEvaluator(_in_float64(model), new_ops=[Conv, MaxPool, BatchNormalization])
+    evaluator = ReferenceEvaluator(_in_float64(model), new_ops=_OWN)
     with np.errstate(all="ignore"):
         found = cast("list[Any]", evaluator.run(None, dict(feeds)))
     return [np.asarray(value, np.float64) for value in found]
