@@ -4,6 +4,7 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from fmedge.data.images import parity_image
 from fmedge.export.tensorflow.keras_import import keras
@@ -63,7 +64,6 @@ def in_range(model, way=NONE):
     A scale per layer, not per channel: that would blow up channels in which little but rounding is left.
     """
     generator = np.random.default_rng(5)
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in model.layers:
         for variable in layer.weights:
             kind = variable.path.rpartition("/")[2]
@@ -71,15 +71,19 @@ def in_range(model, way=NONE):
                 variable.assign(generator.uniform(0.5, 1.5, variable.shape))
             elif kind in ("beta", "bias"):
                 variable.assign(generator.normal(0, 0.3, variable.shape))
-    for layer in norms:
-        layer.momentum = 0.0
-    model(prepared(way, model.inputs[0].shape[1]), training=True)  # each learns the mean and variance of what it reads
-    for layer in norms:
-        layer.momentum = 0.99
-        mean, variance = (np.asarray(values) for values in (layer.moving_mean, layer.moving_variance))
-        power = np.mean(mean**2 + variance)
-        layer.moving_mean.assign(0.1 * np.sqrt(power) * generator.normal(size=mean.shape))
-        layer.moving_variance.assign(power * generator.uniform(0.5, 1.5, mean.shape))
+    kind = keras.layers.BatchNormalization
+    own = kind.call
+
+    def calibrated(layer, inputs, training=None, mask=None):
+        size = float(np.sqrt(np.mean(np.square(inputs))))
+        channels = inputs.shape[-1]
+        layer.moving_mean.assign(0.1 * size * generator.normal(size=channels))
+        layer.moving_variance.assign(size**2 * generator.uniform(0.5, 1.5, channels))
+        return own(layer, inputs, training=False)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "call", calibrated)
+        model(prepared(way, model.inputs[0].shape[1]), training=False)
     return model
 
 
