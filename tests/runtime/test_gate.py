@@ -10,6 +10,7 @@ from fmedge.errors import ArtifactError, LimitExceeded
 from fmedge.export.calibration import read_calibration
 from fmedge.export.exporter import EXPORTERS, build_artifact
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import VGG16
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel
 from fmedge.runtime.gate import checks
 from fmedge.runtime.opening import open_session
@@ -44,6 +45,7 @@ from support.messages import says
 ROWS = [
     pytest.param(row, precision, id=f"{row.format}-{row.converter}-{precision}")
     for row in EXPORTERS
+    if VGG16 in row.sources
     for precision in row.precisions
 ]
 

@@ -73,6 +73,10 @@ _LARGE = 1 << 12
 """Constants of this many bytes or more are aligned."""
 
 
+_ROUNDS = 4
+"""Padding may lengthen the length fields before it, which takes another round; two have nearly always been enough."""
+
+
 def _write_aligned(model: onnx.ModelProto) -> bytes:
     """Serialise a model with its large constants aligned, so that an engine can use them in place.
 
@@ -86,7 +90,8 @@ def _write_aligned(model: onnx.ModelProto) -> bytes:
     for before, _ in large:
         before.doc_string = " " * _ALIGNMENT
     places = _reckoned(model, {name: len(content) for name, content in values.items()})
-    while True:
+    content = b""
+    for _ in range(_ROUNDS):
         shift = 0
         for before, constant in large:
             old = len(before.doc_string)
@@ -95,11 +100,12 @@ def _write_aligned(model: onnx.ModelProto) -> bytes:
             places[constant.name] += shift
         content = model.SerializeToString(deterministic=True)
         if all(content.startswith(values[constant.name], places[constant.name]) for _, constant in large):
-            return content
+            break
         position = 0
         for _, constant in large:
             places[constant.name] = position = content.index(values[constant.name], position)
             position += len(values[constant.name])
+    return content
 
 
 def _reckoned(model: onnx.ModelProto, lengths: Mapping[str, int]) -> dict[str, int]:
