@@ -9,6 +9,7 @@ from PIL import Image
 from fmedge.data.page_options import PageOptions
 from fmedge.export.exporter import EXPORTERS
 from fmedge.model.run_options import RunOptions
+from fmedge.model.stock import VGG16
 from fmedge.model.submodel import ExportOptions, Precision
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import BACKENDS
@@ -25,7 +26,7 @@ CASES = [
     )
     for backend in BACKENDS
     for row in EXPORTERS
-    if row.format in backend.formats
+    if row.format in backend.formats and VGG16 in row.sources
     for precision in row.precisions
 ]
 SIZE = (24, 40)

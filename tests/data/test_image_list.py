@@ -131,6 +131,6 @@ def test_page_name_of_every_layer(tmp_path):
     from fmedge.model.submodel import every_tap
 
     for activation in Activation:
-        assert SubModel(every_tap(activation), activation).label == "all"
-    assert SubModel(every_tap(Activation.NONE)).label != "all"
-    assert page_name(tmp_path / "p.jpg", SubModel(every_tap(Activation.RELU))) == "p.all.html"
+        assert SubModel(every_tap("vgg16", activation), activation).label == "all"
+    assert SubModel(every_tap("vgg16", Activation.NONE)).label != "all"
+    assert page_name(tmp_path / "p.jpg", SubModel(every_tap("vgg16", Activation.RELU))) == "p.all.html"

@@ -160,7 +160,7 @@ def test_a_layer_called_all(tmp_path):
     model = chain(conv("all"))
     for written in ("all", r"\all"):
         require_close(run(export(model, tmp_path, written, preprocessing="none"), photo(), "all"), model(photo()))
-    with pytest.raises(UsageError, check=says("--layer all knows stock VGG16 alone")):
+    with pytest.raises(UsageError, check=says("--layer all knows stock networks alone")):
         export(chain(conv("another")), tmp_path, "all", preprocessing="none")
 
 

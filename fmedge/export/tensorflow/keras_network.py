@@ -101,7 +101,10 @@ class KerasNetwork:
     def views(self, submodel: SubModel, size: tuple[int, int] | None) -> tuple[TapView | None, ...]:
         """See :meth:`Network.views`."""
         places = [find_place(self.model, name) for name in submodel.taps]
-        return tuple(map(tap_view, keras_views(self.model, places, size or (None, None))))
+        try:
+            return tuple(map(tap_view, keras_views(self.model, places, size or (None, None))))
+        except UsageError:  # a layer that cannot say what it would give, but gives it
+            return (None,) * len(places)
 
     def reference(self, submodel: SubModel, images: Images) -> Mapping[str, npt.NDArray[np.floating]]:
         """See :meth:`Network.reference`; Keras itself runs the model, and NumPy prepares the pixels."""
