@@ -81,31 +81,23 @@ def _write_aligned(model: onnx.ModelProto) -> bytes:
     """Serialise a model with its large constants aligned, so that an engine can use them in place.
 
     The padding is the doc string of the preceding constant, which comes after that constant's values: 64 to 127 spaces.
-    Where values start is reckoned beforehand, since writing a large model takes a tenth of a second; if the file is not
-    as reckoned, they are searched for in it.
+    Where values start is reckoned beforehand, since writing a large model takes a tenth of a second.
     """
     constants = model.graph.initializer
-    values = {constant.name: constant.raw_data for constant in constants}  # each access copies them
-    large = [pair for pair in itertools.pairwise(constants) if len(values[pair[1].name]) >= _LARGE]
+    lengths = {constant.name: len(constant.raw_data) for constant in constants}
+    large = [pair for pair in itertools.pairwise(constants) if lengths[pair[1].name] >= _LARGE]
     for before, _ in large:
         before.doc_string = " " * _ALIGNMENT
-    places = _reckoned(model, {name: len(content) for name, content in values.items()})
-    content = b""
     for _ in range(_ROUNDS):
-        shift = 0
+        places, shift, changed = _reckoned(model, lengths), 0, False
         for before, constant in large:
             old = len(before.doc_string)
-            before.doc_string = " " * (_ALIGNMENT + (old - places[constant.name] - shift) % _ALIGNMENT)
-            shift += len(before.doc_string) - old
-            places[constant.name] += shift
-        content = model.SerializeToString(deterministic=True)
-        if all(content.startswith(values[constant.name], places[constant.name]) for _, constant in large):
+            new = _ALIGNMENT + (old - places[constant.name] - shift) % _ALIGNMENT
+            before.doc_string = " " * new
+            shift, changed = shift + new - old, changed or new != old
+        if not changed:
             break
-        position = 0
-        for _, constant in large:
-            places[constant.name] = position = content.index(values[constant.name], position)
-            position += len(values[constant.name])
-    return content
+    return model.SerializeToString(deterministic=True)
 
 
 def _reckoned(model: onnx.ModelProto, lengths: Mapping[str, int]) -> dict[str, int]:
