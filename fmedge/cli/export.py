@@ -86,6 +86,7 @@ def export_command(
     stock = find_network(network, keras, onnx)
     own = read_own_network(keras=keras, onnx=onnx)
     kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
+    widths = options.parse_list(precision, Precision)
     layers = STOCK[stock].names if every_layer and stock in STOCK else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
@@ -110,8 +111,10 @@ def export_command(
                 seven_bit=seven_bit,
             ),
         )
-        for name, kind, width in product(layers, kinds, options.parse_list(precision, Precision))
+        for name, kind, width in product(layers, kinds, widths)
     ]
+    if len(kinds) > 1 and len(widths) > 1:
+        requests = _possible(requests)
     if dry_run:
         for request in requests:
             require_request(request, calibration or Path())
@@ -120,6 +123,19 @@ def export_command(
     artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline)
     if as_json:
         print_json([_facts(artifact) for artifact in artifacts])
+
+
+def _possible(requests: list[ArtifactSpec]) -> list[ArtifactSpec]:
+    """Leave out the combinations of several formats and precisions that nothing writes, and say so; not all of them."""
+    from fmedge.workflow.artifacts import can_be_written
+
+    possible = [request for request in requests if can_be_written(request)]
+    left_out = dict.fromkeys(
+        f"{request.options.format} {request.options.precision}" for request in requests if request not in possible
+    )
+    if left_out and possible:
+        say(f"Left out, since nothing writes it from this network: {', '.join(left_out)}.")
+    return possible or requests
 
 
 def _export_all(

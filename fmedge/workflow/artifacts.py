@@ -71,6 +71,17 @@ def require_request(request: ArtifactSpec, calibration: Path | None) -> None:
         )
 
 
+def can_be_written(request: ArtifactSpec) -> bool:
+    """Return whether there is an exporter for an artifact's network, format and precision."""
+    from fmedge.export.exporter import find_exporter
+
+    try:
+        find_exporter(request.submodel.source, request.options)
+    except UsageError:
+        return False
+    return True
+
+
 def require_place(request: ArtifactSpec) -> None:
     """Create an artifact's folder and check, before any work, that the artifact can be written there.
 

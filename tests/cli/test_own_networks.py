@@ -190,3 +190,12 @@ def test_the_names_of_keras_applications_are_known():
     from fmedge.export.tensorflow.keras_applications import application_names
 
     assert {*APPLICATIONS, *STOCK} == {name.lower() for name in application_names()}
+
+
+def test_several_formats_and_precisions_leave_out_what_nothing_writes(fmedge_inprocess, chosen, photos_folder):
+    asked = ("export", *chosen(ONNX), "--layer", "stem.conv", "--no-verify", "--calibration", photos_folder)
+    made = fmedge_inprocess(*asked, "--format", "onnx,ncnn", "--precision", "fp32,int8")
+    assert "Left out, since nothing writes it from this network: ncnn int8." in made.stderr
+    assert [line.rpartition("/")[2].count("int8") for line in made.stdout.splitlines()] == [0, 1, 0]
+    alone = fmedge_inprocess(*asked, "--format", "ncnn", "--precision", "fp32,int8", code=2)
+    assert "Cannot write ncnn int8" in alone.stderr
