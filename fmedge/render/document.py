@@ -12,6 +12,8 @@ from typing import Any
 
 _PLACEHOLDER = re.compile(rb"\{\{(\w+)\}\}")
 
+_MODULE_WORDS = re.compile(rb"^import [^;]*;\n|^export (?=async |function |const |let |class )", re.MULTILINE)
+
 _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 """Escapes that keep a text from ending its script element; json.dumps itself escapes everything but ASCII."""
 
@@ -59,3 +61,13 @@ def asset(name: str) -> bytes:
 def assets(*names: str) -> bytes:
     """Read several files of render/assets, one after the other."""
     return b"\n".join(asset(name) for name in names)
+
+
+def script(*names: str) -> bytes:
+    """Read several modules of render/assets as one script, each after those that it needs while it is loaded."""
+    return join_modules(*map(asset, names))
+
+
+def join_modules(*modules: bytes) -> bytes:
+    """Join ES modules to one script: they share its scope, so imports and exports are left out."""
+    return b"'use strict';\n" + b"\n".join(_MODULE_WORDS.sub(b"", module).lstrip() for module in modules)

@@ -14,7 +14,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.render import plotly_js
 from fmedge.render.captions import write_captions
-from fmedge.render.document import asset, assets, comment, fill, policy, script_hash
+from fmedge.render.document import asset, assets, comment, fill, policy, script, script_hash
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -90,17 +90,17 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
     made = figure(maps, channel).to_json()
     captions = write_captions(layers, channel, options)
     plotly = plotly_js.place(options.plotlyjs)
-    script = assets("embedded.js", "grid.js")
+    own = script("embedded.js", "grid.js")
     return fill(
         asset("grid.html"),
         {
-            "policy": policy(script_hash(script), plotly.allowed),
+            "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
             "note": html.escape(captions.note).encode(),
             "style": assets("theme.css"),
             "plotly": plotly.element,
             "figure": base64.b64encode(zlib.compress(str(made).encode(), plotly_js.DEFLATE_LEVEL)),
-            "script": script,
+            "script": own,
         },
     )

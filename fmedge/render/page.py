@@ -16,7 +16,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.model.activations import RELU
 from fmedge.render import plotly_js
 from fmedge.render.captions import VIEW_WORDS, Captions, views_of, write_captions
-from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
+from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
 from fmedge.render.encoding import VALUES_NOTES, encode_maps
 from fmedge.render.layer_data import LayerData, pack_layer, require_room
 from fmedge.render.png import encode_png
@@ -35,8 +35,9 @@ SCRIPTS = (
     "print.js",
     "controls.js",
     "viewer.js",
+    "start.js",
 )
-"""The page's own script in parts; each uses what the previous ones define."""
+"""The page's own script in parts; each may use what others define, but while it is loaded only of those before it."""
 
 Kernels = dict[str, npt.NDArray[np.float32]]
 """Per layer: float32, (C, rows, columns, 3), the last axis red, green, blue."""
@@ -136,11 +137,11 @@ def assemble(
         "layers": [layer.facts for layer in layers],
     }
     plotly = plotly_js.place(options.plotlyjs)
-    script = assets(*SCRIPTS)
+    own = script(*SCRIPTS)
     return fill(
         asset("page.html"),
         {
-            "policy": policy(script_hash(script), plotly.allowed),
+            "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
             "style": assets("theme.css", "viewer.css", "viewer_layout.css"),
@@ -148,6 +149,6 @@ def assemble(
             "header": json_block({**header, **common}),
             "plotly": plotly.element,
             "data": b"\n".join(block for layer in layers for block in layer.blocks),
-            "script": script,
+            "script": own,
         },
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from fmedge.data.bench_report import Report
 from fmedge.render import plotly_js
-from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script_hash
+from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
 from fmedge.render.elements import Element, element, to_html
 from fmedge.render.report_rows import Layout, Row, front, lay_out
 from fmedge.render.report_tables import figures_table, ratio_table
@@ -53,12 +53,12 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
     """
     layout = lay_out(reports)
     plotly = plotly_js.place("embed")
-    script = assets(*SCRIPTS)
+    own = script(*SCRIPTS)
     title = _title(layout)
     return fill(
         asset("report.html"),
         {
-            "policy": policy(script_hash(script), plotly.allowed),
+            "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(title).encode("utf-8", "replace"),
             "style": assets("theme.css", "report.css"),
@@ -70,7 +70,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
             "environment": to_html(*map(environment, layout.machines, layout.reports)),
             "data": json_block(_data(layout)),
             "plotly": plotly.element,
-            "script": script,
+            "script": own,
         },
     )
 

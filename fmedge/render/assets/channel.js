@@ -1,6 +1,5 @@
-'use strict';
-/* exported showCard */
-/* global colourAt, element, formatValue, header, hexColour, layerNow, make, state */
+import { colourAt, hexColour } from './colours.js';
+import { element, formatValue, layerNow, make, state } from './state.js';
 
 // ---- What is known of the channel: statistics, histogram, kernel --------------------------------------------------
 
@@ -52,7 +51,7 @@ function layerFacts(layer) {
 
 const listed = (numbers) => numbers.slice(0, 12).join(', ') + (numbers.length > 12 ? ', \u2026' : '');
 
-async function showCard() {
+export async function showCard() {
   const layer = layerNow();
   const one = state.channel !== null;
   element('card-title').textContent = one ? `Channel ${layer.number(state.channel)}` : 'All channels';

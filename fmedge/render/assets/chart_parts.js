@@ -1,48 +1,49 @@
-'use strict';
-/* exported BEST, colour, mark, pattern, paper, PAPER, plain, hover, shownRows, shortened, formatTime, timeAxis, nameAxis,
-   namesAbove, roomAround, freeSides, bars, barsHeight, barAxis, endText, endTexts */
-/* global cssColour */
+import { cssColour } from './embedded.js';
 
-const element = (id) => document.getElementById(id);
-const report = JSON.parse(element('data').textContent);
+/**
+ * An element of the page; of which kind, its id tells.
+ * @type {(id: string) => any}
+ */
+export const element = (id) => document.getElementById(id);
+export const report = JSON.parse(element('data').textContent);
 
 // ---- What is shown ------------------------------------------------------------------------------------
 
-const COLOURS = 8;
-const MARKS = ['circle', 'square', 'diamond', 'triangle-up', 'cross', 'star'];
+export const COLOURS = 8;
+export const MARKS = ['circle', 'square', 'diamond', 'triangle-up', 'cross', 'star'];
 const PATTERNS = ['', '/', 'x', '.', '+', '-'];
 const NARROW = 590; // a chart below this width, in CSS pixels, has its labels above the bars
-const PAPER = 670; // width of a chart on A4 or Letter with margins of 12 mm, in CSS pixels
+export const PAPER = 670; // width of a chart on A4 or Letter with margins of 12 mm, in CSS pixels
 const DECADE = 10; // times that span this much are drawn on a logarithmic axis
-const BEST = -1; // colour of what is not one engine's
+export const BEST = -1; // colour of what is not one engine's
 
-const colour = (number) => cssColour(number === BEST ? '--ink' : `--c${number % COLOURS}`);
-const mark = (row) => MARKS[row.form % MARKS.length];
-const pattern = (row) => PATTERNS[row.form % PATTERNS.length];
-const chosen = (id) => Number(element(id).value);
-const paper = matchMedia('print');
+export const colour = (number) => cssColour(number === BEST ? '--ink' : `--c${number % COLOURS}`);
+export const mark = (row) => MARKS[row.form % MARKS.length];
+export const pattern = (row) => PATTERNS[row.form % PATTERNS.length];
+export const chosen = (id) => Number(element(id).value);
+export const paper = matchMedia('print');
 const chartWidth = () => (paper.matches ? PAPER : element('charts').clientWidth - 30);
-const narrow = () => chartWidth() < NARROW;
+export const narrow = () => chartWidth() < NARROW;
 
 /** Names come from outside, and Plotly reads some HTML, and mathematics between dollars. */
-function plain(text) {
+export function plain(text) {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('$', '&#36;');
 }
 
-const hover = (row) => row.hover.map(plain).map((line, number) => (number ? line : `<b>${line}</b>`)).join('<br>');
+export const hover = (row) => row.hover.map(plain).map((line, number) => (number ? line : `<b>${line}</b>`)).join('<br>');
 
-function shownRows() {
+export function shownRows() {
   return report.rows.filter((row) => row.task === chosen('task') && row.machine === chosen('machine'));
 }
 
-function formatTime(value) {
+export function formatTime(value) {
   if (value >= 100) return Math.round(value).toLocaleString('en');
   return value.toFixed(value >= 10 ? 1 : value >= 1 ? 2 : 3);
 }
 
 // ---- Axes ----------------------------------------------------------------------------------------------
 
-function timeAxis(values, { log = Math.max(...values) > DECADE * Math.min(...values), zero = false } = {}) {
+export function timeAxis(values, { log = Math.max(...values) > DECADE * Math.min(...values), zero = false } = {}) {
   const axis = { gridcolor: cssColour('--line'), zeroline: false, fixedrange: true, automargin: true };
   const scale = log ? { type: 'log', ...logTicks(values) } : { rangemode: zero ? 'tozero' : 'normal' };
   return { ...axis, ...scale, title: { text: log ? 'ms (logarithmic scale)' : 'ms', standoff: 8 } };
@@ -58,7 +59,7 @@ function logTicks(values) {
 }
 
 /** Rows from the top down; where it is narrow, their names stand above what belongs to them. */
-function nameAxis(names) {
+export function nameAxis(names) {
   const axis = { range: [names.length - 0.5, -0.75], fixedrange: true, showgrid: false, zeroline: false };
   if (narrow()) return { ...axis, showticklabels: false };
   const ticks = { tickvals: names.map((_, place) => place), ticktext: names.map((name) => plain(shortened(name))) };
@@ -67,11 +68,11 @@ function nameAxis(names) {
 
 const LONGEST = 44;
 
-function shortened(name) {
+export function shortened(name) {
   return name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}\u2026` : name;
 }
 
-function namesAbove(names) {
+export function namesAbove(names) {
   if (!narrow()) return [];
   return names.map((name, place) => ({
     text: plain(shortened(name)), x: 0, xref: 'paper', xanchor: 'left', y: place - 0.5, yref: 'y', yanchor: 'middle', showarrow: false,
@@ -79,12 +80,12 @@ function namesAbove(names) {
 }
 
 /** Height of a chart of bars; its margins included. */
-function barsHeight(count, each = 1) {
+export function barsHeight(count, each = 1) {
   return 70 + count * ((narrow() ? 46 : 26) + 15 * (each - 1));
 }
 
 /** Range of an axis with room for marks at both ends. */
-function roomAround(times) {
+export function roomAround(times) {
   const [low, high] = [Math.min(...times), Math.max(...times)];
   if (!times.length) return {};
   if (high > DECADE * low) return { range: [Math.log10(low) - 0.12, Math.log10(high) + 0.12] };
@@ -101,7 +102,7 @@ const FRAME = [80, 100]; // what a chart's axes and margins take of its width an
  * For every row of the front the side of its mark where its name meets no edge, mark or other name, and better no line
  * either; none if there is none.
  */
-function freeSides(placed, best, { xaxis, yaxis }) {
+export function freeSides(placed, best, { xaxis, yaxis }) {
   const size = [chartWidth() - FRAME[0], element('trade').clientHeight - FRAME[1]];
   const share = (value, [from, to]) => (value - from) / (to - from);
   const scale = xaxis.type === 'log' ? Math.log10 : Number;
@@ -126,7 +127,11 @@ function freeSides(placed, best, { xaxis, yaxis }) {
   return sides;
 }
 
-/** Where a name of this width may stand beside a mark: side, and left, right, top, bottom. */
+/**
+ * Where a name of this width may stand beside a mark: side, and left, right, top, bottom.
+ * @param {number[]} mark
+ * @param {number} width
+ */
 function nameBoxes([x, y], width) {
   const across = { right: [x + 8, x + 8 + width], left: [x - 8 - width, x - 8] };
   const down = { top: [y - 8 - LETTER[1], y - 8], bottom: [y + 8, y + 8 + LETTER[1]] };
@@ -146,7 +151,7 @@ function endOf(row, rows) {
 }
 
 /** Bars of medians with whiskers to the 90th percentile; own are drawn of all that share the axis. */
-function bars(own, all, places, look) {
+export function bars(own, all, places, look) {
   const whiskers = own.map((row) => endOf(row, all) - row.p50);
   return {
     type: 'bar', orientation: 'h', x: own.map((row) => row.p50), y: places, hovertext: own.map(hover), hoverinfo: 'text',
@@ -155,13 +160,13 @@ function bars(own, all, places, look) {
   };
 }
 
-function endText(row, rows, share = '') {
+export function endText(row, rows, share = '') {
   const late = row.p90 > endOf(row, rows) ? `, p90 ${formatTime(row.p90)}` : '';
   return `${formatTime(row.p50)} ms${share}${late}${row.shaky ? ' !' : ''}`;
 }
 
 /** Texts that begin where the whiskers end: Plotly would put them across. */
-function endTexts(own, all, places, text) {
+export function endTexts(own, all, places, text) {
   return {
     type: 'scatter', mode: 'text', x: own.map((row) => endOf(row, all)), y: places, hoverinfo: 'skip', cliponaxis: false,
     text: own.map((row) => `\u2002${text(row)}`), textposition: 'middle right', textfont: { color: cssColour('--ink') },
@@ -169,7 +174,7 @@ function endTexts(own, all, places, text) {
 }
 
 /** An axis of times from zero, with room for the texts behind the bars and the names before them. */
-function barAxis(rows, text) {
+export function barAxis(rows, text) {
   const beside = narrow() ? 0 : Math.max(0, ...rows.map((row) => shortened(row.choice).length));
   const width = chartWidth() - 40 - LETTER[0] * beside;
   const needed = rows.map((row) => endOf(row, rows) * width / Math.max(width - LETTER[0] * (text(row).length + 2), width / 4));

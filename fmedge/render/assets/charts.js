@@ -1,8 +1,8 @@
-'use strict';
-/* exported drawAll */
-/* global Plotly, BASE_CONFIG, cssColour, themeLayout, element, report, BEST, colour, mark, pattern, paper, PAPER, narrow, chosen,
-   plain, hover, shownRows, shortened, formatTime, timeAxis, nameAxis, namesAbove, roomAround, freeSides, bars, barsHeight,
-   barAxis, endText, endTexts */
+import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
+import {
+  barAxis, bars, barsHeight, BEST, chosen, colour, element, endText, endTexts, formatTime, freeSides, hover, mark,
+  nameAxis, namesAbove, narrow, PAPER, paper, pattern, plain, report, roomAround, shortened, shownRows, timeAxis,
+} from './chart_parts.js';
 
 // ---- Drawing -------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ function drawRuns(rows) {
   return draw('runs', data, layout, `Single runs for ${taskName()}, of ${rows.length} choices.`);
 }
 
-function drawAll() {
+export function drawAll() {
   const rows = shownRows();
   return Promise.all([
     drawTrade(rows), drawTimes(rows), report.machines.length > 1 && drawMachines(), drawStages(rows), drawRuns(rows),

@@ -1,7 +1,4 @@
-'use strict';
-/* exported BROKEN, colourscale, colourAt, hexColour */
-
-const BROKEN = '#ff2fd0'; // of NaN and infinity; in none of the scales
+export const BROKEN = '#ff2fd0'; // of NaN and infinity; in none of the scales
 
 /** Colours at equal distances, lowest value first. Viridis: ten colours of matplotlib's map (CC0). */
 const SCALES = {
@@ -12,14 +9,14 @@ const SCALES = {
   diverging: ['#0a2a5e', '#2b6cb0', '#8fbbe0', '#f7f7f7', '#f0a582', '#c0392b', '#5e0a15'],
 };
 
-const channelsOf = (colour) => [1, 3, 5].map((start) => Number.parseInt(colour.slice(start, start + 2), 16));
+export const channelsOf = (colour) => [1, 3, 5].map((start) => Number.parseInt(colour.slice(start, start + 2), 16));
 
-function hexColour(channels) {
+export function hexColour(channels) {
   return `#${channels.map((value) => Math.round(value).toString(16).padStart(2, '0')).join('')}`;
 }
 
 /** Red, green and blue, 0 to 255, at a share (0 to 1) of the scale. */
-function colourAt(name, share) {
+export function colourAt(name, share) {
   const stops = SCALES[name];
   const place = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const first = Math.min(Math.floor(place), stops.length - 2);
@@ -28,6 +25,6 @@ function colourAt(name, share) {
 }
 
 /** The same for Plotly. */
-function colourscale(name) {
+export function colourscale(name) {
   return SCALES[name].map((colour, index, { length }) => [index / (length - 1), colour]);
 }

@@ -1,6 +1,8 @@
-'use strict';
-/* exported connectControls, syncControls */
-/* global MOST_PINS, detail, element, header, isReading, layerNow, layers, make, overview, readValues, show, state, step */
+import { element, header, layerNow, layers, make, MOST_PINS, state } from './state.js';
+import { overview } from './mosaic.js';
+import { detail } from './detail.js';
+import { isReading, readValues, step } from './pointing.js';
+import { show } from './viewer.js';
 
 // ---- Choosers ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +140,7 @@ function onKey(event) {
 
 // ---- All of them -----------------------------------------------------------------------------------------------------
 
-function connectControls() {
+export function connectControls() {
   fillChoosers();
   fillViews();
   fillStrip();
@@ -157,7 +159,7 @@ function connectControls() {
   document.addEventListener('keydown', onKey);
 }
 
-function syncControls() {
+export function syncControls() {
   const [layer, one] = [layerNow(), state.channel !== null];
   for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
   for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);

@@ -1,8 +1,6 @@
-'use strict';
-/* exported MapSet, floatsFromBase64 */
-/* global bytesFromBase64, inflate */
+import { bytesFromBase64, inflate } from './embedded.js';
 
-function floatsFromBase64(text) {
+export function floatsFromBase64(text) {
   const view = new DataView(bytesFromBase64(text).buffer);
   return Float32Array.from({ length: view.byteLength / 4 }, (_, index) => view.getFloat32(4 * index, true));
 }
@@ -12,7 +10,7 @@ function floatsFromBase64(text) {
 const SPECIAL_FROM = 4093; // codes of minus infinity, infinity, NaN
 const SPECIALS = [-Infinity, Infinity, NaN];
 
-const FORMATS = {
+export const FORMATS = {
   '12bit': {
     planeBytes: (size) => [size, Math.ceil(size / 2)],
     decode([high, low], out, { zero, step, offset }) {
@@ -57,7 +55,7 @@ function halfFloats() {
 const KEPT = 8; // channels whose values stay decoded
 
 /** Feature maps in the page's blocks; a chunk is inflated when one of its channels is asked for. */
-class MapSet {
+export class MapSet {
   constructor({ id, chunkChannels, zero, step, offset }, [, rows, columns], values) {
     this.id = id;
     this.size = rows * columns;

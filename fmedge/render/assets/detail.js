@@ -1,6 +1,6 @@
-'use strict';
-/* exported detail */
-/* global Plotly, BASE_CONFIG, BROKEN, colourscale, cssColour, element, header, layerNow, layers, state, themeLayout */
+import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
+import { BROKEN, colourscale } from './colours.js';
+import { element, header, layers, state } from './state.js';
 
 // ---- Channels side by side, and the photo: axes count the photo's pixels, so that one zoom fits all -------------
 
@@ -40,7 +40,7 @@ function arrange(count, width, height) {
 
 const axisName = (letter, number) => `${letter}${number ? number + 1 : ''}`;
 
-const detail = {
+export const detail = {
   plot: null,
   panels: [],
   zoom: null, // ranges of the axes; null shows all
@@ -210,6 +210,7 @@ function brokenTrace(values, layer) {
   return { z, zmin: 0, zmax: 1, colorscale: [[0, BROKEN], [1, BROKEN]], showscale: false };
 }
 
+/** @param {string[]} axes names of the horizontal and the vertical one */
 function photoImage([xref, yref]) {
   const [tall, wide] = header.photo;
   return {

@@ -1,17 +1,14 @@
-'use strict';
-/* exported BASE_CONFIG, bytesFromBase64, inflate, loadPlotly, cssColour, themeLayout */
-
 // ---- Blocks of the page: base64 of a zlib stream in a script element of type text/plain -----------
 
 const OLD_BROWSER = 'this browser is too old. Chrome 80, Edge 80, Firefox 113, Safari 16.4 or a later one draws it.';
 
-function bytesFromBase64(text) {
+export function bytesFromBase64(text) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text);
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
 /** Inflate a data block; its base64 leaves the document. */
-function inflate(id) {
+export function inflate(id) {
   if (!window.DecompressionStream) throw new Error(OLD_BROWSER);
   const block = document.getElementById(id);
   const bytes = bytesFromBase64(block.textContent);
@@ -22,24 +19,24 @@ function inflate(id) {
 // ---- Plotly ------------------------------------------------------------------------------------------
 
 /** Of every chart. Buttons are named one by one: Plotly's own choice holds one that uploads the chart to its company. */
-const BASE_CONFIG = { responsive: true, displaylogo: false, plotlyServerURL: '' };
+export const BASE_CONFIG = { responsive: true, displaylogo: false, plotlyServerURL: '' };
 
 /** Run the embedded plotly.js, where it is not loaded already; the page's Content-Security-Policy allows exactly this text. */
-async function loadPlotly() {
+export async function loadPlotly() {
   if (window.Plotly) return;
-  if (!document.getElementById('plotly')) throw new Error(`plotly.js was not found at ${document.querySelector('script[src]').src}`);
+  if (!document.getElementById('plotly')) throw new Error(`plotly.js was not found at ${document.querySelector('script[src]').getAttribute('src')}`);
   const response = inflate('plotly');
   const script = document.createElement('script');
   script.textContent = await response.text();
   document.head.append(script);
 }
 
-function cssColour(name) {
+export function cssColour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 /** The part of a layout that depends on light or dark. */
-function themeLayout(plot) {
+export function themeLayout(plot) {
   const [ink, clear] = [cssColour('--soft'), 'rgba(0,0,0,0)'];
   return {
     paper_bgcolor: clear,

@@ -1,5 +1,4 @@
-'use strict';
-/* global Plotly, BASE_CONFIG, inflate, loadPlotly */
+import { BASE_CONFIG, inflate, loadPlotly } from './embedded.js';
 
 async function start() {
   const figure = await inflate('figure').json();

@@ -1,9 +1,7 @@
-'use strict';
-/* exported Layer, ORDERS */
-/* global MapSet, floatsFromBase64 */
+import { floatsFromBase64, MapSet } from './data.js';
 
 /** Ways to order channels: by which statistic, and whether the smallest comes first. */
-const ORDERS = {
+export const ORDERS = {
   index: null,
   mean: { statistic: 'mean' },
   max: { statistic: 'largest' },
@@ -16,11 +14,13 @@ const ORDERS = {
 const PARTS = { raw: ['maps'], relu: ['maps'], a: ['a'], error: ['error'], b: ['a', 'error'] };
 
 /** A layer in the page: its values in every view, and what is known of its channels. Indices count channels in the page. */
-class Layer {
+export class Layer {
   constructor(facts, header) {
     this.name = facts.name;
     this.shape = facts.shape;
-    [this.channels, this.rows, this.columns] = facts.shape;
+    this.channels = facts.shape[0];
+    this.rows = facts.shape[1];
+    this.columns = facts.shape[2];
     this.firstChannel = facts.firstChannel;
     this.activation = facts.activation ?? 'relu';
     this.words = { ...header.viewWords, ...facts.words };

@@ -1,12 +1,12 @@
-'use strict';
-/* exported overview */
-/* global Plotly, BASE_CONFIG, BROKEN, colourAt, cssColour, element, hexColour, layerNow, make, state, themeLayout */
+import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
+import { BROKEN, colourAt, hexColour } from './colours.js';
+import { element, layerNow, make, state } from './state.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
 
 const LEVELS = 253; // palette entries of values, from 0
 const [DEAD_LEVEL, BROKEN_LEVEL, GAP_LEVEL] = [253, 254, 255];
-const BMP_HEADER = 54;
+export const BMP_HEADER = 54;
 const BMP_PALETTE = 4 * 256;
 
 /** An empty picture, all gap, with its pixels; rows run from the bottom up, each padded to 4 bytes. */
@@ -27,6 +27,7 @@ function createBitmap(width, height) {
 }
 
 function setPalette({ file }, name) {
+  /** @type {(level: number, colour: number[]) => void} */
   const set = (level, [red, green, blue]) => file.set([blue, green, red], BMP_HEADER + 4 * level);
   const colour = (text) => [1, 3, 5].map((start) => Number.parseInt(text.slice(start, start + 2), 16));
   for (let level = 0; level < LEVELS; level += 1) set(level, colourAt(name, level / (LEVELS - 1)).map(Math.round));
@@ -79,7 +80,7 @@ class Grid {
   }
 }
 
-const overview = {
+export const overview = {
   plot: null,
   grid: null,
   bitmap: null,

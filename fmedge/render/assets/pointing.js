@@ -1,6 +1,7 @@
-'use strict';
-/* exported connectPointer, showMarks, hideValue, isReading, readValues, showValueAgain, step */
-/* global detail, element, formatValue, header, layerNow, layers, make, overview, show, state */
+import { element, formatValue, header, layerNow, layers, make, state } from './state.js';
+import { overview } from './mosaic.js';
+import { detail } from './detail.js';
+import { show } from './viewer.js';
 
 // ---- The value under the pointer -------------------------------------------------------------------------------
 
@@ -11,7 +12,7 @@ let pointer = null; // the latest event of the pointer, while it is over a figur
 const figure = () => (state.channel === null ? overview : detail);
 
 /** What is shown has changed under a pointer at rest. */
-function showValueAgain() {
+export function showValueAgain() {
   if (isReading()) tellMarked();
   else if (!element('tooltip').hidden) ask(pointer);
 }
@@ -58,7 +59,7 @@ function words({ layer, view, channel, row, column }, value, before) {
 let reading = false;
 
 /** Begin or end to read values with the arrow keys; only a channel has values to step through. */
-function readValues(wanted) {
+export function readValues(wanted) {
   reading = wanted && state.channel !== null;
   if (reading) return step(0, 0);
   element('spoken').textContent = '';
@@ -66,7 +67,7 @@ function readValues(wanted) {
 }
 
 /** Go so many columns and rows on from the marked value, which is the middle one at first, and tell the value there. */
-function step(right, down) {
+export function step(right, down) {
   const layer = layerNow();
   const from = markedValue() ?? { row: layer.rows >> 1, column: layer.columns >> 1 };
   const row = Math.min(Math.max(from.row + down, 0), layer.rows - 1);
@@ -84,9 +85,9 @@ async function tellMarked() {
   return undefined;
 }
 
-const isReading = () => reading && state.channel !== null;
+export const isReading = () => reading && state.channel !== null;
 
-function hideValue() {
+export function hideValue() {
   asked += 1;
   element('tooltip').hidden = true;
   if (pointed) {
@@ -112,7 +113,7 @@ function markedValue() {
   return place && { layer: layerNow(), ...place };
 }
 
-function showMarks() {
+export function showMarks() {
   const marked = [[markedValue(), 'marked'], [pointed, 'pointed']].filter(([found]) => found);
   showOnPhoto(marked);
   if (state.channel === null) element('marks').replaceChildren();
@@ -162,7 +163,7 @@ function ownRectangle(panel, { layer, row, column }) {
 
 const STILL = 5; // CSS pixels that a click may move
 
-function connectPointer() {
+export function connectPointer() {
   const stage = element('stage');
   let pressed = null;
   // A finger scrolls the page, two enlarge it: Plotly would move the picture.

@@ -1,6 +1,7 @@
-'use strict';
-/* exported connectPaper */
-/* global BMP_HEADER, BROKEN, channelsOf, colourAt, detail, element, formatValue, hexColour, layers, layerNow, make, overview, state */
+import { BROKEN, channelsOf, colourAt, hexColour } from './colours.js';
+import { element, formatValue, layerNow, layers, make, state } from './state.js';
+import { BMP_HEADER, overview } from './mosaic.js';
+import { detail } from './detail.js';
 
 // ---- On paper: a figure for every map that is shown, which flow over the pages -------------------------------------
 
@@ -61,7 +62,7 @@ function panelsOnPaper() {
   });
 }
 
-function connectPaper() {
+export function connectPaper() {
   const paper = element('paper');
   const fill = () => {
     const one = state.channel !== null;

@@ -1,5 +1,6 @@
-'use strict';
-/* global COLOURS, MARKS, drawAll, element, loadPlotly, paper, report */
+import { loadPlotly } from './embedded.js';
+import { COLOURS, element, MARKS, paper, report } from './chart_parts.js';
+import { drawAll } from './charts.js';
 
 // ---- Legend --------------------------------------------------------------------------------------------
 
@@ -51,7 +52,7 @@ function sortBy(table, column, kind, direction) {
   const compare = (a, b) => (kind === 'text' ? a.localeCompare(b, 'en', { numeric: true }) : a - b);
   const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
   rows.sort(([a], [b]) => {
-    if (a === null || b === null) return (a === null) - (b === null);
+    if (a === null || b === null) return Number(a === null) - Number(b === null);
     return direction * compare(a, b);
   });
   table.tBodies[0].append(...rows.map(([, row]) => row));
@@ -73,7 +74,7 @@ function makeSortable(table) {
 
 /** Wait for the end of a row of events, then draw once. */
 function later(action) {
-  let timer = 0;
+  let timer;
   return () => {
     clearTimeout(timer);
     timer = setTimeout(action, 150);

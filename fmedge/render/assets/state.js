@@ -1,13 +1,20 @@
-'use strict';
-/* exported header, layers, state, layerNow, element, make, formatValue, readAddress, writeAddress, forgetAddress, MOST_PINS */
-/* global Layer, ORDERS */
+import { Layer, ORDERS } from './layers.js';
 
-const element = (id) => document.getElementById(id);
-const header = JSON.parse(element('header').textContent);
-const layers = header.layers.map((facts) => new Layer(facts, header));
+/**
+ * An element of the page; of which kind, its id tells.
+ * @type {(id: string) => any}
+ */
+export const element = (id) => document.getElementById(id);
+/**
+ * What the page holds beside values: fmedge/render/page.py writes it.
+ * @type {any}
+ */
+export const header = JSON.parse(element('header').textContent);
+/** @type {Layer[]} */
+export const layers = header.layers.map((facts) => new Layer(facts, header));
 
 /** An element with text in it; names from outside reach the page so and in no other way. */
-function make(tag, text = '', attributes = {}) {
+export function make(tag, text = '', attributes = {}) {
   const made = document.createElement(tag);
   made.textContent = text;
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -15,7 +22,7 @@ function make(tag, text = '', attributes = {}) {
 }
 
 /** Seven digits: what a float32 can tell apart. */
-function formatValue(value, digits = 7) {
+export function formatValue(value, digits = 7) {
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? '\u221e' : '\u2212\u221e';
   return String(Number(value.toPrecision(digits))).replaceAll('-', '\u2212');
@@ -23,24 +30,41 @@ function formatValue(value, digits = 7) {
 
 // ---- What is shown -----------------------------------------------------------------------------------------
 
-const MOST_PINS = 8;
+export const MOST_PINS = 8;
 const difference = header.kind === 'difference';
 const points = layers.every(({ rows, columns }) => rows * columns === 1); // maps of one value: a scale of their own says nothing
 
+/**
+ * What is shown.
+ * @typedef {object} State
+ * @property {number} layer number of the layer in the page
+ * @property {number | null} channel its index in the page; null shows all
+ * @property {string} view
+ * @property {string} order
+ * @property {string} scale
+ * @property {string} colours
+ * @property {number} opacity of the map over the photo, in percent
+ * @property {{x: number, y: number} | null} at the marked place of the photo, in its pixels
+ * @property {{layer: number, channel: number}[]} pins
+ */
+
+/** @type {State} */
 const DEFAULTS = {
-  layer: 0, // its number in the page
-  channel: header.single ? 0 : null, // its index in the page; null shows all
+  layer: 0,
+  channel: header.single ? 0 : null,
   view: header.views[0],
   order: difference ? 'worst' : 'index',
   scale: points ? 'shared' : 'own',
   colours: difference ? 'diverging' : 'grey',
-  opacity: 100, // of the map over the photo, in percent
-  at: null, // the marked place: x and y on the photo, in its pixels
+  opacity: 100,
+  at: null,
+  pins: [],
 };
 
-const state = { ...DEFAULTS, pins: [] };
+/** @type {State} */
+export const state = { ...DEFAULTS };
 
-const layerNow = () => layers[state.layer];
+export const layerNow = () => layers[state.layer];
 
 // ---- The address: what is not the default, after the # -----------------------------------------------------
 
@@ -60,7 +84,7 @@ function readPin(text) {
 }
 
 /** The state that the address tells; what it tells wrongly is the default. */
-function readAddress() {
+export function readAddress() {
   const found = new URLSearchParams(location.hash.slice(1));
   const read = { ...DEFAULTS, pins: (found.get('pins') ?? '').split(',').flatMap(readPin).slice(0, MOST_PINS) };
   for (const [name, allowed] of Object.entries(CHOICES)) if (allowed(found.get(name) ?? '')) read[name] = found.get(name);
@@ -88,7 +112,7 @@ function setAddress(push, address) {
 }
 
 /** Let the address tell the state; with push as a new entry of the history. */
-function writeAddress(push) {
+export function writeAddress(push) {
   const address = addressNow();
   clearTimeout(waiting);
   if (push) return address === (location.hash || '#') ? undefined : setAddress(true, address);
@@ -103,7 +127,7 @@ function writeAddress(push) {
 }
 
 /** The browser has gone to another entry: what waits would change that one. */
-function forgetAddress() {
+export function forgetAddress() {
   clearTimeout(waiting);
 }
 
@@ -117,6 +141,6 @@ function addressNow() {
     const number = layers[layer].number(channel);
     return layer ? `${layer}:${number}` : number;
   });
-  if (pins.length) words.set('pins', pins);
+  if (pins.length) words.set('pins', String(pins));
   return `#${words}`;
 }

@@ -1,10 +1,13 @@
-'use strict';
-/* global Plotly, connectControls, connectPaper, connectPointer, detail, element, forgetAddress, hideValue, header, layerNow, layers, loadPlotly, make,
-   overview, readAddress, showCard, showMarks, showValueAgain, state, syncControls, writeAddress */
+import { element, forgetAddress, header, layerNow, make, readAddress, state, writeAddress } from './state.js';
+import { overview } from './mosaic.js';
+import { detail } from './detail.js';
+import { showCard } from './channel.js';
+import { showMarks, showValueAgain } from './pointing.js';
+import { syncControls } from './controls.js';
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
-function showCaptions({ subtitle, note, image, facts }) {
+export function showCaptions({ subtitle, note, image, facts }) {
   element('subtitle').textContent = subtitle;
   element('note').textContent = note;
   element('note').hidden = !note;
@@ -33,7 +36,7 @@ function showTitle() {
 let drawing = null;
 let again = false;
 
-async function draw() {
+export async function draw() {
   again = true;
   drawing ??= drawAll().finally(() => { drawing = null; });
   return drawing;
@@ -71,52 +74,20 @@ async function drawOnce() {
 }
 
 /** Show something else; with push the browser's way back leads here. */
-function show(changes, push = false) {
+export function show(changes, push = false) {
   Object.assign(state, changes);
   writeAddress(push);
   return draw();
 }
 
-function follow() {
+export function follow() {
   forgetAddress();
   Object.assign(state, readAddress());
   return draw();
 }
 
 /** A picture of another size, other colours. */
-function redraw() {
+export function redraw() {
   if (state.channel === null && overview.plot) Plotly.Plots.resize(overview.plot);
   draw();
 }
-
-// ---- Start -------------------------------------------------------------------------------------------------------
-
-async function start() {
-  showCaptions(header.captions);
-  Object.assign(state, readAddress());
-  connectControls();
-  const { channels, rows, columns } = layers[0];
-  if (!(channels && rows && columns)) throw new Error('there are no values');
-  await loadPlotly();
-  await draw();
-  detail.moved = () => showMarks();
-  showMarks();
-  connectPointer();
-  connectPaper();
-  window.addEventListener('popstate', follow);
-  window.addEventListener('hashchange', follow);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  let width = window.innerWidth;
-  window.addEventListener('resize', () => {
-    hideValue();
-    if (window.innerWidth === width && state.channel === null) return;
-    width = window.innerWidth;
-    redraw();
-  });
-}
-
-start().catch((error) => {
-  element('status').textContent = `This page could not be drawn: ${error.message}`;
-  document.body.dataset.state = 'failed';
-  throw error;
-});
