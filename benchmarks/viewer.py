@@ -1,8 +1,9 @@
 """Measure the feature-map page in headless Chromium: how soon it opens, how fast it responds, how much memory it uses.
 
-Every layer's page is opened alternately with an empty Plotly page, so that a machine that drifts affects both alike.
-Times are medians, from the browser's own clock: opening from the start of navigation to the first frame after the page
-reports that it is drawn, everything else from the user's choice to the first frame after it is drawn.
+Every layer's page is opened alternately with an empty page of the whole plotly.js, so that a machine that drifts
+affects both alike. Times are medians, from the browser's own clock: opening from the start of navigation to the first
+frame after the page reports that it is drawn, everything else from the user's choice to the first frame after it is
+drawn.
 
     python benchmarks/viewer.py --image photo.jpg --weights weights.h5 --layer block1_conv1,block3_conv3
 """
@@ -106,11 +107,10 @@ def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, tuple[Pat
 
 def _measure_all(pages: dict[str, tuple[Path, float]], folder: Path, runs: int) -> list[dict[str, Any]]:
     from playwright.sync_api import sync_playwright
-
-    from fmedge.render import plotly_js
+    from plotly.offline import get_plotlyjs
 
     empty = folder / "empty.html"
-    empty.write_text(EMPTY.format(plotly=plotly_js.script_file()[1].decode()), encoding="utf-8")
+    empty.write_text(EMPTY.format(plotly=get_plotlyjs()), encoding="utf-8")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     rows: list[dict[str, Any]] = []
     with sync_playwright() as driver:

@@ -41,6 +41,12 @@ def licence(name: str) -> str:
     return ", ".join(sorted(set(classified)))
 
 
+def bundle() -> tuple[str, str]:
+    """Name and version of the script that comes with fmedge itself."""
+    facts = json.loads((ROOT / "fmedge" / "render" / "assets" / "plotly-cartesian.json").read_text())
+    return "plotly.js-cartesian-dist-min", facts["version"]
+
+
 def sbom(version: str) -> dict[str, object]:
     """What a run needs, as CycloneDX 1.6; the hashes of the files stand in the lock file."""
     components = []
@@ -56,6 +62,17 @@ def sbom(version: str) -> dict[str, object]:
             if licence(name):
                 component["licenses"] = [{"license": {"name": licence(name)}}]
             components.append(component)
+    name, each = bundle()
+    components.append(
+        {
+            "type": "library",
+            "bom-ref": f"{name}@{each}",
+            "name": name,
+            "version": each,
+            "purl": f"pkg:npm/{name}@{each}",
+            "licenses": [{"license": {"id": "MIT"}}],
+        }
+    )
     reference = f"fmedge@{version}"
     return {
         "bomFormat": "CycloneDX",
@@ -83,8 +100,8 @@ def licences() -> str:
         "# Licences of what fmedge is used with",
         "",
         "Written by `make lock` out of the lock files and the metadata of what is installed; do not edit. fmedge",
-        "itself is under Apache-2.0 and holds no code of these. A dash: not installed on Linux x86-64 with CPython",
-        "3.11, or it declares none.",
+        "itself is under Apache-2.0 and holds no code of these but plotly.js (MIT), which its pages hold, too. A dash:",
+        "not installed on Linux x86-64 with CPython 3.11, or it declares none.",
         "",
         "| package | version | licence | needed for |",
         "|---|---|---|---|",
@@ -92,6 +109,7 @@ def licences() -> str:
     for name, versions in sorted((tests | runs).items()):
         use = "runs" if name in runs else "tests, export, other engines"
         lines.append(f"| {name} | {', '.join(versions)} | {licence(name) or '-'} | {use} |")
+    lines.append("| {} | {} | MIT | every page; comes with fmedge |".format(*bundle()))
     return "\n".join(lines) + "\n"
 
 

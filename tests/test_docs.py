@@ -15,7 +15,7 @@ FILES = {
 }
 DOCUMENTS = sorted(name for name in FILES if name.endswith(".md") and name != "CHANGELOG.md")
 SOURCES = sorted(name for name in FILES if name.endswith((".py", ".toml", ".yml", ".yaml", ".cff")))
-NOT_OURS = {"plotly.js", "plotly.min.js"}
+NOT_OURS = {"Node.js", "plotly.js", "plotly.min.js"}
 
 
 def is_there(name):

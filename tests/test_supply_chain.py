@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from fmedge.render import plotly_js
 from support.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -80,12 +81,13 @@ def test_the_bill_of_materials_and_the_licences_say_what_is_locked():
     assert bill["bomFormat"] == "CycloneDX"
     assert bill["metadata"]["component"]["version"] == __version__
     listed = [(each["name"], each["version"]) for each in bill["components"]]
-    assert sorted(listed) == sorted((name, version) for name, version, _ in entries("demo"))
+    bundle = ("plotly.js-cartesian-dist-min", plotly_js.prepare().version)
+    assert sorted(listed) == sorted([*((name, version) for name, version, _ in entries("demo")), bundle])
     references = [each["bom-ref"] for each in bill["components"]]
     assert len(set(references)) == len(references)
     assert bill["dependencies"][0]["dependsOn"] == references
     table = (ROOT / "docs" / "licences.md").read_text()
-    for name, version, _ in (*entries("test"), *entries("pnnx")):
+    for name, version, *_ in (*entries("test"), *entries("pnnx"), bundle):
         (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*)$", table, re.MULTILINE)
         assert version in row
 

@@ -13,7 +13,6 @@ from statistics import median
 from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Configuration, Measurement
 from fmedge.errors import UsageError
-from fmedge.render import plotly_js
 from fmedge.render.report import render_report
 from fmedge.system.wording import plural
 
@@ -202,14 +201,10 @@ FORMS: dict[str, Callable[[Report], str]] = {".json": to_json, ".csv": to_csv, "
 
 
 def require_form(path: Path) -> None:
-    """Check, before anything is measured, that a file's suffix is in :data:`FORMS`, and that its form can be written.
+    """Check, before anything is measured, that a file's suffix is in :data:`FORMS`.
 
     Raises:
         UsageError: The suffix is another.
-        BackendUnavailable: It is a page, and the plotly package is not installed.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".html":
-        plotly_js.prepare()
-    if suffix not in FORMS:
+    if path.suffix.lower() not in FORMS:
         raise UsageError(f"Unknown file type: '{path}'. Allowed: a name that ends in {', '.join(FORMS)}.")

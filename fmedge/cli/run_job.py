@@ -40,7 +40,7 @@ def run(asked: RunCommand) -> None:
     if asked.weights is not None and is_file(Path(asked.weights)):
         sha256 = prefetch.start(digest, Path(asked.weights), "sha256")  # 30 ms, during the imports
     from fmedge.cli.run_outputs import draw
-    from fmedge.workflow.pages import prepare_early
+    from fmedge.workflow.pages import load_early
     from fmedge.workflow.request import has_choices, models_folder
 
     prepared = parse_preprocessing(asked.preprocessing, asked.scale, asked.mean, asked.std, asked.order)
@@ -48,7 +48,8 @@ def run(asked: RunCommand) -> None:
     drawing = _drawing(asked)
     look = not settled and asked.tuned is not False and has_choices(models_folder(asked.models))
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
-    prepare_early(None if look else drawing.run, early, page=not asked.no_page)
+    if not look:
+        load_early(drawing.run, early)
     if asked.model is not None:
         from fmedge.workflow.model_files import open_model
 

@@ -55,7 +55,12 @@ def asset(name: str) -> bytes:
 
     Line ends are those that a browser reads; otherwise the script's hash would differ.
     """
-    return (files("fmedge.render") / "assets" / name).read_bytes().replace(b"\r\n", b"\n")
+    return packed_asset(name).replace(b"\r\n", b"\n")
+
+
+def packed_asset(name: str) -> bytes:
+    """Read a file of render/assets as it is."""
+    return (files("fmedge.render") / "assets" / name).read_bytes()
 
 
 def assets(*names: str) -> bytes:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_SUBPLOTS = 1024
 """Most heatmaps in a figure: 512 already take a browser 14 s to draw."""
 
+DEFLATE_LEVEL = 1
+"""Level 6 saves 3 % on real maps and takes five times as long."""
+
 SIDE, SINGLE_SIDE = 800, 400
 """Height and width of the grid and of one channel, in pixels."""
 
@@ -100,7 +103,7 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
             "note": html.escape(captions.note).encode(),
             "style": assets("theme.css"),
             "plotly": plotly.element,
-            "figure": base64.b64encode(zlib.compress(str(made).encode(), plotly_js.DEFLATE_LEVEL)),
+            "figure": base64.b64encode(zlib.compress(str(made).encode(), DEFLATE_LEVEL)),
             "script": own,
         },
     )

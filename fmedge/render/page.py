@@ -68,7 +68,7 @@ def render_page(
         UsageError: There is no such channel, ``both`` is requested for maps for which a page cannot compute it, or a
             value is too large for float16.
         LimitExceeded: There are too many values for a page.
-        BackendUnavailable: The plotly package, which contains plotly.js, is not installed.
+        BackendUnavailable: With style ``grid``: the plotly package is not installed.
     """
     require_record("options", options, PageOptions)
     layers, options = [maps] if isinstance(maps, FeatureMaps) else list(maps), options or PageOptions()

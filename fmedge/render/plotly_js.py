@@ -1,25 +1,22 @@
-"""Prepare plotly.js for a page."""
+"""Give pages plotly.js: the bundle for cartesian charts, which comes with fmedge, packed.
+
+It is a third of the whole plotly.js, and a browser reads it in less than half the time. ``requirements/pack_plotly.py``
+fetches and packs it: the version that the locked plotly package has, too.
+"""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import hashlib
-import re
+import json
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from threading import Lock
 
 from fmedge.data.page_options import PlotlyPlace
-from fmedge.errors import BackendUnavailable
+from fmedge.render.document import asset, packed_asset
 
-DEFLATE_LEVEL = 1
-"""4.8 MB become 1.7 in 45 ms; level 6 gives 1.5 in 105 ms."""
-
-_LOCK = Lock()
+PACKED, FACTS, LICENCE = "plotly-cartesian.min.js.zz", "plotly-cartesian.json", "plotly-cartesian.LICENSE"
+"""Files of render/assets: the script in zlib's format, its version and hash, its licence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +24,8 @@ class PlotlyJs:
     """The script, packed.
 
     Attributes:
-        version: Such as ``3.1.0``.
-        licence: Its first comment: name, version, copyright and licence.
+        version: Such as ``4.1.1``.
+        licence: The licence's text.
         deflated: The whole script, deflated (zlib format), in base64.
         sha256: SHA-256 of the script's text in base64, as a Content-Security-Policy names it.
     """
@@ -38,6 +35,11 @@ class PlotlyJs:
     deflated: bytes = field(repr=False)
     sha256: str
 
+    @property
+    def file_name(self) -> str:
+        """Name of the script on Plotly's server, and next to a page with ``plotlyjs="file"``."""
+        return f"plotly-cartesian-{self.version}.min.js"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
@@ -46,7 +48,7 @@ class Placed:
     Attributes:
         element: The script element: the deflated script itself, or where it is loaded from.
         allowed: What a Content-Security-Policy must allow.
-        licence: Its first comment, where the page holds the script itself; otherwise a note on where it is.
+        licence: Its licence, where the page holds the script itself; otherwise a note on where it is.
     """
 
     element: bytes = field(repr=False)
@@ -55,76 +57,31 @@ class Placed:
 
 
 def place(choice: PlotlyPlace) -> Placed:
-    """Prepare plotly.js for a page: inside it, from Plotly's server, or from a file next to it.
-
-    Raises:
-        BackendUnavailable: The plotly package is not installed or lacks its script.
-    """
+    """Prepare plotly.js for a page: inside it, from Plotly's server, or from a file next to it."""
     packed = prepare()
     if choice == "embed":
         block = b'<script type="text/plain" id="plotly">%s</script>' % packed.deflated
         return Placed(block, f"'sha256-{packed.sha256}'", packed.licence)
     if choice == "file":
-        name = file_name()
+        name = packed.file_name
         return Placed(f'<script src="{name}"></script>'.encode(), "'self' file:", f"nothing; plotly.js is in {name}")
-    address = f"https://cdn.plot.ly/plotly-{packed.version}.min.js"
+    address = f"https://cdn.plot.ly/{packed.file_name}"
     element = f'<script src="{address}" integrity="sha256-{packed.sha256}" crossorigin="anonymous"></script>'
     return Placed(element.encode(), address, f"nothing; plotly.js comes from {address}")
 
 
-def file_name() -> str:
-    """Return the name of the file that a page with ``plotlyjs="file"`` loads."""
-    return f"plotly-{prepare().version}.min.js"
-
-
 def script_file() -> tuple[str, bytes]:
-    """Return name and content of the file that must be next to a page with ``plotlyjs="file"``.
-
-    Raises:
-        BackendUnavailable: The plotly package is not installed or lacks its script.
-    """
-    return file_name(), _read_script()
-
-
-def prepare() -> PlotlyJs:
-    """Pack the plotly.js that comes with the plotly package, once per process (about 50 ms).
-
-    A second caller waits for the first.
-
-    Raises:
-        BackendUnavailable: The plotly package is not installed or lacks its script.
-    """
-    with _LOCK:
-        return _pack()
-
-
-def load_script_early() -> None:
-    """Call :func:`prepare` in a thread; errors are reported when the page is made."""
-    with contextlib.suppress(Exception):
-        prepare()
+    """Return name and content of the file that must be next to a page with ``plotlyjs="file"``."""
+    return prepare().file_name, zlib.decompress(packed_asset(PACKED))
 
 
 @cache
-def _pack() -> PlotlyJs:
-    script = _read_script()
-    first_comment = re.match(rb"\s*/\*(.*?)\*/", script, re.DOTALL)
-    licence = first_comment[1].decode("utf-8", "replace") if first_comment else ""
-    version = re.search(r"plotly\.js v([\w.-]+)", licence)
+def prepare() -> PlotlyJs:
+    """Read the packed script and its licence, once per process."""
+    facts = json.loads(asset(FACTS))
     return PlotlyJs(
-        version=version[1] if version else "latest",
-        licence="\n".join(line.strip("* ") for line in licence.strip("*\n ").splitlines()),
-        deflated=base64.b64encode(zlib.compress(script, DEFLATE_LEVEL)),
-        sha256=base64.b64encode(hashlib.sha256(script).digest()).decode(),
-    )
-
-
-def _read_script() -> bytes:
-    """Read plotly.min.js without importing plotly, which takes longer than packing it."""
-    package = find_spec("plotly")
-    for folder in (package and package.submodule_search_locations) or ():
-        path = Path(folder) / "package_data" / "plotly.min.js"
-        if path.is_file():
-            return path.read_bytes()
-    raise BackendUnavailable(
-        "plotly.js is missing: the page needs the plotly package.", hint="Install it: pip install plotly."
+        version=facts["version"],
+        licence=f"plotly.js {facts['version']}, its bundle for cartesian charts\n{asset(LICENCE).decode()}",
+        deflated=base64.b64encode(packed_asset(PACKED)),
+        sha256=facts["sha256"],
     )

@@ -47,9 +47,6 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
 
     Returns:
         The file's content: UTF-8.
-
-    Raises:
-        BackendUnavailable: The plotly package, which contains plotly.js, is not installed.
     """
     layout = lay_out(reports)
     plotly = plotly_js.place("embed")

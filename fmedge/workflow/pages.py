@@ -14,7 +14,6 @@ from fmedge.errors import FmedgeError
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format, require_channel
-from fmedge.render.plotly_js import load_script_early
 from fmedge.runtime.opening import load_engine_early
 from fmedge.system.address_space import is_thrifty
 from fmedge.system.files import create_folder, require_writable
@@ -176,19 +175,12 @@ def _make_places(paths: Iterable[Path]) -> None:
     require_writable(*wanted)
 
 
-def prepare_early(run: RunOptions | None, model_format: Format | None, *, page: bool) -> None:
-    """Start early, in background threads, loading the engine and, for a page, packing plotly.js.
-
-    If memory is short, nothing is started early.
+def load_early(run: RunOptions, model_format: Format | None) -> None:
+    """Begin to load the engine in a background thread; not where memory is short.
 
     Args:
-        run: How the model will be run; None if that is not known yet.
+        run: How the model will be run.
         model_format: Format of the model; None leaves it to the engine.
-        page: Whether a page will be written.
     """
-    if is_thrifty():
-        return
-    if run is not None:
+    if not is_thrifty():
         Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
-    if page:
-        Thread(target=load_script_early, daemon=True).start()

@@ -4,11 +4,8 @@ import json
 
 import pytest
 
-from fmedge.bench.report_formats import FORMS, require_form
-from fmedge.errors import BackendUnavailable
-from fmedge.render import plotly_js
+from fmedge.bench.report_formats import FORMS
 from support.measurements import measurement, report
-from support.messages import says
 
 
 @pytest.fixture
@@ -56,10 +53,3 @@ def test_a_time_that_is_none_is_refused(folder, second, fmedge_inprocess):
 
 def test_bench_writes_the_same_page(folder):
     assert "measured on Some CPU</h1>" in FORMS[".html"](report(measurement()))
-
-
-def test_a_page_that_cannot_be_made_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
-    plotly_js._pack.cache_clear()
-    monkeypatch.setattr(plotly_js, "find_spec", lambda name: None)
-    with pytest.raises(BackendUnavailable, check=says("pip install plotly")):
-        require_form(tmp_path / "r.html")

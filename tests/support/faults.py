@@ -19,7 +19,7 @@ from PIL import Image
 
 from fmedge.data.bench_report import read_report
 from fmedge.model.artifact import read_artifact
-from fmedge.render.plotly_js import file_name, script_file
+from fmedge.render.plotly_js import script_file
 from fmedge.workflow.tuned_choice import read_tuned
 from support.page_samples import Elements
 from support.places import ROOT
@@ -60,7 +60,7 @@ JOBS = {
     ),
     "page": Job(
         f"{RUN} PHOTO --output p.html --save-maps m.npz --png s.png --plotlyjs file",
-        ("p.html", "m.npz", "s.png", file_name()),
+        ("p.html", "m.npz", "s.png", script_file()[0]),
         0.7,
     ),
     "many": Job(
