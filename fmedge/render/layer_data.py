@@ -119,7 +119,8 @@ def _geometry(view: TapView | None, shape: tuple[int, int, int], photo: tuple[in
 def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:
     scale = {"zero": encoded.zero, "step": encoded.step, "offset": encoded.offset}
     packed = {key: pack_floats(array) for key, array in scale.items() if array is not None}
-    return {"id": identity, "chunkChannels": encoded.chunk_channels, **packed}
+    found = {"id": identity, "chunkChannels": encoded.chunk_channels, **packed}
+    return {**found, "differences": True} if encoded.differences else found
 
 
 def _statistics_facts(found: Statistics) -> dict[str, str]:

@@ -43,6 +43,14 @@ def test_zeros_after_relu_stay_exactly_zero():
     np.testing.assert_allclose(decoded.max(axis=(1, 2)), maps.max(axis=(1, 2)), rtol=1e-6)
 
 
+def test_differences_are_kept_where_most_values_are_not_zero():
+    maps = random_maps(9, 15, 15)
+    assert encode_maps(maps).differences
+    assert not encode_maps(maps, "float32").differences
+    maps[:, :8] = 0
+    assert not encode_maps(maps).differences
+
+
 @pytest.mark.parametrize("value", [0.0, -7.25, 1e-42, 3e38])
 def test_a_constant_channel_comes_back_exactly(value):
     maps = np.full((2, 3, 5), value, np.float32)

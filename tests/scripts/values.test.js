@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { FORMATS } from '../../fmedge/render/assets/data.js';
+import { addNeighbours, FORMATS } from '../../fmedge/render/assets/data.js';
 
 const decode = (format, planes, count, scale = {}) => {
   const out = new Float32Array(count);
@@ -31,4 +31,10 @@ test('floats: the very bits', () => {
   const view = new DataView(values.buffer);
   const plane = (shift) => [...values.keys()].map((place) => (view.getUint32(4 * place, true) >>> shift) & 255);
   assert.deepEqual(decode('float32', [24, 16, 8, 0].map(plane), values.length), [...values]);
+});
+
+test('differences add up to the bytes, over 255 too, and channels do not reach into each other', () => {
+  // Two channels of two rows and three columns: 250 5 4 / 1 2 3 and 7 7 7 / 0 0 255.
+  const plane = Uint8Array.of(250, 11, 255, 7, 246, 2, 7, 0, 0, 249, 0, 255);
+  assert.deepEqual([...addNeighbours(plane, { size: 6, columns: 3 })], [250, 5, 4, 1, 2, 3, 7, 7, 7, 0, 0, 255]);
 });

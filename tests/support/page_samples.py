@@ -100,6 +100,8 @@ def decode(encoded):
             .reshape(encoded.shape)
             .astype(float)
         )
+    if encoded.differences:
+        planes[0] = planes[0].reshape(encoded.shape).cumsum(axis=2, dtype=np.uint8).cumsum(axis=1, dtype=np.uint8)
     low = planes[1].reshape(channels, -(-size // 2))
     nibbles = np.stack([low & 15, low >> 4], axis=-1).reshape(channels, -1)[:, :size]
     codes = planes[0].reshape(channels, size).astype(np.float64) * 16 + nibbles
@@ -167,6 +169,7 @@ def encoded_in(elements):
         step=floats("step"),
         offset=floats("offset"),
         chunk_channels=held["chunkChannels"],
+        differences=held.get("differences", False),
         planes=tuple(tuple(elements.by_id(f"0-maps-{plane}-{n}").encode() for n in chunks) for plane in range(count)),
         statistics=(),
     )

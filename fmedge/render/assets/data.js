@@ -54,11 +54,22 @@ function halfFloats() {
 
 const KEPT = 8; // channels whose values stay decoded
 
+/** Sum up differences, modulo 256: of every byte to the one on its left, then of these to the one above; each channel by itself. */
+export function addNeighbours(plane, { size, columns }) {
+  for (let row = 0; row < plane.length; row += columns) {
+    for (let place = row + 1; place < row + columns; place += 1) plane[place] += plane[place - 1];
+    if (row % size) for (let place = row; place < row + columns; place += 1) plane[place] += plane[place - columns];
+  }
+  return plane;
+}
+
 /** Feature maps in the page's blocks; a chunk is inflated when one of its channels is asked for. */
 export class MapSet {
-  constructor({ id, chunkChannels, zero, step, offset }, [, rows, columns], values) {
+  constructor({ id, chunkChannels, zero, step, offset, differences = false }, [, rows, columns], values) {
     this.id = id;
+    this.columns = columns;
     this.size = rows * columns;
+    this.differences = differences; // plane 0 holds them
     this.chunkChannels = chunkChannels;
     this.format = FORMATS[values];
     this.planeBytes = this.format.planeBytes(this.size);
@@ -71,7 +82,8 @@ export class MapSet {
   plane(number, chunk) {
     const id = `${this.id}-${number}-${chunk}`;
     if (!this.planes.has(id)) {
-      this.planes.set(id, inflate(id).arrayBuffer().then((buffer) => new Uint8Array(buffer)));
+      const bytes = inflate(id).arrayBuffer().then((buffer) => new Uint8Array(buffer));
+      this.planes.set(id, number === 0 && this.differences ? bytes.then((plane) => addNeighbours(plane, this)) : bytes);
     }
     return this.planes.get(id);
   }
