@@ -16,6 +16,9 @@ ReLU have their own words for the first two."""
 
 TIMES = " \u00d7 "
 
+SQUASHED = 0.02
+"""From this change of its proportions on a photo is called squashed; less is not seen."""
+
 UNTRAINED_NOTE = "untrained weights: random, not learned"
 
 
@@ -116,7 +119,10 @@ def _computed_by(made: Provenance) -> str:
 
 def _image(maps: FeatureMaps) -> str:
     made = maps.provenance
-    return f"{_size(made.image_size)}, resized to {_size(maps.pixels.shape[1:3])} ({made.resize})"
+    seen = maps.pixels.shape[1:3]
+    (tall, wide), (high, broad) = made.image_size, seen
+    squashed = abs(tall * broad - high * wide) > SQUASHED * high * wide
+    return f"{_size(made.image_size)}, {'squashed' if squashed else 'resized'} to {_size(seen)} ({made.resize})"
 
 
 def _size(extents: tuple[int, ...]) -> str:

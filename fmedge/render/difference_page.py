@@ -44,7 +44,7 @@ def render_difference(
     packed = [_pack(number, *pair, snr_db[number], options) for number, pair in enumerate(pairs)]
     captions = write_difference_captions(*pairs[-1], len(pairs), options)
     header = {"kind": "difference", "views": VIEWS, "single": False}
-    return assemble(header, captions, packed, pairs[0][0].pixels[0], options)
+    return assemble(header, captions, packed, pairs[0][0], options)
 
 
 def _pack(

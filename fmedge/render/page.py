@@ -27,6 +27,7 @@ SCRIPTS = (
     "data.js",
     "colours.js",
     "layers.js",
+    "ranges.js",
     "state.js",
     "mosaic.js",
     "detail.js",
@@ -84,7 +85,7 @@ def render_page(
     packed = [_pack(number, each, channel, views, options, kernels or {}) for number, each in enumerate(layers)]
     captions = write_captions(layers, channel, options)
     header = {"kind": "maps", "views": views, "single": channel is not None}
-    return assemble(header, captions, packed, layers[0].pixels[0], options)
+    return assemble(header, captions, packed, layers[0], options)
 
 
 def _pack(
@@ -116,7 +117,7 @@ def assemble(
     header: dict[str, Any],
     captions: Captions,
     layers: Sequence[LayerData],
-    pixels: npt.NDArray[np.uint8],
+    photo: FeatureMaps,
     options: PageOptions,
 ) -> bytes:
     """Assemble the viewer's page.
@@ -125,15 +126,17 @@ def assemble(
         header: What is specific to this kind of page.
         captions: Its texts.
         layers: Its data.
-        pixels: The photo: uint8, (height, width, 3), RGB.
+        photo: Maps of the photo that is shown.
         options: How the page is made.
     """
+    pixels = photo.pixels[0]
     common = {
         "captions": asdict(captions),
         "viewWords": VIEW_WORDS,
         "values": options.values,
         "valuesNote": VALUES_NOTES[options.values],
         "photo": pixels.shape[:2],
+        "original": photo.provenance.image_size,
         "layers": [layer.facts for layer in layers],
     }
     plotly = plotly_js.place(options.plotlyjs)

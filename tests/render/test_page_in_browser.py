@@ -381,9 +381,9 @@ def test_pins_stand_beside_with_one_zoom(show):
     press(page, "ArrowRight")  # the zoom stays
     assert page.evaluate("document.getElementById('panels')._fullLayout.xaxis.range") == ranges[0]
     press(page, "p")
-    assert page.evaluate("location.hash") == "#channel=6&pins=2%2C7%2C6"
+    assert re.fullmatch(r"#channel=6&zoom=[\d.%C]+&pins=2%2C7%2C6", page.evaluate("location.hash"))
     press(page, "p")
-    assert page.evaluate("location.hash") == "#channel=6&pins=2%2C7"
+    assert re.fullmatch(r"#channel=6&zoom=[\d.%C]+&pins=2%2C7", page.evaluate("location.hash"))
 
 
 def test_jump_to_a_number(show):
@@ -932,3 +932,142 @@ def test_a_browser_that_cannot_inflate_is_told_which_can(browser, tmp_path):
     page.wait_for_selector("body[data-state=failed]")
     assert "this browser is too old. Chrome 80" in page.inner_text("#status")
     page.close()
+
+
+def ranges_of(page, figure):
+    """What a figure shows of its axes: left, right, bottom, top."""
+    axes = (
+        f"(({{ xaxis, yaxis }}) => [...xaxis.range, ...yaxis.range])(document.getElementById('{figure}')._fullLayout)"
+    )
+    return page.evaluate(axes)
+
+
+@pytest.mark.parametrize(("figure", "address"), [("overview", ""), ("panels", "#channel=2")])
+def test_zoom_and_moves_end_at_the_edges_and_at_few_values(show, figure, address):
+    page = show(make_maps(random_maps(9, 24, 32)), address=address)
+    left, right, bottom, top = home = ranges_of(page, figure)
+    box = page.locator(f"#{figure} .nsewdrag").first.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def wheel(times, way):
+        page.mouse.move(*middle)
+        for _ in range(times):
+            page.mouse.wheel(0, way)
+            page.wait_for_timeout(40)
+        page.wait_for_timeout(300)
+
+    wheel(5, 300)
+    press(page, *["-"] * 3)
+    assert ranges_of(page, figure) == pytest.approx(home)
+    wheel(4, -300)
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 900, middle[1] + 900, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    moved = ranges_of(page, figure)
+    assert moved[0] == pytest.approx(left, abs=1e-6)
+    assert moved[3] == pytest.approx(top, abs=1e-6)
+    press(page, *["Shift+ArrowRight"] * 30, *["Shift+ArrowDown"] * 30)
+    moved = ranges_of(page, figure)
+    assert moved[1] == pytest.approx(right)
+    assert moved[2] == pytest.approx(bottom)
+    press(page, *["+"] * 12)
+    wheel(8, -300)
+    near = ranges_of(page, figure)
+    assert near[1] - near[0] >= 4 - 1e-6  # the maps' values are as large as the photo's pixels
+    press(page, "0")
+    assert ranges_of(page, figure) == pytest.approx(home)
+
+
+@pytest.mark.parametrize(("figure", "address"), [("overview", ""), ("panels", "#channel=2")])
+def test_the_address_keeps_the_zoom(show, figure, address):
+    content = render_page(make_maps(random_maps(9, 24, 32)))
+    page = show(content, address=address)
+    press(page, "+", "+", "Shift+ArrowRight")
+    page.wait_for_timeout(250)
+    seen, kept = ranges_of(page, figure), page.evaluate("location.hash")
+    other = show(content, address=kept)
+    assert ranges_of(other, figure) == pytest.approx(seen, abs=0.06)  # the address holds tenths
+    press(page, "0")
+    page.wait_for_timeout(250)
+    assert page.evaluate("location.hash") == address
+
+
+@pytest.mark.parametrize(
+    "address", ["#zoom=9,9,3,3&channel=1", "#mosaic=1,2,3", "#mosaic=-5,-5,1e9,7", "#mosaic=0,0,900000,900000"]
+)
+def test_a_zoom_that_cannot_be_meant_shows_all(show, address):
+    page = show(make_maps(random_maps(4, 8, 8)), address=address)
+    left, right, bottom, top = ranges_of(page, "panels" if "channel" in address else "overview")
+    assert (left, top) == (0, 0)
+    assert (right, bottom) == ((32, 24) if "channel" in address else (17, 17))
+
+
+def test_the_keyboards_tile_stays_in_view(show):
+    page = show(make_maps(random_maps(16, 20, 20)))
+    press(page, "ArrowRight", "+", "+", "+")
+    stage = page.locator("#labels").bounding_box()
+    for key in ["ArrowRight"] * 3 + ["ArrowDown"] * 3 + ["ArrowLeft"] * 3:
+        press(page, key)
+        page.wait_for_timeout(60)
+        cursor = page.locator("#labels .cursor").bounding_box()
+        assert stage["x"] - 1 <= cursor["x"]
+        assert cursor["x"] + cursor["width"] <= stage["x"] + stage["width"] + 1
+        assert stage["y"] - 1 <= cursor["y"]
+        assert cursor["y"] + cursor["height"] <= stage["y"] + stage["height"] + 1
+
+
+def test_the_focus_is_on_what_is_shown(show):
+    page = show(make_maps(random_maps(9, 20, 20)))
+    page.locator("#overview").focus()
+    press(page, "ArrowRight", "ArrowRight", "Enter")
+    assert page.evaluate("document.activeElement.id") == "panels"
+    press(page, "ArrowRight")
+    page.locator("#next").focus()
+    press(page, "Escape")
+    assert page.evaluate("document.activeElement.id") == "overview"
+    press(page, "Enter")  # the tile that was open
+    assert page.evaluate("location.hash") == "#channel=2"
+
+
+def test_layers_change_with_the_keyboard_from_everywhere(show):
+    layers = [make_maps(random_maps(4, 8, 8), layer=name) for name in ("one", "two", "three")]
+    page = show(layers)
+    press(page, "PageDown", "PageDown", "PageDown", "PageUp")
+    assert page.inner_text("h1").startswith("two,")
+    press(page, "ArrowRight", "Enter", "PageDown")
+    assert page.inner_text("h1").startswith("three - channel 0,")
+
+
+def test_the_mark_is_on_every_tile(show):
+    values = random_maps(9, 24, 32)
+    page = show(make_maps(values), address="#at=5,20")
+    mosaic = Mosaic(page, values.shape)
+    marks = page.locator("#labels .marked")
+    assert marks.count() == 9
+    for place in (0, 7):
+        box = marks.nth(place).bounding_box()
+        assert (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) == pytest.approx(
+            mosaic.point(place, 5, 20), abs=2
+        )
+    photo = page.locator("#photo").bounding_box()
+    page.mouse.click(photo["x"] + 16.5 / 32 * photo["width"], photo["y"] + 12.5 / 24 * photo["height"])
+    settle(page)
+    box = marks.nth(4).bounding_box()
+    assert (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) == pytest.approx(mosaic.point(4, 12, 16), abs=2)
+
+
+def test_a_squashed_photo_says_where_a_value_lies_in_the_original(show):
+    """The model saw 24 x 32 pixels of 480 x 320: rows are 20 times as high, columns 10 times as wide."""
+    values = random_maps(4, 24, 32)
+    maps = make_maps(values)
+    page = show(replace(maps, provenance=replace(maps.provenance, image_size=(480, 320))), address="#channel=1")
+    _, text = read_value(page, Panel(page, values.shape).point(1, 10, 20))
+    seen = maps.provenance.card.view_of(maps.layer).receptive_field
+    assert seen == (3, 3)
+    assert "original: rows 180 to 239,\ncolumns 190 to 219" in text
+    assert "column of what the model saw" in page.inner_text("#panels")
+    page = show(replace(maps, provenance=replace(maps.provenance, image_size=(24, 32))), address="#channel=1")
+    assert "original" not in read_value(page, Panel(page, values.shape).point(1, 10, 20))[1]
+    assert "column of the photo" in page.inner_text("#panels")

@@ -57,7 +57,7 @@ function goToLayer(layer) {
   if (!layers[layer]) return;
   if (state.channel !== null && state.channel !== Math.min(wished, layerNow().channels - 1)) wished = state.channel;
   const channel = state.channel === null ? null : Math.min(wished, layers[layer].channels - 1);
-  show({ layer, channel }, true);
+  show({ layer, channel, mosaic: null }, true);
 }
 
 // ---- Channels ------------------------------------------------------------------------------------------------------
@@ -89,6 +89,13 @@ function togglePin() {
 
 const backToAll = () => !header.single && state.channel !== null && show({ channel: null }, true);
 
+/** Back to all with the keyboard: at the tile that was open. */
+function backToTile() {
+  const { channel } = state;
+  backToAll();
+  if (channel !== null) overview.cursor = layerNow().order(state.view, state.order).indexOf(channel);
+}
+
 function switchView() {
   const next = (header.views.indexOf(state.view) + 1) % header.views.length;
   if (header.views.length > 1) show({ view: header.views[next] });
@@ -105,9 +112,11 @@ const KEYS = {
   '-': () => figureNow().move({ zoom: 1 / 1.5 }),
   0: () => figureNow().move(),
   r: switchView,
+  PageUp: () => goToLayer(state.layer - 1),
+  PageDown: () => goToLayer(state.layer + 1),
   v: () => readValues(!isReading()),
   p: togglePin,
-  Escape: () => (isReading() ? readValues(false) : backToAll()),
+  Escape: () => (isReading() ? readValues(false) : backToTile()),
   Enter: () => state.channel === null && overview.cursor !== null && show({ channel: overview.order[overview.cursor] }, true),
 };
 
@@ -124,6 +133,7 @@ function onArrow(event, [right, down]) {
 function moveCursor(steps) {
   const { channels } = layerNow();
   overview.cursor = overview.cursor === null ? 0 : Math.min(channels - 1, Math.max(0, overview.cursor + steps));
+  overview.reveal(overview.cursor);
   overview.follow();
   const channel = overview.order[overview.cursor];
   element('spoken').textContent = `channel ${layerNow().number(channel)}${layerNow().isDead(channel) ? ', dead' : ''}`;

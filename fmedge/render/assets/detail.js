@@ -1,6 +1,7 @@
 import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
 import { BROKEN, colourscale } from './colours.js';
-import { element, header, layers, state } from './state.js';
+import { boundedRange, movedRange, sameRange, sameSize } from './ranges.js';
+import { element, header, layers, state, writeAddress } from './state.js';
 
 // ---- Channels side by side, and the photo: axes count the photo's pixels, so that one zoom fits all -------------
 
@@ -38,12 +39,14 @@ function arrange(count, width, height) {
   return { ...best, width: best.scale * wide, height: best.scale * tall };
 }
 
+/** What the axes count: the photo itself, or what the model was given of it. */
+const SEEN = sameSize(header.original, header.photo) ? 'the photo' : 'what the model saw';
+
 const axisName = (letter, number) => `${letter}${number ? number + 1 : ''}`;
 
 export const detail = {
   plot: null,
   panels: [],
-  zoom: null, // ranges of the axes; null shows all
 
   async draw() {
     this.plot = element('panels');
@@ -77,12 +80,28 @@ export const detail = {
     };
   },
 
+  /** Keep in the state what is seen; what lies beyond the photo, or is too near, is brought back. */
   remember() {
     const { xaxis, yaxis } = this.plot._fullLayout;
-    const [x, y] = [[...xaxis.range], [...yaxis.range]];
+    const seen = { x: [...xaxis.range], y: [...yaxis.range] };
+    const zoom = this.bounded(seen);
+    state.zoom = sameRange(zoom.x, this.home().x) && sameRange(zoom.y, this.home().y) ? null : zoom;
+    writeAddress(false);
+    if (!sameRange(seen.x, zoom.x) || !sameRange(seen.y, zoom.y)) this.look(zoom);
+  },
+
+  home() {
     const [tall, wide] = header.photo;
-    const isHome = Math.abs(x[0]) + Math.abs(x[1] - wide) + Math.abs(y[0] - tall) + Math.abs(y[1]) < 1e-6 * (wide + tall);
-    this.zoom = isHome ? null : { x, y };
+    return { x: [0, wide], y: [tall, 0] };
+  },
+
+  bounded({ x, y }) {
+    const [high, wide] = layers[state.layer].step;
+    return { x: boundedRange(x, this.home().x, wide), y: boundedRange(y, this.home().y, high) };
+  },
+
+  look({ x, y }) {
+    return Plotly.relayout(this.plot, { 'xaxis.range': x, 'yaxis.range': y });
   },
 
   /** Where the middle of a value of the first panel is, in CSS pixels of the window, as an event of the pointer says it. */
@@ -123,9 +142,9 @@ export const detail = {
   },
 
   layout(panels, grid, size) {
+    const zoom = this.bounded(state.zoom ?? this.home());
     const [tall, wide] = header.photo;
-    const zoom = this.zoom ?? { x: [0, wide], y: [tall, 0] };
-    const axis = { zeroline: false, showgrid: false, ticks: 'outside', nticks: 6 };
+    const axis = { zeroline: false, showgrid: false, ticks: 'outside', nticks: 6, minallowed: 0 };
     const layout = { ...size, margin: MARGIN, autosize: false, dragmode: 'pan', images: [], annotations: [], showlegend: false };
     for (const [number, panel] of panels.entries()) {
       const { x, y } = this.domain(number, grid, size);
@@ -133,10 +152,10 @@ export const detail = {
       const labels = (wanted, text) => (wanted ? { title: { text, standoff: 8 } } : { showticklabels: false, ticks: '' });
       const names = [axisName('x', number), axisName('y', number)];
       layout[`xaxis${number ? number + 1 : ''}`] = {
-        ...axis, ...labels(isLowest, 'column of the photo'), domain: x, anchor: names[1], range: [...zoom.x], ...(number ? { matches: 'x' } : {}),
+        ...axis, ...labels(isLowest, `column of ${SEEN}`), maxallowed: wide, domain: x, anchor: names[1], range: [...zoom.x], ...(number ? { matches: 'x' } : {}),
       };
       layout[`yaxis${number ? number + 1 : ''}`] = {
-        ...axis, ...labels(isLeft, 'row of the photo'), domain: y, anchor: names[0], range: [...zoom.y],
+        ...axis, ...labels(isLeft, `row of ${SEEN}`), maxallowed: tall, domain: y, anchor: names[0], range: [...zoom.y],
         ...(number ? { matches: 'y' } : { scaleanchor: 'x' }),
       };
       layout.annotations.push({
@@ -185,17 +204,12 @@ export const detail = {
   },
 
   move({ right = 0, down = 0, zoom = 1 } = {}) {
+    if (!right && !down && zoom === 1) return this.look(this.home());
     const { xaxis, yaxis } = this.plot._fullLayout;
-    const [tall, wide] = header.photo;
-    const home = !right && !down && zoom === 1;
-    const about = ([from, to], shift) => {
-      const [middle, half] = [(from + to) / 2 + shift * Math.abs(to - from), (to - from) / 2 / zoom];
-      return [middle - half, middle + half];
-    };
-    return Plotly.relayout(this.plot, {
-      'xaxis.range': home ? [0, wide] : about(xaxis.range, right),
-      'yaxis.range': home ? [tall, 0] : about(yaxis.range, down),
-    });
+    return this.look(this.bounded({
+      x: movedRange(xaxis.range, { shift: right, zoom }),
+      y: movedRange(yaxis.range, { shift: -down, zoom }),
+    }));
   },
 };
 

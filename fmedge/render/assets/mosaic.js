@@ -1,6 +1,8 @@
 import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
 import { BROKEN, colourAt, hexColour } from './colours.js';
-import { element, layerNow, make, state } from './state.js';
+import { boundedRange, movedRange, sameRange } from './ranges.js';
+import { element, layerNow, make, state, writeAddress } from './state.js';
+import { markedValue, outline } from './pointing.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
 
@@ -94,10 +96,36 @@ export const overview = {
     const painted = JSON.stringify([state.layer, state.view, state.order, state.scale, state.colours === 'diverging']);
     if (painted !== this.painted) await this.paint(layer, painted);
     const shown = JSON.stringify([painted, state.colours, cssColour('--card')]);
-    if (shown === this.shown) return;
-    setPalette(this.bitmap, state.colours);
-    await this.place(layer);
-    this.shown = shown;
+    if (shown !== this.shown) {
+      setPalette(this.bitmap, state.colours);
+      await this.place(layer);
+      this.shown = shown;
+    }
+    const [wanted, { left, right, top, bottom }] = [this.wanted(), this.frame()];
+    if (!sameRange([left, right], wanted.x) || !sameRange([bottom, top], wanted.y)) await this.look(wanted);
+  },
+
+  /** What the state says is seen. */
+  wanted() {
+    return this.bounded(state.mosaic ?? this.home);
+  },
+
+  bounded({ x, y }) {
+    return { x: boundedRange(x, this.home.x, 1), y: boundedRange(y, this.home.y, 1) };
+  },
+
+  look({ x, y }) {
+    return Plotly.relayout(this.plot, { 'xaxis.range': x, 'yaxis.range': y });
+  },
+
+  /** Keep in the state what is seen; what lies beyond the picture, or is too near, is brought back. */
+  remember() {
+    const { left, right, top, bottom } = this.frame();
+    const seen = { x: [left, right], y: [bottom, top] };
+    const zoom = this.bounded(seen);
+    state.mosaic = sameRange(zoom.x, this.home.x) && sameRange(zoom.y, this.home.y) ? null : zoom;
+    writeAddress(false);
+    if (!sameRange(seen.x, zoom.x) || !sameRange(seen.y, zoom.y)) this.look(zoom);
   },
 
   async paint(layer, painted) {
@@ -148,12 +176,13 @@ export const overview = {
     const same = this.plot && this.plot.dataset.layer === String(state.layer);
     if (same) return Plotly.relayout(this.plot, { 'images[0].source': source, ...themeLayout(this.plot) });
     this.home = { x: [0, width], y: [height, 0] };
-    const axis = { visible: false, constrain: 'domain' };
+    const axis = { visible: false, constrain: 'domain', minallowed: 0 };
+    const { x, y } = this.wanted();
     const layout = {
       margin: { l: 6, r: 6, t: 38, b: 6 },
       dragmode: 'pan',
-      xaxis: { ...axis, range: [...this.home.x] },
-      yaxis: { ...axis, range: [...this.home.y], scaleanchor: 'x' },
+      xaxis: { ...axis, maxallowed: width, range: x },
+      yaxis: { ...axis, maxallowed: height, range: y, scaleanchor: 'x' },
       images: [{
         source, xref: 'x', yref: 'y', x: 0, y: 0, sizex: width, sizey: height,
         xanchor: 'left', yanchor: 'top', sizing: 'stretch', layer: 'below',
@@ -167,6 +196,7 @@ export const overview = {
     await Plotly.react(this.plot, [], { ...layout, ...themeLayout(this.plot) }, overviewConfig());
     if (first) this.plot.on('plotly_afterplot', () => this.follow());
     if (first) this.plot.on('plotly_relayouting', () => this.follow());
+    if (first) this.plot.on('plotly_relayout', () => this.remember());
     if (!layer.channels) throw new Error('no channels');
     return this.follow();
   },
@@ -201,7 +231,7 @@ export const overview = {
     labels.style.top = `${frame.box.top - stage.top}px`;
     labels.style.width = `${frame.box.width}px`;
     labels.style.height = `${frame.box.height}px`;
-    labels.replaceChildren(...this.labels(frame), ...this.outline(frame));
+    labels.replaceChildren(...this.labels(frame), ...this.marks(frame), ...this.outline(frame));
   },
 
   labels(frame) {
@@ -226,6 +256,28 @@ export const overview = {
     return span;
   },
 
+  /** The marked place on every tile that is large enough to tell where. */
+  marks(frame) {
+    const { channels, every, pitchX } = this.grid;
+    const found = markedValue();
+    if (!found || pitchX * frame.scale < LABEL_FROM) return [];
+    const [column, row] = [Math.floor(found.column / every), Math.floor(found.row / every)];
+    return Array.from({ length: channels }, (_, place) => {
+      const [x, y] = this.onScreen(frame, place);
+      const edge = (value, axis) => `${(axis ? y : x) + value * frame.scale}px`;
+      return outline('marked', [column, row, column + 1, row + 1], edge);
+    });
+  },
+
+  /** Bring a tile into view. */
+  reveal(place) {
+    const [x, y] = this.grid.corner(place);
+    const { left, right, top, bottom } = this.frame();
+    const shift = (from, to, start, extent) => Math.min(0, start - from) + Math.max(0, start + extent - to);
+    const [over, down] = [shift(left, right, x, this.grid.columns), shift(top, bottom, y, this.grid.rows)];
+    if (over || down) this.look(this.bounded({ x: [left + over, right + over], y: [bottom + down, top + down] }));
+  },
+
   outline(frame) {
     if (this.cursor === null) return [];
     const outline = make('div', '', { class: 'cursor' });
@@ -243,16 +295,12 @@ export const overview = {
 
   /** Zoom by a factor and move by shares of what is seen; without either go home. */
   move({ right = 0, down = 0, zoom = 1 } = {}) {
+    if (!right && !down && zoom === 1) return this.look(this.home);
     const { left, right: end, top, bottom } = this.frame();
-    const about = (from, to, shift) => {
-      const [middle, half] = [(from + to) / 2 + shift * (to - from), (to - from) / 2 / zoom];
-      return [middle - half, middle + half];
-    };
-    const home = !right && !down && zoom === 1;
-    return Plotly.relayout(this.plot, {
-      'xaxis.range': home ? [...this.home.x] : about(left, end, right),
-      'yaxis.range': home ? [...this.home.y] : about(bottom, top, -down),
-    });
+    return this.look(this.bounded({
+      x: movedRange([left, end], { shift: right, zoom }),
+      y: movedRange([bottom, top], { shift: -down, zoom }),
+    }));
   },
 };
 

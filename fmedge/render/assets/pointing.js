@@ -1,3 +1,4 @@
+import { sameSize } from './ranges.js';
 import { element, formatValue, header, layerNow, layers, make, state } from './state.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
@@ -41,6 +42,18 @@ async function showValue(found, event) {
   return placeTooltip(tooltip, event);
 }
 
+/** Where in the original photo lies what a value sees, if the model was given another size of it. */
+function placeInOriginal({ layer, row, column }) {
+  const [[tall, wide], [high, broad]] = [header.photo, header.original];
+  if (sameSize(header.photo, header.original)) return [];
+  const [left, top, right, bottom] = layer.seen(row, column);
+  const pixels = (from, to, seen, whole) => {
+    const [first, last] = [from, to].map((edge) => (Math.min(Math.max(edge, 0), seen) * whole) / seen);
+    return `${Math.floor(first)} to ${Math.max(Math.floor(first), Math.ceil(last) - 1)}`;
+  };
+  return [`original: rows ${pixels(top, bottom, tall, high)},`, `columns ${pixels(left, right, wide, broad)}`];
+}
+
 function words({ layer, view, channel, row, column }, value, before) {
   const tolerance = layer.tolerance(view, channel);
   const precision = header.values === '12bit' ? `12 bits: \u00b1${formatValue(tolerance, 2)}` : header.values;
@@ -50,6 +63,7 @@ function words({ layer, view, channel, row, column }, value, before) {
     `row ${row}, column ${column}`,
     `value ${formatValue(value)}`,
     ...(before < 0 ? [`before ReLU ${formatValue(before)}`] : []),
+    ...placeInOriginal({ layer, row, column }),
     precision,
   ];
 }
@@ -108,7 +122,7 @@ function placeTooltip(tooltip, { clientX, clientY }) {
 // ---- What is marked: on the photo what the value sees, on the maps the value's place ----------------------------
 
 /** The marked place as a value of the layer; null where nothing is marked, or the layer does not reach there. */
-function markedValue() {
+export function markedValue() {
   const place = state.at && layerNow().at(state.at.x, state.at.y);
   return place && { layer: layerNow(), ...place };
 }
@@ -121,7 +135,7 @@ export function showMarks() {
 }
 
 /** A rectangle of the photo's pixels as shares of a box that shows some of them. */
-function outline(kind, [left, top, right, bottom], place) {
+export function outline(kind, [left, top, right, bottom], place) {
   const made = make('div', '', { class: kind });
   made.style.left = place(left, 0);
   made.style.top = place(top, 1);

@@ -1,4 +1,5 @@
 import { Layer, ORDERS } from './layers.js';
+import { rangesFromWords, rangesInWords } from './ranges.js';
 
 /**
  * An element of the page; of which kind, its id tells.
@@ -46,6 +47,8 @@ const points = layers.every(({ rows, columns }) => rows * columns === 1); // map
  * @property {number} opacity of the map over the photo, in percent
  * @property {{x: number, y: number} | null} at the marked place of the photo, in its pixels
  * @property {{layer: number, channel: number}[]} pins
+ * @property {{x: number[], y: number[]} | null} zoom ranges of an open channel's axes, in the photo's pixels; null shows all
+ * @property {{x: number[], y: number[]} | null} mosaic the same of the mosaic, in its picture's pixels
  */
 
 /** @type {State} */
@@ -59,6 +62,8 @@ const DEFAULTS = {
   opacity: 100,
   at: null,
   pins: [],
+  zoom: null,
+  mosaic: null,
 };
 
 /** @type {State} */
@@ -94,6 +99,7 @@ export function readAddress() {
   if (isNumber(found.get('opacity'))) read.opacity = Math.min(100, Number(found.get('opacity')));
   const [y, x] = (found.get('at') ?? '').split(',');
   if (isNumber(x) && isNumber(y)) read.at = { x: Number(x) + 0.5, y: Number(y) + 0.5 };
+  for (const name of ['zoom', 'mosaic']) read[name] = rangesFromWords(found.get(name));
   return read;
 }
 
@@ -137,6 +143,7 @@ function addressNow() {
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
   for (const name of ['view', 'order', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
   if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);
+  for (const name of ['zoom', 'mosaic']) if (state[name]) words.set(name, rangesInWords(state[name]));
   const pins = state.pins.map(({ layer, channel }) => {
     const number = layers[layer].number(channel);
     return layer ? `${layer}:${number}` : number;

@@ -60,6 +60,7 @@ async function drawAll() {
 
 async function drawOnce() {
   const one = state.channel !== null;
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
   document.body.dataset.view = one ? 'channel' : 'overview';
   element('overview').hidden = one;
   element('labels').hidden = one;
@@ -67,6 +68,7 @@ async function drawOnce() {
   syncControls();
   showTitle();
   await Promise.all([showCard(), one ? detail.draw() : overview.draw()]);
+  if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;
   showMarks();
