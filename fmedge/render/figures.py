@@ -14,7 +14,8 @@ from fmedge.data.page_options import PageOptions
 from fmedge.errors import BackendUnavailable, LimitExceeded, UsageError
 from fmedge.render import plotly_js
 from fmedge.render.captions import write_captions
-from fmedge.render.document import asset, assets, comment, fill, policy, script, script_hash
+from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
+from fmedge.render.elements import element, to_html
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -91,6 +92,8 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
         )
     (maps,) = layers
     made = figure(maps, channel).to_json()
+    _, channels, rows, columns = maps.maps.shape
+    header = {"first": channel or 0, "shape": (rows, columns)}
     captions = write_captions(layers, channel, options)
     plotly = plotly_js.place(options.plotlyjs)
     own = script("embedded.js", "grid.js")
@@ -99,11 +102,18 @@ def render_grid(layers: list[FeatureMaps], channel: int | None, options: PageOpt
         {
             "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
-            "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
-            "note": html.escape(captions.note).encode(),
-            "style": assets("theme.css"),
+            "title": _escaped(captions.title),
+            "subtitle": _escaped(captions.subtitle),
+            "note": to_html(element("p", captions.note, class_="note")) if captions.note else b"",
+            "count": f"{channels if channel is None else 1} maps, {rows} rows by {columns} columns".encode(),
+            "style": assets("theme.css", "grid.css"),
+            "header": json_block(header),
             "plotly": plotly.element,
             "figure": base64.b64encode(zlib.compress(str(made).encode(), DEFLATE_LEVEL)),
             "script": own,
         },
     )
+
+
+def _escaped(text: str) -> bytes:
+    return html.escape(text).encode("utf-8", "replace")

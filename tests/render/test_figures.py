@@ -12,7 +12,7 @@ from fmedge.errors import LimitExceeded, UsageError
 from fmedge.render import figures, sheet
 from fmedge.render.page import render_page
 from support.messages import says
-from support.page_samples import Elements, make_maps, random_maps
+from support.page_samples import HOSTILE, Elements, make_maps, poisoned_maps, random_maps
 
 GRID = PageOptions(style="grid")
 
@@ -109,3 +109,10 @@ def test_sheets_of_other_shapes():
 def test_a_sheet_that_is_too_large():
     with pytest.raises(LimitExceeded, check=says("--channel")):
         sheet.render_sheet(make_maps(np.zeros((2048, 200, 200), np.float32)))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_from_outside_stay_text_in_the_grid(name):
+    plain, page = (Elements(render_page(poisoned_maps(each), options=GRID)) for each in ("plain", name))
+    assert [tag for tag, _, _ in page.found] == [tag for tag, _, _ in plain.found]
+    assert "noscript" in [tag for tag, _, _ in plain.found]

@@ -680,18 +680,6 @@ def test_plotly_beside_the_page(show, tmp_path):
     assert_hover_agrees(Mosaic(page, values.shape), values, [(4, 8, 13)])
 
 
-def test_the_grid_is_the_figure(show, tmp_path):
-    values = random_maps(5, 9, 14)
-    page = show(make_maps(values), page_options=PageOptions(style="grid"))
-    shown = page.evaluate(
-        "(() => { const { _fullData, layout } = document.getElementById('plot');"
-        "return [_fullData.map(({ z }) => [...z].map((row) => [...row])), layout.title.text, layout.width]; })()"
-    )
-    assert shown[1:] == ["block1_conv1", 800]
-    np.testing.assert_array_equal(np.float32(shown[0]), values)
-    assert page.locator("#plot .heatmaplayer image").count() == 5
-
-
 A4, LETTER = 718, 740  # CSS pixels between margins of 10 mm
 
 

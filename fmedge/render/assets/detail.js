@@ -1,4 +1,4 @@
-import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
+import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
 import { BROKEN, colourscale } from './colours.js';
 import { boundedRange, movedRange, sameRange, sameSize } from './ranges.js';
 import { element, header, layers, state, writeAddress } from './state.js';
@@ -76,7 +76,7 @@ export const detail = {
       scrollZoom: true,
       displayModeBar: true,
       doubleClick: 'reset',
-      modeBarButtons: [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']],
+      modeBarButtons: FIGURE_BUTTONS,
     };
   },
 

@@ -21,6 +21,9 @@ export function inflate(id) {
 /** Of every chart. Buttons are named one by one: Plotly's own choice holds one that uploads the chart to its company. */
 export const BASE_CONFIG = { responsive: true, displaylogo: false, plotlyServerURL: '' };
 
+/** Of the figures of maps. */
+export const FIGURE_BUTTONS = [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']];
+
 /** Run the embedded plotly.js, where it is not loaded already; the page's Content-Security-Policy allows exactly this text. */
 export async function loadPlotly() {
   if (window.Plotly) return;

@@ -1,4 +1,4 @@
-import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
+import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
 import { BROKEN, colourAt, hexColour } from './colours.js';
 import { boundedRange, movedRange, sameRange } from './ranges.js';
 import { element, layerNow, make, state, writeAddress } from './state.js';
@@ -314,6 +314,6 @@ function overviewConfig() {
     scrollZoom: true,
     displayModeBar: true,
     doubleClick: false, // a click opens a channel
-    modeBarButtons: [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'zoomOut2d', 'resetScale2d']],
+    modeBarButtons: FIGURE_BUTTONS,
   };
 }
