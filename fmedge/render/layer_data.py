@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
+from fmedge.model.first_kernel import FirstKernel
+from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.tap_view import TapView
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
@@ -55,7 +57,8 @@ def pack_layer(
     photo: tuple[int, ...],
     function: str = RELU,
     first_channel: int = 0,
-    kernel: npt.NDArray[np.float32] | None = None,
+    kernel: FirstKernel | None = None,
+    preprocessing: Preprocessing | None = None,
     snr_db: npt.NDArray[np.float64] | None = None,
 ) -> LayerData:
     """Pack a layer.
@@ -69,7 +72,8 @@ def pack_layer(
         photo: Height and width of the image as the model received it, in pixels.
         function: The layer's activation; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
-        kernel: Float32, (C, rows, columns, 3): per channel of the page; the last axis is red, green, blue.
+        kernel: Of a convolution that reads the photo: per channel of the page.
+        preprocessing: What is done to the photo before.
         snr_db: For a difference: signal-to-noise ratio per channel.
     """
     shape = next(iter(sets.values())).shape
@@ -84,8 +88,9 @@ def pack_layer(
     if function != RELU:
         facts |= {"activation": function, "words": view_words(function)}
     if kernel is not None:
-        facts["kernel"] = pack_floats(kernel)
-        facts |= {} if kernel.shape[1:3] == (3, 3) else {"kernelSize": kernel.shape[1:3]}
+        facts |= {"kernel": pack_floats(kernel.weights), "bias": pack_floats(kernel.bias)}
+        facts |= {} if kernel.weights.shape[1:3] == (3, 3) else {"kernelSize": kernel.weights.shape[1:3]}
+        facts |= {} if preprocessing is None else _prepared(preprocessing)
     if snr_db is not None:
         facts["snr"] = pack_floats(snr_db)
     blocks = [
@@ -114,6 +119,13 @@ def _geometry(view: TapView | None, shape: tuple[int, int, int], photo: tuple[in
     field = view.receptive_field
     found = {"step": view.stride, "field": field[0] if field and len(set(field)) == 1 else field}
     return {**found, "start": start} if any(start) else found
+
+
+def _prepared(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return what a convolution reads of red, green and blue, 0 to 255: value * factor - offset."""
+    step = -1 if preprocessing.channel_order == "BGR" else 1
+    factors, offsets = (values[::step] for values in preprocessing.affine())
+    return {} if len(factors) != 3 else {"factors": factors, "offsets": offsets}
 
 
 def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:

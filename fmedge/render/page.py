@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
 from fmedge.model.activations import RELU
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.render import plotly_js
 from fmedge.render.captions import VIEW_WORDS, Captions, views_of, write_captions
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
@@ -28,20 +26,26 @@ SCRIPTS = (
     "colours.js",
     "layers.js",
     "ranges.js",
+    "filters.js",
     "state.js",
+    "shown.js",
+    "legend.js",
     "mosaic.js",
     "detail.js",
     "channel.js",
+    "strongest.js",
+    "convolution.js",
     "pointing.js",
     "print.js",
+    "player.js",
     "controls.js",
     "viewer.js",
     "start.js",
 )
 """The page's own script in parts; each may use what others define, but while it is loaded only of those before it."""
 
-Kernels = dict[str, npt.NDArray[np.float32]]
-"""Per layer: float32, (C, rows, columns, 3), the last axis red, green, blue."""
+Kernels = Mapping[str, FirstKernel]
+"""Per layer."""
 
 
 def render_page(
@@ -109,7 +113,8 @@ def _pack(
         photo=maps.pixels.shape[1:3],
         function=maps.function,
         first_channel=channel or 0,
-        kernel=None if kernel is None else kernel[part],
+        kernel=None if kernel is None else FirstKernel(kernel.weights[part], kernel.bias[part]),
+        preprocessing=maps.provenance.card.preprocessing,
     )
 
 
@@ -147,7 +152,7 @@ def assemble(
             "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
-            "style": assets("theme.css", "viewer.css", "viewer_layout.css"),
+            "style": assets("theme.css", "viewer.css", "viewer_parts.css", "viewer_layout.css"),
             "photo": base64.b64encode(encode_png(pixels)),
             "header": json_block({**header, **common}),
             "plotly": plotly.element,

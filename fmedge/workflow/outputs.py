@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
 from fmedge.model.artifact import Artifact
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.model.submodel import Format
 from fmedge.render.page import Kernels, render_page
 from fmedge.render.plotly_js import script_file
@@ -68,12 +66,11 @@ def write_page(
             write_bytes(page.parent / name, script)
 
 
-def first_kernels(artifact: Artifact) -> dict[str, npt.NDArray[np.float32]]:
+def first_kernels(artifact: Artifact) -> dict[str, FirstKernel]:
     """Return the kernels of taps whose convolution reads the photo, as :func:`fmedge.render.render_page` takes them.
 
     Returns:
-        Per such tap: float32, (C, rows, columns, 3), the last axis red, green and blue. Empty if there is none, or if
-        the model is not an ONNX file with float kernels.
+        Per such tap its kernels. Empty if there is none, or if the model is not an ONNX file with float kernels.
     """
     from fmedge.runtime.gate.onnx_kernels import first_kernels
 

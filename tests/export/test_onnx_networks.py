@@ -278,7 +278,7 @@ def test_the_kernels_of_the_first_layer(network, tmp_path):
         options = fmedge.ExportOptions(preprocessing=preprocessing)
         artifact = fmedge.export_submodel("stem.conv+stem.bn", onnx=network, models=tmp_path, options=options)
         (found,) = first_kernels(artifact).values()
-        np.testing.assert_array_equal(found, weights["stem.conv.weight"][:, order].transpose(0, 2, 3, 1))
+        np.testing.assert_array_equal(found.weights, weights["stem.conv.weight"][:, order].transpose(0, 2, 3, 1))
 
 
 def custom_operator():

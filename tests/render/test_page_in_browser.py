@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fmedge.data.page_options import PageOptions
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.render import plotly_js
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
@@ -466,7 +467,8 @@ def test_several_layers_with_one_place(show):
 
 
 def test_a_kernel_is_shown(show):
-    kernels = {"block1_conv1": np.arange(4 * 27, dtype=np.float32).reshape(4, 3, 3, 3) / 100}
+    weights = np.arange(4 * 27, dtype=np.float32).reshape(4, 3, 3, 3) / 100
+    kernels = {"block1_conv1": FirstKernel(weights, np.zeros(4, np.float32))}
     page = show(make_maps(random_maps(4, 24, 32)), kernels=kernels, address="#channel=2")
     red, _, blue = (table.locator("td").all_inner_texts() for table in page.locator("#weights table").all())
     assert red[:2] == [".54", ".57"]

@@ -173,24 +173,28 @@ def test_a_name_that_is_no_text():
 
 
 def test_the_first_kernels(onnx_fp32):
-    assert first_kernels(onnx_fp32.model, ["block1_conv1"])["block1_conv1"].shape == (64, 3, 3, 3)
+    assert first_kernels(onnx_fp32.model, ["block1_conv1"])["block1_conv1"].weights.shape == (64, 3, 3, 3)
     assert first_kernels(onnx_fp32.model, ["nothing"]) == {}
 
     def replaced(values):
         def change(model):
-            kernel = next(each for each in model.graph.initializer if each.name == "block1_conv1_kernel")
-            kernel.CopyFrom(values)
+            constant = next(each for each in model.graph.initializer if each.name == values.name)
+            constant.CopyFrom(values)
 
         return first_kernels(edited(onnx_fp32.model, change), ["block1_conv1"])
 
     name = "block1_conv1_kernel"
-    assert replaced(constant(name, np.ones((64, 3, 7, 5)), np.float32))["block1_conv1"].shape == (64, 7, 5, 3)
+    assert replaced(constant(name, np.ones((64, 3, 7, 5)), np.float32))["block1_conv1"].weights.shape == (64, 7, 5, 3)
+    biases = constant("block1_conv1_bias", np.arange(64), np.float32)
+    np.testing.assert_array_equal(replaced(biases)["block1_conv1"].bias, np.arange(64))
     for values in (
         constant(name, np.ones((64, 3, 3, 3))),
         constant(name, np.ones((64, 1, 3, 3)), np.float32),
         constant(name, np.ones((64, 3, 13, 3)), np.float32),
         constant(name, np.full((64, 3, 3, 3), np.nan), np.float32),
         helper.make_tensor(name, TensorProto.FLOAT, [1], [1.0]),
+        constant("block1_conv1_bias", np.arange(63), np.float32),
+        constant("block1_conv1_bias", np.full(64, np.inf), np.float32),
     ):
         assert replaced(values) == {}
 

@@ -111,8 +111,9 @@ def test_real_weights_find_structure(real_weights, photos, untrained_models, lay
 
 
 def test_the_kernels_are_those_of_the_weights(block1, untrained_weights, picture, untrained_models):
-    (kernels,) = first_kernels(block1).values()
-    keras = untrained_weights["block1_conv1"][0]  # rows, columns, blue green red, channels
-    np.testing.assert_array_equal(kernels, keras[:, :, ::-1].transpose(3, 0, 1, 2))
+    (found,) = first_kernels(block1).values()
+    keras, bias = untrained_weights["block1_conv1"]  # rows, columns, blue green red, channels
+    np.testing.assert_array_equal(found.weights, keras[:, :, ::-1].transpose(3, 0, 1, 2))
+    np.testing.assert_array_equal(found.bias, bias)
     deep = request_artifact("block1_pool", weights="untrained", models=untrained_models)
     assert first_kernels(artifact_for(deep)) == {}

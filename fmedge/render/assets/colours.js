@@ -1,7 +1,7 @@
 export const BROKEN = '#ff2fd0'; // of NaN and infinity; in none of the scales
 
 /** Colours at equal distances, lowest value first. Viridis: ten colours of matplotlib's map (CC0). */
-const SCALES = {
+export const SCALES = {
   grey: ['#000000', '#ffffff'],
   viridis: [
     '#440154', '#482878', '#3e4989', '#31688e', '#26828e', '#1f9e89', '#35b779', '#6ece58', '#b5de2b', '#fde725',

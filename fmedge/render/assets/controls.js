@@ -1,7 +1,10 @@
+import { FILTER_HELP, readFilter } from './filters.js';
 import { element, header, layerNow, layers, make, MOST_PINS, state } from './state.js';
+import { channelsNow } from './shown.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { isReading, readValues, step } from './pointing.js';
+import { stopPlaying, togglePlaying } from './player.js';
 import { show } from './viewer.js';
 
 // ---- Choosers ----------------------------------------------------------------------------------------------------
@@ -11,7 +14,7 @@ const difference_ = header.kind === 'difference';
 const CHOOSERS = {
   order: {
     index: 'by number', mean: 'by mean', max: 'by maximum', spread: 'by spread', sparsity: 'by zeros',
-    ...(difference_ ? { worst: 'worst first' } : {}),
+    place: 'by the marked place', ...(difference_ ? { worst: 'worst first' } : {}),
   },
   scale: { own: 'a scale per channel', shared: 'one scale for all' },
   colours: { grey: 'grey', viridis: 'viridis', diverging: 'around zero' },
@@ -53,7 +56,7 @@ function fillStrip() {
 let wished = 0; // the channel that the reader chose, which layers passed on the way may lack
 
 /** Another layer; a channel that it lacks becomes its last. */
-function goToLayer(layer) {
+export function goToLayer(layer) {
   if (!layers[layer]) return;
   if (state.channel !== null && state.channel !== Math.min(wished, layerNow().channels - 1)) wished = state.channel;
   const channel = state.channel === null ? null : Math.min(wished, layers[layer].channels - 1);
@@ -63,8 +66,9 @@ function goToLayer(layer) {
 // ---- Channels ------------------------------------------------------------------------------------------------------
 
 /** The channel so many places on in the order that is shown. */
-function walk(steps) {
-  const order = layerNow().order(state.view, state.order);
+export function walk(steps) {
+  const order = channelsNow();
+  if (!order.length) return;
   const place = (order.indexOf(state.channel) + steps + order.length) % order.length;
   show({ channel: order[place] });
 }
@@ -75,6 +79,14 @@ function jump(text) {
   element('jump').setCustomValidity(found ? '' : `0 to ${layerNow().channels - 1}`);
   if (found) show({ channel: index }, state.channel === null);
   else element('jump').reportValidity();
+}
+
+/** Show only channels of which all holds that the text says; a text that cannot be read changes nothing. */
+function setFilter(text) {
+  const found = readFilter(text) !== null;
+  element('filter').setCustomValidity(found ? '' : `Allowed: ${FILTER_HELP}`);
+  if (found && text.trim() !== state.filter) show({ filter: text.trim(), mosaic: null });
+  else if (!found) element('filter').reportValidity();
 }
 
 const isPinned = ({ layer, channel }) => layer === state.layer && channel === state.channel;
@@ -93,7 +105,8 @@ const backToAll = () => !header.single && state.channel !== null && show({ chann
 function backToTile() {
   const { channel } = state;
   backToAll();
-  if (channel !== null) overview.cursor = layerNow().order(state.view, state.order).indexOf(channel);
+  const place = channelsNow().indexOf(channel);
+  if (place >= 0) overview.cursor = place;
 }
 
 function switchView() {
@@ -131,7 +144,8 @@ function onArrow(event, [right, down]) {
 }
 
 function moveCursor(steps) {
-  const { channels } = layerNow();
+  const { channels } = overview.grid;
+  if (!channels) return;
   overview.cursor = overview.cursor === null ? 0 : Math.min(channels - 1, Math.max(0, overview.cursor + steps));
   overview.reveal(overview.cursor);
   overview.follow();
@@ -142,6 +156,7 @@ function moveCursor(steps) {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select')) return;
   if (event.key === 'Enter' && event.target.closest('button, a, summary')) return;
+  stopPlaying();
   const act = ARROWS[event.key] ? () => onArrow(event, ARROWS[event.key]) : KEYS[event.key];
   if (!act || !document.body.dataset.state || document.body.dataset.state === 'failed') return;
   event.preventDefault();
@@ -164,6 +179,9 @@ export function connectControls() {
     event.preventDefault();
     jump(event.target.value);
   });
+  element('filter').title = `Show only channels of which this holds: ${FILTER_HELP}`;
+  element('filter').addEventListener('change', (event) => setFilter(event.target.value));
+  element('play').addEventListener('click', togglePlaying);
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
   element('controls').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
@@ -180,6 +198,10 @@ export function syncControls() {
   element('order').hidden = header.single;
   element('scale').hidden = header.single;
   element('jump-label').hidden = header.single;
+  element('filter').hidden = header.single || one;
+  if (document.activeElement !== element('filter')) element('filter').value = state.filter;
+  element('play').hidden = header.single || (!one && layers.length < 2);
+  element('order').querySelector('[value=place]').disabled = !state.at;
   const jumpTo = element('jump');
   jumpTo.max = layer.number(layer.channels - 1);
   jumpTo.setCustomValidity('');

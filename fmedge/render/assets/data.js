@@ -99,6 +99,18 @@ export class MapSet {
     this.format.decode(own, out, this.scale(index));
   }
 
+  /** One value of a channel; the channel is not decoded. */
+  async valueAt(index, place) {
+    const chunk = Math.floor(index / this.chunkChannels);
+    const planes = await Promise.all(this.planeBytes.map((_, number) => this.plane(number, chunk)));
+    const first = place & ~1; // two values may share a byte
+    const starts = this.format.planeBytes(first);
+    const own = planes.map((plane, number) => plane.subarray((index % this.chunkChannels) * this.planeBytes[number] + starts[number]));
+    const pair = new Float32Array(Math.min(2, this.size - first));
+    this.format.decode(own, pair, this.scale(index));
+    return pair[place - first];
+  }
+
   scale(index) {
     if (!this.scales) return {};
     const { zero, step, offset } = this.scales;

@@ -8,6 +8,7 @@ export const ORDERS = {
   spread: { statistic: 'spread' },
   sparsity: { statistic: 'zeros' },
   worst: { statistic: 'snr', smallestFirst: true },
+  place: { statistic: 'answers' },
 };
 
 /** Of a difference, B is A and the error together. */
@@ -31,6 +32,9 @@ export class Layer {
     this.photo = header.photo;
     this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
     this.kernelSize = facts.kernelSize ?? [3, 3]; // rows and columns
+    this.bias = facts.bias ? floatsFromBase64(facts.bias) : null;
+    this.factors = facts.factors; // the kernels read value * factor - offset of red, green and blue
+    this.offsets = facts.offsets;
     this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
     this.statistics = Object.fromEntries(Object.entries(facts.statistics).map(([view, found]) => [
       view,
@@ -69,8 +73,8 @@ export class Layer {
   async value(view, index, row, column) {
     const [part, added] = PARTS[view].map((name) => this.sets[name]);
     const place = row * this.columns + column;
-    let value = (await part.values(index))[place];
-    if (added) value += (await added.values(index))[place];
+    let value = await part.valueAt(index, place);
+    if (added) value += await added.valueAt(index, place);
     return view === 'relu' && this.clips && value < 0 ? 0 : value;
   }
 
@@ -96,12 +100,22 @@ export class Layer {
     return largest !== undefined && !(largest[index] > 0) && broken[index] === 0;
   }
 
-  /** The channels in an order. */
-  order(view, name) {
+  /** What every channel answers at a place: its value there. */
+  async answers(view, { row, column }) {
+    return Promise.all(Array.from({ length: this.channels }, (_, index) => this.value(view, index, row, column)));
+  }
+
+  /**
+   * The channels in an order.
+   * @param {string} view
+   * @param {string} name
+   * @param {number[] | null} answers values at the marked place, by which 'place' orders
+   */
+  order(view, name, answers = null) {
     const indices = Array.from({ length: this.channels }, (_, index) => index);
     const way = ORDERS[name];
-    if (!way) return indices;
-    const values = way.statistic === 'snr' ? this.snr : this.statistics[view][way.statistic];
+    if (!way || (name === 'place' && !answers)) return indices;
+    const values = { snr: this.snr, answers }[way.statistic] ?? this.statistics[view][way.statistic];
     const sign = way.smallestFirst ? 1 : -1;
     return indices.sort((one, other) => sign * (values[one] - values[other]) || one - other);
   }

@@ -2,7 +2,8 @@ import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.
 import { BROKEN, colourAt, hexColour } from './colours.js';
 import { boundedRange, movedRange, sameRange } from './ranges.js';
 import { element, layerNow, make, state, writeAddress } from './state.js';
-import { markedValue, outline } from './pointing.js';
+import { channelsNow, markedValue } from './shown.js';
+import { outline } from './pointing.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
 
@@ -59,8 +60,8 @@ class Grid {
     this.every = Math.max(1, Math.ceil(Math.sqrt((channels * rows * columns) / MOST_PIXELS)));
     this.rows = Math.ceil(rows / this.every);
     this.columns = Math.ceil(columns / this.every);
-    this.across = Math.ceil(Math.sqrt(channels));
-    this.down = Math.ceil(channels / this.across);
+    this.across = Math.max(1, Math.ceil(Math.sqrt(channels)));
+    this.down = Math.max(1, Math.ceil(channels / this.across));
     const gap = Math.max(1, Math.round(this.columns / 40));
     this.pitchX = this.columns + gap;
     this.pitchY = this.rows + gap;
@@ -93,12 +94,13 @@ export const overview = {
 
   async draw() {
     const layer = layerNow();
-    const painted = JSON.stringify([state.layer, state.view, state.order, state.scale, state.colours === 'diverging']);
+    const place = state.order === 'place' || state.filter ? state.at : null;
+    const painted = JSON.stringify([state.layer, state.view, state.order, state.filter, place, state.scale, state.colours === 'diverging']);
     if (painted !== this.painted) await this.paint(layer, painted);
     const shown = JSON.stringify([painted, state.colours, cssColour('--card')]);
     if (shown !== this.shown) {
       setPalette(this.bitmap, state.colours);
-      await this.place(layer);
+      await this.place();
       this.shown = shown;
     }
     const [wanted, { left, right, top, bottom }] = [this.wanted(), this.frame()];
@@ -129,8 +131,8 @@ export const overview = {
   },
 
   async paint(layer, painted) {
-    this.grid = new Grid(layer);
-    this.order = layer.order(state.view, state.order);
+    this.order = channelsNow();
+    this.grid = new Grid({ ...layer, channels: this.order.length });
     const { width, height } = this.grid;
     if (this.bitmap?.width === width && this.bitmap.height === height) this.bitmap.pixels.fill(GAP_LEVEL);
     else this.bitmap = createBitmap(width, height);
@@ -170,10 +172,12 @@ export const overview = {
   },
 
   /** Hand the picture to Plotly; another layer begins at its whole. */
-  async place(layer) {
+  async place() {
     const { width, height } = this.grid;
     const source = bitmapUrl(this.bitmap);
-    const same = this.plot && this.plot.dataset.layer === String(state.layer);
+    const kind = `${state.layer} ${width} ${height}`;
+    const same = this.plot && this.plot.dataset.kind === kind;
+    element('nothing').hidden = this.order.length > 0;
     if (same) return Plotly.relayout(this.plot, { 'images[0].source': source, ...themeLayout(this.plot) });
     this.home = { x: [0, width], y: [height, 0] };
     const axis = { visible: false, constrain: 'domain', minallowed: 0 };
@@ -191,13 +195,12 @@ export const overview = {
     element('stage').style.setProperty('--ratio', width / height);
     const first = !this.plot;
     this.plot = element('overview');
-    this.plot.dataset.layer = state.layer;
+    this.plot.dataset.kind = kind;
     this.cursor = null;
     await Plotly.react(this.plot, [], { ...layout, ...themeLayout(this.plot) }, overviewConfig());
     if (first) this.plot.on('plotly_afterplot', () => this.follow());
     if (first) this.plot.on('plotly_relayouting', () => this.follow());
     if (first) this.plot.on('plotly_relayout', () => this.remember());
-    if (!layer.channels) throw new Error('no channels');
     return this.follow();
   },
 

@@ -1,5 +1,7 @@
 import { sameSize } from './ranges.js';
 import { element, formatValue, header, layerNow, layers, make, state } from './state.js';
+import { markedValue } from './shown.js';
+import { showLegend } from './legend.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { show } from './viewer.js';
@@ -39,6 +41,7 @@ async function showValue(found, event) {
   tooltip.hidden = false;
   pointed = found;
   showMarks();
+  showLegend(found.channel);
   return placeTooltip(tooltip, event);
 }
 
@@ -107,6 +110,7 @@ export function hideValue() {
   if (pointed) {
     pointed = null;
     showMarks();
+    showLegend();
   }
 }
 
@@ -120,12 +124,6 @@ function placeTooltip(tooltip, { clientX, clientY }) {
 }
 
 // ---- What is marked: on the photo what the value sees, on the maps the value's place ----------------------------
-
-/** The marked place as a value of the layer; null where nothing is marked, or the layer does not reach there. */
-export function markedValue() {
-  const place = state.at && layerNow().at(state.at.x, state.at.y);
-  return place && { layer: layerNow(), ...place };
-}
 
 export function showMarks() {
   const marked = [[markedValue(), 'marked'], [pointed, 'pointed']].filter(([found]) => found);

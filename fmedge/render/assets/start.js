@@ -1,6 +1,7 @@
 import { loadPlotly } from './embedded.js';
 import { element, header, layers, readAddress, state } from './state.js';
 import { detail } from './detail.js';
+import { connectConvolution } from './convolution.js';
 import { connectPointer, hideValue, showMarks } from './pointing.js';
 import { connectPaper } from './print.js';
 import { connectControls } from './controls.js';
@@ -18,6 +19,7 @@ async function start() {
   showMarks();
   connectPointer();
   connectPaper();
+  connectConvolution();
   window.addEventListener('popstate', follow);
   window.addEventListener('hashchange', follow);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);

@@ -1,5 +1,6 @@
 import { Layer, ORDERS } from './layers.js';
 import { rangesFromWords, rangesInWords } from './ranges.js';
+import { readFilter } from './filters.js';
 
 /**
  * An element of the page; of which kind, its id tells.
@@ -42,6 +43,7 @@ const points = layers.every(({ rows, columns }) => rows * columns === 1); // map
  * @property {number | null} channel its index in the page; null shows all
  * @property {string} view
  * @property {string} order
+ * @property {string} filter which channels the mosaic shows; empty: all
  * @property {string} scale
  * @property {string} colours
  * @property {number} opacity of the map over the photo, in percent
@@ -57,6 +59,7 @@ const DEFAULTS = {
   channel: header.single ? 0 : null,
   view: header.views[0],
   order: difference ? 'worst' : 'index',
+  filter: '',
   scale: points ? 'shared' : 'own',
   colours: difference ? 'diverging' : 'grey',
   opacity: 100,
@@ -76,9 +79,12 @@ export const layerNow = () => layers[state.layer];
 const CHOICES = {
   view: (text) => header.views.includes(text),
   order: (text) => Object.hasOwn(ORDERS, text) && (text !== 'worst' || difference),
+  filter: (text) => text.length <= LONGEST_FILTER && readFilter(text) !== null,
   scale: (text) => ['own', 'shared'].includes(text),
   colours: (text) => ['grey', 'viridis', 'diverging'].includes(text),
 };
+
+const LONGEST_FILTER = 200;
 
 const isNumber = (text) => /^\d{1,9}$/.test(text ?? '');
 
@@ -92,7 +98,7 @@ function readPin(text) {
 export function readAddress() {
   const found = new URLSearchParams(location.hash.slice(1));
   const read = { ...DEFAULTS, pins: (found.get('pins') ?? '').split(',').flatMap(readPin).slice(0, MOST_PINS) };
-  for (const [name, allowed] of Object.entries(CHOICES)) if (allowed(found.get(name) ?? '')) read[name] = found.get(name);
+  for (const [name, allowed] of Object.entries(CHOICES)) if (found.has(name) && allowed(found.get(name))) read[name] = found.get(name);
   read.layer = Math.max(0, layers.findIndex(({ name }) => name === found.get('layer')));
   const channel = Number(found.get('channel')) - layers[read.layer].firstChannel;
   if (isNumber(found.get('channel')) && layers[read.layer].has(channel)) read.channel = channel;
@@ -141,7 +147,7 @@ function addressNow() {
   const words = new URLSearchParams();
   if (state.layer !== DEFAULTS.layer) words.set('layer', layerNow().name);
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
-  for (const name of ['view', 'order', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
+  for (const name of ['view', 'order', 'filter', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
   if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);
   for (const name of ['zoom', 'mosaic']) if (state[name]) words.set(name, rangesInWords(state[name]));
   const pins = state.pins.map(({ layer, channel }) => {

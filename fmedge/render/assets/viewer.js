@@ -1,7 +1,11 @@
 import { element, forgetAddress, header, layerNow, make, readAddress, state, writeAddress } from './state.js';
+import { askAnswers } from './shown.js';
+import { showLegend } from './legend.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { showCard } from './channel.js';
+import { showStrongest } from './strongest.js';
+import { showConvolution } from './convolution.js';
 import { showMarks, showValueAgain } from './pointing.js';
 import { syncControls } from './controls.js';
 
@@ -59,15 +63,20 @@ async function drawAll() {
 }
 
 async function drawOnce() {
+  await askAnswers();
   const one = state.channel !== null;
   const focused = /** @type {HTMLElement} */ (document.activeElement);
   document.body.dataset.view = one ? 'channel' : 'overview';
   element('overview').hidden = one;
   element('labels').hidden = one;
+  element('legend').hidden = one;
+  element('nothing').hidden = true;
   element('panels').hidden = !one;
   syncControls();
   showTitle();
-  await Promise.all([showCard(), one ? detail.draw() : overview.draw()]);
+  showStrongest();
+  showLegend();
+  await Promise.all([showCard(), showConvolution(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;

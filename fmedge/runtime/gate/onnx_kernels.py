@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.runtime.gate.onnx_reader import GRAPH, MODEL, NODE, RAW, TENSOR, VALUE
 from fmedge.runtime.gate.protobuf import Fields, Reader, spans
 
@@ -25,7 +26,7 @@ _MOST_ROWS = 11
 """Rows and columns of the largest kernels that are returned, those of AlexNet."""
 
 
-def first_kernels(data: bytes, taps: Collection[str]) -> dict[str, npt.NDArray[np.float32]]:
+def first_kernels(data: bytes, taps: Collection[str]) -> dict[str, FirstKernel]:
     """Read the kernels of taps whose convolution reads the image, from a file that has passed the gate.
 
     Args:
@@ -33,29 +34,38 @@ def first_kernels(data: bytes, taps: Collection[str]) -> dict[str, npt.NDArray[n
         taps: Names of the model's outputs.
 
     Returns:
-        Per such tap: (channels, rows, columns, 3), the last axis red, green, blue. Nothing for kernels of integers, of
-        other numbers of colours, larger than :data:`_MOST_ROWS`, or of values that are not finite.
+        Per such tap its kernels and biases. Nothing for kernels of integers, of other numbers of colours, larger than
+        :data:`_MOST_ROWS`, or of values that are not finite.
     """
     reader = Reader(data)
     graph = reader.read(GRAPH, *reader.read(MODEL, 0, len(data))[7])
     image = {reader.name(*reader.read(VALUE, *span)[1]) for span in spans(graph, 11)[:1]}
     prepared = dict.fromkeys(image, False)
-    kernels: dict[str, tuple[str, bool]] = {}
+    kernels: dict[str, tuple[list[str], bool]] = {}
     for span in spans(graph, 1):
         node = reader.read(NODE, *span)
         kind = reader.text(node, 4)
         inputs, outputs = ([reader.name(*each) for each in spans(node, field)] for field in (1, 2))
         first = next((name for name in inputs if name in prepared), None)
         if kind == "Conv" and first is not None and first == inputs[0]:
-            kernels[outputs[0]] = inputs[1], prepared[first]
+            kernels[outputs[0]] = inputs[1:], prepared[first]
         elif kind in _PREPARING and first is not None:
             prepared[outputs[0]] = prepared[first] != (kind == "Gather")
         elif kind in _PASSING and inputs[0] in kernels:
             kernels[outputs[0]] = kernels[inputs[0]]
     wanted = {tap: kernels[tap] for tap in taps if tap in kernels}
-    constants = _constants(reader, graph, {name for name, _ in wanted.values()}) if wanted else {}
-    found = {tap: _in_rgb(constants.get(name), reverse) for tap, (name, reverse) in wanted.items()}
+    constants = _constants(reader, graph, {name for names, _ in wanted.values() for name in names}) if wanted else {}
+    found = {tap: _first_kernel(names, constants, reverse) for tap, (names, reverse) in wanted.items()}
     return {tap: kernel for tap, kernel in found.items() if kernel is not None}
+
+
+def _first_kernel(names: list[str], constants: dict[str, npt.NDArray[np.float32]], reverse: bool) -> FirstKernel | None:
+    weights = _in_rgb(constants.get(names[0]), reverse)
+    if weights is None:
+        return None
+    bias = constants.get(names[1]) if names[1:] else np.zeros(len(weights), np.float32)
+    fits = bias is not None and bias.shape == (len(weights),) and np.isfinite(bias).all()
+    return FirstKernel(weights, bias) if bias is not None and fits else None
 
 
 def _constants(reader: Reader, graph: Fields, names: Collection[str]) -> dict[str, npt.NDArray[np.float32]]:
