@@ -161,7 +161,6 @@ def announce(protocol: Protocol, cases: Sequence[Case]) -> str:
     words = f"Measuring {plural(len(cases), 'configuration')}"
     if protocol.budget_s is None:
         return f"{words}, {plural(protocol.count, 'process', 'processes')} each: about {time}."
-    needed = max(seconds_left(protocol, pace, protocol.fewest, protocol.fewest) for pace in paces)
-    if needed <= protocol.budget_s:
-        return f"{words}, at most {protocol.budget_s:g} s each: up to {time}."
-    return f"{words}, {protocol.budget_s:g} s each, more where runs are long: up to {time}."
+    long = any(seconds_left(protocol, pace, protocol.fewest, protocol.fewest) > protocol.budget_s for pace in paces)
+    each = f", {protocol.budget_s:g} s each" if len(cases) > 1 else ""
+    return f"{words}{each}{', more where runs are long' if long and each else ''}: up to about {time}."

@@ -84,9 +84,9 @@ def cases(untrained_models):
 
 def test_a_line_says_how_long_it_takes(cases):
     four = cases("block1_conv1", "block1_conv2")
-    assert announce(DEFAULT, four) == "Measuring 4 configurations, at most 18 s each: up to 72 s."
-    assert announce(DEFAULT, four * 2) == "Measuring 8 configurations, at most 18 s each: up to 2.5 min."
-    assert announce(DEFAULT, four[:1]) == "Measuring 1 configuration, at most 18 s each: up to 18 s."
+    assert announce(DEFAULT, four) == "Measuring 4 configurations, 18 s each: up to about 72 s."
+    assert announce(DEFAULT, four * 2) == "Measuring 8 configurations, 18 s each: up to about 2.5 min."
+    assert announce(DEFAULT, four[:1]) == "Measuring 1 configuration: up to about 18 s."
     assert announce(Protocol(runs=1, seconds=0), four[:1]).startswith(
         "Measuring 1 configuration, 1 process each: about "
     )
@@ -101,5 +101,7 @@ def test_long_runs_are_foreseen_by_their_operations(cases):
     operations = 2 * 512 * sum(spec.macs(64, 64) for spec in large.card.submodel.stock_layers)
     assert expected_pace(large).run_s == pytest.approx(operations / 2 / 4e10)
     time = duration(expected_seconds(DEFAULT, [expected_pace(large)]))
-    said = announce(DEFAULT, [large])
-    assert said == f"Measuring 1 configuration, 18 s each, more where runs are long: up to {time}."
+    assert announce(DEFAULT, [large]) == f"Measuring 1 configuration: up to about {time}."
+    time = duration(expected_seconds(DEFAULT, map(expected_pace, [large, large])))
+    said = announce(DEFAULT, [large, large])
+    assert said == f"Measuring 2 configurations, 18 s each, more where runs are long: up to about {time}."
