@@ -23,7 +23,8 @@ from pathlib import Path
 
 from fmedge.bench.compare import Bound, compare_metric
 from fmedge.bench.matrix import BenchMatrix, prepare_cases
-from fmedge.bench.scheduler import Protocol, measure
+from fmedge.bench.protocol import Protocol
+from fmedge.bench.scheduler import measure
 from fmedge.bench.worker_pipe import Worker
 from fmedge.data.measurement import Measurement, Process
 from fmedge.runtime.backends import usable_cpus

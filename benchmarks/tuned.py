@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bare_engine import CALLS
 from fmedge.bench.matrix import BenchMatrix, Case, load_order, prepare_cases
-from fmedge.bench.scheduler import Protocol
+from fmedge.bench.protocol import Protocol
 from fmedge.bench.tune import Goal, tune
 from fmedge.bench.worker_pipe import Worker
 from fmedge.model.submodel import Precision

@@ -71,7 +71,7 @@ def describe(report: Report) -> list[str]:
     if before.megahertz and after.megahertz:
         clock = f"{median(before.megahertz):.0f} MHz before, {median(after.megahertz):.0f} after"
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
-    processes = f"in {report.processes} process{'es'[: 2 * (report.processes - 1)]}"
+    processes = f"in {plural(report.processes, 'process', 'processes')}"
     lines = [
         f"{machine.processor}, {machine.architecture}, {machine.cores_in_words}{memory}; {' '.join(machine.flags)}",
         f"{machine.system}, Python {machine.python}, fmedge {report.fmedge}, "

@@ -7,30 +7,25 @@ place of their memory, and changes within seconds become visible, and are not mi
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from fmedge._version import __version__
 from fmedge.bench import roofline
 from fmedge.bench.matrix import Case, load_order
+from fmedge.bench.protocol import STAGE_TURNS, Pace, Protocol, expected_pace, processes_that_fit, seconds_left
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Limit, Missing, Report
 from fmedge.data.measurement import Measurement, Process
 from fmedge.system.machine import read_clocks, this_machine
 from fmedge.system.memory import available_bytes
 from fmedge.system.progress import Progress, no_progress
-
-_TURN_S = 0.1
-"""Length of a turn: long compared with the change from one process to another (below 1 ms), short compared with the
-seconds over which machines drift."""
-
-_TURN_RUNS = 3
-"""Fewest runs of a turn, for models whose run takes longer."""
+from fmedge.system.wording import duration
 
 _TOGETHER = 16
 """Most workers loaded at a time; fewer where memory is short."""
@@ -43,39 +38,10 @@ takes six times their size while it loads)."""
 _PACE_TURNS = 5
 """How many of the processes of a configuration have the machine's own speed measured alongside."""
 
-_STAGE_TURNS = 15
-"""How often the stages from a photo to its page are measured at most."""
-
-_OF_A_PROCESS = ("load_s", "first_run_s", "warm_up_runs", "steady")
+_OF_A_PROCESS = ("load_s", "first_run_s", "warm_up_runs", "run_s", "start_s", "steady")
 """Facts that differ between the processes of a case; the other facts are the same for all of them."""
 
 MODULE = "fmedge.bench.worker"
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How to measure.
-
-    Attributes:
-        runs: Fewest runs that count.
-        seconds: Their least total time, in seconds.
-        timeout_s: Longest time for loading, or for a turn, in seconds.
-        image: A photo to run on; None takes noise.
-        stages: Whether the stages from that photo to its page are measured, too.
-        processes: Processes per configuration, one after the other, that share runs and seconds; never more than runs.
-    """
-
-    runs: int = 30
-    seconds: float = 2.0
-    timeout_s: float = 300.0
-    image: Path | None = None
-    stages: bool = False
-    processes: int = 16
-
-    @property
-    def count(self) -> int:
-        """Processes per configuration."""
-        return max(1, min(self.processes, self.runs))
 
 
 @dataclass(slots=True)
@@ -97,6 +63,7 @@ class _Subject:
     started: list[_Started] = field(default_factory=list[_Started])
     stages: list[dict[str, float]] = field(default_factory=list[dict[str, float]])
     failure: WorkerFailed | None = None
+    count: int = 1  # processes, as they are planned now
 
     def attempt(self, work: Callable[[], None]) -> None:
         """Do something with the worker; if that fails, record the failure and stop the worker."""
@@ -107,13 +74,15 @@ class _Subject:
             self.stop()
 
     def load(self) -> None:
+        start = time.perf_counter()
         self.worker = Worker(MODULE)
         facts = self._ask(**load_order(self.case), image=self._image)
-        self.started.append(_Started(facts | self._ask(do="warm_up")))
+        facts |= self._ask(do="warm_up")
+        self.started.append(_Started({**facts, "start_s": time.perf_counter() - start}))
 
     def turn(self) -> None:
-        runs = min(_TURN_RUNS, max(1, self.protocol.runs))
-        self.started[-1].turns.append(self._ask(do="turn", runs=runs, seconds=min(_TURN_S, self.protocol.seconds)))
+        order = {"runs": self.protocol.turn_runs, "seconds": self.protocol.turn_s}
+        self.started[-1].turns.append(self._ask(do="turn", **order))
 
     def stage(self) -> None:
         self.stages.append(self._ask(do="stages", image=self._image)["stages"])
@@ -127,7 +96,7 @@ class _Subject:
         """Return whether the current process, of that number from 0, still has to run; each has at least one turn."""
         if self.failure is not None:
             return False
-        return not self.started[-1].turns or self.share < (number + 1) / self.protocol.count
+        return not self.started[-1].turns or self.share < (number + 1) / self.count
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -145,6 +114,28 @@ class _Subject:
         if self.protocol.seconds > 0:
             done.append(seconds / self.protocol.seconds)
         return min(1.0, *done)
+
+    @property
+    def pace(self) -> Pace:
+        """How fast it gets on, as far as that is known."""
+        if not self.started:
+            return expected_pace(self.case)
+        starts = [process.facts["start_s"] for process in self.started]
+        return Pace(sum(starts) / len(starts), self.started[-1].facts["run_s"], 1 - self.share)
+
+    @property
+    def done(self) -> float:
+        """The share of the work that is done, of all processes, 0 to 1."""
+        return 1.0 if self.failure is not None else min(self.share, len(self.started) / self.count)
+
+    @property
+    def left_s(self) -> float:
+        """Expected seconds until it is measured."""
+        starts = self.count - len(self.started)
+        if self.failure is not None or (self.share == 1 and not starts):
+            return 0.0
+        needed = seconds_left(self.protocol, self.pace, starts, starts)
+        return needed if self.started else max(needed, self.protocol.budget_s or 0.0)
 
     @property
     def _image(self) -> str | None:
@@ -175,17 +166,15 @@ def measure(
     """
     protocol = protocol or Protocol()
     started, clocks = datetime.now(UTC), read_clocks()
-    subjects = [_Subject(case, protocol) for case in cases]
+    subjects = [_Subject(case, protocol, count=protocol.count) for case in cases]
     paces: defaultdict[int, list[dict[str, float]]] = defaultdict(list)
     interrupted = False
     try:
         waiting = deque(subjects)
         while waiting:
+            begun = time.perf_counter()
             group = _load_some(waiting, subjects, progress)
-            for number in range(protocol.count):
-                if number:
-                    _load_again(group, subjects, progress)
-                _measure_together(group, number, subjects, paces, progress)
+            _measure_group(group, begun + len(group) * (protocol.budget_s or 0.0), subjects, paces, progress)
         progress("measured", 1.0)
     except KeyboardInterrupt:
         interrupted = True
@@ -194,6 +183,7 @@ def measure(
             subject.stop()
     found = {threads: roofline.summarize(threads, turns) for threads, turns in sorted(paces.items()) if turns}
     results = [_result(subject, found, interrupted=interrupted) for subject in subjects]
+    measurements = tuple(result for result in results if isinstance(result, Measurement))
     return Report(
         fmedge=__version__,
         started=started.isoformat(timespec="seconds"),
@@ -202,11 +192,33 @@ def measure(
         runs=protocol.runs,
         seconds=protocol.seconds,
         limits=tuple(found.values()),
-        measurements=tuple(result for result in results if isinstance(result, Measurement)),
+        measurements=measurements,
         missing=(*(result for result in results if isinstance(result, Missing)), *missing),
         interrupted=interrupted,
-        processes=protocol.count,
+        processes=max((len(each.processes) for each in measurements), default=protocol.count),
     )
+
+
+def _measure_group(
+    group: Sequence[_Subject],
+    until: float,
+    subjects: Sequence[_Subject],
+    paces: defaultdict[int, list[dict[str, float]]],
+    progress: Progress,
+) -> None:
+    """Measure cases whose first process is loaded, in as many processes as fit into the time until then."""
+    number, count = 0, 1
+    while number < count:
+        if number:
+            _load_again(group, subjects, progress)
+        if not (alive := [subject for subject in group if subject.failure is None]):
+            break
+        left_s = until - time.perf_counter()
+        count = processes_that_fit(group[0].protocol, [each.pace for each in alive], number + 1, left_s)
+        for subject in alive:
+            subject.count = count
+        _measure_together(alive, number, subjects, paces, progress)
+        number += 1
 
 
 def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress: Progress) -> list[_Subject]:
@@ -251,13 +263,15 @@ def _measure_together(
         while pending := [subject for subject in group if subject.due(number)]:
             for subject in pending:
                 subject.attempt(subject.turn)
-                progress(f"measuring {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+                left = duration(sum(each.left_s for each in subjects))
+                what = subject.case.configuration.describe()
+                progress(f"measuring {what}; about {left} left", min(0.99, _share(subjects)))
             found = _ask_meters(meters, protocol, "yardstick")
             for subject in pending:
                 if subject.case.configuration.threads in found:
                     subject.started[-1].yardstick.append(found[subject.case.configuration.threads]["seconds"])
-        last = number == protocol.count - 1
-        for _ in range(min(_STAGE_TURNS, protocol.runs) if protocol.stages and last else 0):
+        last = number == group[0].count - 1
+        for _ in range(min(STAGE_TURNS, protocol.runs) if protocol.stages and last else 0):
             for subject in [each for each in group if each.failure is None]:
                 subject.attempt(subject.stage)
     finally:
@@ -293,7 +307,7 @@ def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dic
 
 
 def _share(subjects: Sequence[_Subject]) -> float:
-    return sum(subject.share for subject in subjects) / len(subjects)
+    return sum(subject.done for subject in subjects) / len(subjects)
 
 
 def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) -> Measurement | Missing:

@@ -17,7 +17,8 @@ import numpy as np
 
 from fmedge._version import __version__
 from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, request_form, variants_here
-from fmedge.bench.scheduler import MODULE, Protocol, measure
+from fmedge.bench.protocol import Protocol
+from fmedge.bench.scheduler import MODULE, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Missing, Report
 from fmedge.data.images import load_photo, parity_image

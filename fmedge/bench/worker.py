@@ -75,14 +75,14 @@ class Bench:
         }
 
     def warm_up(self) -> dict[str, object]:
-        """Run until the median is steady; report how many runs it took, and whether it is steady."""
+        """Run until the median is steady; report whether it is, how many runs it took, and their last median."""
         seconds: list[float] = []
         until = time.perf_counter() + _WARM_UP_S
         steady = False
         while not steady and len(seconds) < _WARM_UP_RUNS and time.perf_counter() < until:
             seconds.append(self._once())
             steady = _is_steady(seconds)
-        return {"warm_up_runs": len(seconds), "steady": steady}
+        return {"warm_up_runs": len(seconds), "run_s": statistics.median(seconds[-_WINDOW:]), "steady": steady}
 
     def turn(self, runs: int, seconds: float) -> dict[str, object]:
         """Run at least that often and that long; the first, which finds others' data in the caches, does not count."""

@@ -53,11 +53,23 @@ def bench_command(
     runs: Annotated[int, typer.Option(min=1, help="Minimum runs per configuration.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Minimum seconds per configuration.")] = 2.0,
     processes: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, max=100, help="Processes per configuration, one after another; fmedge compare needs at least 3."
+            min=1,
+            max=100,
+            help="Processes per configuration, one after another; fmedge compare needs at least 3. "
+            "[default: 3 to 16, as fit into --budget]",
         ),
-    ] = 16,
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            max=86_400,
+            metavar="SECONDS",
+            help="Time per configuration, loading and warm-up included; there are 3 processes at least. [default: 18]",
+        ),
+    ] = None,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     calibration: options.Calibration = None,
@@ -75,7 +87,7 @@ def bench_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Time engines, precisions and thread counts, each in its own process, taking turns."""
-    from fmedge.bench import matrix, report_formats, scheduler
+    from fmedge.bench import matrix, protocol, report_formats, scheduler
     from fmedge.data.bench_report import MAX_REPORT_BYTES
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
@@ -92,6 +104,8 @@ def bench_command(
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
         raise UsageError("--stages follows one photo. Use it with --image and without --scenario offline.")
+    if processes is not None and budget is not None:
+        raise UsageError("--processes says how many there are, --budget how many fit. Use one of them.")
     own = read_own_network(keras=keras, onnx=onnx)
     wanted = matrix.BenchMatrix(
         layers=tuple(split_list(layer, own.names if own else ())),
@@ -118,12 +132,11 @@ def bench_command(
         found, missing = matrix.prepare_cases(wanted, progress=ProgressLine())
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
-    report = scheduler.measure(
-        found,
-        scheduler.Protocol(runs, seconds, timeout, image, stages, processes),
-        missing=missing,
-        progress=ProgressLine(),
-    )
+    allowed_s = None if processes else budget or protocol.BUDGET_S
+    how = protocol.Protocol(runs, seconds, timeout, image, stages, processes or protocol.PROCESSES, allowed_s)
+    if found:
+        say(protocol.announce(how, found))
+    report = scheduler.measure(found, how, missing=missing, progress=ProgressLine())
     if report.interrupted:
         obeyed()
     for path in output or ():

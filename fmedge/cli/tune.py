@@ -58,7 +58,7 @@ def tune_command(
     """Find the fastest way to run a layer here within an accuracy bound; fmedge run then uses it."""
     from fmedge.bench import report_formats, tune
     from fmedge.bench.matrix import BenchMatrix, request_form
-    from fmedge.bench.scheduler import Protocol
+    from fmedge.bench.protocol import Protocol
     from fmedge.data.image_list import expand_images
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process

@@ -77,7 +77,7 @@ class Report:
         measurements: What was measured.
         missing: What was not.
         interrupted: Whether it was interrupted: measurements may then hold fewer runs.
-        processes: Processes per configuration.
+        processes: Processes per configuration; the most, where the time decided and not all got the same number.
     """
 
     fmedge: str

@@ -15,7 +15,7 @@ from fmedge.render import plotly_js
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
 from fmedge.render.elements import Element, element, to_html
 from fmedge.render.report_rows import Layout, Row, front, lay_out
-from fmedge.render.report_tables import figures_table, ratio_table
+from fmedge.render.report_tables import column_chooser, figures_table, gaps_table, ratio_table
 from fmedge.render.report_words import (
     decibels,
     doubts,
@@ -63,7 +63,7 @@ def render_report(reports: Mapping[str, Report]) -> bytes:
             "headlines": to_html(*headlines(layout)) or b"<p>Nothing was measured.</p>",
             "choosers": to_html(*_choosers(layout)),
             "ratios": to_html(*_ratios(layout)),
-            "figures": to_html(_scrolling(figures_table(layout), "All figures")),
+            "figures": to_html(*_figure_tables(layout)),
             "environment": to_html(*map(environment, layout.machines, layout.reports)),
             "data": json_block(_data(layout)),
             "plotly": plotly.element,
@@ -86,10 +86,17 @@ def _scrolling(table: Element, label: str) -> Element:
     return element("div", table, class_="wide", role="region", aria_label=label, tabindex="0")
 
 
+def _figure_tables(layout: Layout) -> list[Element]:
+    found: list[Element] = []
+    if layout.rows:
+        found += [column_chooser(), _scrolling(figures_table(layout), "Table of all figures")]
+    return found + ([_scrolling(gaps_table(layout), "Table of what has no figures")] if layout.gaps else [])
+
+
 def _ratios(layout: Layout) -> list[Element]:
     if len(layout.machines) < 2:
         return []
-    return [element("h2", "Machines side by side"), _scrolling(ratio_table(layout), "Machines side by side")]
+    return [element("h2", "Machines side by side"), _scrolling(ratio_table(layout), "Table of the machines")]
 
 
 def _choosers(layout: Layout) -> list[Element]:

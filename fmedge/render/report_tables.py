@@ -1,4 +1,4 @@
-"""Make the tables of a report: all figures, and a comparison of the machines."""
+"""Make the tables of a report: all figures, what has none, and a comparison of the machines."""
 
 from __future__ import annotations
 
@@ -14,6 +14,18 @@ NONE = "\u2013"
 """Shown where there is no figure."""
 
 
+SETS = {
+    "main": "Main figures",
+    "runs": "Single runs",
+    "work": "Work done",
+    "start": "Start and memory",
+    "where": "How it ran",
+    "all": "All",
+}
+"""Sets of columns, by their names in ``data-in``, and what the reader calls them; the first is shown first, and of that
+the columns of ``phone`` alone on a phone. All columns side by side are twice as wide as a screen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of figures.
@@ -21,100 +33,157 @@ class Column:
     Attributes:
         head: Its name.
         meaning: Its meaning, shown when the reader points at it.
+        sets: The names of the :data:`SETS` that it belongs to, with spaces between.
         value: The figure; None where there is none.
         text: The figure in words.
     """
 
     head: str
     meaning: str
+    sets: str
     value: Callable[[Row], float | None]
     text: Callable[[float], str]
 
 
-def _time(head: str, meaning: str, value: Callable[[Measurement], float | None]) -> Column:
-    return Column(head, meaning, lambda row: value(row.measured), milliseconds)
+def _time(head: str, meaning: str, sets: str, value: Callable[[Measurement], float | None]) -> Column:
+    return Column(head, meaning, sets, lambda row: value(row.measured), milliseconds)
 
 
-def _scaled(head: str, meaning: str, value: Callable[[Measurement], float | None], form: str) -> Column:
-    return Column(head, meaning, lambda row: value(row.measured), lambda number: format(number, form))
+def _scaled(head: str, meaning: str, sets: str, value: Callable[[Measurement], float | None], form: str) -> Column:
+    return Column(head, meaning, sets, lambda row: value(row.measured), lambda number: format(number, form))
 
+
+_MEDIAN = "p50 ms"
 
 COLUMNS = (
-    _time("p50 ms", "median: half of the runs took no longer", lambda each: each.p50),
-    _time("p90 ms", "nine of ten runs took no longer", lambda each: each.p90),
-    _time("p95 ms", "19 of 20 runs took no longer", lambda each: each.p95),
-    _time("p99 ms", "99 of 100 runs took no longer; shown from 1,000 runs on", lambda each: each.p99),
-    _time("min ms", "the fastest run", lambda each: each.min),
+    _time(
+        _MEDIAN, "median: half of the runs took no longer", "main runs work start where phone", lambda each: each.p50
+    ),
+    _time("p90 ms", "nine of ten runs took no longer", "main runs", lambda each: each.p90),
+    _time("p95 ms", "19 of 20 runs took no longer", "runs", lambda each: each.p95),
+    _time("p99 ms", "99 of 100 runs took no longer; shown from 1,000 runs on", "runs", lambda each: each.p99),
+    _time("min ms", "the fastest run", "runs", lambda each: each.min),
     _scaled(
         "± %",
         "spread of the middle half of the runs, relative to the median",
+        "runs",
         lambda each: 100 * each.iqr / each.p50,
         ".1f",
     ),
-    _scaled("images/s", "images divided by total time", lambda each: each.images_per_s, ",.1f"),
-    _scaled("GFLOP/s", "billions of operations per second at the median", lambda each: each.gflops, ",.1f"),
+    _scaled("images/s", "images divided by total time", "main work", lambda each: each.images_per_s, ",.1f"),
+    _scaled("GFLOP/s", "billions of operations per second at the median", "work", lambda each: each.gflops, ",.1f"),
     _scaled(
         "of limit %",
         "speed relative to a perfect direct float32 convolution on this machine",
+        "main work",
         lambda each: None if each.limit_share is None else 100 * each.limit_share,
         ",.0f",
     ),
-    Column("SNR dB", "agreement with the float64 reference; higher is better", lambda row: row.snr_db, "{:.1f}".format),
-    _scaled("load", "cores kept busy on average", lambda each: each.load, ".2f"),
+    Column(
+        "SNR dB",
+        "agreement with the float64 reference; higher is better",
+        "main phone",
+        lambda row: row.snr_db,
+        "{:.1f}".format,
+    ),
+    _scaled("load", "cores kept busy on average", "work", lambda each: each.load, ".2f"),
     _scaled(
         "others",
         "cores that other processes kept busy",
+        "work",
         lambda each: None if each.others_s is None or not each.wall_s else each.others_s / each.wall_s,
         ".2f",
     ),
-    _time("load ms", "reading, checking and loading the model", lambda each: each.load_s),
-    _time("first ms", "the first run", lambda each: each.first_run_s),
+    _time("load ms", "reading, checking and loading the model", "start", lambda each: each.load_s),
+    _time("first ms", "the first run", "start", lambda each: each.first_run_s),
     _scaled(
         "memory MB",
         "peak memory of the process: Python, engine and model",
+        "main start",
         lambda each: None if each.peak_memory_bytes is None else each.peak_memory_bytes / 1e6,
         ",.0f",
     ),
-    _scaled("model MB", "size of the model's files", lambda each: each.file_size / 1e6, ",.2f"),
-    _scaled("runs", "measured runs", lambda each: each.n, ",.0f"),
-    _scaled("warm-up", "runs before the measured ones", lambda each: each.warm_up_runs, ",.0f"),
+    _scaled("model MB", "size of the model's files", "main start", lambda each: each.file_size / 1e6, ",.2f"),
+    _scaled("runs", "measured runs", "runs", lambda each: each.n, ",.0f"),
+    _scaled("warm-up", "runs before the measured ones", "runs", lambda each: each.warm_up_runs, ",.0f"),
 )
 """Every figure of a row. *load* counts cores; *load ms* is the time to load the model."""
 
+_WORDS = {"doubts": "main", "ran on": "where", "model": "where", "notes": "where"}
+"""Columns of words, by name, and the sets that they belong to."""
+
+
+def column_chooser() -> Element:
+    """Return the menu of the sets of columns. It is hidden until a script can obey it; until then, all are shown."""
+    options = [element("option", words, value=name) for name, words in SETS.items()]
+    return element("label", "Columns ", element("select", *options, id="columns"), hidden="hidden")
+
 
 def figures_table(layout: Layout) -> Element:
-    """Return a table of all rows with all figures, followed by what has no figures, with the reason."""
-    heads = ["machine"] * (len(layout.machines) > 1) + ["layer", "choice"]
-    header = [_header(head, "", "text") for head in heads]
-    header += [_header(column.head, column.meaning, "number") for column in COLUMNS]
-    header += [_header(head, "", "text") for head in ("ran on", "model", "notes")]
-    rows = [_figures_row(layout, row) for row in layout.rows] + [_gap_row(layout, gap) for gap in layout.gaps]
+    """Return a table of all rows with all figures."""
+    several = len(layout.machines) > 1
+    header = [_header(head, "", "text") for head in ["machine"] * several + ["layer", "choice"]]
+    header += [_header(column.head, column.meaning, "number", data_in=column.sets) for column in COLUMNS]
+    header += [_header(head, "", "text", data_in=sets) for head, sets in _WORDS.items()]
     return element(
         "table",
-        element("caption", "Click a column's name to sort by it. Failed and skipped rows come last."),
+        element("caption", "Click a column's name to sort by it."),
         element("thead", element("tr", *header)),
-        element("tbody", *rows),
+        element("tbody", *[_figures_row(layout, row) for row in layout.rows]),
         id="figures",
     )
 
 
-def _header(head: str, meaning: str, kind: str) -> Element:
+def gaps_table(layout: Layout) -> Element:
+    """Return a table of what has no figures, with the reason."""
+    heads = ["machine"] * (len(layout.machines) > 1) + ["layer", "choice", "reason"]
+    rows = [
+        element(
+            "tr",
+            *_names(layout, gap),
+            element("td", element("b", kind), f": {gap.missing.reason}"),
+            class_=f"missing {kind}",
+        )
+        for gap in layout.gaps
+        for kind in ["failed" if gap.missing.exit_code else "skipped"]
+    ]
+    header = element("tr", *[_header(head, "", "text") for head in heads])
+    return element(
+        "table",
+        element("caption", "What has no figures, and why."),
+        element("thead", header),
+        element("tbody", *rows),
+        id="gaps",
+    )
+
+
+def _header(head: str, meaning: str, kind: str, **attributes: str) -> Element:
     button = element("button", head, type="button", **({"title": meaning} if meaning else {}))
-    return element("th", button, scope="col", data_kind=kind)
+    return element("th", button, scope="col", data_kind=kind, **attributes)
 
 
 def _names(layout: Layout, row: Row | Gap) -> list[Element]:
     machine = [element("td", layout.machines[row.machine])] * (len(layout.machines) > 1)
-    return [*machine, element("th", layout.tasks[row.task], scope="row"), element("td", row.choice)]
+    return [*machine, _task(layout, row.task), element("td", row.choice)]
+
+
+def _task(layout: Layout, task: int) -> Element:
+    """Return the cell that names a task; on a phone, a layer's name may break at its underscores."""
+    first, *rest = layout.tasks[task].split("_")
+    return element("th", first, *(each for part in rest for each in ("_", element("wbr"), part)), scope="row")
 
 
 def _figures_row(layout: Layout, row: Row) -> Element:
     measured = row.measured
     warnings = measured.warnings()
+    words: list[str | Element] = [
+        ", ".join(measured.doubts),
+        f"{measured.active_provider}: {measured.placement}",
+        element("code", measured.file_sha256[:8], title=measured.file_sha256),
+        " ".join(map(_short, warnings)),
+    ]
     cells = [*_names(layout, row), *(_figure(column, row) for column in COLUMNS)]
-    cells.append(element("td", f"{measured.active_provider}: {measured.placement}"))
-    cells.append(element("td", element("code", measured.file_sha256[:8], title=measured.file_sha256)))
-    cells.append(element("td", *(["! ", " ".join(map(_short, warnings))] if warnings else [])))
+    cells += [element("td", each, data_in=sets) for each, sets in zip(words, _WORDS.values(), strict=True)]
     return element("tr", *cells, **({"class_": "shaky"} if warnings else {}))
 
 
@@ -125,16 +194,11 @@ def _short(warning: str) -> str:
 
 def _figure(column: Column, row: Row) -> Element:
     value = column.value(row)
+    sets = {"class_": "number", "data_in": column.sets}
     if value is None:
-        return element("td", NONE, class_="number")
-    marked = column.head == "p50 ms" and row.measured.warnings()
-    return element("td", column.text(value) + (" !" if marked else ""), class_="number", data_value=repr(float(value)))
-
-
-def _gap_row(layout: Layout, gap: Gap) -> Element:
-    kind = "failed" if gap.missing.exit_code else "skipped"
-    reason = element("td", element("b", kind), f": {gap.missing.reason}", colspan=str(len(COLUMNS) + 3))
-    return element("tr", *_names(layout, gap), reason, class_=f"missing {kind}")
+        return element("td", NONE, **sets)
+    marked = column.head == _MEDIAN and row.measured.warnings()
+    return element("td", column.text(value) + (" !" if marked else ""), data_value=repr(float(value)), **sets)
 
 
 def ratio_table(layout: Layout) -> Element:
@@ -150,7 +214,7 @@ def ratio_table(layout: Layout) -> Element:
     body = [
         element(
             "tr",
-            element("th", layout.tasks[task], scope="row"),
+            _task(layout, task),
             element("td", choice),
             *(_ratio(rows, machine) for machine in range(len(layout.machines))),
         )

@@ -11,6 +11,7 @@ from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Measurement
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Layout, Row
+from fmedge.system.wording import plural
 
 CLOSE = 0.03
 """Medians that differ by no more than this share count as equal: two processes of one program differ by that much."""
@@ -61,7 +62,7 @@ def headlines(layout: Layout) -> list[Element]:
     shown = [element("div", *found[:OPEN_TASKS], class_="advice")] if found else []
     folded = found[OPEN_TASKS:]
     if folded:
-        summary = element("summary", f"{_count(len(folded), 'more layer', 'more layers')}")
+        summary = element("summary", f"{plural(len(folded), 'more layer', 'more layers')}")
         shown.append(element("details", summary, element("div", *folded, class_="advice")))
     return shown
 
@@ -139,19 +140,15 @@ def warnings(layout: Layout) -> list[Element]:
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
             words.append(
-                f"{_count(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded (marked ! in the table)."
+                f"{plural(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded (marked ! in the table)."
             )
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
             counts = f"{failed} failed, {len(report.missing) - failed} skipped"
-            words.append(f"{_count(len(report.missing), 'row has', 'rows have')} no figures ({counts}).")
+            words.append(f"{plural(len(report.missing), 'row has', 'rows have')} no figures ({counts}).")
         if words:
             found.append(" ".join([f"{name}:"] * (len(layout.machines) > 1) + words))
     return [element("p", text, class_="warning") for text in found]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def environment(name: str, report: Report) -> Element:
@@ -163,7 +160,7 @@ def environment(name: str, report: Report) -> Element:
     engines = {each.configuration.backend: each.engine_version for each in report.measurements}
     limits = [
         f"{limit.flops / 1e9:,.0f} GFLOP/s (matrix product), {limit.copy_bytes / 1e9:.1f} GB/s (copy) "
-        f"with {_count(limit.threads, 'thread', 'threads')}"
+        f"with {plural(limit.threads, 'thread', 'threads')}"
         for limit in report.limits
     ]
     pairs = {
@@ -180,7 +177,8 @@ def environment(name: str, report: Report) -> Element:
         "Software": f"fmedge {report.fmedge}, Python {machine.python}",
         "Engines": ", ".join(f"{engine} {version}" for engine, version in sorted(engines.items())) or "none",
         "Limit": "; ".join(limits) or "not measured",
-        "Measured": f"{moment(report.started)}, at least {report.runs} runs and {report.seconds:g} s each",
+        "Measured": f"{moment(report.started)}, at least {report.runs} runs and {report.seconds:g} s each, "
+        f"in {plural(report.processes, 'process', 'processes')}",
     }
     terms = [each for term, text in pairs.items() for each in (element("dt", term), element("dd", text))]
     return element("section", element("h3", name), element("dl", *terms), class_="card")

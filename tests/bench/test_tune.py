@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fmedge.bench.matrix import BenchMatrix
-from fmedge.bench.scheduler import Protocol
+from fmedge.bench.protocol import Protocol
 from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
 from fmedge.errors import UsageError
 from fmedge.model.parity import GATES, Parity

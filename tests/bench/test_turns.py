@@ -9,7 +9,8 @@ import pytest
 
 from fmedge.bench import scheduler
 from fmedge.bench.matrix import BenchMatrix, prepare_cases
-from fmedge.bench.scheduler import Protocol, measure
+from fmedge.bench.protocol import Protocol
+from fmedge.bench.scheduler import measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.measurement import Configuration
 from fmedge.errors import UsageError
@@ -85,6 +86,21 @@ def test_processes_follow_each_other(prepared, monkeypatch):
         assert each.n >= 4
         assert sum(each.seconds) >= 0.2
     assert measure(cases[:1], Protocol(runs=2, seconds=0)).processes == 2  # never more than runs
+
+
+def test_a_spent_budget_leaves_three_processes_and_all_runs(prepared):
+    cases, _ = prepared(backends=("onnxruntime",), threads=(1, 2))
+    told = []
+    found = measure(
+        cases, Protocol(runs=30, seconds=0.3, budget_s=0.001), progress=lambda words, share: told.append((words, share))
+    )
+    assert found.processes == 3
+    for each in found.measurements:
+        assert len(each.processes) == 3
+        assert each.n >= 30
+        assert sum(each.seconds) >= 0.3
+    assert all(words.endswith(" left") for words, _ in told if words.startswith("measuring"))
+    assert measure(cases[:1], Protocol(runs=30, seconds=0, budget_s=600)).processes == 16
 
 
 def test_the_product_of_the_wishes(prepared):

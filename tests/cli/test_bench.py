@@ -47,9 +47,22 @@ def test_data_on_stdout_talk_on_stderr(fmedge_process, small, picture):
     assert "--calibration DIR" in ran.stderr
 
 
+def test_how_long_it_takes_is_said_before_the_first_row(fmedge_process, small):
+    said = fmedge_process("bench", *small, "--threads", "1,2").stderr.splitlines()
+    assert said[0] == "Measuring 2 configurations, 18 s each: up to about 36 s."
+    assert said[1].startswith("loading block1_conv1 on onnxruntime")
+    assert any(line.startswith("measuring block1_conv1 on") and line.endswith(" left") for line in said[2:])
+    said = fmedge_process("bench", *small, "--threads", "1", "--budget", 5).stderr
+    assert said.startswith("Measuring 1 configuration: up to about 5 s.\n")
+    ran = fmedge_process("bench", *small, "--threads", "1", "--processes", 2, "--json")
+    assert ran.stderr.startswith("Measuring 1 configuration, 2 processes each: about ")
+    assert json.loads(ran.stdout)["processes"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["--processes", "3", "--budget", "20"], 2, "Use one of them"),
         (["--output", "r.txt"], 2, "Unknown file type"),
         (["--output", "nowhere/r.md"], 6, "does not exist"),
         (["--layer", "block1_conv9"], 2, "Unknown layer"),

@@ -63,13 +63,19 @@ def test_the_policy_allows_the_pages_own_scripts_alone(page):
 def test_every_row_stands_in_the_table(page):
     elements = Elements(page)
     rows = [attributes.get("class") for tag, attributes, _ in elements.found if tag == "tr"]
-    assert rows.count(None) == 1 + 16  # the header, and what is not shaky
+    assert rows.count(None) == 2 + 16  # the headers, and what is not shaky
     assert rows.count("shaky") == 2
     assert rows.count("missing skipped") == rows.count("missing failed") == 1
     assert ": the process ended by signal 9 (memory?)" in page.decode()
     sorts = [float(attributes["data-value"]) for _, attributes, _ in elements.found if "data-value" in attributes]
     p99_and_bf16 = 18 + 2  # too few runs for the one, nobody knows the other
     assert len(sorts) == 18 * len(COLUMNS) - p99_and_bf16
+
+
+def test_without_a_script_every_column_is_shown(page):
+    text = page.decode()
+    assert '<table id="figures">' in text  # the script says which columns are shown
+    assert '<label hidden="hidden">Columns' in text
 
 
 def test_headline_names_the_fastest_and_its_price(page):

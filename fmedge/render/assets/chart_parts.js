@@ -93,6 +93,15 @@ export function roomAround(times) {
   return { range: [Math.max(0, low - room), high + room] };
 }
 
+const LEVELS = 20; // fewest decibels of an axis, a factor of ten: less would make much of what is next to nothing
+
+/** Range of the axis of accuracy: the values, with room for marks and their names at both ends. */
+export function roomAboutLevels(levels) {
+  const [low, high] = levels.length ? [Math.min(...levels), Math.max(...levels)] : [0, 0];
+  const room = Math.max(0.15 * (high - low), (LEVELS - (high - low)) / 2);
+  return [low - room, high + room];
+}
+
 // ---- Names beside marks ----------------------------------------------------------------------------
 
 const LETTER = [6.8, 17]; // of a name in the plot, in CSS pixels, rather too large than too small

@@ -1,21 +1,29 @@
 import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
 import {
   barAxis, bars, barsHeight, BEST, chosen, colour, element, endText, endTexts, formatTime, freeSides, hover, mark,
-  nameAxis, namesAbove, narrow, PAPER, paper, pattern, plain, report, roomAround, shortened, shownRows, timeAxis,
+  nameAxis, namesAbove, narrow, PAPER, paper, pattern, plain, report, roomAboutLevels, roomAround, shortened, shownRows, timeAxis,
 } from './chart_parts.js';
 
 // ---- Drawing -------------------------------------------------------------------------------------------
 
 const CONFIG = { ...BASE_CONFIG, displayModeBar: 'hover', modeBarButtons: [['toImage']] };
 
-function draw(id, data, layout, description) {
+async function draw(id, data, layout, description) {
   const plot = element(id);
   const margin = { l: 12, r: 14, t: 26, b: 46 };
   const hoverlabel = { align: 'left', bgcolor: cssColour('--card'), bordercolor: cssColour('--line'), font: { color: cssColour('--ink') } };
   if (layout.height) plot.style.height = `${layout.height}px`;
-  plot.setAttribute('aria-label', `${description} The table of all figures contains the same numbers.`);
   const common = { margin, hoverlabel, showlegend: false, dragmode: false, hovermode: 'closest', ...themeLayout(plot) };
-  return Plotly.react(plot, data, { ...common, ...layout, ...(paper.matches ? { width: PAPER } : { autosize: true }) }, CONFIG);
+  await Plotly.react(plot, data, { ...common, ...layout, ...(paper.matches ? { width: PAPER } : { autosize: true }) }, CONFIG);
+  describe(plot, `${description} The table of all figures contains the same numbers.`);
+}
+
+/** The picture has a description instead of its loose words; the button beside it is none of it. */
+function describe(plot, description) {
+  const [picture, ...layers] = plot.querySelectorAll('.main-svg');
+  picture.setAttribute('role', 'img');
+  picture.setAttribute('aria-label', description);
+  layers.forEach((layer) => layer.setAttribute('aria-hidden', 'true'));
 }
 
 const taskName = () => report.tasks[chosen('task')];
@@ -36,7 +44,7 @@ function drawTrade(rows) {
     xaxis: { ...timeAxis(times), ...roomAround(times) },
     yaxis: {
       title: { text: 'SNR in dB', standoff: 6 }, gridcolor: cssColour('--line'), zeroline: false, fixedrange: true, automargin: true,
-      range: [Math.min(...levels, 40) - 12, Math.max(...levels, 60) + 14],
+      range: roomAboutLevels(levels),
     },
   };
   const named = best.map((row) => row.choice).join('; ');

@@ -15,7 +15,7 @@ const SHAPES = {
 
 function legendEntry(text, shape, fill) {
   const [entry, svg, path] = [
-    document.createElement('span'),
+    document.createElement('li'),
     document.createElementNS('http://www.w3.org/2000/svg', 'svg'),
     document.createElementNS('http://www.w3.org/2000/svg', 'path'),
   ];
@@ -33,8 +33,9 @@ function showLegend() {
   const forms = report.forms.map((name, number) => legendEntry(name, MARKS[number % MARKS.length], 'var(--soft)'));
   element('legend').replaceChildren(...engines, ...forms);
   if (report.machines.length < 2) return;
-  const legend = document.createElement('p');
+  const legend = document.createElement('ul');
   legend.className = 'legend';
+  legend.ariaLabel = 'Colours of the machines';
   legend.append(...report.machines.map((name, number) => legendEntry(name, 'square', `var(--c${number % COLOURS})`)));
   element('machines').before(legend);
 }
@@ -45,7 +46,6 @@ function showLegend() {
 function sortBy(table, column, kind, direction) {
   const key = (row) => {
     const cell = row.cells[column];
-    if (!cell || row.classList.contains('missing')) return null;
     if (kind === 'text') return cell.textContent;
     return cell.dataset.value === undefined ? null : Number(cell.dataset.value);
   };
@@ -68,6 +68,18 @@ function makeSortable(table) {
       sortBy(table, column, head.dataset.kind, direction === 'ascending' ? 1 : -1);
     });
   });
+}
+
+// ---- Columns -------------------------------------------------------------------------------------------
+
+/** Show one of the sets of columns at a time; all of them would be twice as wide as a screen. */
+function connectColumns() {
+  const menu = /** @type {HTMLSelectElement} */ (element('columns'));
+  if (!menu) return;
+  const show = () => { element('figures').dataset.columns = menu.value; };
+  menu.addEventListener('change', show);
+  menu.parentElement.hidden = false;
+  show();
 }
 
 // ---- Start ---------------------------------------------------------------------------------------------
@@ -96,6 +108,7 @@ function connect() {
 
 async function start() {
   document.querySelectorAll('table').forEach(makeSortable);
+  connectColumns();
   element('choosers').addEventListener('submit', (event) => event.preventDefault());
   element('compared').hidden = report.machines.length < 2;
   if (report.rows.length) {
