@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 test-cpus fuzz soak coverage lint bench wheel lock plotly clean
+.PHONY: demo test test-slow test-arm64 test-cpus browsers fuzz soak coverage lint bench wheel lock plotly clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -57,6 +57,10 @@ ifneq ($(SUITES),no)
 	for cpu in $(filter-out cortex-%,$(CPUS)); do .cpus/$$cpu/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
 	for cpu in $(ARM_CPUS); do ARM_CPU=$$cpu .arm64/venv/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
 endif
+
+# Pages in Chromium, Firefox and WebKitGTK: not installed ones are skipped.
+browsers: .venv-browsers/installed
+	.venv-browsers/bin/python -m pytest -m browsers tests/browsers $(ARGS)
 
 # Readers of what comes from outside, SECONDS each; KEEP=1 lets the corpus grow. Atheris has wheels for Linux on x86-64.
 fuzz: .venv-test/installed
@@ -109,7 +113,7 @@ plotly: .venv-test/installed .venv-lock/installed
 		PYTHONPATH=$$(echo $(CURDIR)/.venv-test/lib/python*/site-packages) bin/python ../requirements/pack_plotly.py $(PLOTLY)-$$version.tgz
 
 clean:
-	rm -rf node_modules .venv .venv-test .venv-bench .venv-lock .arm64 .cpus
+	rm -rf node_modules .venv .venv-test .venv-bench .venv-browsers .venv-lock .arm64 .cpus
 
 # Everything but the checkout itself comes with its hash; what builds the checkout is locked, too.
 INSTALL = bin/pip install --quiet --disable-pip-version-check
@@ -153,6 +157,12 @@ node_modules/installed: package.json package-lock.json .venv-test/installed
 .venv-lock/installed:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/$(INSTALL) "uv>=0.9"
+	touch $@
+
+# Drivers of browsers.
+.venv-browsers/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-browsers
+	.venv-browsers/$(INSTALL) --editable ".[browsers]"
 	touch $@
 
 # All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.
