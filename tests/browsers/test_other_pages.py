@@ -1,7 +1,6 @@
 """The grid and the report in every browser; and that complaints of pages are heard in each."""
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from fmedge.data.page_options import PageOptions
 from fmedge.render.page import render_page
 from fmedge.render.report import render_report
 from support.page_samples import make_maps, random_maps
-from support.processes import LONGEST_S
 from support.report_samples import several
 from support.viewports import DESKTOP
 
@@ -30,7 +28,7 @@ def test_the_grid_holds_the_values(open_page):
     assert tab.evaluate("return document.querySelectorAll('#plot .heatmaplayer image').length") == 5
     tab.move(*heatmap_point(tab, 2, 3, 5, values.shape))
     tab.wait("document.querySelector('#plot .hovertext')")
-    (told,) = re.findall(r"z: (\S+)", tab.text("#plot .hovertext").replace("\u2212", "-"))
+    (told,) = re.findall(r"value (\S+)", tab.text("#plot .hovertext").replace("\u2212", "-"))
     assert float(told) == pytest.approx(float(values[2, 3, 5]), rel=1e-3)
 
 
@@ -76,7 +74,5 @@ def test_a_complaint_is_heard(engine, tmp_path, script):
     tab = engine.open_tab(tmp_path, "light", DESKTOP)
     head = '<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="img-src data:">'
     tab.open(f"<!DOCTYPE html><html><head>{head}</head><body><script>{script}</script></body></html>".encode())
-    ends = time.monotonic() + LONGEST_S
-    while not tab.complaints:
-        assert time.monotonic() < ends, "nothing was heard"
+    assert tab.wait_complaints()
     tab.close()

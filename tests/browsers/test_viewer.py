@@ -9,7 +9,7 @@ from PIL import Image
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
-from support.page_places import assert_told, mosaic_point, panel_point, read_at, told
+from support.page_places import assert_told, mosaic_point, panel_point, read_at, told, wait_title
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP, PHONE
 
@@ -21,11 +21,6 @@ VALUES = random_maps(9, 24, 32)
 @pytest.fixture(scope="module")
 def page():
     return render_page(make_maps(VALUES))
-
-
-def wait_title(tab, title):
-    tab.wait("document.getElementById('title').textContent === arguments[0]", title)
-    tab.wait_ready()
 
 
 def places(shape, count):

@@ -49,3 +49,9 @@ def assert_told(found, values, place):
     assert told_place == list(place)
     assert abs(value - float(values[place])) <= 1.01 * tolerance + 1e-6
     assert 0 < tolerance <= float(channel.max() - channel.min()) / 4000
+
+
+def wait_title(tab, title):
+    """Wait until the page shows what this title says."""
+    tab.wait("document.getElementById('title').textContent === arguments[0]", title)
+    tab.wait_ready()

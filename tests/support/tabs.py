@@ -55,6 +55,13 @@ class Tab:
             time.sleep(0.02)
         return found
 
+    def wait_complaints(self, count=1):
+        """Wait until the page has complained so often, and return of what."""
+        ends = time.monotonic() + LONGEST_S
+        while len(found := self.complaints) < count:
+            assert time.monotonic() < ends, f"heard: {found}"
+        return found
+
     def wait_ready(self):
         """Wait until the page is drawn."""
         self.wait("['ready', 'failed'].includes(document.body?.dataset.state)")
