@@ -1,0 +1,141 @@
+"""Measure how soon pages open in each browser that is here, and what processor time they take to open.
+
+Every page is opened in turns with an empty page of the whole plotly.js, so that a machine that drifts affects both
+alike. The wall time is the browser's own: from the start of navigation to the second frame after the page says that it
+is drawn. The processor time is that of all of the browser's processes from before the tab is made until then. Printed
+are medians of the pairs, and of their differences.
+
+    python benchmarks/opening.py --image photo.jpg --weights weights.h5 --layer all --browsers chromium,firefox
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+DESKTOP = {"width": 1400, "height": 900}
+
+EMPTY = """<!DOCTYPE html><meta charset="utf-8"><body><div id="plot"></div><p id="status"></p><script>{plotly}</script>
+<script>Plotly.newPlot('plot', [], {{}}).then(() => {{ document.body.dataset.state = 'ready'; }})</script>
+{watch}"""
+
+WATCH = """<script>(function look() {
+  if (document.body?.dataset.state !== 'ready') return setTimeout(look, 1);
+  requestAnimationFrame(() => requestAnimationFrame(() => { window.drawn = performance.now(); }));
+})()</script>"""
+"""Notes when a page was drawn; it stands in front of the page's policy."""
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Make the pages, open them, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--layer", default="all", help="layers separated by commas, or all")
+    parser.add_argument("--weights", default="untrained", help="as for fmedge run")
+    parser.add_argument("--models", type=Path, default=None, help="folder of models")
+    parser.add_argument("--browsers", default="chromium,firefox,webkitgtk")
+    parser.add_argument("--runs", type=int, default=5)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        pages = _make_pages(chosen, Path(name))
+        print(f"{'browser':10} {'page':22} {'MB':>6} {'empty ms':>9} {'page ms':>8} {'sooner':>7}", end="")
+        print(f" {'empty CPU':>10} {'page CPU':>9} {'less':>6}")
+        for browser in chosen.browsers.split(","):
+            _measure_in(browser, pages, chosen.runs, Path(name))
+
+
+def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, bytes]:
+    """Make each layer's page, before and after ReLU where it has both, and with several layers one of all."""
+    import fmedge
+    from fmedge.model.stock import VGG16_LAYERS
+
+    specs = [spec for spec in VGG16_LAYERS if chosen.layer == "all" or spec.name in chosen.layer.split(",")]
+    models = chosen.models or folder / "models"
+    pages: dict[str, bytes] = {}
+    walked: list[Any] = []
+    for spec in specs:
+        both = spec.kind == "conv"
+        activation = "none" if both else "relu"
+        maps = fmedge.extract(chosen.image, spec.name, activation, weights=chosen.weights, models=models)
+        pages[spec.name] = fmedge.render_page(maps, options=fmedge.PageOptions(both=both))
+        if len(specs) > 1:
+            after = fmedge.extract(chosen.image, spec.name, "relu", weights=chosen.weights, models=models)
+            walked.append(after)
+    if walked:
+        pages[f"walk, {len(walked)} layers"] = fmedge.render_page(walked)
+    return pages
+
+
+def _measure_in(browser: str, pages: dict[str, bytes], runs: int, folder: Path) -> None:
+    from playwright.sync_api import sync_playwright
+    from plotly.offline import get_plotlyjs
+    from support.tabs import Missing, Playwright
+    from support.webkit_tabs import WebKitGTK
+
+    empty = EMPTY.format(plotly=get_plotlyjs(), watch=WATCH).encode()
+    with sync_playwright() as driver:
+        try:
+            engine = WebKitGTK() if browser == "webkitgtk" else Playwright(driver, browser)
+        except Missing as missing:
+            print(f"{browser}: {missing}")
+            return
+        _open(engine, empty, folder)
+        for name, content in pages.items():
+            watched = content.replace(b"<head>", b"<head>" + WATCH.encode(), 1)
+            found = [(_open(engine, empty, folder), _open(engine, watched, folder)) for _ in range(runs)]
+            wall, cpu = (
+                [statistics.median(pair[which][kind] for pair in found) for which in (0, 1)] for kind in (0, 1)
+            )
+            sooner, less = (statistics.median(one[kind] - other[kind] for one, other in found) for kind in (0, 1))
+            print(
+                f"{browser:10} {name:22} {len(content) / 1e6:6.2f} {wall[0]:9.0f} {wall[1]:8.0f} {sooner:7.0f}"
+                f" {cpu[0]:8.0f} ms {cpu[1]:6.0f} ms {less:6.0f}",
+                flush=True,
+            )
+        engine.close()
+
+
+def _open(engine: Any, content: bytes, folder: Path) -> tuple[float, float]:
+    """Open a page in a tab of its own: milliseconds until it is drawn, and of processor time."""
+    before = _cpu_ms()
+    tab = engine.open_tab(folder, "light", DESKTOP)
+    tab.open(content)
+    while (drawn := tab.evaluate("return window.drawn")) is None:
+        time.sleep(0.02)
+    cpu = _cpu_ms() - before
+    tab.close()
+    time.sleep(0.3)
+    return drawn, cpu
+
+
+def _cpu_ms() -> float:
+    """Processor time of all processes that descend from this one, in milliseconds."""
+    stats: dict[int, tuple[int, int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            stats[int(entry.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    own, total = {os.getpid()}, 0
+    for process in sorted(stats):  # children have larger numbers, unless numbers have wrapped around
+        parent, ticks = stats[process]
+        if parent in own:
+            own.add(process)
+            total += ticks
+    return 1e3 * total / TICKS
+
+
+if __name__ == "__main__":
+    main()
