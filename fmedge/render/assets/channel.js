@@ -34,7 +34,7 @@ function factsOf(layer, index) {
 function layerFacts(layer) {
   const found = layer.statistics[state.view];
   const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const range = layer.range(state.view, 0, { scale: 'shared', colours: 'grey' });
+  const range = layer.extremes(state.view);
   const facts = [
     ['Shape', `${layer.shape.join(' \u00d7 ')} (channels \u00d7 rows \u00d7 columns)`],
     ['Values', `${formatValue(range[0], 6)} to ${formatValue(range[1], 6)}`],
