@@ -29,6 +29,7 @@ SCRIPTS = (
     "layers.js",
     "ranges.js",
     "state.js",
+    "difference.js",
     "mosaic.js",
     "detail.js",
     "channel.js",

@@ -1,0 +1,167 @@
+"""The page of a difference in a real browser: headless Chromium, driven by Playwright."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fmedge.data.page_options import PageOptions
+from fmedge.render.difference_page import render_difference
+from support.page_samples import make_maps, random_maps
+from support.viewports import DESKTOP
+
+pytestmark = pytest.mark.browser
+
+SHAPE = (6, 24, 32)
+SNR_DB = np.array([np.inf, np.inf, 12.5, np.inf, 70, 1])
+WORST_FIRST = [5, 2, 4, 0, 1, 3]
+
+
+@pytest.fixture
+def sides():
+    """A and B: equal but for channels 2, 4 and 5."""
+    first, second = random_maps(*SHAPE), random_maps(*SHAPE)
+    second[:5] = first[:5]
+    second[2] += 0.5
+    second[4, 3, 3] += 0.01
+    second[5] = first[5] + 0.1 * np.roll(first[5], 1) + 3
+    return first, second
+
+
+@pytest.fixture
+def show(open_file, sides):
+    """Open the page of A and B."""
+
+    def open_page(address="", values="12bit", viewport=DESKTOP, **options):
+        maps = tuple(map(make_maps, sides))
+        content = render_difference([maps], [SNR_DB], options=PageOptions(values=values))
+        return open_file(content, address, viewport=viewport, **options)
+
+    return open_page
+
+
+def settle(page):
+    """Wait until the latest choice is drawn."""
+    page.wait_for_timeout(30)
+    page.wait_for_selector("body[data-state=ready]")
+    page.wait_for_timeout(30)
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+        settle(page)
+
+
+def point_at_tile(page, place, row, column):
+    """Move to a value of the mosaic."""
+    x, y = page.evaluate(
+        """([place, row, column]) => {
+          const { box, left, top, scale } = overview.frame();
+          const [x, y] = overview.grid.corner(place);
+          return [box.left + (x + column + 0.5 - left) * scale, box.top + (y + row + 0.5 - top) * scale];
+        }""",
+        [place, row, column],
+    )
+    page.mouse.move(x, y)
+    page.wait_for_selector("#tooltip", state="visible")
+
+
+def point_at_panel(page, number, row, column):
+    """Move to a value of an open channel, which covers the photo."""
+    x, y = page.evaluate(
+        """([number, row, column]) => {
+          const box = detail.box(number);
+          const { rows, columns } = layerNow();
+          return [box.left + (column + 0.5) / columns * box.width, box.top + (row + 0.5) / rows * box.height];
+        }""",
+        [number, row, column],
+    )
+    page.mouse.move(0, 0)
+    page.wait_for_selector("#tooltip", state="hidden")
+    page.mouse.move(x, y)
+    page.wait_for_selector("#tooltip", state="visible")
+
+
+def sides_told(text):
+    """What a text says of A, of B and of B minus A: the value, and how far it may be off."""
+    text = text.replace("\u2212", "-")
+    found = re.search(r"\nA (\S+)(?: ±(\S+))?\nB (\S+)(?: ±(\S+))?\nB - A (\S+)(?: ±(\S+))?\n", text)
+    assert found, text
+    numbers = [float(each or 0) for each in found.groups()]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def assert_told(text, sides, channel, row, column):
+    assert f"channel {channel}\nrow {row}, column {column}\n" in text
+    first, second = (float(side[channel, row, column]) for side in sides)
+    for (told, tolerance), value in zip(sides_told(text), (first, second, second - first), strict=True):
+        assert told == pytest.approx(value, abs=tolerance * 1.03 + 2e-5)
+
+
+def test_every_view_tells_both_sides_and_the_error(show, sides):
+    page = show()
+    for view in ("error", "a", "b"):
+        assert page.evaluate("state.view") == view
+        for place in (0, 1, 2):
+            point_at_tile(page, place, 3, 3)
+            assert_told(page.inner_text("#tooltip"), sides, WORST_FIRST[place], 3, 3)
+        page.mouse.move(0, 0)
+        press(page, "r")
+    point_at_tile(page, 1, 5, 5)
+    (_, off), (_, off_b), (_, off_error) = sides_told(page.inner_text("#tooltip"))
+    assert 0 < off < np.ptp(sides[0][2]) / 4000
+    assert off_b == pytest.approx(off + off_error, rel=0.1)
+    page.mouse.down()
+    page.mouse.up()
+    settle(page)
+    assert "12.5 dB" in page.inner_text("#numbers")
+    for number in range(3):
+        point_at_panel(page, number, 7, 9)
+        assert_told(page.inner_text("#tooltip"), sides, 2, 7, 9)
+    page.mouse.move(0, 0)
+    press(page, "v", "ArrowRight")
+    assert_told(page.text_content("#spoken"), sides, 2, 5, 6)
+
+
+def test_floats_have_no_tolerance(show):
+    page = show(values="float32")
+    point_at_tile(page, 0, 3, 3)
+    assert "±" not in page.inner_text("#tooltip")
+
+
+def test_both_sides_have_one_scale(show, sides):
+    first, second = sides
+    low, high = min(first[5].min(), second[5].min()), max(first[5].max(), second[5].max())
+    page = show("#channel=5&view=a&colours=grey")
+    ranges = page.evaluate("detail.panels.filter(({ range }) => range).map(({ range }) => range)")
+    one, error, other = ranges
+    assert one == other == pytest.approx([low, high], abs=1e-3)
+    most = np.abs(second[5] - first[5]).max()
+    assert error == pytest.approx([-most, most], abs=1e-3)
+    bars = page.evaluate("detail.plot._fullData.filter((each) => each.z).map(({ zmin, zmax }) => [zmin, zmax])")
+    assert bars == ranges
+    press(page, "Escape")
+    low_in_a, high_in_a = levels_of_tile(page, 2)
+    press(page, "r")
+    assert page.evaluate("state.view") == "b"
+    low_in_b, high_in_b = levels_of_tile(page, 2)  # B is A and a little more: brighter, on the scale of both
+    assert low_in_a == 0 < low_in_b
+    assert high_in_a < high_in_b == 252
+
+
+def levels_of_tile(page, channel):
+    """The darkest and the brightest of a channel's colours in the mosaic, of 0 to 252."""
+    return page.evaluate(
+        """(channel) => {
+          const { grid, bitmap, order } = overview;
+          const [left, top] = grid.corner(order.indexOf(channel));
+          const found = [];
+          for (let row = 0; row < grid.rows; row += 1) {
+            const start = (bitmap.height - 1 - top - row) * bitmap.stride + left;
+            found.push(...bitmap.pixels.subarray(start, start + grid.columns));
+          }
+          return [Math.min(...found), Math.max(...found)];
+        }""",
+        channel,
+    )
