@@ -165,3 +165,19 @@ def levels_of_tile(page, channel):
         }""",
         channel,
     )
+
+
+def test_tiles_tell_the_number_and_the_ratio(show):
+    page = show()
+    labels = page.locator("#labels span").all_inner_texts()
+    told = ("1.0 dB", "12.5 dB", "70.0 dB", "equal", "equal", "equal")
+    assert labels == [f"{channel} \u00b7 {ratio}" for channel, ratio in zip(WORST_FIRST, told, strict=True)]
+    page.emulate_media(media="print")
+    page.wait_for_selector("#paper figure")
+    assert [text.strip() for text in page.locator("#paper figure").all_inner_texts()] == labels
+    page.emulate_media(media="screen")
+    page.set_viewport_size({"width": 200, "height": 500})
+    page.locator("#labels span", has_text=re.compile(r"^5$")).wait_for()
+    fits = """() => [...document.querySelectorAll('#labels span')].every((label) =>
+      label.offsetWidth <= overview.grid.pitchX * overview.frame().scale)"""
+    assert page.evaluate(fits)

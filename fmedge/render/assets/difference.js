@@ -14,3 +14,19 @@ export async function sidesInWords({ layer, channel, row, column }) {
     return `${layer.words[view]} ${formatValue(values[place])}${tolerance ? ` \u00b1${formatValue(tolerance, 2)}` : ''}`;
   });
 }
+
+/** The signal-to-noise ratio of B against A in words. */
+export function decibels(ratio, digits = 1) {
+  if (ratio === Infinity) return 'equal';
+  return `${Number.isFinite(ratio) ? ratio.toFixed(digits).replace('-', '\u2212') : formatValue(ratio)} dB`;
+}
+
+const [LETTER, PADDING] = [6.6, 8]; // CSS pixels: the widest figure of a label's 11px type, and both its sides with a gap
+
+/** A tile's label in a difference: the channel's number and its dB, as exactly as there is room for. */
+export function tileInWords(layer, channel, room) {
+  const number = String(layer.number(channel));
+  if (!layer.snr) return number;
+  const choices = [1, 0].map((digits) => `${number} \u00b7 ${decibels(layer.snr[channel], digits)}`);
+  return choices.find(({ length }) => length * LETTER + PADDING <= room) ?? number;
+}

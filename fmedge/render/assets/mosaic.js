@@ -3,6 +3,7 @@ import { BROKEN, colourAt, hexColour } from './colours.js';
 import { boundedRange, movedRange, sameRange } from './ranges.js';
 import { element, layerNow, make, state, writeAddress } from './state.js';
 import { markedValue, outline } from './pointing.js';
+import { tileInWords } from './difference.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
 
@@ -250,7 +251,7 @@ export const overview = {
     const layer = layerNow();
     const dead = layer.isDead(this.order[place]);
     const number = layer.number(this.order[place]);
-    const span = make('span', dead ? `${number} ${room >= 58 ? 'dead' : '\u2715'}` : number);
+    const span = make('span', dead ? `${number} ${room >= 58 ? 'dead' : '\u2715'}` : tileInWords(layer, this.order[place], room));
     if (dead) span.className = 'dead';
     span.style.transform = `translate(${Math.max(0, x)}px, ${Math.max(0, y)}px)`;
     return span;
