@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.data.channel_errors import ChannelErrors
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
 from fmedge.model.tap_view import TapView
@@ -56,7 +57,7 @@ def pack_layer(
     function: str = RELU,
     first_channel: int = 0,
     kernel: npt.NDArray[np.float32] | None = None,
-    snr_db: npt.NDArray[np.float64] | None = None,
+    errors: ChannelErrors | None = None,
 ) -> LayerData:
     """Pack a layer.
 
@@ -70,7 +71,7 @@ def pack_layer(
         function: The layer's activation; see :mod:`fmedge.model.activations`.
         first_channel: Number of the first channel in the page.
         kernel: Float32, (C, rows, columns, 3): per channel of the page; the last axis is red, green, blue.
-        snr_db: For a difference: signal-to-noise ratio per channel.
+        errors: For a difference: how far B is from A, per channel.
     """
     shape = next(iter(sets.values())).shape
     facts: dict[str, Any] = {
@@ -86,8 +87,8 @@ def pack_layer(
     if kernel is not None:
         facts["kernel"] = pack_floats(kernel)
         facts |= {} if kernel.shape[1:3] == (3, 3) else {"kernelSize": kernel.shape[1:3]}
-    if snr_db is not None:
-        facts["snr"] = pack_floats(snr_db)
+    if errors is not None:
+        facts["errors"] = _error_facts(errors)
     blocks = [
         b'<script type="text/plain" id="%d-%s-%d-%d">%s</script>' % (number, key.encode(), place, chunk, text)
         for key, encoded in sets.items()
@@ -126,6 +127,15 @@ def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:
 def _statistics_facts(found: Statistics) -> dict[str, str]:
     shown = ("smallest", "largest", "mean", "spread", "zeros", "negative", "broken")
     return {name: pack_floats(getattr(found, name)) for name in shown}
+
+
+def _error_facts(errors: ChannelErrors) -> dict[str, str]:
+    figures = {"snr": errors.snr_db, "bias": errors.bias, "largest": errors.max_error, "saturated": errors.saturated}
+    codes = {"scale": errors.scale, "zero": errors.zero_point}
+    return {
+        name: pack_floats(found)
+        for name, found in {**figures, **({} if np.isnan(errors.scale).all() else codes)}.items()
+    }
 
 
 def pack_floats(array: npt.NDArray[Any]) -> str:

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from fmedge.data.channel_errors import ChannelErrors
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from support.page_samples import make_maps, random_maps
@@ -13,7 +14,14 @@ from support.viewports import DESKTOP
 pytestmark = pytest.mark.browser
 
 SHAPE = (6, 24, 32)
-SNR_DB = np.array([np.inf, np.inf, 12.5, np.inf, 70, 1])
+FIGURES = {
+    "snr_db": [np.inf, np.inf, 12.5, np.inf, 70, 1],
+    "bias": [0, 0, 0.5, 0, 1e-5, 3],
+    "max_error": [0, 0, 0.5, 0, 0.01, 5],
+    "saturated": [0, 0, 0.25, 0, 0, 0.001],
+    "scale": [0.5] * 6,
+    "zero_point": [3] * 6,
+}
 WORST_FIRST = [5, 2, 4, 0, 1, 3]
 
 
@@ -34,7 +42,8 @@ def show(open_file, sides):
 
     def open_page(address="", values="12bit", viewport=DESKTOP, **options):
         maps = tuple(map(make_maps, sides))
-        content = render_difference([maps], [SNR_DB], options=PageOptions(values=values))
+        errors = ChannelErrors(3, **{name: np.array(found, float) for name, found in FIGURES.items()})
+        content = render_difference([maps], [errors], options=PageOptions(values=values))
         return open_file(content, address, viewport=viewport, **options)
 
     return open_page

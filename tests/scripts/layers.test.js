@@ -68,5 +68,5 @@ test('dead is what ReLU leaves nothing of; of other activations nothing is said'
 test('order: the largest first, equals by number', () => {
   assert.deepEqual(layer().order('relu', 'index'), [0, 1, 2]);
   assert.deepEqual(layer().order('relu', 'mean'), [1, 0, 2]);
-  assert.deepEqual(layer({ snr: floats(30, 30, 10) }).order('relu', 'worst'), [2, 0, 1]);
+  assert.deepEqual(layer({ errors: { snr: floats(30, 30, 10) } }).order('relu', 'worst'), [2, 0, 1]);
 });

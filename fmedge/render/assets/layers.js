@@ -34,7 +34,8 @@ export class Layer {
     this.photo = header.photo;
     this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
     this.kernelSize = facts.kernelSize ?? [3, 3]; // rows and columns
-    this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
+    this.errors = facts.errors && Object.fromEntries(Object.entries(facts.errors).map(([name, text]) => [name, floatsFromBase64(text)]));
+    this.snr = this.errors?.snr ?? null;
     this.statistics = Object.fromEntries(Object.entries(facts.statistics).map(([view, found]) => [
       view,
       Object.fromEntries(Object.entries(found).map(([name, text]) => [name, floatsFromBase64(text)])),
