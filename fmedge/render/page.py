@@ -36,6 +36,8 @@ SCRIPTS = (
     "pointing.js",
     "print.js",
     "controls.js",
+    "channel_figures.js",
+    "channel_table.js",
     "viewer.js",
     "start.js",
 )
@@ -148,7 +150,7 @@ def assemble(
             "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
-            "style": assets("theme.css", "viewer.css", "viewer_layout.css"),
+            "style": assets("theme.css", "viewer.css", "viewer_layout.css", "difference.css"),
             "photo": base64.b64encode(encode_png(pixels)),
             "header": json_block({**header, **common}),
             "plotly": plotly.element,

@@ -8,6 +8,7 @@ import pytest
 from fmedge.data.channel_errors import ChannelErrors
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
+from fmedge.render.page import render_page
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP
 
@@ -190,3 +191,55 @@ def test_tiles_tell_the_number_and_the_ratio(show):
     fits = """() => [...document.querySelectorAll('#labels span')].every((label) =>
       label.offsetWidth <= overview.grid.pitchX * overview.frame().scale)"""
     assert page.evaluate(fits)
+
+
+def rows(page):
+    """The table: numbers of channels in order, and the cells of the first."""
+    lines = page.locator("#channel-rows tr")
+    return [int(each) for each in page.locator("#channel-rows th").all_inner_texts()], lines.first.inner_text().split()
+
+
+def test_the_table_sorts_opens_channels_and_is_saved(show, tmp_path):
+    page = show()
+    assert page.locator("#channel-rows tr").count() == 0  # filled when it is asked for
+    page.locator("#channel-table summary").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#channel-rows tr")
+    assert page.inner_text("#channel-caption") == "block1_conv1: B against A, channel by channel, over 3 photos"
+    assert rows(page) == (WORST_FIRST, ["5", "1.0", "3", "5", "0.1", "%", "0.5", "3"])
+    head = page.locator("#channel-heads th")
+    assert head.nth(1).get_attribute("aria-sort") == "ascending"
+    saturated = page.get_by_role("button", name="saturated")
+    saturated.focus()
+    for direction, first in (("descending", 2), ("ascending", 0)):
+        page.keyboard.press("Enter")
+        assert head.nth(4).get_attribute("aria-sort") == direction
+        assert head.nth(1).get_attribute("aria-sort") is None
+        assert rows(page)[0][0] == first
+    assert page.evaluate("document.activeElement.textContent") == "saturated"
+    page.keyboard.press("r")  # the figure's keys are not meant in the table
+    assert page.evaluate("state.view") == "error"
+    with page.expect_download() as download:
+        page.click("#save-csv")
+    assert download.value.suggested_filename == "photo.png_block1_conv1.channels.csv"
+    download.value.save_as(tmp_path / "saved.csv")
+    saved = [line.split(",") for line in (tmp_path / "saved.csv").read_text().splitlines()]
+    assert saved[0] == ["channel", "snr_db", "bias", "max_error", "saturated", "scale", "zero_point"]
+    assert [int(line[0]) for line in saved[1:]] == rows(page)[0]
+    found = np.array(saved[1:], float)
+    for place, name in enumerate(FIGURES, 1):
+        np.testing.assert_array_equal(
+            np.float32(found[:, place]), np.float32(FIGURES[name])[found[:, 0].astype(int)], name
+        )
+    page.locator("#channel-rows tr[data-channel='4'] td").first.click()
+    settle(page)
+    assert page.evaluate("location.hash") == "#channel=4"
+    assert page.locator("#channel-rows [aria-current]").get_attribute("data-channel") == "4"
+    page.get_by_role("button", name="Open channel 2").press("Enter")
+    settle(page)
+    assert page.evaluate("location.hash") == "#channel=2"
+
+
+def test_other_pages_have_no_table(open_file):
+    page = open_file(render_page(make_maps(random_maps(2, 3, 4))))
+    assert page.locator("#channel-table").is_hidden()

@@ -6,6 +6,7 @@ import { usePage } from './page.js';
 
 usePage({ kind: 'difference' });
 const { decibels, tileInWords } = await import('../../fmedge/render/assets/difference.js');
+const { channelsAsCsv, sortChannels } = await import('../../fmedge/render/assets/channel_figures.js');
 
 test('the ratio in words', () => {
   assert.equal(decibels(12.34), '12.3 dB');
@@ -22,4 +23,30 @@ test('a tile tells as much as it has room for', () => {
   assert.equal(tileInWords(layer, 0, 50), '100');
   assert.equal(tileInWords(layer, 1, 84), '101 \u00b7 equal');
   assert.equal(tileInWords({ ...layer, snr: null }, 0, 200), '100');
+});
+
+const LAYER = {
+  channels: 4,
+  number: (index) => 10 + index,
+  errors: { snr: [30, Infinity, -Infinity, NaN], bias: [0.5, 0, -2, 1], largest: [1, 0, 1, 3], saturated: [0, 0, Math.fround(0.1), 1] },
+};
+
+test('channels by a figure: what has none comes last, equals by number', () => {
+  assert.deepEqual(sortChannels(LAYER, 'snr_db', 'ascending'), [2, 0, 1, 3]);
+  assert.deepEqual(sortChannels(LAYER, 'snr_db', 'descending'), [1, 0, 2, 3]);
+  assert.deepEqual(sortChannels(LAYER, 'bias', 'descending'), [2, 3, 0, 1]); // by size
+  assert.deepEqual(sortChannels(LAYER, 'max_error', 'descending'), [3, 0, 2, 1]);
+  assert.deepEqual(sortChannels(LAYER, 'scale', 'descending'), [0, 1, 2, 3]);
+  assert.deepEqual(sortChannels(LAYER, 'channel', 'descending'), [3, 2, 1, 0]);
+});
+
+test('a file for spreadsheets and programs', () => {
+  const coded = { ...LAYER, errors: { ...LAYER.errors, scale: [0.5, 0.25, 1e-7, 2], zero: [0, 1, 128, 255] } };
+  assert.equal(channelsAsCsv(coded, [2, 1]), [
+    'channel,snr_db,bias,max_error,saturated,scale,zero_point',
+    '12,-inf,-2,1,0.100000001,1e-7,128',
+    '11,inf,0,0,0,0.25,1',
+    '',
+  ].join('\r\n'));
+  assert.equal(channelsAsCsv(LAYER, [3]).split('\r\n')[1], '13,,1,3,1,,');
 });

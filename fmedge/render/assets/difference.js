@@ -15,6 +15,9 @@ export async function sidesInWords({ layer, channel, row, column }) {
   });
 }
 
+/** What the figures of channels are over, where the page shows the first of several photos. */
+export const overPhotos = header.photos > 1 ? `, over ${header.photos} photos` : '';
+
 /** The signal-to-noise ratio of B against A in words. */
 export function decibels(ratio, digits = 1) {
   if (ratio === Infinity) return 'equal';

@@ -4,12 +4,14 @@ import { detail } from './detail.js';
 import { connectPointer, hideValue, showMarks } from './pointing.js';
 import { connectPaper } from './print.js';
 import { connectControls } from './controls.js';
+import { connectChannelTable } from './channel_table.js';
 import { draw, follow, redraw, showCaptions } from './viewer.js';
 
 async function start() {
   showCaptions(header.captions);
   Object.assign(state, readAddress());
   connectControls();
+  connectChannelTable();
   const { channels, rows, columns } = layers[0];
   if (!(channels && rows && columns)) throw new Error('there are no values');
   await loadPlotly();

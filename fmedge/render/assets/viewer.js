@@ -4,6 +4,7 @@ import { detail } from './detail.js';
 import { showCard } from './channel.js';
 import { showMarks, showValueAgain } from './pointing.js';
 import { syncControls } from './controls.js';
+import { showChannelTable } from './channel_table.js';
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
@@ -67,6 +68,7 @@ async function drawOnce() {
   element('panels').hidden = !one;
   syncControls();
   showTitle();
+  showChannelTable();
   await Promise.all([showCard(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
