@@ -34,6 +34,8 @@ class ChannelErrors:
             value is there.
         scale: What one step of B's codes stands for; NaN where B has no codes, or they are not known.
         zero_point: The code that stands for 0; NaN likewise.
+        lowest: The value of B's lowest code; NaN likewise.
+        highest: The value of B's highest code; NaN likewise.
     """
 
     photos: int
@@ -43,6 +45,8 @@ class ChannelErrors:
     saturated: FloatArray = field(repr=False)
     scale: FloatArray = field(repr=False)
     zero_point: FloatArray = field(repr=False)
+    lowest: FloatArray = field(repr=False)
+    highest: FloatArray = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,11 +123,9 @@ class ErrorSums:
             ratios = np.where(noise == 0, np.inf, 10 * np.log10(signal / noise))
         upper, lower = self.ends
         cut_off = upper.hits + lower.hits if self.codes else upper.cut_off() + lower.cut_off()
-        codes = (np.nan, np.nan) if self.codes is None else (self.codes.scale, self.codes.zero_point)
-        scale, zero_point = (np.broadcast_to(np.asarray(each, np.float64), ratios.shape) for each in codes)
-        return ChannelErrors(
-            self.photos, ratios, error / self.count, self.max_error, cut_off / self.count, scale, zero_point
-        )
+        codes = (self.codes.scale, self.codes.zero_point, *self.codes.bounds()) if self.codes else 4 * (np.nan,)
+        facts = (np.broadcast_to(np.asarray(each, np.float64), ratios.shape) for each in codes)
+        return ChannelErrors(self.photos, ratios, error / self.count, self.max_error, cut_off / self.count, *facts)
 
     def parity(self, gate: Gate) -> Parity:
         """Return the agreement of the whole layer, as :func:`fmedge.model.parity.measure_parity` defines it."""

@@ -131,11 +131,10 @@ def _statistics_facts(found: Statistics) -> dict[str, str]:
 
 def _error_facts(errors: ChannelErrors) -> dict[str, str]:
     figures = {"snr": errors.snr_db, "bias": errors.bias, "largest": errors.max_error, "saturated": errors.saturated}
-    codes = {"scale": errors.scale, "zero": errors.zero_point}
-    return {
-        name: pack_floats(found)
-        for name, found in {**figures, **({} if np.isnan(errors.scale).all() else codes)}.items()
-    }
+    if not np.isnan(errors.scale).all():
+        figures |= {"scale": errors.scale, "zero": errors.zero_point}
+        figures |= {"lowest": errors.lowest, "highest": errors.highest}
+    return {name: pack_floats(found) for name, found in figures.items()}
 
 
 def pack_floats(array: npt.NDArray[Any]) -> str:

@@ -38,6 +38,8 @@ SCRIPTS = (
     "controls.js",
     "channel_figures.js",
     "channel_table.js",
+    "pairs.js",
+    "scatter.js",
     "viewer.js",
     "start.js",
 )

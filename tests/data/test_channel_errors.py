@@ -71,6 +71,7 @@ def test_codes_saturate_at_their_bounds_but_not_where_relu_ends():
     found = measure_errors(held, held, per_channel).channels()
     assert found.saturated.tolist() == [0.5, 0.25]
     assert found.zero_point.tolist() == [10, -128]
+    assert (found.lowest.tolist(), found.highest.tolist()) == ([-138, 0], [117, 510])
 
 
 def test_without_codes_values_saturate_at_their_own_ends_where_the_reference_goes_on():

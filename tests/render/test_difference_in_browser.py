@@ -22,6 +22,8 @@ FIGURES = {
     "saturated": [0, 0, 0.25, 0, 0, 0.001],
     "scale": [0.5] * 6,
     "zero_point": [3] * 6,
+    "lowest": [-1.0] * 6,
+    "highest": [1.0] * 6,
 }
 WORST_FIRST = [5, 2, 4, 0, 1, 3]
 
@@ -227,7 +229,7 @@ def test_the_table_sorts_opens_channels_and_is_saved(show, tmp_path):
     assert saved[0] == ["channel", "snr_db", "bias", "max_error", "saturated", "scale", "zero_point"]
     assert [int(line[0]) for line in saved[1:]] == rows(page)[0]
     found = np.array(saved[1:], float)
-    for place, name in enumerate(FIGURES, 1):
+    for place, name in enumerate(saved[0][1:], 1):
         np.testing.assert_array_equal(
             np.float32(found[:, place]), np.float32(FIGURES[name])[found[:, 0].astype(int)], name
         )
@@ -243,3 +245,39 @@ def test_the_table_sorts_opens_channels_and_is_saved(show, tmp_path):
 def test_other_pages_have_no_table(open_file):
     page = open_file(render_page(make_maps(random_maps(2, 3, 4))))
     assert page.locator("#channel-table").is_hidden()
+
+
+def test_values_of_both_sides_are_drawn_when_asked_for(show, sides):
+    first, second = sides
+    second[2] = np.minimum(second[2], 1)
+    page = show("#channel=2", values="float32")
+    assert page.locator("#pairs *").count() == 0
+    page.click("#scatter summary")
+    page.wait_for_selector("#pairs .heatmaplayer image")
+    assert page.inner_text("#pairs-caption").startswith("block1_conv1, channel 2: 768 pairs of values.")
+    drawn = page.evaluate(
+        """(() => {
+          const [map] = element('pairs')._fullData;
+          const [line, ...bounds] = element('pairs')._fullLayout.shapes;
+          const ends = [line.x0, line.y0, line.x1, line.y1];
+          return [map.text, map.x0, map.dx, map.y0, map.dy, ends, bounds.map(({ y0 }) => y0)];
+        })()"""
+    )
+    counts = np.array(drawn[0])
+    x0, dx, y0, dy = drawn[1:5]
+    assert counts.sum() == first[2].size
+    assert dy == 0.5  # a row for every code
+    expected, _, _ = np.histogram2d(
+        second[2].ravel(),
+        first[2].ravel(),
+        [y0 + dy * (np.arange(counts.shape[0] + 1) - 0.5), x0 + dx * (np.arange(counts.shape[1] + 1) - 0.5)],
+    )
+    assert np.abs(counts - expected).sum() <= 4  # of values at an edge
+    cut_off = round((1 - y0) / dy)
+    assert counts[cut_off].sum() == np.count_nonzero(second[2] >= 0.75)
+    line, bounds = drawn[5:]
+    assert line[:2] == line[:1] * 2
+    assert line[2:] == line[2:3] * 2
+    assert bounds == [-1, 1]
+    press(page, "Escape")
+    assert page.inner_text("#pairs-caption").startswith("block1_conv1, all channels: 4,608 pairs of values.")

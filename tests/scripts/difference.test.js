@@ -7,6 +7,7 @@ import { usePage } from './page.js';
 usePage({ kind: 'difference' });
 const { decibels, tileInWords } = await import('../../fmedge/render/assets/difference.js');
 const { channelsAsCsv, sortChannels } = await import('../../fmedge/render/assets/channel_figures.js');
+const { centres, countPairs, createGrid } = await import('../../fmedge/render/assets/pairs.js');
 
 test('the ratio in words', () => {
   assert.equal(decibels(12.34), '12.3 dB');
@@ -49,4 +50,32 @@ test('a file for spreadsheets and programs', () => {
     '',
   ].join('\r\n'));
   assert.equal(channelsAsCsv(LAYER, [3]).split('\r\n')[1], '13,,1,3,1,,');
+});
+
+test('pairs are counted where they lie; what is no number is left out', () => {
+  const grid = createGrid([-8, 8]);
+  const cell = (a, b) => {
+    const column = Math.floor(((a + 8) / 16) * grid.columns.count);
+    return grid.counts[Math.floor(((b + 8) / 16) * grid.rows.count) * grid.columns.count + column];
+  };
+  countPairs(grid, [1.01, 1.01, -8, 8, NaN, 0, 20], [-2.01, -2.01, 7.99, 8, 0, Infinity, 20]);
+  assert.equal(cell(1.01, -2.01), 2);
+  assert.equal(cell(-8, 7.99), 1);
+  assert.equal(grid.counts.at(-1), 2); // 8, and what lies beyond
+  assert.equal(grid.pairs, 5);
+  countPairs(grid, [0, 5, 0, 5], [1, 1, 1, 1], 2, 1);
+  assert.equal(cell(5, 1), 2);
+  assert.equal(cell(0, 1), 0);
+});
+
+test('every code of B has a row of its own', () => {
+  const scale = 0.3;
+  const { rows, columns } = createGrid([-4 * scale, 100 * scale], scale);
+  assert.equal(rows.count, 105);
+  assert.ok(Math.abs(centres('y', rows).y0 - -4 * scale) < 1e-9);
+  assert.equal(centres('y', rows).dy, scale);
+  assert.equal(createGrid([0, 1000], scale).rows.count, createGrid([0, 1000]).rows.count);
+  assert.deepEqual([columns.start, columns.start + columns.count * columns.step].map((value) => value.toFixed(6)), ['-1.200000', '30.000000']);
+  const { start, step, count } = createGrid([5, 5]).columns;
+  assert.deepEqual([start, start + step * count], [4.5, 5.5]);
 });

@@ -25,7 +25,7 @@ function factsOf(layer, index) {
     ['Zeros', percent(found.zeros[index])],
   ];
   if (raw) facts.push([belowZero(layer), percent(raw.negative[index])]);
-  if (layer.snr) facts.push([`B against A${overPhotos}`, decibels(layer.snr[index])]);
+  if (layer.snr) facts.push(['B against A', decibels(layer.snr[index]) + overPhotos]);
   if (found.broken[index]) facts.push(['NaN or infinite', `${found.broken[index]} values`]);
   if (layer.isDead(index)) facts.push(['Dead', 'no value is above zero: ReLU removes them all']);
   return facts;

@@ -5,6 +5,7 @@ import { connectPointer, hideValue, showMarks } from './pointing.js';
 import { connectPaper } from './print.js';
 import { connectControls } from './controls.js';
 import { connectChannelTable } from './channel_table.js';
+import { connectScatter } from './scatter.js';
 import { draw, follow, redraw, showCaptions } from './viewer.js';
 
 async function start() {
@@ -12,6 +13,7 @@ async function start() {
   Object.assign(state, readAddress());
   connectControls();
   connectChannelTable();
+  connectScatter();
   const { channels, rows, columns } = layers[0];
   if (!(channels && rows && columns)) throw new Error('there are no values');
   await loadPlotly();

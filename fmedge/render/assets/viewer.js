@@ -5,6 +5,7 @@ import { showCard } from './channel.js';
 import { showMarks, showValueAgain } from './pointing.js';
 import { syncControls } from './controls.js';
 import { showChannelTable } from './channel_table.js';
+import { showScatter } from './scatter.js';
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
@@ -69,7 +70,7 @@ async function drawOnce() {
   syncControls();
   showTitle();
   showChannelTable();
-  await Promise.all([showCard(), one ? detail.draw() : overview.draw()]);
+  await Promise.all([showCard(), showScatter(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;
