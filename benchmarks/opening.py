@@ -17,7 +17,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from support.webkit_tabs import WebKitGTK
+
+    from support.tabs import Playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -79,8 +84,9 @@ def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, bytes]:
 def _measure_in(browser: str, pages: dict[str, bytes], runs: int, folder: Path) -> None:
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
-    from support.tabs import Missing, Playwright
     from support.webkit_tabs import WebKitGTK
+
+    from support.tabs import Missing, Playwright
 
     empty = EMPTY.format(plotly=get_plotlyjs(), watch=WATCH).encode()
     with sync_playwright() as driver:
@@ -105,7 +111,7 @@ def _measure_in(browser: str, pages: dict[str, bytes], runs: int, folder: Path) 
         engine.close()
 
 
-def _open(engine: Any, content: bytes, folder: Path) -> tuple[float, float]:
+def _open(engine: Playwright | WebKitGTK, content: bytes, folder: Path) -> tuple[float, float]:
     """Open a page in a tab of its own: milliseconds until it is drawn, and of processor time."""
     before = _cpu_ms()
     tab = engine.open_tab(folder, "light", DESKTOP)

@@ -88,8 +88,18 @@ def _views_in_words(layers: list[FeatureMaps], options: PageOptions) -> str:
     )
 
 
-def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: int, options: PageOptions) -> Captions:
-    """Write the texts for the difference between two runs of one photo, each with ``count`` layers."""
+def write_difference_captions(
+    first: FeatureMaps, second: FeatureMaps, count: int, photos: int, options: PageOptions
+) -> Captions:
+    """Write the texts for the difference between two runs of one photo, each with ``count`` layers.
+
+    Args:
+        first: Maps of A.
+        second: Maps of B.
+        count: Number of layers on the page.
+        photos: Over how many photos the errors of the channels are; the first of them is shown.
+        options: How the page is made.
+    """
     names = first.layer if count == 1 else f"{count} layers"
     made, other = first.provenance, second.provenance
     untrained = "untrained" in {made.card.weights.kind, other.card.weights.kind}
@@ -102,6 +112,7 @@ def write_difference_captions(first: FeatureMaps, second: FeatureMaps, count: in
             ("A, the reference", f"{_computed_by(made)}; {made.card.describe_weights()}"),
             ("B", f"{_computed_by(other)}; {other.card.describe_weights()}"),
             ("Image", _image(first)),
+            *((("Figures of channels", f"over {photos} photos; maps are of the first"),) if photos > 1 else ()),
             ("Stored as", f"{VALUES_NOTES[options.values]}; B is A plus the error"),
         ),
     )

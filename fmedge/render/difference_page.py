@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from fmedge.data.channel_errors import ChannelErrors
 from fmedge.data.feature_maps import FeatureMaps
 from fmedge.data.page_options import PageOptions
 from fmedge.render.captions import write_difference_captions
@@ -21,7 +21,7 @@ VIEWS = ("error", "a", "b")
 
 def render_difference(
     pairs: Sequence[tuple[FeatureMaps, FeatureMaps]],
-    snr_db: Sequence[npt.NDArray[np.float64]],
+    errors: Sequence[ChannelErrors],
     *,
     options: PageOptions | None = None,
 ) -> bytes:
@@ -29,7 +29,7 @@ def render_difference(
 
     Args:
         pairs: Per layer the maps of A, the reference, and of B, both of the same shape.
-        snr_db: Per layer the signal-to-noise ratio of B relative to A, float64, (C,), in dB; infinite where equal.
+        errors: Per layer how far B is from A in every channel, over this photo or several.
         options: How the page is made; None takes the defaults.
 
     Returns:
@@ -41,14 +41,15 @@ def render_difference(
     """
     options = options or PageOptions()
     require_room(2 * sum(first.maps[0].size for first, _ in pairs))
-    packed = [_pack(number, *pair, snr_db[number], options) for number, pair in enumerate(pairs)]
-    captions = write_difference_captions(*pairs[-1], len(pairs), options)
-    header = {"kind": "difference", "views": VIEWS, "single": False}
+    packed = [_pack(number, *pair, errors[number], options) for number, pair in enumerate(pairs)]
+    photos = errors[0].photos
+    captions = write_difference_captions(*pairs[-1], len(pairs), photos, options)
+    header = {"kind": "difference", "views": VIEWS, "single": False, "photos": photos}
     return assemble(header, captions, packed, pairs[0][0], options)
 
 
 def _pack(
-    number: int, first: FeatureMaps, second: FeatureMaps, snr_db: npt.NDArray[np.float64], options: PageOptions
+    number: int, first: FeatureMaps, second: FeatureMaps, errors: ChannelErrors, options: PageOptions
 ) -> LayerData:
     with np.errstate(invalid="ignore", over="ignore"):
         error = encode_maps(second.maps[0] - first.maps[0], options.values)
@@ -61,5 +62,5 @@ def _pack(
         {"error": error.statistics[0], "a": reference.statistics[0], "b": other},
         view=first.provenance.card.view_of(first.layer),
         photo=first.pixels.shape[1:3],
-        snr_db=snr_db,
+        errors=errors,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmedge.data.channel_errors import ChannelErrors
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
 from fmedge.model.first_kernel import FirstKernel
@@ -59,7 +60,7 @@ def pack_layer(
     first_channel: int = 0,
     kernel: FirstKernel | None = None,
     preprocessing: Preprocessing | None = None,
-    snr_db: npt.NDArray[np.float64] | None = None,
+    errors: ChannelErrors | None = None,
 ) -> LayerData:
     """Pack a layer.
 
@@ -74,7 +75,7 @@ def pack_layer(
         first_channel: Number of the first channel in the page.
         kernel: Of a convolution that reads the photo: per channel of the page.
         preprocessing: What is done to the photo before.
-        snr_db: For a difference: signal-to-noise ratio per channel.
+        errors: For a difference: how far B is from A, per channel.
     """
     shape = next(iter(sets.values())).shape
     facts: dict[str, Any] = {
@@ -91,8 +92,8 @@ def pack_layer(
         facts |= {"kernel": pack_floats(kernel.weights), "bias": pack_floats(kernel.bias)}
         facts |= {} if kernel.weights.shape[1:3] == (3, 3) else {"kernelSize": kernel.weights.shape[1:3]}
         facts |= {} if preprocessing is None else _prepared(preprocessing)
-    if snr_db is not None:
-        facts["snr"] = pack_floats(snr_db)
+    if errors is not None:
+        facts["errors"] = _error_facts(errors)
     blocks = [
         b'<script type="text/plain" id="%d-%s-%d-%d">%s</script>' % (number, key.encode(), place, chunk, text)
         for key, encoded in sets.items()
@@ -138,6 +139,14 @@ def _set_facts(identity: str, encoded: EncodedMaps) -> dict[str, Any]:
 def _statistics_facts(found: Statistics) -> dict[str, str]:
     shown = ("smallest", "largest", "mean", "spread", "zeros", "negative", "broken")
     return {name: pack_floats(getattr(found, name)) for name in shown}
+
+
+def _error_facts(errors: ChannelErrors) -> dict[str, str]:
+    figures = {"snr": errors.snr_db, "bias": errors.bias, "largest": errors.max_error, "saturated": errors.saturated}
+    if not np.isnan(errors.scale).all():
+        figures |= {"scale": errors.scale, "zero": errors.zero_point}
+        figures |= {"lowest": errors.lowest, "highest": errors.highest}
+    return {name: pack_floats(found) for name, found in figures.items()}
 
 
 def pack_floats(array: npt.NDArray[Any]) -> str:

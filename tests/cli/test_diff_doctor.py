@@ -7,6 +7,7 @@ import pytest
 
 from fmedge.runtime.backends import BACKENDS
 from fmedge.workflow.doctor import DeviceState, EngineState, _problems, _try
+from support.page_samples import Elements
 
 
 def test_two_models(fmedge_process, block1, picture):
@@ -28,6 +29,27 @@ def test_one_model_on_two_engines_with_a_bound(fmedge_inprocess, block1, picture
     ran = fmedge_inprocess("diff", block1.path, other, picture, "--min-snr", 300, code=4)
     assert ran.stderr.count("\n") == 1
     assert "Allowed: at least 300 dB." in ran.stderr
+
+
+def test_several_photos(fmedge_inprocess, block1, picture, photos_folder, tmp_path):
+    page = tmp_path / "diff.html"
+    photos = [picture, f"{photos_folder}/0[01].png"]
+    ran = fmedge_inprocess("diff", block1.path, block1.path, *photos, "--output", page)
+    lines = ran.stdout.splitlines()
+    assert lines[2].endswith("max error 0.0e+00 of the range, over 3 photos, inf to inf dB")
+    assert lines[3].split()[2:] == ["dB", "bias", "max", "error", "saturated"]
+    assert lines[4].split() == ["channel", "0", "inf", "0", "0", "0%"]
+    assert ran.stderr.splitlines()[-1] == "3 of 3 images"
+    header = Elements(page.read_bytes()).header
+    assert header["photos"] == 3
+    assert ["Figures of channels", "over 3 photos; maps are of the first"] in header["captions"]["facts"]
+    ran = fmedge_inprocess("diff", block1.path, block1.path, *photos, tmp_path / "no.png", "--json", code=9)
+    data = json.loads(ran.stdout)
+    assert (data["images"], len(data["layers"][0]["channels"])) == (3, 64)
+    assert [list(photo) for photo in data["photos"]] == [["image", "layers"]] * 3 + [["image", "error"]]
+    assert data["photos"][1]["layers"][0]["parity"]["snr_db"] is None
+    assert "Skipped: No image" in ran.stderr
+    fmedge_inprocess("diff", block1.path, block1.path, tmp_path / "no.png", code=3)
 
 
 def test_two_engines_export_what_they_need(fmedge_inprocess, picture, untrained_models):

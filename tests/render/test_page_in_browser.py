@@ -11,7 +11,6 @@ from PIL import Image
 from fmedge.data.page_options import PageOptions
 from fmedge.model.first_kernel import FirstKernel
 from fmedge.render import plotly_js
-from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
 from support.page_samples import HOSTILE, UNTRAINED, make_maps, poisoned_maps, random_maps
 from support.viewports import DESKTOP, PHONE
@@ -473,32 +472,6 @@ def test_a_kernel_is_shown(show):
     red, _, blue = (table.locator("td").all_inner_texts() for table in page.locator("#weights table").all())
     assert red[:2] == [".54", ".57"]
     assert blue[8] == ".80"
-
-
-def test_difference(show):
-    first, second = random_maps(6, 24, 32), random_maps(6, 24, 32)
-    second[:5] = first[:5]
-    second[2] += 0.5
-    second[4, 3, 3] += 0.01
-    content = render_difference(
-        [(make_maps(first), make_maps(second))], [np.array([np.inf, np.inf, 12.5, np.inf, 70, 1])]
-    )
-    page = show(content)
-    mosaic = Mosaic(page, first.shape)
-    order = [5, 2, 4, 0, 1, 3]  # worst first
-    assert [read_value(page, mosaic.point(place, 1, 1))[0][0] for place in range(6)] == order
-    error = second - first
-    assert_hover_agrees(mosaic, error[order], [], half_step)
-    (_, _, _, value), _ = read_value(page, mosaic.point(1, 5, 5))
-    assert value == pytest.approx(0.5, abs=1e-5)
-    page.mouse.click(*mosaic.point(1, 5, 5))
-    settle(page)
-    assert "12.5 dB" in page.inner_text("#numbers")
-    assert "A" in page.inner_text("#facts")
-    assert_hover_agrees(Panel(page, first.shape, 1), first, [(2, 3, 3)])
-    assert_hover_agrees(Panel(page, first.shape, 2), second, [(2, 3, 3)])
-    press(page, "r")
-    assert_hover_agrees(Panel(page, first.shape, 0), first, [(2, 3, 3)])
 
 
 def test_channel_page(show):

@@ -43,6 +43,23 @@ test('colours: of a channel, of all, around zero', () => {
   assert.deepEqual(made.range('raw', 1, { scale: 'own', colours: 'diverging' }), [-2, 2]);
 });
 
+test('colours of a difference: A and B have the same, the error is as far from zero on either side', () => {
+  const made = layer({ statistics: {
+    error: { smallest: floats(-3, 0), largest: floats(1, 0.5) },
+    a: { smallest: floats(-1, 0), largest: floats(4, 2) },
+    b: { smallest: floats(-2, -5), largest: floats(3, 1) },
+  } });
+  for (const view of ['a', 'b']) {
+    assert.deepEqual(made.range(view, 0, { scale: 'own', colours: 'grey' }), [-2, 4]);
+    assert.deepEqual(made.range(view, 1, { scale: 'own', colours: 'diverging' }), [-5, 5]);
+    assert.deepEqual(made.range(view, 1, { scale: 'shared', colours: 'viridis' }), [-5, 4]);
+  }
+  assert.deepEqual(made.range('error', 0, { scale: 'own', colours: 'grey' }), [-3, 3]);
+  assert.deepEqual(made.range('error', 1, { scale: 'shared', colours: 'viridis' }), [-3, 3]);
+  assert.deepEqual(made.extremes('b', 1), [-5, 1]);
+  assert.deepEqual(made.extremes('b'), [-5, 3]);
+});
+
 test('dead is what ReLU leaves nothing of; of other activations nothing is said', () => {
   assert.deepEqual([0, 1, 2].map((index) => layer().isDead(index)), [false, false, true]);
   assert.equal(layer({ activation: 'swish' }).isDead(2), false);
@@ -51,5 +68,5 @@ test('dead is what ReLU leaves nothing of; of other activations nothing is said'
 test('order: the largest first, equals by number', () => {
   assert.deepEqual(layer().order('relu', 'index'), [0, 1, 2]);
   assert.deepEqual(layer().order('relu', 'mean'), [1, 0, 2]);
-  assert.deepEqual(layer({ snr: floats(30, 30, 10) }).order('relu', 'worst'), [2, 0, 1]);
+  assert.deepEqual(layer({ errors: { snr: floats(30, 30, 10) } }).order('relu', 'worst'), [2, 0, 1]);
 });

@@ -1,14 +1,18 @@
 """How far maps are from each other."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fmedge.errors import UsageError
+from fmedge.errors import ImageError, UsageError
+from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Activation, SubModel
-from fmedge.workflow.difference import Side, compare_maps, parse_side, worst
+from fmedge.model.tap_codes import TapCodes
+from fmedge.workflow.difference import Comparison, Side, compare_maps, parse_side, worst
+from fmedge.workflow.difference_runs import compare_photos
 from fmedge.workflow.pipeline import run_taps
 from support.messages import says
 
@@ -52,6 +56,52 @@ def test_the_worst_channels_come_first(taps):
     assert difference.parity.max_error_over_range == pytest.approx(
         twelve.max_error / np.ptp(taps["block1_conv1"].maps), rel=1e-6
     )
+
+
+def test_figures_of_channels_for_json(taps):
+    def change(maps):
+        maps[0, 3] += np.float32(0.25)
+        return maps
+
+    codes = {"block1_conv1": TapCodes(np.array([0.5], np.float32), np.array([3]), 0, 255)}
+    comparison = Comparison(codes)
+    comparison.add(taps, changed(taps, change))
+    (difference,) = comparison.differences()
+    found = difference.to_dict()["channels"][0]
+    assert found["channel"] == 3
+    assert found["bias"] == pytest.approx(0.25, abs=1e-4)
+    assert (found["scale"], found["zero_point"]) == (0.5, 3)
+    assert isinstance(found["zero_point"], int)
+    (plain,) = compare_maps(taps, taps)
+    assert plain.to_dict()["channels"][0]["scale"] is None
+    json.dumps(difference.to_dict(), allow_nan=False)
+
+
+def test_over_photos(block1, picture, photos_folder, tmp_path):
+    """As of each photo by itself, whatever stands between; maps are given back one photo at a time."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    photos = [broken, picture, *sorted(photos_folder.iterdir())[:2]]
+    run = RunOptions("onnxruntime", threads=1)
+    sides = ((block1, run), (block1, run))
+    told = []
+    compared = compare_photos(sides, photos, lambda *words: told.append(words))
+    assert [(number, type(error)) for number, error in told] == [(1, ImageError), *((n, type(None)) for n in (2, 3, 4))]
+    assert list(compared.errors) == [broken]
+    assert list(compared.parities) == photos[1:]
+    assert compared.differences[0].errors.photos == 3
+    assert compared.shown[0]["block1_conv1"].provenance.image_name == picture.name
+    with pytest.raises(ImageError, match="None of the 2 images"):
+        compare_photos(sides, [broken, tmp_path / "missing.png"])
+
+
+def test_sums_over_photos_are_those_of_all_values(taps):
+    one = changed(taps, lambda maps: maps + 1)
+    comparison = Comparison()
+    assert [worst(comparison.add(taps, each)) for each in (taps, one)] == [float("inf"), worst(compare_maps(taps, one))]
+    (difference,) = comparison.differences()
+    assert difference.parity.snr_db == pytest.approx(worst(compare_maps(taps, one)) + 10 * np.log10(2))
+    assert difference.errors.bias == pytest.approx(0.5, abs=1e-4)
 
 
 def test_noise_where_the_reference_is_silent(taps):

@@ -1,5 +1,6 @@
 import { colourAt, hexColour } from './colours.js';
 import { element, formatValue, layerNow, make, state } from './state.js';
+import { decibels, overPhotos } from './difference.js';
 
 // ---- What is known of the channel: statistics, histogram, kernel --------------------------------------------------
 
@@ -24,7 +25,7 @@ function factsOf(layer, index) {
     ['Zeros', percent(found.zeros[index])],
   ];
   if (raw) facts.push([belowZero(layer), percent(raw.negative[index])]);
-  if (layer.snr) facts.push(['B against A', layer.snr[index] === Infinity ? 'equal' : `${layer.snr[index].toFixed(1)} dB`]);
+  if (layer.snr) facts.push(['B against A', decibels(layer.snr[index]) + overPhotos]);
   if (found.broken[index]) facts.push(['NaN or infinite', `${found.broken[index]} values`]);
   if (layer.isDead(index)) facts.push(['Dead', 'no value is above zero: ReLU removes them all']);
   return facts;
@@ -34,7 +35,7 @@ function factsOf(layer, index) {
 function layerFacts(layer) {
   const found = layer.statistics[state.view];
   const average = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const range = layer.range(state.view, 0, { scale: 'shared', colours: 'grey' });
+  const range = layer.extremes(state.view);
   const facts = [
     ['Shape', `${layer.shape.join(' \u00d7 ')} (channels \u00d7 rows \u00d7 columns)`],
     ['Values', `${formatValue(range[0], 6)} to ${formatValue(range[1], 6)}`],

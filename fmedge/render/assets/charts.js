@@ -1,7 +1,8 @@
 import { BASE_CONFIG, cssColour, themeLayout } from './embedded.js';
 import {
   barAxis, bars, barsHeight, BEST, chosen, colour, element, endText, endTexts, formatTime, freeSides, hover, mark,
-  nameAxis, namesAbove, narrow, PAPER, paper, pattern, plain, report, roomAboutLevels, roomAround, shortened, shownRows, timeAxis,
+  nameAxis, namesAbove, narrow, PAPER, paper, pattern, plain, report, roomAboutLevels, roomAround, shortened,
+  shownRows, timeAxis,
 } from './chart_parts.js';
 
 // ---- Drawing -------------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ export const ORDERS = {
 /** Of a difference, B is A and the error together. */
 const PARTS = { raw: ['maps'], relu: ['maps'], a: ['a'], error: ['error'], b: ['a', 'error'] };
 
+/** Views whose values share their colours: A and B have to look alike where they are alike. */
+const ALIKE = { a: ['a', 'b'], b: ['a', 'b'] };
+
 /** A layer in the page: its values in every view, and what is known of its channels. Indices count channels in the page. */
 export class Layer {
   constructor(facts, header) {
@@ -35,7 +38,8 @@ export class Layer {
     this.bias = facts.bias ? floatsFromBase64(facts.bias) : null;
     this.factors = facts.factors; // the kernels read value * factor - offset of red, green and blue
     this.offsets = facts.offsets;
-    this.snr = facts.snr ? floatsFromBase64(facts.snr) : null;
+    this.errors = facts.errors && Object.fromEntries(Object.entries(facts.errors).map(([name, text]) => [name, floatsFromBase64(text)]));
+    this.snr = this.errors?.snr ?? null;
     this.statistics = Object.fromEntries(Object.entries(facts.statistics).map(([view, found]) => [
       view,
       Object.fromEntries(Object.entries(found).map(([name, text]) => [name, floatsFromBase64(text)])),
@@ -82,13 +86,19 @@ export class Layer {
     return PARTS[view].reduce((sum, name) => sum + this.sets[name].tolerance(index), 0);
   }
 
-  /** What the darkest and the brightest colour stand for. */
-  range(view, index, { scale, colours }) {
+  /** The smallest and the largest finite value of a channel; without an index, of all channels. */
+  extremes(view, index = null) {
     const { smallest, largest } = this.statistics[view];
-    const own = scale === 'own';
-    const low = own ? smallest[index] : smallest.reduce((one, other) => Math.min(one, other));
-    const high = own ? largest[index] : largest.reduce((one, other) => Math.max(one, other));
-    if (colours !== 'diverging') return [low, high];
+    if (index !== null) return [smallest[index], largest[index]];
+    return [smallest.reduce((one, other) => Math.min(one, other)), largest.reduce((one, other) => Math.max(one, other))];
+  }
+
+  /** What the darkest and the brightest colour stand for. An error is as far from zero on either side. */
+  range(view, index, { scale, colours }) {
+    const ranges = (ALIKE[view] ?? [view]).map((each) => this.extremes(each, scale === 'own' ? index : null));
+    const low = Math.min(...ranges.map(([least]) => least));
+    const high = Math.max(...ranges.map(([, most]) => most));
+    if (colours !== 'diverging' && view !== 'error') return [low, high];
     const most = Math.max(-low, high);
     return [-most, most];
   }

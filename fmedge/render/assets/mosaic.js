@@ -3,6 +3,7 @@ import { BROKEN, colourAt, hexColour } from './colours.js';
 import { boundedRange, movedRange, sameRange } from './ranges.js';
 import { element, layerNow, make, state, writeAddress } from './state.js';
 import { channelsNow, markedValue } from './shown.js';
+import { tileInWords } from './difference.js';
 import { outline } from './pointing.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
@@ -253,7 +254,7 @@ export const overview = {
     const layer = layerNow();
     const dead = layer.isDead(this.order[place]);
     const number = layer.number(this.order[place]);
-    const span = make('span', dead ? `${number} ${room >= 58 ? 'dead' : '\u2715'}` : number);
+    const span = make('span', dead ? `${number} ${room >= 58 ? 'dead' : '\u2715'}` : tileInWords(layer, this.order[place], room));
     if (dead) span.className = 'dead';
     span.style.transform = `translate(${Math.max(0, x)}px, ${Math.max(0, y)}px)`;
     return span;

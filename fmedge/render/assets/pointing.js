@@ -2,6 +2,7 @@ import { sameSize } from './ranges.js';
 import { element, formatValue, header, layerNow, layers, make, state } from './state.js';
 import { markedValue } from './shown.js';
 import { showLegend } from './legend.js';
+import { isDifference, sidesInWords } from './difference.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { show } from './viewer.js';
@@ -33,11 +34,10 @@ const isInside = ({ clientX, clientY }) => {
 async function showValue(found, event) {
   const question = (asked += 1);
   if (!found) return hideValue();
-  const value = await found.layer.value(found.view, found.channel, found.row, found.column);
-  const before = found.view === 'relu' && found.layer.clips ? await found.layer.value('raw', found.channel, found.row, found.column) : 0;
+  const told = await (isDifference ? sidesInWords(found) : valueInWords(found));
   if (question !== asked) return undefined;
   const tooltip = element('tooltip');
-  tooltip.textContent = words(found, value, before).join('\n');
+  tooltip.textContent = words(found, told).join('\n');
   tooltip.hidden = false;
   pointed = found;
   showMarks();
@@ -57,18 +57,18 @@ function placeInOriginal({ layer, row, column }) {
   return [`original: rows ${pixels(top, bottom, tall, high)},`, `columns ${pixels(left, right, wide, broad)}`];
 }
 
-function words({ layer, view, channel, row, column }, value, before) {
-  const tolerance = layer.tolerance(view, channel);
-  const precision = header.values === '12bit' ? `12 bits: \u00b1${formatValue(tolerance, 2)}` : header.values;
-  return [
-    ...(layer === layerNow() ? [] : [layer.name]),
-    `channel ${layer.number(channel)}`,
-    `row ${row}, column ${column}`,
-    `value ${formatValue(value)}`,
-    ...(before < 0 ? [`before ReLU ${formatValue(before)}`] : []),
-    ...placeInOriginal({ layer, row, column }),
-    precision,
-  ];
+/** @returns {Promise<string[]>} */
+async function valueInWords({ layer, view, channel, row, column }) {
+  const value = await layer.value(view, channel, row, column);
+  const before = view === 'relu' && layer.clips ? await layer.value('raw', channel, row, column) : 0;
+  return [`value ${formatValue(value)}`, ...(before < 0 ? [`before ReLU ${formatValue(before)}`] : [])];
+}
+
+function words({ layer, view, channel, row, column }, told) {
+  const tolerance = isDifference ? '' : `: \u00b1${formatValue(layer.tolerance(view, channel), 2)}`;
+  const precision = header.values === '12bit' ? `12 bits${tolerance}` : header.values;
+  const where = [`channel ${layer.number(channel)}`, `row ${row}, column ${column}`];
+  return [...(layer === layerNow() ? [] : [layer.name]), ...where, ...told, ...placeInOriginal({ layer, row, column }), precision];
 }
 
 // ---- Values one by one, with the keyboard --------------------------------------------------------------------------

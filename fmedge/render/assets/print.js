@@ -1,5 +1,6 @@
 import { BROKEN, channelsOf, colourAt, hexColour } from './colours.js';
 import { element, formatValue, layerNow, layers, make, state } from './state.js';
+import { tileInWords } from './difference.js';
 import { BMP_HEADER, overview } from './mosaic.js';
 import { detail } from './detail.js';
 
@@ -39,7 +40,7 @@ function tilesOnPaper() {
       const row = top + Math.floor(index / grid.columns);
       return palette[bitmap.pixels[(bitmap.height - 1 - row) * bitmap.stride + left + (index % grid.columns)]];
     };
-    const number = `${layer.number(channel)}${layer.isDead(channel) ? ' \u2715' : ''}`;
+    const number = `${tileInWords(layer, channel, Infinity)}${layer.isDead(channel) ? ' \u2715' : ''}`;
     return figureOf(canvasOf(grid.rows, grid.columns, colour, `channel ${number}`), number);
   });
 }

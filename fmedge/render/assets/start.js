@@ -5,12 +5,16 @@ import { connectConvolution } from './convolution.js';
 import { connectPointer, hideValue, showMarks } from './pointing.js';
 import { connectPaper } from './print.js';
 import { connectControls } from './controls.js';
+import { connectChannelTable } from './channel_table.js';
+import { connectScatter } from './scatter.js';
 import { draw, follow, redraw, showCaptions } from './viewer.js';
 
 async function start() {
   showCaptions(header.captions);
   Object.assign(state, readAddress());
   connectControls();
+  connectChannelTable();
+  connectScatter();
   const { channels, rows, columns } = layers[0];
   if (!(channels && rows && columns)) throw new Error('there are no values');
   await loadPlotly();

@@ -8,6 +8,8 @@ import { showStrongest } from './strongest.js';
 import { showConvolution } from './convolution.js';
 import { showMarks, showValueAgain } from './pointing.js';
 import { syncControls } from './controls.js';
+import { showChannelTable } from './channel_table.js';
+import { showScatter } from './scatter.js';
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
@@ -76,7 +78,8 @@ async function drawOnce() {
   showTitle();
   showStrongest();
   showLegend();
-  await Promise.all([showCard(), showConvolution(), one ? detail.draw() : overview.draw()]);
+  showChannelTable();
+  await Promise.all([showCard(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;
