@@ -87,7 +87,7 @@ OPTIONS: Mapping[str, Option] = {
     "channel": Option("--channel", "Draw only this channel, counted from 0."),
     "output": Option(
         "--output",
-        "The page; for several images or layers, a folder; for one image, also a page with all layers. "
+        "The page; for several images or layers, a folder, or one page for all layers of up to four images. "
         "[default: IMAGE.LAYER.html, here]",
         "PAGE.html|DIR",
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmedge.cli.console import ProgressLine, emit, print_json, say
-from fmedge.data.page_options import PageOptions
+from fmedge.data.page_options import MOST_PHOTOS, PageOptions
 from fmedge.errors import FmedgeError, ImageError, InputsSkipped, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.system.files import is_folder, require_folder, require_output
@@ -58,10 +58,10 @@ class Drawing:
         """Return whether there is one image and one tap, and paths name files."""
         return self.alone and len(submodel.taps) == 1 and not any(map(names_folder, (self.page, self.maps, self.sheet)))
 
-    def is_walk(self, submodel: SubModel) -> bool:
-        """Return whether all taps of one image go on one page, because a page is named for them."""
+    def is_one_page(self, submodel: SubModel) -> bool:
+        """Return whether several taps, or several images, go on one page, because a page is named for them."""
         named = self.page is not None and self.page.suffix.lower() == ".html" and not is_folder(self.page)
-        return named and self.alone and len(submodel.taps) > 1
+        return named and (len(self.images) > 1 or (self.alone and len(submodel.taps) > 1))
 
     def require_places(self, submodel: SubModel) -> None:
         """Check, before any work, that the results can be written to the named places.
@@ -74,16 +74,22 @@ class Drawing:
         from fmedge.data.images import require_image_file
 
         wanted = ((self.page, ".html", "--output"), (self.maps, ".npz", "--save-maps"), (self.sheet, ".png", "--png"))
-        if self.is_walk(submodel) and self.channel is not None:
+        if self.is_one_page(submodel) and len(self.images) > MOST_PHOTOS:
+            raise UsageError(
+                f"--output {self.page}: one page shows at most {MOST_PHOTOS} images side by side, not "
+                f"{len(self.images)}. For a page each, name a folder."
+            )
+        if self.is_one_page(submodel) and len(submodel.taps) > 1 and self.channel is not None:
             raise UsageError(
                 f"--channel {self.channel} draws one channel of one layer. Leave it out, or name one layer."
             )
-        if self.options.style == "grid" and (self.options.both or self.is_walk(submodel)):
+        if self.options.style == "grid" and (self.options.both or self.is_one_page(submodel)):
             raise UsageError(
-                "--style grid shows one layer, either before or after its activation. Use --style viewer for more."
+                "--style grid shows one layer of one image, either before or after its activation. "
+                "Use --style viewer for more."
             )
         for path, suffix, option in wanted:
-            if self.is_single(submodel) or (path is self.page and self.is_walk(submodel)):
+            if self.is_single(submodel) or (path is self.page and self.is_one_page(submodel)):
                 require_output(path, suffix)
             elif path is not None:
                 if path.suffix.lower() == suffix and not is_folder(path):
@@ -111,8 +117,8 @@ def draw(artifact: Artifact, drawing: Drawing) -> None:
     submodel = artifact.card.submodel
     if drawing.is_single(submodel):
         _draw_one(artifact, drawing)
-    elif drawing.is_walk(submodel):
-        _draw_walk(artifact, drawing)
+    elif drawing.is_one_page(submodel):
+        _draw_one_page(artifact, drawing)
     else:
         _draw_many(artifact, drawing)
 
@@ -145,8 +151,8 @@ def _draw_one(artifact: Artifact, drawing: Drawing) -> None:
     _emit_path(outputs)
 
 
-def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
-    from fmedge.workflow.pages import make_layers_page
+def _draw_one_page(artifact: Artifact, drawing: Drawing) -> None:
+    from fmedge.workflow.pages import make_layers_page, make_photos_page
 
     submodel, page = artifact.card.submodel, drawing.page or Path()
     named = name_outputs(
@@ -157,25 +163,48 @@ def _draw_walk(artifact: Artifact, drawing: Drawing) -> None:
         sheets=drawing.sheet,
         options=drawing.options,
     )
-    ((image, beside),) = named.items()
     require_no_image(drawing.images, [Outputs(page)])
-    taps = make_layers_page(
-        artifact,
-        image,
-        page,
-        beside,
-        options=drawing.options,
-        resize=drawing.resize,
-        run=drawing.run,
-        decode=drawing.decode,
-    )
+    if len(named) == 1:
+        ((image, beside),) = named.items()
+        taps = make_layers_page(
+            artifact,
+            image,
+            page,
+            beside,
+            options=drawing.options,
+            resize=drawing.resize,
+            run=drawing.run,
+            decode=drawing.decode,
+        )
+        found = {image: taps}
+    else:
+        found = make_photos_page(
+            artifact,
+            page,
+            named,
+            channel=drawing.channel,
+            options=drawing.options,
+            resize=drawing.resize,
+            run=drawing.run,
+        )
     _warn_of_weights(artifact)
-    provenance = next(iter(taps.values())).provenance
+    provenance = next(iter(next(iter(found.values())).values())).provenance
     if drawing.as_json:
-        rows = ({"layer": tap, **_facts(replace(beside[tap], page=page), artifact, provenance)} for tap in taps)
-        print_json([{"image": str(image), **row} for row in rows])
+        print_json(
+            [
+                {
+                    "image": str(image),
+                    "layer": tap,
+                    **_facts(replace(named[image][tap], page=page), artifact, maps.provenance),
+                }
+                for image, taps in found.items()
+                for tap, maps in taps.items()
+            ]
+        )
         return
-    say(f"{len(taps)} layers on one page, {_placed(provenance)}.")
+    layers = f"{plural(len(submodel.taps), 'layer')}" if len(submodel.taps) > 1 else submodel.label
+    images = f" of {len(found)} images" if len(found) > 1 else ""
+    say(f"{layers}{images} on one page, {_placed(provenance)}.")
     emit(str(page))
 
 

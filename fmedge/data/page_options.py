@@ -17,6 +17,10 @@ Style = Literal["viewer", "grid"]
 """Kind of page: the viewer, or one figure with a heatmap for every channel."""
 
 
+MOST_PHOTOS = 4
+"""Photos on one page: more would leave each too little room beside its maps."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageOptions:
     """Choices for a page.

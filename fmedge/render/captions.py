@@ -59,20 +59,24 @@ def views_of(layers: Sequence[FeatureMaps], options: PageOptions) -> tuple[str, 
 
 
 def write_captions(layers: list[FeatureMaps], channel: int | None, options: PageOptions) -> Captions:
-    """Write the texts for some layers of one photo, or for one channel of one layer (which must exist)."""
+    """Write the texts for some layers of one or several photos, or for one channel (which must exist)."""
     first = layers[0]
     made = first.provenance
-    names = first.layer if len(layers) == 1 else f"{len(layers)} layers, {first.layer} to {layers[-1].layer}"
+    taps = list(dict.fromkeys(maps.layer for maps in layers))
+    names = first.layer if len(taps) == 1 else f"{len(taps)} layers, {first.layer} to {layers[-1].layer}"
+    images = list({maps.provenance.image_name: _image(maps) for maps in layers}.items())
     shown = names if channel is None else f"{names} - channel {channel}"
     return Captions(
         title=f"{shown}, {_views_in_words(layers, options)}",
-        subtitle=f"{made.image_name}, {made.card.describe_weights()}",
+        subtitle=f"{', '.join(name for name, _ in images)}; {made.card.describe_weights()}"
+        if len(images) > 1
+        else f"{made.image_name}, {made.card.describe_weights()}",
         note=UNTRAINED_NOTE if made.card.weights.kind == "untrained" else "",
         image=made.image_name,
         facts=(
             ("Computed by", _computed_by(made)),
             *((("Placement", made.placement),) if made.placement else ()),
-            ("Image", _image(first)),
+            *(("Image" if len(images) == 1 else f"Image {name}", words) for name, words in images),
             ("Stored as", VALUES_NOTES[options.values]),
         ),
     )

@@ -45,7 +45,7 @@ def render_difference(
     photos = errors[0].photos
     captions = write_difference_captions(*pairs[-1], len(pairs), photos, options)
     header = {"kind": "difference", "views": VIEWS, "single": False, "photos": photos}
-    return assemble(header, captions, packed, pairs[0][0], options)
+    return assemble(header, captions, packed, [pairs[0][0]], options)
 
 
 def _pack(

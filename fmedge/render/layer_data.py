@@ -61,6 +61,7 @@ def pack_layer(
     kernel: FirstKernel | None = None,
     preprocessing: Preprocessing | None = None,
     errors: ChannelErrors | None = None,
+    picture: int = 0,
 ) -> LayerData:
     """Pack a layer.
 
@@ -76,6 +77,7 @@ def pack_layer(
         kernel: Of a convolution that reads the photo: per channel of the page.
         preprocessing: What is done to the photo before.
         errors: For a difference: how far B is from A, per channel.
+        picture: Number of its photo in the page.
     """
     shape = next(iter(sets.values())).shape
     facts: dict[str, Any] = {
@@ -86,6 +88,8 @@ def pack_layer(
         "sets": {key: _set_facts(f"{number}-{key}", encoded) for key, encoded in sets.items()},
         "statistics": {view: _statistics_facts(found) for view, found in statistics.items()},
     }
+    if picture:
+        facts["picture"] = picture
     if function != RELU:
         facts |= {"activation": function, "words": view_words(function)}
     if kernel is not None:

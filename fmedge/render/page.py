@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fmedge.data.feature_maps import FeatureMaps
-from fmedge.data.page_options import PageOptions
+from fmedge.data.page_options import MOST_PHOTOS, PageOptions
+from fmedge.errors import UsageError
 from fmedge.model.activations import RELU
 from fmedge.model.first_kernel import FirstKernel
 from fmedge.render import plotly_js
@@ -66,7 +69,8 @@ def render_page(
 
     Args:
         maps: Float32, (N, C, H, W), every extent at least 1; ``maps[0]`` is shown. Several layers of one run make one
-            page, on which the reader can step from layer to layer.
+            page, on which the reader can step from layer to layer; those of up to four photos, one photo after the
+            other, a page that shows the photos side by side.
         channel: Number of the one channel to hold, counted from 0; None holds all of them.
         options: How the page is made; None takes the defaults.
         kernels: Kernels of layers that see the photo itself, where they are known.
@@ -75,8 +79,8 @@ def render_page(
         The file's content: UTF-8. With ``plotlyjs="file"``, put :func:`fmedge.render.plotly_js.script_file` next to it.
 
     Raises:
-        UsageError: There is no such channel, ``both`` is requested for maps for which a page cannot compute it, or a
-            value is too large for float16.
+        UsageError: There is no such channel, ``both`` is requested for maps for which a page cannot compute it, a
+            value is too large for float16, or there are more than four photos or photos of several sizes.
         LimitExceeded: There are too many values for a page.
         BackendUnavailable: With style ``grid``: the plotly package is not installed.
     """
@@ -91,15 +95,40 @@ def render_page(
             each.require_channel(channel)
     require_room(sum(each.maps[0].size if channel is None else each.maps[0, channel].size for each in layers))
     views = views_of(layers, options)
-    packed = [_pack(number, each, channel, views, options, kernels or {}) for number, each in enumerate(layers)]
+    photos = photos_of(layers)
+    packed = [_pack(number, each, photos, channel, views, options, kernels or {}) for number, each in enumerate(layers)]
     captions = write_captions(layers, channel, options)
     header = {"kind": "maps", "views": views, "single": channel is not None}
-    return assemble(header, captions, packed, layers[0], options)
+    return assemble(header, captions, packed, photos, options)
+
+
+def photos_of(layers: Sequence[FeatureMaps]) -> list[FeatureMaps]:
+    """Return the first maps of every photo, in order.
+
+    Raises:
+        UsageError: There are too many photos for one page, or photos of several sizes.
+    """
+    found: list[FeatureMaps] = []
+    for each in layers:
+        if not any(_same_photo(each, other) for other in found):
+            found.append(each)
+    if len(found) > MOST_PHOTOS:
+        raise UsageError(f"{len(found)} photos: one page shows at most {MOST_PHOTOS} side by side.")
+    if len({each.pixels.shape[1:3] for each in found}) > 1:
+        raise UsageError("Photos on one page must have one size for the model.", hint="Use a model of fixed size.")
+    return found
+
+
+def _same_photo(one: FeatureMaps, other: FeatureMaps) -> bool:
+    if one.provenance.image_name != other.provenance.image_name:
+        return False
+    return one.pixels is other.pixels or np.array_equal(one.pixels[0], other.pixels[0])
 
 
 def _pack(
     number: int,
     maps: FeatureMaps,
+    photos: Sequence[FeatureMaps],
     channel: int | None,
     views: Sequence[str],
     options: PageOptions,
@@ -120,6 +149,7 @@ def _pack(
         first_channel=channel or 0,
         kernel=None if kernel is None else FirstKernel(kernel.weights[part], kernel.bias[part]),
         preprocessing=maps.provenance.card.preprocessing,
+        picture=next(place for place, each in enumerate(photos) if _same_photo(maps, each)),
     )
 
 
@@ -127,7 +157,7 @@ def assemble(
     header: dict[str, Any],
     captions: Captions,
     layers: Sequence[LayerData],
-    photo: FeatureMaps,
+    photos: Sequence[FeatureMaps],
     options: PageOptions,
 ) -> bytes:
     """Assemble the viewer's page.
@@ -136,17 +166,17 @@ def assemble(
         header: What is specific to this kind of page.
         captions: Its texts.
         layers: Its data.
-        photo: Maps of the photo that is shown.
+        photos: Maps of every photo that is shown.
         options: How the page is made.
     """
-    pixels = photo.pixels[0]
+    pictures = [{"image": each.provenance.image_name, "original": each.provenance.image_size} for each in photos]
     common = {
         "captions": asdict(captions),
         "viewWords": VIEW_WORDS,
         "values": options.values,
         "valuesNote": VALUES_NOTES[options.values],
-        "photo": pixels.shape[:2],
-        "original": photo.provenance.image_size,
+        "photo": photos[0].pixels.shape[1:3],
+        "pictures": pictures,
         "layers": [layer.facts for layer in layers],
     }
     plotly = plotly_js.place(options.plotlyjs)
@@ -158,10 +188,17 @@ def assemble(
             "licence": comment(plotly.licence),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
             "style": assets("theme.css", "viewer.css", "viewer_parts.css", "difference.css", "viewer_layout.css"),
-            "photo": base64.b64encode(encode_png(pixels)),
+            "photos": b"".join(_photo(number, each) for number, each in enumerate(photos)),
             "header": json_block({**header, **common}),
             "plotly": plotly.element,
             "data": b"\n".join(block for layer in layers for block in layer.blocks),
             "script": own,
         },
     )
+
+
+def _photo(number: int, maps: FeatureMaps) -> bytes:
+    name = f"photo-{number}" if number else "photo"
+    hidden = " hidden" if number else ""
+    picture = base64.b64encode(encode_png(maps.pixels[0])).decode()
+    return f'<img id="{name}" class="photo" src="data:image/png;base64,{picture}" alt=""{hidden}>'.encode()

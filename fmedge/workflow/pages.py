@@ -107,6 +107,54 @@ def make_layers_page(
     return taps
 
 
+def make_photos_page(
+    artifact: Artifact,
+    page: Path,
+    beside: Mapping[Path, Mapping[str, Outputs]],
+    *,
+    channel: int | None = None,
+    options: PageOptions | None = None,
+    resize: Resizing = "nearest",
+    run: RunOptions | None = None,
+) -> dict[Path, dict[str, FeatureMaps]]:
+    """Run a model on a few photos and write one page that shows them side by side.
+
+    Args:
+        artifact: The model.
+        page: The HTML file to write.
+        beside: The photos, in order, and the files to write for every tap in addition; missing folders are created.
+        channel: Draw this channel alone; None draws all.
+        options: How the page is made; None means the defaults.
+        resize: How the photos are resized for the model.
+        run: Engine, device, threads; None means the defaults.
+
+    Returns:
+        The maps that were drawn, per photo and tap.
+
+    Raises:
+        UsageError: A tap has no such channel, or the photos do not fit on one page.
+        WriteError: A file cannot be written.
+        FmedgeError: See :func:`run_many` and :func:`fmedge.render.render_page`.
+    """
+    _require_channel(artifact, channel)
+    require_writable(page)
+    _make_places(path for taps in beside.values() for each in taps.values() for path in each.paths)
+
+    def write(image: Path, maps: FeatureMaps) -> FeatureMaps:
+        write_outputs(maps, beside[image][maps.layer], channel, options)
+        return maps
+
+    found: dict[Path, dict[str, FeatureMaps]] = {}
+    with closing(run_many(artifact, list(beside), write, resize=resize, run=run)) as results:
+        for image, taps in results:
+            if isinstance(taps, FmedgeError):
+                raise taps
+            found[image] = taps
+    layers = [maps for taps in found.values() for maps in taps.values()]
+    write_page(page, layers, channel, options, first_kernels(artifact))
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """The result for one image and tap.
@@ -154,8 +202,7 @@ def make_pages(
         WriteError: A file cannot be written.
         FmedgeError: See :func:`run_many`.
     """
-    for spec in artifact.card.outputs if channel is not None else ():
-        require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
+    _require_channel(artifact, channel)
     _make_places(path for taps in outputs.values() for each in taps.values() for path in each.paths)
     kernels = first_kernels(artifact)
 
@@ -166,6 +213,11 @@ def make_pages(
 
     with closing(run_many(artifact, list(outputs), write, resize=resize, run=run)) as results:
         yield from results
+
+
+def _require_channel(artifact: Artifact, channel: int | None) -> None:
+    for spec in artifact.card.outputs if channel is not None else ():
+        require_channel(spec.name, spec.shape[spec.layout.index("C")] or 0, channel or 0)
 
 
 def _make_places(paths: Iterable[Path]) -> None:

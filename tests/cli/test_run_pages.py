@@ -118,3 +118,19 @@ def test_a_script_that_lies_beside_the_page_is_ours(here, lies_there, fmedge_inp
     written = (here / name).stat().st_ino
     fmedge_inprocess("run", "a.png", "--plotlyjs", "file", "--output", "x.html")
     assert (here / name).stat().st_ino == written  # a right one stays
+
+
+def test_several_photos_on_one_page(here, fmedge_inprocess):
+    shutil.copy("a.png", "b.png")
+    said = fmedge_inprocess("run", "a.png", "b.png", "--output", "both.html", "--save-maps", ".")
+    assert said.stdout.split() == ["both.html"]
+    assert "of 2 images on one page" in said.stderr
+    found = header(here / "both.html")
+    assert [each["image"] for each in found["pictures"]] == ["a.png", "b.png"]
+    assert [each.get("picture", 0) for each in found["layers"]] == [0, 1]
+    assert len(list(here.glob("*.npz"))) == 2
+    for name in "cde":
+        shutil.copy("a.png", f"{name}.png")
+    said = fmedge_inprocess("run", *(f"{name}.png" for name in "abcde"), "--output", "six.html", code=2)
+    assert "at most 4 images side by side" in said.stderr
+    assert not (here / "six.html").exists()

@@ -283,3 +283,13 @@ def test_a_picture_of_values_below_zero_keeps_them():
 def test_pages_of_stock_layers_say_nothing_new():
     (layer,) = header_of(render_page(make_maps(random_maps(2, 4, 4))))["layers"]
     assert not {"activation", "words"} & set(layer)
+
+
+def test_photos_that_do_not_fit_on_one_page():
+    photos = [make_maps(random_maps(1, 4, 4), image_name=f"{number}.png") for number in range(5)]
+    with pytest.raises(UsageError, check=says("at most 4")):
+        render_page(photos)
+    other = make_maps(random_maps(1, 4, 4), image_name="x.png", pixels=np.zeros((30, 32, 3), np.uint8))
+    with pytest.raises(UsageError, check=says("one size")):
+        render_page([photos[0], other])
+    assert [each["image"] for each in header_of(render_page(photos[:4]))["pictures"]] == [f"{n}.png" for n in range(4)]

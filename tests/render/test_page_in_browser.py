@@ -1034,3 +1034,43 @@ def test_a_squashed_photo_says_where_a_value_lies_in_the_original(show):
     page = show(replace(maps, provenance=replace(maps.provenance, image_size=(24, 32))), address="#channel=1")
     assert "original" not in read_value(page, Panel(page, values.shape).point(1, 10, 20))[1]
     assert "column of the photo" in page.inner_text("#panels")
+
+
+def two_photos():
+    """Maps of two layers of two photos; a channel's value tells layer and photo."""
+    layers = []
+    for photo in (0, 1):
+        pixels = np.full((24, 32, 3), 60 + 100 * photo, np.uint8)
+        for place, name in enumerate(("one", "two")):
+            values = random_maps(4, 24, 32) + 10 * photo + 100 * place
+            layers.append(make_maps(values, layer=name, image_name=f"{'ab'[photo]}.png", pixels=pixels))
+    return layers
+
+
+def test_two_photos_stand_side_by_side(show):
+    layers = two_photos()
+    page = show(layers, address="#channel=2&layer=two")
+    assert page.locator("#pictures button").all_inner_texts() == ["a.png", "b.png"]
+    assert page.locator("#strip button").all_inner_texts() == ["one", "two"]
+    assert page.locator("#panels .heatmaplayer image").count() == 2
+    for number, maps in ((0, layers[1]), (1, layers[3])):
+        (*_, value), text = read_value(page, Panel(page, (4, 24, 32), number).point(2, 5, 20))
+        assert value == pytest.approx(maps.maps[0, 2, 5, 20], abs=0.05)
+        assert text.startswith(maps.provenance.image_name)
+    both = np.stack([layers[1].maps[0, 2], layers[3].maps[0, 2]])
+    scale = "(({ zmin, zmax }) => [zmin, zmax])(document.getElementById('panels')._fullData[{}])"
+    scales = [page.evaluate(scale.replace("{}", str(number))) for number in (0, 1)]
+    assert scales[0] == scales[1] == pytest.approx([both.min(), both.max()], abs=0.1)
+    press(page, "o")
+    assert page.evaluate("location.hash") == "#photo=1&layer=two&channel=2"
+    assert page.locator("#photo").is_hidden()
+    assert page.locator("#photo-1").is_visible()
+    press(page, "PageUp", "PageUp")
+    assert page.evaluate("location.hash") == "#photo=1&channel=2"
+    assert page.inner_text("h1").startswith("one - channel 2")
+    page.go_back()
+    settle(page)
+    assert page.inner_text("h1").startswith("two - channel 2")
+    other = show(layers, address="#photo=1&layer=two")
+    (*_, value), _ = read_value(other, Mosaic(other, (4, 24, 32)).point(3, 7, 9))
+    assert value == pytest.approx(layers[3].maps[0, 3, 7, 9], abs=0.05)

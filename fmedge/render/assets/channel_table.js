@@ -1,4 +1,4 @@
-import { element, header, layerNow, make, state } from './state.js';
+import { element, layerNow, make, pictures, state } from './state.js';
 import { isDifference, overPhotos } from './difference.js';
 import { channelsAsCsv, FIGURES, inWords, sortChannels } from './channel_figures.js';
 import { show } from './viewer.js';
@@ -40,7 +40,7 @@ function openRow({ target }) {
 function saveCsv() {
   const layer = layerNow();
   const text = channelsAsCsv(layer, sortChannels(layer, sorted.name, sorted.direction));
-  const name = `${header.captions.image} ${layer.name}`.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+  const name = `${pictures[layer.picture].image} ${layer.name}`.replace(/[^\w.+-]+/g, '_').slice(0, 120);
   const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
   make('a', '', { href: url, download: `${name}.channels.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 1000); // the browser has taken it over by then

@@ -1,5 +1,5 @@
 import { FILTER_HELP, readFilter } from './filters.js';
-import { element, header, layerNow, layers, make, MOST_PINS, state } from './state.js';
+import { element, header, layerNow, layers, layersOfPhoto, make, MOST_PINS, pictures, state } from './state.js';
 import { channelsNow } from './shown.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
@@ -49,8 +49,25 @@ function fillViews() {
 const ORDER_OF_VIEWS = ['raw', 'relu', 'error', 'a', 'b'];
 
 function fillStrip() {
-  element('strip').hidden = layers.length < 2;
-  element('strip').replaceChildren(...layers.map(({ name }, layer) => button(name, false, () => goToLayer(layer))));
+  const own = layersOfPhoto(0);
+  element('strip').hidden = own.length < 2;
+  element('strip').replaceChildren(...own.map((layer, place) => button(layers[layer].name, false, () => goToLayer(layersNow()[place]))));
+  element('pictures').hidden = pictures.length < 2;
+  element('pictures').replaceChildren(...pictures.map(({ image }, picture) => button(image, false, () => goToPhoto(picture))));
+}
+
+const layersNow = () => layersOfPhoto(layerNow().picture);
+
+/** The next layer of the photo, or the one before. */
+function stepLayer(steps) {
+  const own = layersNow();
+  goToLayer(own[own.indexOf(state.layer) + steps]);
+}
+
+/** The same layer of another photo. */
+function goToPhoto(picture) {
+  const companion = layerNow().companions.find((layer) => layer.picture === picture);
+  if (companion && companion !== layerNow()) show({ layer: layers.indexOf(companion) }, true);
 }
 
 let wished = 0; // the channel that the reader chose, which layers passed on the way may lack
@@ -125,8 +142,9 @@ const KEYS = {
   '-': () => figureNow().move({ zoom: 1 / 1.5 }),
   0: () => figureNow().move(),
   r: switchView,
-  PageUp: () => goToLayer(state.layer - 1),
-  PageDown: () => goToLayer(state.layer + 1),
+  o: () => goToPhoto((layerNow().picture + 1) % pictures.length),
+  PageUp: () => stepLayer(-1),
+  PageDown: () => stepLayer(1),
   v: () => readValues(!isReading()),
   p: togglePin,
   Escape: () => (isReading() ? readValues(false) : backToTile()),
@@ -140,7 +158,7 @@ function onArrow(event, [right, down]) {
   else if (event.shiftKey) figureNow().move({ right: PAN * right, down: PAN * down });
   else if (state.channel === null) moveCursor(right + down * overview.grid.across);
   else if (right) walk(right);
-  else goToLayer(state.layer + down);
+  else stepLayer(down);
 }
 
 function moveCursor(steps) {
@@ -192,7 +210,8 @@ export function syncControls() {
   for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
   for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);
   element('views').hidden = header.views.length < 2 || (header.kind === 'maps' && layerNow().activation !== 'relu');
-  [...element('strip').children].forEach((each, number) => each.setAttribute('aria-pressed', number === state.layer));
+  [...element('strip').children].forEach((each, place) => each.setAttribute('aria-pressed', layersNow()[place] === state.layer));
+  [...element('pictures').children].forEach((each, picture) => each.setAttribute('aria-pressed', picture === layer.picture));
   for (const name of ['before', 'next', 'pin', 'overlay']) element(name).hidden = !one || (header.single && name !== 'overlay');
   element('all').hidden = !one || header.single;
   element('order').hidden = header.single;

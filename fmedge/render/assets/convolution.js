@@ -1,5 +1,5 @@
 import { colourAt, hexColour } from './colours.js';
-import { element, formatValue, header, layerNow, make, state } from './state.js';
+import { element, formatValue, header, layerNow, make, photoOf, state } from './state.js';
 import { markedValue } from './shown.js';
 
 // ---- How a value of a first layer is computed: pixels times weights, one product after another ------------------------------------
@@ -33,18 +33,19 @@ function makesValue(products, bias, value, tolerance, clips) {
   return Math.abs((clips ? Math.max(0, sum) : sum) - value) <= tolerance + ROUNDING * size;
 }
 
-let photoData = null;
+const photoData = new Map();
 
 /** The photo's pixels as the model saw them. */
 function readPhoto() {
-  if (!photoData) {
+  const photo = photoOf(layerNow());
+  if (!photoData.has(photo)) {
     const [height, width] = header.photo;
     const canvas = Object.assign(make('canvas'), { width, height });
     const context = canvas.getContext('2d', { willReadFrequently: true });
-    context.drawImage(element('photo'), 0, 0);
-    photoData = context.getImageData(0, 0, width, height);
+    context.drawImage(photo, 0, 0);
+    photoData.set(photo, context.getImageData(0, 0, width, height));
   }
-  return photoData;
+  return photoData.get(photo);
 }
 
 let walked = null; // products, bias and how many of them are summed

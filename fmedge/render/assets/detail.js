@@ -1,7 +1,7 @@
 import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
 import { BROKEN, colourscale } from './colours.js';
 import { boundedRange, movedRange, sameRange, sameSize } from './ranges.js';
-import { element, header, layers, state, writeAddress } from './state.js';
+import { element, header, layerNow, layers, photoOf, pictures, state, writeAddress } from './state.js';
 
 // ---- Channels side by side, and the photo: axes count the photo's pixels, so that one zoom fits all -------------
 
@@ -20,8 +20,12 @@ function panelsNow() {
   const pins = state.pins
     .filter(({ layer, channel }) => layer !== main.layer || channel !== main.channel)
     .map((pin) => ({ ...pin, view: state.view }));
-  const photo = element('stage').clientWidth < NARROW ? [] : [{ photo: true }];
-  return [main, ...sides, ...pins, ...photo];
+  const companions = layerNow().companions.filter((layer) => layer !== layerNow() && layer.has(state.channel))
+    .map((layer) => ({ ...main, layer: layers.indexOf(layer) }));
+  const seen = [layerNow().picture, ...companions.map(({ layer }) => layers[layer].picture)];
+  const photos = element('stage').clientWidth < NARROW ? [] : seen.map((picture) => ({ photo: true, picture }));
+  const isShown = ({ layer, channel }) => companions.some((other) => other.layer === layer && other.channel === channel);
+  return [main, ...sides, ...companions, ...pins.filter((pin) => !isShown(pin)), ...photos];
 }
 
 /** The arrangement in which panels are largest: how many across, and their size. */
@@ -40,7 +44,7 @@ function arrange(count, width, height) {
 }
 
 /** What the axes count: the photo itself, or what the model was given of it. */
-const SEEN = sameSize(header.original, header.photo) ? 'the photo' : 'what the model saw';
+const SEEN = pictures.every(({ original }) => sameSize(original, header.photo)) ? 'the photo' : 'what the model saw';
 
 const axisName = (letter, number) => `${letter}${number ? number + 1 : ''}`;
 
@@ -162,17 +166,19 @@ export const detail = {
         text: this.title(panel), x: x[0], y: y[1], xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
         font: { size: 13, color: cssColour(number ? '--soft' : '--ink') },
       });
-      if (panel.photo || (!number && state.opacity < 100)) layout.images.push(photoImage(names));
+      if (panel.photo || (!number && state.opacity < 100)) layout.images.push(photoImage(names, panel.photo ? panel.picture : layerNow().picture));
     }
     return layout;
   },
 
   /** Of numbers and our own words alone: Plotly reads some HTML. */
   title(panel) {
-    if (panel.photo) return 'photo';
+    const photo = (picture) => (pictures.length > 1 ? `photo ${picture + 1}` : 'photo');
+    if (panel.photo) return photo(panel.picture);
     const name = layers.length > 1 && /^[\w.-]{1,24}$/.test(layers[panel.layer].name) ? `${layers[panel.layer].name} ` : '';
     const side = header.kind === 'difference' ? `, ${header.viewWords[panel.view]}` : '';
-    return `${name}channel ${layers[panel.layer].number(panel.channel)}${side}`;
+    const of = pictures.length > 1 ? `, ${photo(layers[panel.layer].picture)}` : '';
+    return `${name}channel ${layers[panel.layer].number(panel.channel)}${side}${of}`;
   },
 
   /** Where a panel's axes are on the screen. */
@@ -194,7 +200,7 @@ export const detail = {
       const { box, left, top, scaleX, scaleY } = this.frame(number);
       const [x, y] = [clientX - box.left, clientY - box.top];
       if (x >= 0 && y >= 0 && x < box.width && y < box.height) {
-        const shown = panel.photo ? this.panels[0] : panel;
+        const shown = panel.photo ? this.panels.find((each) => !each.photo && layers[each.layer].picture === panel.picture) : panel;
         const layer = layers[shown.layer];
         const place = layer.at(left + x / scaleX, top + y / scaleY);
         return place && { layer, view: shown.view, channel: shown.channel, ...place };
@@ -224,11 +230,14 @@ function brokenTrace(values, layer) {
   return { z, zmin: 0, zmax: 1, colorscale: [[0, BROKEN], [1, BROKEN]], showscale: false };
 }
 
-/** @param {string[]} axes names of the horizontal and the vertical one */
-function photoImage([xref, yref]) {
+/**
+ * @param {string[]} axes names of the horizontal and the vertical one
+ * @param {number} picture
+ */
+function photoImage([xref, yref], picture) {
   const [tall, wide] = header.photo;
   return {
-    source: element('photo').src, xref, yref, x: 0, y: 0, sizex: wide, sizey: tall,
+    source: photoOf({ picture }).src, xref, yref, x: 0, y: 0, sizex: wide, sizey: tall,
     xanchor: 'left', yanchor: 'top', sizing: 'stretch', layer: 'below',
   };
 }

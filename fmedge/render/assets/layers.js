@@ -32,7 +32,8 @@ export class Layer {
     this.step = facts.step;
     this.start = facts.start ?? [0, 0];
     this.field = facts.field && [facts.field].flat(); // height and width; one number for both
-    this.photo = header.photo;
+    this.picture = facts.picture ?? 0; // number of its photo
+    this.companions = [this]; // this layer of every photo
     this.kernels = facts.kernel ? floatsFromBase64(facts.kernel) : null;
     this.kernelSize = facts.kernelSize ?? [3, 3]; // rows and columns
     this.bias = facts.bias ? floatsFromBase64(facts.bias) : null;
@@ -93,9 +94,10 @@ export class Layer {
     return [smallest.reduce((one, other) => Math.min(one, other)), largest.reduce((one, other) => Math.max(one, other))];
   }
 
-  /** What the darkest and the brightest colour stand for. An error is as far from zero on either side. */
+  /** What the darkest and the brightest colour stand for, in all photos. An error is as far from zero on either side. */
   range(view, index, { scale, colours }) {
-    const ranges = (ALIKE[view] ?? [view]).map((each) => this.extremes(each, scale === 'own' ? index : null));
+    const alike = ALIKE[view] ?? [view];
+    const ranges = this.companions.flatMap((layer) => alike.map((each) => layer.extremes(each, scale === 'own' ? index : null)));
     const low = Math.min(...ranges.map(([least]) => least));
     const high = Math.max(...ranges.map(([, most]) => most));
     if (colours !== 'diverging' && view !== 'error') return [low, high];

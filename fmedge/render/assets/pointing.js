@@ -1,5 +1,5 @@
 import { sameSize } from './ranges.js';
-import { element, formatValue, header, layerNow, layers, make, state } from './state.js';
+import { element, formatValue, header, layerNow, layers, make, photoOf, pictures, state } from './state.js';
 import { markedValue } from './shown.js';
 import { showLegend } from './legend.js';
 import { isDifference, sidesInWords } from './difference.js';
@@ -47,8 +47,9 @@ async function showValue(found, event) {
 
 /** Where in the original photo lies what a value sees, if the model was given another size of it. */
 function placeInOriginal({ layer, row, column }) {
-  const [[tall, wide], [high, broad]] = [header.photo, header.original];
-  if (sameSize(header.photo, header.original)) return [];
+  const { original } = pictures[layer.picture];
+  const [[tall, wide], [high, broad]] = [header.photo, original];
+  if (sameSize(header.photo, original)) return [];
   const [left, top, right, bottom] = layer.seen(row, column);
   const pixels = (from, to, seen, whole) => {
     const [first, last] = [from, to].map((edge) => (Math.min(Math.max(edge, 0), seen) * whole) / seen);
@@ -68,7 +69,8 @@ function words({ layer, view, channel, row, column }, told) {
   const tolerance = isDifference ? '' : `: \u00b1${formatValue(layer.tolerance(view, channel), 2)}`;
   const precision = header.values === '12bit' ? `12 bits${tolerance}` : header.values;
   const where = [`channel ${layer.number(channel)}`, `row ${row}, column ${column}`];
-  return [...(layer === layerNow() ? [] : [layer.name]), ...where, ...told, ...placeInOriginal({ layer, row, column }), precision];
+  const whose = [...(pictures.length > 1 ? [pictures[layer.picture].image] : []), ...(layer.name === layerNow().name ? [] : [layer.name])];
+  return [...whose, ...where, ...told, ...placeInOriginal({ layer, row, column }), precision];
 }
 
 // ---- Values one by one, with the keyboard --------------------------------------------------------------------------
@@ -221,7 +223,7 @@ function clicked(event) {
 function connectPhoto() {
   const photo = element('photo-frame');
   const placeOf = ({ clientX, clientY }) => {
-    const box = element('photo').getBoundingClientRect();
+    const box = photoOf(layerNow()).getBoundingClientRect();
     const [tall, wide] = header.photo;
     return { x: ((clientX - box.left) / box.width) * wide, y: ((clientY - box.top) / box.height) * tall };
   };

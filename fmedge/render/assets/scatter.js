@@ -1,5 +1,5 @@
 import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
-import { element, header, layerNow, state } from './state.js';
+import { element, layerNow, pictures, state } from './state.js';
 import { isDifference } from './difference.js';
 import { centres, countPairs, createGrid } from './pairs.js';
 
@@ -91,7 +91,7 @@ export async function showScatter() {
   const text = pairsInWords(layer, channel, grid, every);
   element('pairs-caption').textContent = text;
   plot.setAttribute('aria-label', text);
-  const name = `${header.captions.image} ${layer.name} ${channel === null ? '' : layer.number(channel)} B against A`;
+  const name = `${pictures[layer.picture].image} ${layer.name} ${channel === null ? '' : layer.number(channel)} B against A`;
   await Plotly.react(plot, [heatmapOf(grid)], { ...layoutOf(layer, channel, grid, width), ...themeLayout(plot) }, {
     ...BASE_CONFIG, responsive: false, displayModeBar: true, modeBarButtons: FIGURE_BUTTONS,
     toImageButtonOptions: { filename: name.replace(/[^\w.+-]+/g, '_').slice(0, 120), scale: 2 },

@@ -74,6 +74,17 @@ export const state = { ...DEFAULTS };
 
 export const layerNow = () => layers[state.layer];
 
+// ---- Photos: a layer is there once for each --------------------------------------------------------------------------
+
+export const pictures = header.pictures;
+for (const layer of layers) layer.companions = layers.filter(({ name }) => name === layer.name);
+
+/** The photo of a layer, as an element. */
+export const photoOf = ({ picture }) => element(picture ? `photo-${picture}` : 'photo');
+
+/** The layers of the photo that is shown, as numbers in the page. */
+export const layersOfPhoto = (picture) => [...layers.keys()].filter((number) => layers[number].picture === picture);
+
 // ---- The address: what is not the default, after the # -----------------------------------------------------
 
 const CHOICES = {
@@ -99,7 +110,9 @@ export function readAddress() {
   const found = new URLSearchParams(location.hash.slice(1));
   const read = { ...DEFAULTS, pins: (found.get('pins') ?? '').split(',').flatMap(readPin).slice(0, MOST_PINS) };
   for (const [name, allowed] of Object.entries(CHOICES)) if (found.has(name) && allowed(found.get(name))) read[name] = found.get(name);
-  read.layer = Math.max(0, layers.findIndex(({ name }) => name === found.get('layer')));
+  const picture = isNumber(found.get('photo')) && pictures[Number(found.get('photo'))] ? Number(found.get('photo')) : 0;
+  const own = layersOfPhoto(picture);
+  read.layer = own.find((number) => layers[number].name === found.get('layer')) ?? own[0];
   const channel = Number(found.get('channel')) - layers[read.layer].firstChannel;
   if (isNumber(found.get('channel')) && layers[read.layer].has(channel)) read.channel = channel;
   if (isNumber(found.get('opacity'))) read.opacity = Math.min(100, Number(found.get('opacity')));
@@ -145,7 +158,8 @@ export function forgetAddress() {
 
 function addressNow() {
   const words = new URLSearchParams();
-  if (state.layer !== DEFAULTS.layer) words.set('layer', layerNow().name);
+  if (layerNow().picture) words.set('photo', String(layerNow().picture));
+  if (layerNow().name !== layers[layersOfPhoto(layerNow().picture)[0]].name) words.set('layer', layerNow().name);
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
   for (const name of ['view', 'order', 'filter', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
   if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);

@@ -1,4 +1,6 @@
-import { element, forgetAddress, header, layerNow, make, readAddress, state, writeAddress } from './state.js';
+import {
+  element, forgetAddress, header, layerNow, make, photoOf, pictures, readAddress, state, writeAddress,
+} from './state.js';
 import { askAnswers } from './shown.js';
 import { showLegend } from './legend.js';
 import { overview } from './mosaic.js';
@@ -13,11 +15,11 @@ import { showScatter } from './scatter.js';
 
 // ---- Captions: names from outside, so always as text -----------------------------------------------------------
 
-export function showCaptions({ subtitle, note, image, facts }) {
+export function showCaptions({ subtitle, note, facts }) {
   element('subtitle').textContent = subtitle;
   element('note').textContent = note;
   element('note').hidden = !note;
-  element('photo').alt = `The image as the model saw it: ${image}`;
+  pictures.forEach(({ image }, picture) => { photoOf({ picture }).alt = `The image as the model saw it: ${image}`; });
   element('facts').append(...facts.flatMap(([label, text]) => [make('dt', label), make('dd', text)]));
 }
 
@@ -28,7 +30,7 @@ function showTitle() {
   const channel = state.channel === null ? '' : ` - channel ${layer.number(state.channel)}`;
   const title = `${layer.name}${channel}, ${layer.words[state.view]}`;
   element('title').textContent = title;
-  const name = `${header.captions.image} ${layer.name}${channel.replace(' -', '')} ${layer.words[state.view]}`;
+  const name = `${pictures[layer.picture].image} ${layer.name}${channel.replace(' -', '')} ${layer.words[state.view]}`;
   picture.filename = name.replace(/[^\w.+-]+/g, '_').slice(0, 120);
   document.title = `${title}, ${header.captions.subtitle}`;
   const count = `${layer.channels} feature maps, ${layer.rows} rows by ${layer.columns} columns each`;
@@ -75,6 +77,7 @@ async function drawOnce() {
   element('nothing').hidden = true;
   element('panels').hidden = !one;
   syncControls();
+  pictures.forEach((_, picture) => { photoOf({ picture }).hidden = picture !== layerNow().picture; });
   showTitle();
   showStrongest();
   showLegend();
