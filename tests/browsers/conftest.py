@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from support.tabs import Missing, Playwright, WebKitGTK
+from support.tabs import Missing, Playwright
 from support.viewports import DESKTOP
+from support.webkit_tabs import WebKitGTK
 
 
 @pytest.fixture(scope="session")

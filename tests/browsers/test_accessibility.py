@@ -26,14 +26,9 @@ def from_npm(path):
     return found
 
 
-OF_REPORT = pytest.mark.xfail(
-    reason="report: charts are images with buttons in them, two landmarks are named alike, a paragraph has a label"
-)
-
-
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", [name if name != "report" else pytest.param(name, marks=OF_REPORT) for name in VIEWS])
+@pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(open_in_chromium, view, scheme, viewport):
     name, address = VIEWS[view]
     tab = open_in_chromium(page_named(name), address, scheme, viewport, touch=viewport is PHONE)
@@ -98,7 +93,7 @@ def messages(tmp_path_factory):
     return {name: [each[1:] for each in found if each[0] == name] for name in PAGES}
 
 
-@pytest.mark.parametrize("name", [name if name != "report" else pytest.param(name, marks=OF_REPORT) for name in PAGES])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_html_is_valid(messages, name):
     assert [each for each in messages[name] if not any(text in each[0] for text in NOT_MEANT)] == []
 

@@ -15,6 +15,7 @@ from support.viewports import DESKTOP
 pytestmark = pytest.mark.browsers
 
 CHARTS = ("trade", "times", "machines", "stages", "runs")
+DESCRIPTION = "return document.querySelector(`#${arguments[0]} [role=img]`).ariaLabel"
 
 
 def test_the_grid_holds_the_values(open_page):
@@ -42,9 +43,9 @@ def test_the_report_draws_its_charts_and_sorts_its_table(open_page):
     tab.wait_ready()
     for name in CHARTS:
         assert tab.box(f"#{name} .main-svg")[2] > 300, name
-        assert "block1_conv1" in tab.evaluate("return document.getElementById(arguments[0]).ariaLabel", name)
+        assert "block1_conv1" in tab.evaluate(DESCRIPTION, name)
     tab.choose("#task", "1")
-    tab.wait("document.getElementById('times').ariaLabel.includes('block3_conv3')")
+    tab.wait("document.querySelector('#times [role=img]')?.ariaLabel.includes('block3_conv3')")
     heads = tab.evaluate("return [...document.querySelectorAll('#figures th button')].map((each) => each.textContent)")
     number = next(index for index, head in enumerate(heads) if head.startswith("p50"))
     tab.evaluate("document.querySelectorAll('#figures th button')[arguments[0]].focus()", number)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fmedge.data.page_options import PageOptions
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
 from fmedge.render.report import render_report
@@ -14,7 +15,8 @@ def viewer_page():
     """Both sides of ReLU, a dead channel, untrained weights, kernels."""
     values = random_maps(9, 24, 32)
     values[4] = -1
-    kernels = {"block1_conv1": np.arange(9 * 27, dtype=np.float32).reshape(9, 3, 3, 3) / 100}
+    weights = np.arange(9 * 27, dtype=np.float32).reshape(9, 3, 3, 3) / 100
+    kernels = {"block1_conv1": FirstKernel(weights, np.zeros(9, np.float32))}
     maps = make_maps(values, activation="none", weights=UNTRAINED)
     return render_page(maps, options=PageOptions(both=True), kernels=kernels)
 
