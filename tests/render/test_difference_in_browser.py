@@ -98,7 +98,9 @@ def point_at_panel(page, number, row, column):
 def sides_told(text):
     """What a text says of A, of B and of B minus A: the value, and how far it may be off."""
     text = text.replace("\u2212", "-")
-    found = re.search(r"\nA (\S+)(?: ±(\S+))?\nB (\S+)(?: ±(\S+))?\nB - A (\S+)(?: ±(\S+))?\n", text)
+    found = re.search(
+        r"\nA (\S+)(?: ±(\S+))?\nB ([^\s,]+)(?: ±([^\s,]+))?(?:, code \S+)?\nB - A (\S+)(?: ±(\S+))?\n", text
+    )
     assert found, text
     numbers = [float(each or 0) for each in found.groups()]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -121,6 +123,8 @@ def test_every_view_tells_both_sides_and_the_error(show, sides):
         page.mouse.move(0, 0)
         press(page, "r")
     point_at_tile(page, 1, 5, 5)
+    code = round(float(sides[1][2, 5, 5]) / 0.5 + 3)
+    assert f", code {code}\n" in page.inner_text("#tooltip").replace("\u2212", "-")
     (_, off), (_, off_b), (_, off_error) = sides_told(page.inner_text("#tooltip"))
     assert 0 < off < np.ptp(sides[0][2]) / 4000
     assert off_b == pytest.approx(off + off_error, rel=0.1)
