@@ -3,10 +3,11 @@
 import numpy as np
 
 from fmedge.data.page_options import PageOptions
+from fmedge.model.first_kernel import FirstKernel
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
 from fmedge.render.report import render_report
-from support.page_samples import UNTRAINED, make_maps, random_maps
+from support.page_samples import UNTRAINED, channel_errors, make_maps, random_maps
 from support.report_samples import several
 
 
@@ -14,7 +15,8 @@ def viewer_page():
     """Both sides of ReLU, a dead channel, untrained weights, kernels."""
     values = random_maps(9, 24, 32)
     values[4] = -1
-    kernels = {"block1_conv1": np.arange(9 * 27, dtype=np.float32).reshape(9, 3, 3, 3) / 100}
+    weights = np.arange(9 * 27, dtype=np.float32).reshape(9, 3, 3, 3) / 100
+    kernels = {"block1_conv1": FirstKernel(weights, np.zeros(9, np.float32))}
     maps = make_maps(values, activation="none", weights=UNTRAINED)
     return render_page(maps, options=PageOptions(both=True), kernels=kernels)
 
@@ -32,8 +34,10 @@ def difference_page():
     first = random_maps(6, 24, 32)
     second = first.copy()
     second[2] += 0.5
-    pair = make_maps(first), make_maps(second)
-    return render_difference([pair], [np.where(np.arange(6) == 2, 12.5, np.inf)])
+    errors = channel_errors(
+        np.where(np.arange(6) == 2, 12.5, np.inf), photos=3, scale=0.5, zero_point=3, lowest=-1, highest=1
+    )
+    return render_difference([(make_maps(first), make_maps(second))], [errors])
 
 
 def grid_page():
