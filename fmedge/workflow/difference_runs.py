@@ -64,13 +64,14 @@ def compare_photos(
     parities: dict[Path, dict[str, Parity]] = {}
     errors: dict[Path, FmedgeError] = {}
     with closing(run_both(sides, photos)) as results:
-        for number, (photo, made) in enumerate(results, 1):
+        for photo, made in results:  # not counted by enumerate, which would hold the maps
             if isinstance(made, FmedgeError):
                 errors[photo] = made
             else:
                 shown = shown or made
                 parities[photo] = {each.layer: each.parity for each in comparison.add(*made)}
-            on_photo(number, errors.get(photo))
+            del made  # or it would stay while the next photo is computed
+            on_photo(len(parities) + len(errors), errors.get(photo))
     if shown is None:
         raise ImageError(f"None of the {len(photos)} images could be used.")
     return ComparedPhotos(shown, comparison.differences(), parities, errors)
@@ -113,3 +114,4 @@ def run_both(sides: Sides, photos: Sequence[Path]) -> Generator[tuple[Path, tupl
                 yield photo, error
             else:
                 yield photo, (first, second)
+                del first, second  # or they would stay while the next photo is computed

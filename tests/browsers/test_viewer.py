@@ -1,6 +1,7 @@
 """The viewer in every browser: by pointer, by keys, by finger, in the dark, on paper and in a frame."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from PIL import Image
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
-from support.page_places import assert_told, mosaic_point, panel_point, read_at, told, wait_title
-from support.page_samples import make_maps, random_maps
+from support.page_places import assert_told, mosaic_point, panel_point, read_at, text_at, told, wait_title
+from support.page_samples import channel_errors, make_maps, random_maps
 from support.viewports import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browsers
@@ -128,12 +129,16 @@ def test_several_layers_and_both_sides_of_relu(open_page):
 def test_a_difference(open_page):
     second = VALUES.copy()
     second[2] += 0.5
-    snr_db = np.where(np.arange(9) == 2, 12.5, np.inf)
-    tab = open_page(render_difference([(make_maps(VALUES), make_maps(second))], [snr_db]))
+    errors = channel_errors(np.where(np.arange(9) == 2, 12.5, np.inf))
+    tab = open_page(render_difference([(make_maps(VALUES), make_maps(second))], [errors]))
     tab.wait_ready()
-    channel, row, column, value, _ = read_at(tab, mosaic_point(tab, VALUES.shape, 0, 5, 6))
-    assert (channel, row, column) == (2, 5, 6)  # worst first
-    assert value == pytest.approx(0.5, abs=1e-5)
+    said = text_at(tab, mosaic_point(tab, VALUES.shape, 0, 5, 6)).replace("\u2212", "-")
+    assert said.startswith("channel 2\nrow 5, column 6\nA ")  # worst first
+    assert float(re.search(r"\nB - A (\S+)", said)[1]) == pytest.approx(0.5, abs=1e-5)
+    tab.evaluate("document.querySelector('#channel-table').open = true")
+    tab.wait("document.querySelectorAll('#channel-rows tr').length === 9")
+    tab.evaluate("document.querySelector('#channel-heads button').click()")
+    assert tab.text("#channel-rows th") == "0"
     tab.click(*mosaic_point(tab, VALUES.shape, 0, 5, 6))
     wait_title(tab, "block1_conv1 - channel 2, B \u2212 A")
     assert "12.5 dB" in tab.text("#numbers")

@@ -5,11 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from fmedge.data.channel_errors import ChannelErrors
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
-from support.page_samples import make_maps, random_maps
+from support.page_samples import channel_errors, make_maps, random_maps
 from support.viewports import DESKTOP
 
 pytestmark = pytest.mark.browser
@@ -20,10 +19,10 @@ FIGURES = {
     "bias": [0, 0, 0.5, 0, 1e-5, 3],
     "max_error": [0, 0, 0.5, 0, 0.01, 5],
     "saturated": [0, 0, 0.25, 0, 0, 0.001],
-    "scale": [0.5] * 6,
-    "zero_point": [3] * 6,
-    "lowest": [-1.0] * 6,
-    "highest": [1.0] * 6,
+    "scale": 0.5,
+    "zero_point": 3,
+    "lowest": -1,
+    "highest": 1,
 }
 WORST_FIRST = [5, 2, 4, 0, 1, 3]
 
@@ -45,8 +44,7 @@ def show(open_file, sides):
 
     def open_page(address="", values="12bit", viewport=DESKTOP, **options):
         maps = tuple(map(make_maps, sides))
-        errors = ChannelErrors(3, **{name: np.array(found, float) for name, found in FIGURES.items()})
-        content = render_difference([maps], [errors], options=PageOptions(values=values))
+        content = render_difference([maps], [channel_errors(photos=3, **FIGURES)], options=PageOptions(values=values))
         return open_file(content, address, viewport=viewport, **options)
 
     return open_page
@@ -98,7 +96,9 @@ def point_at_panel(page, number, row, column):
 def sides_told(text):
     """What a text says of A, of B and of B minus A: the value, and how far it may be off."""
     text = text.replace("\u2212", "-")
-    found = re.search(r"\nA (\S+)(?: ±(\S+))?\nB (\S+)(?: ±(\S+))?\nB - A (\S+)(?: ±(\S+))?\n", text)
+    found = re.search(
+        r"\nA (\S+)(?: ±(\S+))?\nB ([^\s,]+)(?: ±([^\s,]+))?(?:, code \S+)?\nB - A (\S+)(?: ±(\S+))?\n", text
+    )
     assert found, text
     numbers = [float(each or 0) for each in found.groups()]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -121,6 +121,8 @@ def test_every_view_tells_both_sides_and_the_error(show, sides):
         page.mouse.move(0, 0)
         press(page, "r")
     point_at_tile(page, 1, 5, 5)
+    code = round(float(sides[1][2, 5, 5]) / 0.5 + 3)
+    assert f", code {code}\n" in page.inner_text("#tooltip").replace("\u2212", "-")
     (_, off), (_, off_b), (_, off_error) = sides_told(page.inner_text("#tooltip"))
     assert 0 < off < np.ptp(sides[0][2]) / 4000
     assert off_b == pytest.approx(off + off_error, rel=0.1)
@@ -231,7 +233,7 @@ def test_the_table_sorts_opens_channels_and_is_saved(show, tmp_path):
     found = np.array(saved[1:], float)
     for place, name in enumerate(saved[0][1:], 1):
         np.testing.assert_array_equal(
-            np.float32(found[:, place]), np.float32(FIGURES[name])[found[:, 0].astype(int)], name
+            np.float32(found[:, place]), np.float32(np.broadcast_to(FIGURES[name], 6))[found[:, 0].astype(int)], name
         )
     page.locator("#channel-rows tr[data-channel='4'] td").first.click()
     settle(page)

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { usePage } from './page.js';
 
 usePage({ kind: 'difference' });
-const { decibels, tileInWords } = await import('../../fmedge/render/assets/difference.js');
+const { codeOf, decibels, tileInWords } = await import('../../fmedge/render/assets/difference.js');
 const { channelsAsCsv, sortChannels } = await import('../../fmedge/render/assets/channel_figures.js');
 const { centres, countPairs, createGrid } = await import('../../fmedge/render/assets/pairs.js');
 
@@ -15,6 +15,15 @@ test('the ratio in words', () => {
   assert.equal(decibels(Infinity), 'equal');
   assert.equal(decibels(-Infinity), '\u2212\u221e dB');
   assert.equal(decibels(NaN), 'NaN dB');
+});
+
+test('the code of a value, where it is known and the value is exact enough', () => {
+  const layer = { errors: { scale: [0.5, 0.25], zero: [3, -128] } };
+  assert.equal(codeOf(layer, 0, 2.01, 0.1), 7);
+  assert.equal(codeOf(layer, 1, 0, 0), -128);
+  assert.equal(codeOf(layer, 0, 2, 0.2), null);
+  assert.equal(codeOf(layer, 0, NaN, 0), null);
+  assert.equal(codeOf({ errors: {} }, 0, 2, 0), null);
 });
 
 test('a tile tells as much as it has room for', () => {

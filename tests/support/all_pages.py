@@ -7,7 +7,7 @@ from fmedge.model.first_kernel import FirstKernel
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
 from fmedge.render.report import render_report
-from support.page_samples import UNTRAINED, make_maps, random_maps
+from support.page_samples import UNTRAINED, channel_errors, make_maps, random_maps
 from support.report_samples import several
 
 
@@ -34,8 +34,10 @@ def difference_page():
     first = random_maps(6, 24, 32)
     second = first.copy()
     second[2] += 0.5
-    pair = make_maps(first), make_maps(second)
-    return render_difference([pair], [np.where(np.arange(6) == 2, 12.5, np.inf)])
+    errors = channel_errors(
+        np.where(np.arange(6) == 2, 12.5, np.inf), photos=3, scale=0.5, zero_point=3, lowest=-1, highest=1
+    )
+    return render_difference([(make_maps(first), make_maps(second))], [errors])
 
 
 def grid_page():

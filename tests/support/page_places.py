@@ -32,13 +32,18 @@ def told(text):
     return found and (*map(int, found.groups()[:3]), *map(float, found.groups()[3:]))
 
 
-def read_at(tab, point):
-    """Point at a value and read what the page tells of it."""
+def text_at(tab, point):
+    """Point at a value and read the tooltip."""
     tab.move(1, 1)
     tab.wait("document.getElementById('tooltip').hidden")
     tab.move(*point)
     tab.wait("!document.getElementById('tooltip').hidden")
-    return told(tab.text("#tooltip"))
+    return tab.text("#tooltip")
+
+
+def read_at(tab, point):
+    """Point at a value and read what the page tells of it."""
+    return told(text_at(tab, point))
 
 
 def assert_told(found, values, place):

@@ -3,10 +3,12 @@
 import base64
 import json
 import zlib
+from dataclasses import fields
 from html.parser import HTMLParser
 
 import numpy as np
 
+from fmedge.data.channel_errors import ChannelErrors
 from fmedge.data.feature_maps import FeatureMaps, Provenance
 from fmedge.model.card import ModelCard, Preprocessing, TensorSpec, WeightsFacts
 from fmedge.model.submodel import Activation, ExportOptions, SubModel
@@ -69,6 +71,13 @@ def random_maps(channels, rows, columns):
     generator = np.random.default_rng(channels)
     scale = generator.lognormal(2, 1, (channels, 1, 1))
     return (generator.normal(0, 1, (channels, rows, columns)) * scale).astype(np.float32)
+
+
+def channel_errors(snr_db, photos=1, **figures):
+    """What is known of channels with these ratios; other figures are 0, and B has no codes, unless named."""
+    found = {spec.name: 0.0 for spec in fields(ChannelErrors)[1:]}
+    found |= dict.fromkeys(("scale", "zero_point", "lowest", "highest"), np.nan) | {"snr_db": snr_db, **figures}
+    return ChannelErrors(photos, **{name: np.broadcast_to(each, len(snr_db)) for name, each in found.items()})
 
 
 def poisoned_maps(name):

@@ -1,6 +1,7 @@
 """How far maps are from each other."""
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from fmedge.model.submodel import Activation, SubModel
 from fmedge.model.tap_codes import TapCodes
 from fmedge.workflow.difference import Comparison, Side, compare_maps, parse_side, worst
 from fmedge.workflow.difference_runs import compare_photos
+from fmedge.workflow.extraction import Extraction
 from fmedge.workflow.pipeline import run_taps
 from support.messages import says
 
@@ -78,7 +80,7 @@ def test_figures_of_channels_for_json(taps):
 
 
 def test_over_photos(block1, picture, photos_folder, tmp_path):
-    """As of each photo by itself, whatever stands between; maps are given back one photo at a time."""
+    """Photos that cannot be used are told and left out."""
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     photos = [broken, picture, *sorted(photos_folder.iterdir())[:2]]
@@ -93,6 +95,31 @@ def test_over_photos(block1, picture, photos_folder, tmp_path):
     assert compared.shown[0]["block1_conv1"].provenance.image_name == picture.name
     with pytest.raises(ImageError, match="None of the 2 images"):
         compare_photos(sides, [broken, tmp_path / "missing.png"])
+
+
+def test_maps_of_one_photo_at_a_time_are_held(block1, photos_folder, monkeypatch):
+    maps_of = Extraction.maps
+    made, held = [], []
+
+    def maps(self, session, photo):
+        held.append(sum(each() is not None for each in made))
+        found = maps_of(self, session, photo)
+        made.append(weakref.ref(found["block1_conv1"].maps))
+        return found
+
+    monkeypatch.setattr(Extraction, "maps", maps)
+    side = (block1, RunOptions("onnxruntime", threads=1))
+    compare_photos((side, side), sorted(photos_folder.iterdir())[:4])
+    assert held == [
+        0,
+        1,
+        2,
+        3,
+        2,
+        3,
+        2,
+        3,
+    ]  # those of the first photo, which a page shows, and the other side's of this one
 
 
 def test_sums_over_photos_are_those_of_all_values(taps):

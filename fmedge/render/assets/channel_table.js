@@ -50,7 +50,7 @@ function saveCsv() {
 export function showChannelTable() {
   if (!isDifference || !element('channel-table').open) return;
   const layer = layerNow();
-  const [heads, body] = [element('channel-heads'), element('channel-rows')];
+  const [heads, body] = [element('channel-heads').rows[0], element('channel-rows')];
   const wanted = JSON.stringify([state.layer, sorted]);
   if (wanted !== filled) {
     element('channel-caption').textContent = `${layer.name}: B against A, channel by channel${overPhotos}`;
@@ -69,7 +69,9 @@ export function connectChannelTable() {
   const table = element('channel-table');
   table.hidden = !isDifference;
   if (!isDifference) return;
-  element('channel-heads').replaceChildren(...FIGURES.map(headOf));
+  const heads = make('tr');
+  heads.append(...FIGURES.map(headOf));
+  element('channel-heads').replaceChildren(heads);
   element('channel-rows').addEventListener('click', openRow);
   element('save-csv').addEventListener('click', saveCsv);
   table.addEventListener('toggle', showChannelTable);

@@ -6,12 +6,20 @@ export const isDifference = header.kind === 'difference';
 
 const SIDES = ['a', 'b', 'error'];
 
-/** A value of A, of B and their difference, a line each, with how far each may be off. */
+/** The 8-bit code of a value of B, where it is known and the page holds the value exactly enough. */
+function codeOf({ errors }, channel, value, tolerance) {
+  const [scale, zero] = [errors?.scale?.[channel], errors?.zero?.[channel]];
+  return tolerance < scale / 4 && Number.isFinite(value) ? Math.round(value / scale + zero) : null;
+}
+
+/** A value of A, of B and their difference, a line each, with how far each may be off; of B also its code. */
 export async function sidesInWords({ layer, channel, row, column }) {
   const values = await Promise.all(SIDES.map((view) => layer.value(view, channel, row, column)));
   return SIDES.map((view, place) => {
     const tolerance = layer.tolerance(view, channel);
-    return `${layer.words[view]} ${formatValue(values[place])}${tolerance ? ` \u00b1${formatValue(tolerance, 2)}` : ''}`;
+    const code = view === 'b' ? codeOf(layer, channel, values[place], tolerance) : null;
+    const told = `${layer.words[view]} ${formatValue(values[place])}${tolerance ? ` \u00b1${formatValue(tolerance, 2)}` : ''}`;
+    return code === null ? told : `${told}, code ${formatValue(code)}`;
   });
 }
 

@@ -88,9 +88,7 @@ export async function showScatter() {
   drawn = wanted;
   const { grid, every } = await countLayer(layer, channel);
   if (wanted !== drawn) return; // something else was chosen meanwhile
-  const text = pairsInWords(layer, channel, grid, every);
-  element('pairs-caption').textContent = text;
-  plot.setAttribute('aria-label', text);
+  element('pairs-caption').textContent = pairsInWords(layer, channel, grid, every);
   const name = `${pictures[layer.picture].image} ${layer.name} ${channel === null ? '' : layer.number(channel)} B against A`;
   await Plotly.react(plot, [heatmapOf(grid)], { ...layoutOf(layer, channel, grid, width), ...themeLayout(plot) }, {
     ...BASE_CONFIG, responsive: false, displayModeBar: true, modeBarButtons: FIGURE_BUTTONS,
