@@ -7,7 +7,7 @@ export const isDifference = header.kind === 'difference';
 const SIDES = ['a', 'b', 'error'];
 
 /** The 8-bit code of a value of B, where it is known and the page holds the value exactly enough. */
-function codeOf({ errors }, channel, value, tolerance) {
+export function codeOf({ errors }, channel, value, tolerance) {
   const [scale, zero] = [errors?.scale?.[channel], errors?.zero?.[channel]];
   return tolerance < scale / 4 && Number.isFinite(value) ? Math.round(value / scale + zero) : null;
 }
