@@ -156,12 +156,17 @@ def test_both_sides_have_one_scale(show, sides):
     bars = page.evaluate("detail.plot._fullData.filter((each) => each.z).map(({ zmin, zmax }) => [zmin, zmax])")
     assert bars == ranges
     press(page, "Escape")
+    assert page.inner_text("#legend-of") == "value of each channel, in A and B"
+    assert page.inner_text("#lowest") == "smallest"
     low_in_a, high_in_a = levels_of_tile(page, 2)
     press(page, "r")
     assert page.evaluate("state.view") == "b"
     low_in_b, high_in_b = levels_of_tile(page, 2)  # B is A and a little more: brighter, on the scale of both
     assert low_in_a == 0 < low_in_b
     assert high_in_a < high_in_b == 252
+    press(page, "r")
+    assert page.evaluate("[state.view, state.colours]") == ["error", "grey"]
+    assert page.inner_text("#lowest") == "\u2212largest"
 
 
 def levels_of_tile(page, channel):

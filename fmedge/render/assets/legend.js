@@ -20,7 +20,7 @@ export function showLegend(channel = null) {
   const shared = state.scale === 'shared';
   const range = shared || channel !== null ? layer.range(state.view, channel ?? 0, state) : null;
   element('gradient').style.backgroundImage = `linear-gradient(to right, ${SCALES[state.colours]})`;
-  const around = state.colours === 'diverging';
+  const around = state.colours === 'diverging' || state.view === 'error';
   const [low, high] = range ? range.map((value) => formatValue(value, 3)) : around ? ['\u2212largest', 'largest'] : ['smallest', 'largest'];
   element('lowest').textContent = low;
   element('highest').textContent = high;
@@ -28,5 +28,5 @@ export function showLegend(channel = null) {
   element('zero').hidden = share === null;
   if (share !== null) element('zero').style.left = `${100 * share}%`;
   const of = shared ? 'all channels' : channel === null ? 'each channel' : `channel ${layer.number(channel)}`;
-  element('legend-of').replaceChildren(make('span', `value of ${of}`));
+  element('legend-of').replaceChildren(make('span', `value of ${of}${['a', 'b'].includes(state.view) ? ', in A and B' : ''}`));
 }

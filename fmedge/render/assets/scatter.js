@@ -54,7 +54,7 @@ function boundsOfCodes(layer, channel, [low, high]) {
   if (channel === null || !layer.errors.lowest) return [];
   return [['lowest', layer.errors.lowest[channel]], ['highest', layer.errors.highest[channel]]]
     .filter(([, value]) => value >= low && value <= high && value !== 0)
-    .map(([name, value]) => ({ type: 'line', xref: 'paper', x0: 0, x1: 1, y0: value, y1: value, line: { ...BOUND, color: cssColour('--ink') },
+    .map(([name, value]) => ({ type: 'line', layer: 'below', xref: 'paper', x0: 0, x1: 1, y0: value, y1: value, line: { ...BOUND, color: cssColour('--ink') },
       label: { text: `B\u2019s ${name} code`, textposition: 'start', yanchor: name === 'lowest' ? 'top' : 'bottom', font: { size: 11 } } }));
 }
 
