@@ -134,12 +134,14 @@ def _cpu_ms() -> float:
             except OSError:
                 continue
             stats[int(entry.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
-    own, total = {os.getpid()}, 0
-    for process in sorted(stats):  # children have larger numbers, unless numbers have wrapped around
-        parent, ticks = stats[process]
-        if parent in own:
-            own.add(process)
-            total += ticks
+    children: dict[int, list[int]] = {}
+    for process, (parent, _) in stats.items():
+        children.setdefault(parent, []).append(process)
+    total, waiting = 0, list(children.get(os.getpid(), ()))
+    while waiting:
+        process = waiting.pop()
+        total += stats[process][1]
+        waiting += children.get(process, ())
     return 1e3 * total / TICKS
 
 
