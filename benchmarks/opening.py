@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from support.webkit_tabs import WebKitGTK
-
     from support.tabs import Playwright
+    from support.webkit_tabs import WebKitGTK
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -84,9 +83,9 @@ def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, bytes]:
 def _measure_in(browser: str, pages: dict[str, bytes], runs: int, folder: Path) -> None:
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
-    from support.webkit_tabs import WebKitGTK
 
     from support.tabs import Missing, Playwright
+    from support.webkit_tabs import WebKitGTK
 
     empty = EMPTY.format(plotly=get_plotlyjs(), watch=WATCH).encode()
     with sync_playwright() as driver:
