@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 import subprocess
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from support.processes import LONGEST_S
@@ -13,6 +15,7 @@ from support.tabs import Missing, Tab, program
 
 MINI_BROWSER = "MiniBrowser"
 LIBRARIES = ("/usr/lib", "/usr/libexec")
+ATTEMPTS = 3
 
 LISTENER = (
     "<script>window.complaints = [];"
@@ -28,8 +31,8 @@ LISTENER = (
 
 
 class WebDriverTab(Tab):
-    def __init__(self, driver, folder):
-        self._driver, self._folder = driver, folder
+    def __init__(self, driver, folder, leave):
+        self._driver, self._folder, self._leave = driver, folder, leave
         self._element = None
 
     def open(self, content, address=""):
@@ -106,7 +109,9 @@ class WebDriverTab(Tab):
         return base64.b64decode(self._driver.get_screenshot_as_base64())
 
     def close(self):
-        self._driver.quit()
+        self._driver.switch_to.default_content()
+        self._driver.get("about:blank")
+        self._leave(self._driver)
 
 
 class WebKitGTK:
@@ -118,10 +123,11 @@ class WebKitGTK:
     def __init__(self):
         try:
             import selenium.webdriver
+            import urllib3
         except ImportError as error:
             raise Missing("Selenium is not installed: make browsers") from error
         advice = "apt-get install webkit2gtk-driver"
-        self._selenium = selenium.webdriver
+        self._selenium, self._no_answer = selenium.webdriver, urllib3.exceptions.HTTPError
         self._driver_path = program(("WebKitWebDriver",), "FMEDGE_WEBKIT_DRIVER", advice)
         screen = program(("Xvfb",), "FMEDGE_XVFB", "apt-get install xvfb")
         self._browser_path = next(
@@ -130,6 +136,7 @@ class WebKitGTK:
         )
         if self._browser_path is None:
             raise Missing(f"no {MINI_BROWSER} of WebKitGTK found: {advice}")
+        self._idle = {}
         self._screen = subprocess.Popen(
             [screen, "-displayfd", "1", "-screen", "0", "2000x2000x24", "-nolisten", "tcp"],
             stdout=subprocess.PIPE,
@@ -153,7 +160,31 @@ class WebKitGTK:
         return content.replace(head, head + LISTENER.encode())
 
     def open_tab(self, folder, scheme, viewport, *, touch=False):
+        """Open a tab, in a browser whose former tab was closed where there is one: it is slow to start."""
         assert not touch
+        idle = self._idle.setdefault(scheme, [])
+        driver = idle.pop() if idle else self._start(scheme)
+        size = dict(viewport)
+        for _ in range(2):  # the window is larger than the page in it
+            driver.set_window_size(size["width"], size["height"])
+            inner = driver.execute_script("return [innerWidth, innerHeight]")
+            size["width"] += viewport["width"] - inner[0]
+            size["height"] += viewport["height"] - inner[1]
+        return WebDriverTab(driver, folder, idle.append)
+
+    def _start(self, scheme):
+        """Start a browser; where it does not answer, which happens to a busy machine, another."""
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(LONGEST_S / 2)
+        try:
+            for _ in range(ATTEMPTS - 1):
+                with suppress(self._no_answer):
+                    return self._start_once(scheme)
+            return self._start_once(scheme)
+        finally:
+            socket.setdefaulttimeout(before)
+
+    def _start_once(self, scheme):
         options = self._selenium.WebKitGTKOptions()
         options.binary_location = str(self._browser_path)
         options.add_argument("--automation")
@@ -165,14 +196,10 @@ class WebKitGTK:
             driver = self._selenium.WebKitGTK(options=options, service=service)
         driver.set_page_load_timeout(LONGEST_S)
         driver.command_executor.client_config.timeout = 2 * LONGEST_S
-        size = dict(viewport)
-        for _ in range(2):  # the window is larger than the page in it
-            driver.set_window_size(size["width"], size["height"])
-            inner = driver.execute_script("return [innerWidth, innerHeight]")
-            size["width"] += viewport["width"] - inner[0]
-            size["height"] += viewport["height"] - inner[1]
-        return WebDriverTab(driver, folder)
+        return driver
 
     def close(self):
+        for driver in [driver for idle in self._idle.values() for driver in idle]:
+            driver.quit()
         self._screen.terminate()
         self._screen.communicate()
