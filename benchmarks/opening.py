@@ -5,7 +5,8 @@ alike. The wall time is the browser's own: from the start of navigation to the s
 is drawn. The processor time is that of all of the browser's processes from before the tab is made until then. Printed
 are medians of the pairs, and of their differences.
 
-    python benchmarks/opening.py --image photo.jpg --weights weights.h5 --layer all --browsers chromium,firefox
+    fmedge run photo.jpg --layer block1_conv1 --activation both --output page.html
+    .venv-browsers/bin/python benchmarks/opening.py page.html    # after make browsers, for what drives the browsers
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from support.tabs import Playwright
@@ -41,43 +42,18 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    """Make the pages, open them, print a table."""
+    """Open the pages, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--layer", default="all", help="layers separated by commas, or all")
-    parser.add_argument("--weights", default="untrained", help="as for fmedge run")
-    parser.add_argument("--models", type=Path, default=None, help="folder of models")
+    parser.add_argument("pages", type=Path, nargs="+", help="pages that fmedge wrote")
     parser.add_argument("--browsers", default="chromium,firefox,webkitgtk")
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        pages = _make_pages(chosen, Path(name))
+        pages = {page.stem: page.read_bytes() for page in chosen.pages}
         print(f"{'browser':10} {'page':22} {'MB':>6} {'empty ms':>9} {'page ms':>8} {'sooner':>7}", end="")
         print(f" {'empty CPU':>10} {'page CPU':>9} {'less':>6}")
         for browser in chosen.browsers.split(","):
             _measure_in(browser, pages, chosen.runs, Path(name))
-
-
-def _make_pages(chosen: argparse.Namespace, folder: Path) -> dict[str, bytes]:
-    """Make each layer's page, before and after ReLU where it has both, and with several layers one of all."""
-    import fmedge
-    from fmedge.model.stock import VGG16_LAYERS
-
-    specs = [spec for spec in VGG16_LAYERS if chosen.layer == "all" or spec.name in chosen.layer.split(",")]
-    models = chosen.models or folder / "models"
-    pages: dict[str, bytes] = {}
-    walked: list[Any] = []
-    for spec in specs:
-        both = spec.kind == "conv"
-        activation = "none" if both else "relu"
-        maps = fmedge.extract(chosen.image, spec.name, activation, weights=chosen.weights, models=models)
-        pages[spec.name] = fmedge.render_page(maps, options=fmedge.PageOptions(both=both))
-        if len(specs) > 1:
-            after = fmedge.extract(chosen.image, spec.name, "relu", weights=chosen.weights, models=models)
-            walked.append(after)
-    if walked:
-        pages[f"walk, {len(walked)} layers"] = fmedge.render_page(walked)
-    return pages
 
 
 def _measure_in(browser: str, pages: dict[str, bytes], runs: int, folder: Path) -> None:
