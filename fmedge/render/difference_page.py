@@ -58,7 +58,7 @@ def _pack(
     return pack_layer(
         number,
         first.layer,
-        {"a": reference, "error": error},
+        {"error": error, "a": reference},
         {"error": error.statistics[0], "a": reference.statistics[0], "b": other},
         view=first.provenance.card.view_of(first.layer),
         photo=first.pixels.shape[1:3],

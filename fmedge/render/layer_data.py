@@ -28,11 +28,13 @@ class LayerData:
 
     Attributes:
         facts: Its entry in the header.
-        blocks: Script elements with its values.
+        first: Script elements with what the mosaic of the first set needs.
+        others: Script elements with all other values.
     """
 
     facts: dict[str, Any]
-    blocks: list[bytes]
+    first: list[bytes]
+    others: list[bytes]
 
 
 def require_room(values: int) -> None:
@@ -68,7 +70,8 @@ def pack_layer(
     Args:
         number: Number of the layer in the page.
         name: Keras' name.
-        sets: Its maps: ``maps`` for a page of feature maps, ``a`` and ``error`` for a difference.
+        sets: Its maps, those first that are shown first: ``maps`` for a page of feature maps, ``error`` and ``a`` for
+            a difference.
         statistics: Per view.
         view: What its values see of the photo; None if that is not known.
         photo: Height and width of the image as the model received it, in pixels.
@@ -104,7 +107,9 @@ def pack_layer(
         for place, chunks in enumerate(encoded.planes)
         for chunk, text in enumerate(chunks)
     ]
-    return LayerData(facts, blocks)
+    shown = next(iter(sets.values()))
+    count = len(shown.planes[0]) * (1 if shown.values == "12bit" else len(shown.planes))
+    return LayerData(facts, blocks[:count], blocks[count:])
 
 
 def _geometry(view: TapView | None, shape: tuple[int, int, int], photo: tuple[int, ...]) -> dict[str, Any]:

@@ -186,12 +186,16 @@ def assemble(
         {
             "policy": policy(script_hash(own), plotly.allowed),
             "licence": comment(plotly.licence),
+            "heading": html.escape(captions.title).encode("utf-8", "replace"),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
             "style": assets("theme.css", "viewer.css", "viewer_parts.css", "difference.css", "viewer_layout.css"),
             "photos": b"".join(_photo(number, each) for number, each in enumerate(photos)),
             "header": json_block({**header, **common}),
             "plotly": plotly.element,
-            "data": b"\n".join(block for layer in layers for block in layer.blocks),
+            "first": b"\n".join(layers[0].first),
+            "data": b"\n".join(
+                [*layers[0].others, *(each for layer in layers[1:] for each in layer.first + layer.others)]
+            ),
             "script": own,
         },
     )

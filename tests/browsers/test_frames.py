@@ -84,10 +84,7 @@ def test_in_a_frame(open_page, engine, tmp_path, page, kind):
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_a_click_in_a_frame_gives_it_the_keys(open_page, engine, request, tmp_path, page, kind):
-    if engine.name != "webkitgtk":
-        reason = "Plotly takes the click from the frame, and pointing.js does not ask for the keys"
-        request.applymarker(pytest.mark.xfail(reason=reason))
+def test_a_click_in_a_frame_gives_it_the_keys(open_page, tmp_path, page, kind):
     (tmp_path / "inside.html").write_bytes(page)
     tab = open_page(around(FRAMES[kind](page)))
     tab.enter("iframe")

@@ -82,7 +82,7 @@ export class MapSet {
   plane(number, chunk) {
     const id = `${this.id}-${number}-${chunk}`;
     if (!this.planes.has(id)) {
-      const bytes = inflate(id).arrayBuffer().then((buffer) => new Uint8Array(buffer));
+      const bytes = inflate(id).then((response) => response.arrayBuffer()).then((buffer) => new Uint8Array(buffer));
       this.planes.set(id, number === 0 && this.differences ? bytes.then((plane) => addNeighbours(plane, this)) : bytes);
     }
     return this.planes.get(id);
@@ -109,6 +109,15 @@ export class MapSet {
     const pair = new Float32Array(Math.min(2, this.size - first));
     this.format.decode(own, pair, this.scale(index));
     return pair[place - first];
+  }
+
+  /** The upper 8 bits of a channel's codes, and the value in the middle of what each of them may be. */
+  async upperBits(index) {
+    const start = (index % this.chunkChannels) * this.planeBytes[0];
+    const plane = await this.plane(0, Math.floor(index / this.chunkChannels));
+    const { zero, step, offset } = this.scale(index);
+    const values = Float32Array.from({ length: 256 }, (_, bits) => (Math.min(16 * bits + 7.5, SPECIAL_FROM - 1) - zero) * step + offset);
+    return { bytes: plane.subarray(start, start + this.planeBytes[0]), values };
   }
 
   scale(index) {

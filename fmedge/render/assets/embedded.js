@@ -7,13 +7,27 @@ export function bytesFromBase64(text) {
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
-/** Inflate a data block; its base64 leaves the document. */
-export function inflate(id) {
+let there = null; // blocks that stand before the script; others may still be on their way
+
+/** When the whole document is there. */
+function parsed() {
+  if (document.readyState !== 'loading') return null;
+  return new Promise((resolve) => { document.addEventListener('DOMContentLoaded', resolve, { once: true }); });
+}
+
+/** Inflate a data block, once it is there; its base64 leaves the document. */
+export async function inflate(id) {
   if (!window.DecompressionStream) throw new Error(OLD_BROWSER);
+  there ??= new Set([...document.querySelectorAll('script[type="text/plain"]')].map((each) => each.id));
+  if (!there.has(id)) await parsed();
   const block = document.getElementById(id);
   const bytes = bytesFromBase64(block.textContent);
   block.textContent = '';
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate')));
+  // Written at once: through a Blob's stream, which comes in small pieces, browsers take four times as long.
+  const stream = new DecompressionStream('deflate');
+  const writer = stream.writable.getWriter();
+  for (const done of [writer.write(bytes), writer.close()]) done.catch(() => {}); // whoever reads hears of what fails
+  return new Response(stream.readable);
 }
 
 // ---- Plotly ------------------------------------------------------------------------------------------
@@ -28,7 +42,7 @@ export const FIGURE_BUTTONS = [['toImage'], ['zoom2d', 'pan2d'], ['zoomIn2d', 'z
 export async function loadPlotly() {
   if (window.Plotly) return;
   if (!document.getElementById('plotly')) throw new Error(`plotly.js was not found at ${document.querySelector('script[src]').getAttribute('src')}`);
-  const response = inflate('plotly');
+  const response = await inflate('plotly');
   const script = document.createElement('script');
   script.textContent = await response.text();
   document.head.append(script);

@@ -55,7 +55,7 @@ function layoutOf({ data, layout }) {
 }
 
 async function start() {
-  const figure = await inflate('figure').json();
+  const figure = await (await inflate('figure')).json();
   await loadPlotly();
   figure.data.forEach((trace, number) => {
     trace.hovertemplate = `channel ${header.first + number}<br>row %{y}, column %{x}<br>value %{z}<extra></extra>`;

@@ -11,6 +11,9 @@ export const ORDERS = {
   place: { statistic: 'answers' },
 };
 
+/** Steps of 12 bits that a channel's colours span at least, for its upper 8 bits to be within 1 % of them. */
+const LEAST_STEPS = 1600;
+
 /** Of a difference, B is A and the error together. */
 const PARTS = { raw: ['maps'], relu: ['maps'], a: ['a'], error: ['error'], b: ['a', 'error'] };
 
@@ -73,6 +76,18 @@ export class Layer {
       for (let place = 0; place < out.length; place += 1) if (out[place] < 0) out[place] = 0;
     }
     return out;
+  }
+
+  /**
+   * The values of a channel as the mosaic needs them: a byte for each, and the value that each byte stands for. Null where the colours
+   * span so few steps that bytes would tell too little, and where values are no finite numbers or the sum of two.
+   */
+  async shades(view, index, [low, high]) {
+    const [part, added] = PARTS[view].map((name) => this.sets[name]);
+    if (added || !part.scales || this.statistics[view].broken[index]) return null;
+    if (high - low < LEAST_STEPS * part.scale(index).step) return null;
+    const { bytes, values } = await part.upperBits(index);
+    return { bytes, values: view === 'relu' && this.clips ? values.map((value) => Math.max(0, value)) : values };
   }
 
   async value(view, index, row, column) {

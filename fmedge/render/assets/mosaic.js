@@ -51,6 +51,24 @@ function bitmapUrl({ file }) {
 
 // ---- All channels of a layer in one picture -----------------------------------------------------------------
 
+/** The palette's entries for values. */
+function levelsOf(values, [low, high]) {
+  const factor = high > low ? (LEVELS - 1) / (high - low) : 0;
+  const levels = new Uint8Array(values.length);
+  for (let place = 0; place < values.length; place += 1) {
+    const value = values[place]; // may lie beyond the range by its rounding, and that can be many levels
+    levels[place] = Number.isFinite(value) ? Math.min(Math.max((value - low) * factor + 0.5, 0), LEVELS - 1) : BROKEN_LEVEL;
+  }
+  return levels;
+}
+
+/** The entries that bytes stand for (their own map() takes twice as long). */
+function lookUp(levels, bytes) {
+  const found = new Uint8Array(bytes.length);
+  for (let place = 0; place < bytes.length; place += 1) found[place] = levels[bytes[place]];
+  return found;
+}
+
 const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
 const STRIPES = 6; // values from stripe to stripe of a dead channel
 
@@ -139,26 +157,24 @@ export const overview = {
     else this.bitmap = createBitmap(width, height);
     const scratch = new Float32Array(layer.rows * layer.columns);
     for (const [place, channel] of this.order.entries()) {
-      await layer.values(state.view, channel, scratch);
-      this.paintTile(layer, place, scratch, layer.range(state.view, channel, state));
+      const range = layer.range(state.view, channel, state);
+      const shades = await layer.shades(state.view, channel, range);
+      if (!shades) await layer.values(state.view, channel, scratch);
+      const levels = shades ? levelsOf(shades.values, range) : levelsOf(scratch, range);
+      this.paintTile(layer, place, shades ? lookUp(levels, shades.bytes) : levels);
       if (state.view === 'relu' && layer.isDead(channel)) this.stripe(place);
     }
     this.painted = painted;
   },
 
-  paintTile({ columns: width }, place, values, [low, high]) {
+  paintTile({ columns: width }, place, levels) {
     const { pixels, stride, height } = this.bitmap;
     const { rows, columns, every } = this.grid;
     const [left, top] = this.grid.corner(place);
-    const factor = high > low ? (LEVELS - 1) / (high - low) : 0;
     for (let row = 0; row < rows; row += 1) {
-      let pixel = (height - 1 - top - row) * stride + left;
-      let from = row * every * width;
-      for (let column = 0; column < columns; column += 1, pixel += 1, from += every) {
-        const value = values[from]; // may lie beyond the range by its rounding, and that can be many levels
-        const level = (value - low) * factor + 0.5;
-        pixels[pixel] = Number.isFinite(value) ? Math.min(Math.max(level, 0), LEVELS - 1) : BROKEN_LEVEL;
-      }
+      const [start, from] = [(height - 1 - top - row) * stride + left, row * every * width];
+      if (every === 1) pixels.set(levels.subarray(from, from + columns), start);
+      else for (let column = 0; column < columns; column += 1) pixels[start + column] = levels[from + column * every];
     }
   },
 

@@ -185,6 +185,7 @@ export function connectPointer() {
   stage.addEventListener('touchstart', keep, { capture: true, passive: true });
   stage.addEventListener('pointermove', ask);
   stage.addEventListener('pointerdown', (event) => {
+    window.focus(); // Plotly keeps a click from giving a frame the keys
     pressed = event.target.closest('.nsewdrag') && event.button === 0 ? event : null;
     ask(event);
   });
