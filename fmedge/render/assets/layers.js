@@ -9,6 +9,8 @@ export const ORDERS = {
   sparsity: { statistic: 'zeros' },
   worst: { statistic: 'snr', smallestFirst: true },
   place: { statistic: 'answers' },
+  like: null, // likeness.js
+  clustered: null,
 };
 
 /** Of a difference, B is A and the error together. */
