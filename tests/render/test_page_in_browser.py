@@ -1074,3 +1074,33 @@ def test_two_photos_stand_side_by_side(show):
     other = show(layers, address="#photo=1&layer=two")
     (*_, value), _ = read_value(other, Mosaic(other, (4, 24, 32)).point(3, 7, 9))
     assert value == pytest.approx(layers[3].maps[0, 3, 7, 9], abs=0.05)
+
+
+@pytest.mark.parametrize("values", ["12bit", "float32"])
+def test_a_mosaic_larger_than_the_screen_is_drawn_coarse_until_one_zooms(show, tmp_path, values):
+    rows, columns = np.mgrid[:224, :224]
+    maps = np.stack([(-1) ** channel * (rows + channel * columns) for channel in range(16)]).astype(np.float32)
+    page = show(make_maps(maps, activation="none"), viewport=PHONE, page_options=PageOptions(values=values))
+    mosaic = Mosaic(page, maps.shape)
+
+    def assert_right(channel, row, column):
+        point = mosaic.point(channel, row, column)
+        (shown, *place, value), _ = read_value(page, point)
+        assert shown == channel
+        assert np.abs(np.subtract(place, (row, column))).max() <= 3  # a pixel of the screen covers several values
+        assert value == pytest.approx(maps[channel, *place], abs=1)
+        page.mouse.move(0, 0)
+        page.screenshot(path=tmp_path / "mosaic.png")
+        with Image.open(tmp_path / "mosaic.png") as picture:
+            grey = picture.convert("L").getpixel(tuple(map(int, point)))
+        low, high = maps[channel].min(), maps[channel].max()
+        assert grey == pytest.approx(float((maps[channel, row, column] - low) / (high - low) * 255), abs=8)
+
+    assert page.evaluate("overview.bitmap.coarse") == 2
+    assert_right(5, 100, 31)
+    assert_right(14, 20, 200)
+    press(page, "+", "+", "+")
+    page.wait_for_timeout(300)
+    settle(page)
+    assert page.evaluate("overview.bitmap.coarse") == 1
+    assert_right(5, 200, 100)

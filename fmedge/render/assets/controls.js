@@ -1,10 +1,13 @@
 import { FILTER_HELP, readFilter } from './filters.js';
 import { element, header, layerNow, layers, layersOfPhoto, make, MOST_PINS, pictures, state } from './state.js';
+import { chooseOrder, syncLikeness } from './likeness.js';
 import { channelsNow } from './shown.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { isReading, readValues, step } from './pointing.js';
+import { connectCopying, copyValue } from './copying.js';
 import { stopPlaying, togglePlaying } from './player.js';
+import { connectSaving } from './saving.js';
 import { show } from './viewer.js';
 
 // ---- Choosers ----------------------------------------------------------------------------------------------------
@@ -14,7 +17,7 @@ const difference_ = header.kind === 'difference';
 const CHOOSERS = {
   order: {
     index: 'by number', mean: 'by mean', max: 'by maximum', spread: 'by spread', sparsity: 'by zeros',
-    place: 'by the marked place', ...(difference_ ? { worst: 'worst first' } : {}),
+    place: 'by the marked place', like: '', clustered: 'clustered', ...(difference_ ? { worst: 'worst first' } : {}),
   },
   scale: { own: 'a scale per channel', shared: 'one scale for all' },
   colours: { grey: 'grey', viridis: 'viridis', diverging: 'around zero' },
@@ -24,7 +27,7 @@ function fillChoosers() {
   for (const [name, choices] of Object.entries(CHOOSERS)) {
     const chooser = element(name);
     chooser.append(...Object.entries(choices).map(([value, text]) => make('option', text, { value })));
-    chooser.addEventListener('change', () => show({ [name]: chooser.value }));
+    chooser.addEventListener('change', () => show(name === 'order' ? chooseOrder(chooser.value) : { [name]: chooser.value }));
     // Chosen with the pointer, the keys are the figure's again; with the keyboard, they stay the chooser's.
     chooser.addEventListener('pointerdown', () => { chooser.dataset.pointer = ''; });
     chooser.addEventListener('keydown', () => delete chooser.dataset.pointer);
@@ -147,6 +150,7 @@ const KEYS = {
   PageDown: () => stepLayer(1),
   v: () => readValues(!isReading()),
   p: togglePin,
+  c: copyValue,
   Escape: () => (isReading() ? readValues(false) : backToTile()),
   Enter: () => state.channel === null && overview.cursor !== null && show({ channel: overview.order[overview.cursor] }, true),
 };
@@ -201,18 +205,22 @@ export function connectControls() {
   element('filter').addEventListener('change', (event) => setFilter(event.target.value));
   element('play').addEventListener('click', togglePlaying);
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
+  element('smooth').addEventListener('change', (event) => show({ smooth: event.target.checked }));
+  connectCopying();
+  connectSaving();
   element('controls').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
 }
 
 export function syncControls() {
   const [layer, one] = [layerNow(), state.channel !== null];
+  syncLikeness();
   for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
   for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);
   element('views').hidden = header.views.length < 2 || (header.kind === 'maps' && layerNow().activation !== 'relu');
   [...element('strip').children].forEach((each, place) => each.setAttribute('aria-pressed', layersNow()[place] === state.layer));
   [...element('pictures').children].forEach((each, picture) => each.setAttribute('aria-pressed', picture === layer.picture));
-  for (const name of ['before', 'next', 'pin', 'overlay']) element(name).hidden = !one || (header.single && name !== 'overlay');
+  for (const name of ['before', 'next', 'pin', 'overlay', 'smooth-label']) element(name).hidden = !one || (header.single && name !== 'overlay' && name !== 'smooth-label');
   element('all').hidden = !one || header.single;
   element('order').hidden = header.single;
   element('scale').hidden = header.single;
@@ -229,4 +237,5 @@ export function syncControls() {
   element('pin').setAttribute('aria-pressed', pinned);
   element('pin').disabled = !pinned && state.pins.length >= MOST_PINS;
   element('opacity').value = state.opacity;
+  element('smooth').checked = state.smooth;
 }

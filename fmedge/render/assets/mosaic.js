@@ -1,75 +1,15 @@
 import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
-import { BROKEN, colourAt, hexColour } from './colours.js';
 import { boundedRange, movedRange, sameRange } from './ranges.js';
 import { element, layerNow, make, state, writeAddress } from './state.js';
 import { channelsNow, markedValue } from './shown.js';
 import { tileInWords } from './difference.js';
+import { bitmapUrl, createBitmap, DEAD_LEVEL, levelsOf, lookUp, setPalette } from './bitmap.js';
 import { outline } from './pointing.js';
-
-// ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
-
-const LEVELS = 253; // palette entries of values, from 0
-const [DEAD_LEVEL, BROKEN_LEVEL, GAP_LEVEL] = [253, 254, 255];
-export const BMP_HEADER = 54;
-const BMP_PALETTE = 4 * 256;
-
-/** An empty picture, all gap, with its pixels; rows run from the bottom up, each padded to 4 bytes. */
-function createBitmap(width, height) {
-  const stride = (width + 3) & ~3;
-  const file = new Uint8Array(BMP_HEADER + BMP_PALETTE + stride * height).fill(GAP_LEVEL);
-  const view = new DataView(file.buffer);
-  file.fill(0, 0, BMP_HEADER + BMP_PALETTE);
-  view.setUint16(0, 0x4d42, true); // "BM"
-  view.setUint32(2, file.length, true);
-  view.setUint32(10, BMP_HEADER + BMP_PALETTE, true);
-  view.setUint32(14, 40, true); // size of the second header
-  view.setInt32(18, width, true);
-  view.setInt32(22, height, true);
-  view.setUint16(26, 1, true); // planes
-  view.setUint16(28, 8, true); // bits per pixel
-  return { file, width, height, stride, pixels: file.subarray(BMP_HEADER + BMP_PALETTE) };
-}
-
-function setPalette({ file }, name) {
-  /** @type {(level: number, colour: number[]) => void} */
-  const set = (level, [red, green, blue]) => file.set([blue, green, red], BMP_HEADER + 4 * level);
-  const colour = (text) => [1, 3, 5].map((start) => Number.parseInt(text.slice(start, start + 2), 16));
-  for (let level = 0; level < LEVELS; level += 1) set(level, colourAt(name, level / (LEVELS - 1)).map(Math.round));
-  set(DEAD_LEVEL, colour(hexColour(colourAt(name, name === 'diverging' ? 0.62 : 0.3))));
-  set(BROKEN_LEVEL, colour(BROKEN));
-  set(GAP_LEVEL, colour(cssColour('--line')));
-}
-
-function bitmapUrl({ file }) {
-  if (file.toBase64) return `data:image/bmp;base64,${file.toBase64()}`;
-  const parts = [];
-  for (let start = 0; start < file.length; start += 32768) {
-    parts.push(String.fromCharCode(...file.subarray(start, start + 32768)));
-  }
-  return `data:image/bmp;base64,${btoa(parts.join(''))}`;
-}
+import { draw } from './viewer.js';
 
 // ---- All channels of a layer in one picture -----------------------------------------------------------------
 
-/** The palette's entries for values. */
-function levelsOf(values, [low, high]) {
-  const factor = high > low ? (LEVELS - 1) / (high - low) : 0;
-  const levels = new Uint8Array(values.length);
-  for (let place = 0; place < values.length; place += 1) {
-    const value = values[place]; // may lie beyond the range by its rounding, and that can be many levels
-    levels[place] = Number.isFinite(value) ? Math.min(Math.max((value - low) * factor + 0.5, 0), LEVELS - 1) : BROKEN_LEVEL;
-  }
-  return levels;
-}
-
-/** The entries that bytes stand for (their own map() takes twice as long). */
-function lookUp(levels, bytes) {
-  const found = new Uint8Array(bytes.length);
-  for (let place = 0; place < bytes.length; place += 1) found[place] = levels[bytes[place]];
-  return found;
-}
-
-const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
+export const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
 const STRIPES = 6; // values from stripe to stripe of a dead channel
 
 /** Where the tiles are: a grid whose axes count the picture's pixels from the top left corner. */
@@ -114,9 +54,9 @@ export const overview = {
   async draw() {
     const layer = layerNow();
     const place = state.order === 'place' || state.filter ? state.at : null;
-    const painted = JSON.stringify([state.layer, state.view, state.order, state.filter, place, state.scale, state.colours === 'diverging']);
-    if (painted !== this.painted) await this.paint(layer, painted);
-    const shown = JSON.stringify([painted, state.colours, cssColour('--card')]);
+    const painted = JSON.stringify([state.layer, state.view, state.order, state.order === 'like' && state.like, state.filter, place, state.scale, state.colours === 'diverging']);
+    if (painted !== this.painted || this.coarseness() < this.bitmap.coarse) await this.paint(layer, painted);
+    const shown = JSON.stringify([painted, state.colours, cssColour('--card'), this.bitmap.coarse]);
     if (shown !== this.shown) {
       setPalette(this.bitmap, state.colours);
       await this.place();
@@ -124,6 +64,19 @@ export const overview = {
     }
     const [wanted, { left, right, top, bottom }] = [this.wanted(), this.frame()];
     if (!sameRange([left, right], wanted.x) || !sameRange([bottom, top], wanted.y)) await this.look(wanted);
+  },
+
+  /** n, where every n-th pixel of the grid, across and down, is enough for each pixel of the screen to have one of its own. */
+  coarseness() {
+    const [left, right] = this.wanted().x;
+    const onScreen = element('overview').clientWidth * window.devicePixelRatio;
+    return Math.max(1, Math.floor((right - left) / Math.max(1, onScreen)));
+  },
+
+  /** Let the picture hold every pixel, whatever is seen. */
+  async sharpen() {
+    if (this.bitmap.coarse === 1) return;
+    await this.paint(layerNow(), this.painted, 1);
   },
 
   /** What the state says is seen. */
@@ -146,57 +99,51 @@ export const overview = {
     const zoom = this.bounded(seen);
     state.mosaic = sameRange(zoom.x, this.home.x) && sameRange(zoom.y, this.home.y) ? null : zoom;
     writeAddress(false);
+    if (this.coarseness() < this.bitmap.coarse) draw();
     if (!sameRange(seen.x, zoom.x) || !sameRange(seen.y, zoom.y)) this.look(zoom);
   },
 
-  async paint(layer, painted) {
+  async paint(layer, painted, coarse = null) {
     this.order = channelsNow();
     this.grid = new Grid({ ...layer, channels: this.order.length });
     const { width, height } = this.grid;
-    if (this.bitmap?.width === width && this.bitmap.height === height) this.bitmap.pixels.fill(GAP_LEVEL);
-    else this.bitmap = createBitmap(width, height);
+    this.home = { x: [0, width], y: [height, 0] };
+    this.bitmap = createBitmap(width, height, coarse ?? this.coarseness());
     const scratch = new Float32Array(layer.rows * layer.columns);
     for (const [place, channel] of this.order.entries()) {
       const range = layer.range(state.view, channel, state);
       const shades = await layer.shades(state.view, channel, range);
       if (!shades) await layer.values(state.view, channel, scratch);
       const levels = shades ? levelsOf(shades.values, range) : levelsOf(scratch, range);
-      this.paintTile(layer, place, shades ? lookUp(levels, shades.bytes) : levels);
-      if (state.view === 'relu' && layer.isDead(channel)) this.stripe(place);
+      this.paintTile(layer, place, shades ? lookUp(levels, shades.bytes) : levels, state.view === 'relu' && layer.isDead(channel));
     }
     this.painted = painted;
   },
 
-  paintTile({ columns: width }, place, levels) {
-    const { pixels, stride, height } = this.bitmap;
+  /** Paint a tile: of the grid's pixels, those that the picture holds. */
+  paintTile({ columns: width }, place, levels, striped) {
+    const { pixels, stride, height, coarse } = this.bitmap;
     const { rows, columns, every } = this.grid;
     const [left, top] = this.grid.corner(place);
-    for (let row = 0; row < rows; row += 1) {
-      const [start, from] = [(height - 1 - top - row) * stride + left, row * every * width];
-      if (every === 1) pixels.set(levels.subarray(from, from + columns), start);
-      else for (let column = 0; column < columns; column += 1) pixels[start + column] = levels[from + column * every];
-    }
-  },
-
-  stripe(place) {
-    const { pixels, stride, height } = this.bitmap;
-    const { rows, columns } = this.grid;
-    const [left, top] = this.grid.corner(place);
-    for (let row = 0; row < rows; row += 1) {
-      const start = (height - 1 - top - row) * stride + left;
-      for (let column = (STRIPES - (row % STRIPES)) % STRIPES; column < columns; column += STRIPES) pixels[start + column] = DEAD_LEVEL;
+    const [firstX, firstY] = [left, top].map((edge) => Math.ceil(edge / coarse));
+    const skip = firstX * coarse - left; // columns of the tile before the first that the picture holds
+    for (let y = firstY, row = y * coarse - top; row < rows; y += 1, row += coarse) {
+      const [start, from] = [(height - 1 - y) * stride + firstX, row * every * width];
+      if (every === 1 && coarse === 1) pixels.set(levels.subarray(from, from + columns), start);
+      else for (let column = skip, x = start; column < columns; column += coarse, x += 1) pixels[x] = levels[from + column * every];
+      for (let column = skip, x = start; striped && column < columns; column += coarse, x += 1) if ((row + column) % STRIPES < coarse) pixels[x] = DEAD_LEVEL;
     }
   },
 
   /** Hand the picture to Plotly; another layer begins at its whole. */
   async place() {
     const { width, height } = this.grid;
+    const [sizex, sizey] = [this.bitmap.width, this.bitmap.height].map((extent) => extent * this.bitmap.coarse);
     const source = bitmapUrl(this.bitmap);
     const kind = `${state.layer} ${width} ${height}`;
     const same = this.plot && this.plot.dataset.kind === kind;
     element('nothing').hidden = this.order.length > 0;
-    if (same) return Plotly.relayout(this.plot, { 'images[0].source': source, ...themeLayout(this.plot) });
-    this.home = { x: [0, width], y: [height, 0] };
+    if (same) return Plotly.relayout(this.plot, { 'images[0].source': source, 'images[0].sizex': sizex, 'images[0].sizey': sizey, ...themeLayout(this.plot) });
     const axis = { visible: false, constrain: 'domain', minallowed: 0 };
     const { x, y } = this.wanted();
     const layout = {
@@ -205,7 +152,7 @@ export const overview = {
       xaxis: { ...axis, maxallowed: width, range: x },
       yaxis: { ...axis, maxallowed: height, range: y, scaleanchor: 'x' },
       images: [{
-        source, xref: 'x', yref: 'y', x: 0, y: 0, sizex: width, sizey: height,
+        source, xref: 'x', yref: 'y', x: 0, y: 0, sizex, sizey,
         xanchor: 'left', yanchor: 'top', sizing: 'stretch', layer: 'below',
       }],
     };
@@ -324,7 +271,7 @@ export const overview = {
   },
 };
 
-const LABEL_FROM = 40; // a tile this wide on the screen, in CSS pixels, has room for its number
+export const LABEL_FROM = 40; // a tile this wide on the screen, in CSS pixels, has room for its number
 const LABEL_WIDTH = 26; // of what is seen of a tile at the edge, no less, so that numbers never overlap
 const LABEL_HEIGHT = 16;
 

@@ -2,7 +2,7 @@
 
 const COLUMNS = 192; // of the grid; a figure of 500 pixels shows each in two or three
 const ROWS = 128; // where B's codes are not known
-const MOST_CODES = 256; // of 8 bits
+const CODES = 256; // of 8 bits
 
 /** Equal parts of a range: where the first begins, how long each is, how many. */
 function parts([low, high], count) {
@@ -14,7 +14,7 @@ function parts([low, high], count) {
 function rowsFor([low, high], scale) {
   const [first, last] = [Math.round(low / scale), Math.round(high / scale)];
   const count = last - first + 1;
-  return count > 1 && count <= MOST_CODES ? { start: (first - 0.5) * scale, step: scale, count } : parts([low, high], ROWS);
+  return count > 1 && count <= CODES ? { start: (first - 0.5) * scale, step: scale, count } : parts([low, high], ROWS);
 }
 
 /** A grid to count pairs in: columns for A, rows for B, both over one range; with a scale, B holds multiples of it. */

@@ -1,7 +1,8 @@
 import { BROKEN, channelsOf, colourAt, hexColour } from './colours.js';
 import { element, formatValue, layerNow, layers, make, state } from './state.js';
 import { tileInWords } from './difference.js';
-import { BMP_HEADER, overview } from './mosaic.js';
+import { levelAt, paletteOf } from './bitmap.js';
+import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 
 // ---- On paper: a figure for every map that is shown, which flow over the pages -------------------------------------
@@ -9,7 +10,7 @@ import { detail } from './detail.js';
 const MOST_ACROSS = 12; // maps in a line of the mosaic: 15 mm each on A4
 
 /** A map as a picture with a pixel for every value; the function tells the colour of each. */
-function canvasOf(rows, columns, colour, title) {
+export function canvasOf(rows, columns, colour, title) {
   const canvas = make('canvas', '', { width: columns, height: rows, role: 'img', 'aria-label': title });
   const context = canvas.getContext('2d');
   const image = context.createImageData(columns, rows);
@@ -33,13 +34,10 @@ function figureOf(picture, ...captions) {
 function tilesOnPaper() {
   const { grid, order, bitmap } = overview;
   const layer = layerNow();
-  const palette = Array.from({ length: 256 }, (_, level) => [2, 1, 0].map((part) => bitmap.file[BMP_HEADER + 4 * level + part]));
+  const palette = paletteOf(bitmap);
   return order.map((channel, place) => {
     const [left, top] = grid.corner(place);
-    const colour = (index) => {
-      const row = top + Math.floor(index / grid.columns);
-      return palette[bitmap.pixels[(bitmap.height - 1 - row) * bitmap.stride + left + (index % grid.columns)]];
-    };
+    const colour = (index) => palette[levelAt(bitmap, left + (index % grid.columns), top + Math.floor(index / grid.columns))];
     const number = `${tileInWords(layer, channel, Infinity)}${layer.isDead(channel) ? ' \u2715' : ''}`;
     return figureOf(canvasOf(grid.rows, grid.columns, colour, `channel ${number}`), number);
   });

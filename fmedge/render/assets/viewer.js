@@ -1,6 +1,7 @@
 import {
   element, forgetAddress, header, layerNow, make, photoOf, pictures, readAddress, state, writeAddress,
 } from './state.js';
+import { askLikeness } from './likeness.js';
 import { askAnswers } from './shown.js';
 import { showLegend } from './legend.js';
 import { overview } from './mosaic.js';
@@ -9,6 +10,8 @@ import { showCard } from './channel.js';
 import { showStrongest } from './strongest.js';
 import { showConvolution } from './convolution.js';
 import { showMarks, showValueAgain } from './pointing.js';
+import { showMarkedValue } from './copying.js';
+import { showSaving } from './saving.js';
 import { syncControls } from './controls.js';
 import { showChannelTable } from './channel_table.js';
 import { showScatter } from './scatter.js';
@@ -25,13 +28,19 @@ export function showCaptions({ subtitle, note, facts }) {
 
 const picture = { filename: '', scale: 2 }; // what Plotly's camera saves: pixels for screens of twice the density
 
+/** How a file of what is shown is called, without its ending. */
+export function fileName(index = state.channel) {
+  const layer = layerNow();
+  const channel = index === null ? '' : ` channel ${layer.number(index)}`;
+  return `${pictures[layer.picture].image} ${layer.name}${channel} ${layer.words[state.view]}`.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+}
+
 function showTitle() {
   const layer = layerNow();
   const channel = state.channel === null ? '' : ` - channel ${layer.number(state.channel)}`;
   const title = `${layer.name}${channel}, ${layer.words[state.view]}`;
   element('title').textContent = title;
-  const name = `${pictures[layer.picture].image} ${layer.name}${channel.replace(' -', '')} ${layer.words[state.view]}`;
-  picture.filename = name.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+  picture.filename = fileName();
   document.title = `${title}, ${header.captions.subtitle}`;
   const count = `${layer.channels} feature maps, ${layer.rows} rows by ${layer.columns} columns each`;
   element('overview').setAttribute('aria-label', `${title}: ${count}, in a grid. Arrow keys choose a channel, Enter opens it.`);
@@ -68,6 +77,7 @@ async function drawAll() {
 
 async function drawOnce() {
   await askAnswers();
+  await askLikeness();
   const one = state.channel !== null;
   const focused = /** @type {HTMLElement} */ (document.activeElement);
   document.body.dataset.view = one ? 'channel' : 'overview';
@@ -80,9 +90,10 @@ async function drawOnce() {
   pictures.forEach((_, picture) => { photoOf({ picture }).hidden = picture !== layerNow().picture; });
   showTitle();
   showStrongest();
+  showSaving();
   showLegend();
   showChannelTable();
-  await Promise.all([showCard(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
+  await Promise.all([showCard(), showMarkedValue(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;
