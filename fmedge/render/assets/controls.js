@@ -4,6 +4,7 @@ import { channelsNow } from './shown.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { isReading, readValues, step } from './pointing.js';
+import { connectCopying, copyValue } from './copying.js';
 import { stopPlaying, togglePlaying } from './player.js';
 import { show } from './viewer.js';
 
@@ -147,6 +148,7 @@ const KEYS = {
   PageDown: () => stepLayer(1),
   v: () => readValues(!isReading()),
   p: togglePin,
+  c: copyValue,
   Escape: () => (isReading() ? readValues(false) : backToTile()),
   Enter: () => state.channel === null && overview.cursor !== null && show({ channel: overview.order[overview.cursor] }, true),
 };
@@ -201,6 +203,7 @@ export function connectControls() {
   element('filter').addEventListener('change', (event) => setFilter(event.target.value));
   element('play').addEventListener('click', togglePlaying);
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
+  connectCopying();
   element('controls').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
 }

@@ -104,6 +104,12 @@ async function tellMarked() {
   return undefined;
 }
 
+/** The value under the pointer; null where there is none. The photo beside tells a place of the open channel. */
+export function pointedValue() {
+  const channel = pointed?.channel ?? state.channel;
+  return pointed && channel !== null ? { view: state.view, channel, ...pointed } : null;
+}
+
 export const isReading = () => reading && state.channel !== null;
 
 export function hideValue() {

@@ -9,6 +9,7 @@ import { showCard } from './channel.js';
 import { showStrongest } from './strongest.js';
 import { showConvolution } from './convolution.js';
 import { showMarks, showValueAgain } from './pointing.js';
+import { showMarkedValue } from './copying.js';
 import { syncControls } from './controls.js';
 import { showChannelTable } from './channel_table.js';
 import { showScatter } from './scatter.js';
@@ -82,7 +83,7 @@ async function drawOnce() {
   showStrongest();
   showLegend();
   showChannelTable();
-  await Promise.all([showCard(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
+  await Promise.all([showCard(), showMarkedValue(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
   if (focused.closest('[hidden]')) element(one ? 'panels' : 'overview').focus({ preventScroll: true }); // or the keys would be lost
   if (!one) overview.follow();
   (one ? detail : overview).plot._context.toImageButtonOptions = picture;
