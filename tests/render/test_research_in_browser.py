@@ -1,12 +1,13 @@
-"""What researchers take out of a page: copied values; in headless Chromium."""
+"""What researchers take out of a page: copied values, saved files; in headless Chromium."""
 
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from fmedge.data.page_options import PageOptions
 from fmedge.render.page import render_page
 from support.page_samples import make_maps, random_maps
-from support.viewports import DESKTOP
+from support.viewports import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
 
@@ -90,3 +91,95 @@ def test_without_a_value_nothing_is_copied(show):
     page.keyboard.press("c")
     page.wait_for_function("() => element('spoken').textContent.startsWith('Nothing to copy')")
     assert page.locator("#marked-value").is_hidden()
+
+
+def saved(page, form, folder):
+    """Save in a form by the menu; the path of the file, under the name that the page gives it."""
+    page.click("#save summary")
+    with page.expect_download() as download:
+        page.click(f"#save [data-form={form}]")
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    page.wait_for_function("() => element('spoken').textContent.startsWith('Saved: ')")
+    assert page.text_content("#spoken") == f"Saved: {path.name}"
+    assert page.locator("#save-menu").is_hidden()
+    return path
+
+
+def test_an_open_channel_is_saved(show, tmp_path):
+    values = random_maps(5, 24, 32)
+    values[2, 3, 4:7] = np.nan, np.inf, -np.inf
+    page = show(make_maps(values), address="#channel=2&colours=viridis")
+    path = saved(page, "npy", tmp_path)
+    assert path.name == "photo.png_block1_conv1_channel_2_after_ReLU.npy"
+    found = np.load(path)
+    assert (found.dtype, found.flags.c_contiguous) == (np.float32, True)
+    np.testing.assert_array_equal(found, values[2])
+    np.testing.assert_array_equal(np.loadtxt(saved(page, "csv", tmp_path), delimiter=",", dtype=np.float32), values[2])
+    with Image.open(saved(page, "png", tmp_path)) as picture:
+        assert picture.size == (512, 384)  # 16 pixels for each value
+        pixels = np.asarray(picture.convert("RGB"), int)
+    assert (pixels == pixels[::16, ::16].repeat(16, 0).repeat(16, 1)).all()
+    finite = np.where(np.isfinite(values[2]), values[2], np.nan)
+    low, high = (tuple(pixels[tuple(16 * np.argwhere(finite == end(finite))[0])]) for end in (np.nanmin, np.nanmax))
+    assert (low, high) == ((0x44, 0x01, 0x54), (0xFD, 0xE7, 0x25))
+    assert pixels[3 * 16, 4 * 16 : 7 * 16].tolist() == [[0xFF, 0x2F, 0xD0]] * 48
+
+
+def test_the_channels_shown_are_saved_in_their_order(show, tmp_path):
+    values = random_maps(9, 20, 30)
+    page = show(make_maps(values, activation="none"), address="#filter=1-7&order=max")
+    order = [n for n in np.argsort(-values.max(axis=(1, 2)), kind="stable").tolist() if 1 <= n <= 7]
+    path = saved(page, "npy", tmp_path)
+    assert path.name == "photo.png_block1_conv1_before_ReLU.npy"
+    np.testing.assert_array_equal(np.load(path), values[order])
+    lines = saved(page, "csv", tmp_path).read_text().splitlines()
+    assert lines[0] == "channel,row,column,value"
+    table = np.array([list(map(float, line.split(","))) for line in lines[1:]])
+    rows, columns = np.indices((20, 30)).reshape(2, -1)
+    assert table[:, 0].tolist() == np.repeat(order, 600).tolist()
+    assert table[:, 1:3].tolist() == np.tile(np.stack([rows, columns], 1), (7, 1)).tolist()
+    np.testing.assert_array_equal(table[:, 3].astype(np.float32), values[order].ravel())
+    with Image.open(saved(page, "png", tmp_path)) as picture:
+        assert picture.size == (6 * 92, 6 * 62)  # three by three tiles, a gap of 1 between
+        mosaic = np.asarray(picture.convert("L"), int)[3::6, 3::6]
+    with Image.open(saved(page, "gif", tmp_path)) as film:
+        assert (film.n_frames, film.size, film.info["duration"], film.info["loop"]) == (7, (180, 120), 250, 0)
+        frames = [np.asarray(frame.convert("L"), int) for frame in ImageSequence.Iterator(film)]
+    for place, (channel, frame) in enumerate(zip(order, frames, strict=True)):
+        low, high = values[channel].min(), values[channel].max()
+        levels = (values[channel] - low) / (high - low) * 255
+        assert (frame == frame[::6, ::6].repeat(6, 0).repeat(6, 1)).all()
+        assert np.abs(frame[::6, ::6] - levels).max() <= 1
+        top, left = place // 3 * 21, place % 3 * 31
+        np.testing.assert_array_equal(
+            mosaic[top + 4 : top + 20, left : left + 30], frame[::6, ::6][4:]
+        )  # below its number
+
+
+def test_the_menu_of_forms(show):
+    page = show(make_maps(random_maps(3, 8, 8)))
+    page.click("#save summary")
+    page.wait_for_function("() => element('save-what').textContent === 'The 3 channels shown, in this order:'")
+    page.keyboard.press("Escape")
+    assert page.locator("#save-menu").is_hidden()
+    assert page.evaluate("document.activeElement.localName") == "summary"
+    page.keyboard.press("Enter")
+    page.fill("#filter", "max > 1e9")
+    page.keyboard.press("Enter")
+    settle(page)
+    assert page.locator("#save-forms button:visible:enabled").count() == 0
+    page.mouse.click(5, 5)
+    assert page.locator("#save-menu").is_hidden()
+
+
+@pytest.mark.parametrize("address", ["", "#channel=1"])
+def test_the_menu_fits_a_phone(open_file, address):
+    content = render_page(make_maps(random_maps(3, 8, 8)))
+    page = open_file(content, address, viewport=PHONE, is_mobile=True, has_touch=True)
+    page.click("#save summary")
+    page.wait_for_function("() => element('save-what').textContent && element('save-menu').style.left")
+    box = page.locator("#save-menu").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= PHONE["width"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -5,6 +5,7 @@ import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { isReading, readValues, step } from './pointing.js';
 import { connectCopying, copyValue } from './copying.js';
+import { connectSaving } from './saving.js';
 import { stopPlaying, togglePlaying } from './player.js';
 import { show } from './viewer.js';
 
@@ -204,6 +205,7 @@ export function connectControls() {
   element('play').addEventListener('click', togglePlaying);
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
   connectCopying();
+  connectSaving();
   element('controls').addEventListener('submit', (event) => event.preventDefault());
   document.addEventListener('keydown', onKey);
 }

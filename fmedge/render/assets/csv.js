@@ -13,3 +13,17 @@ export function exactNumber(value) {
   }
   return String(Number(float.toPrecision(MOST_DIGITS)));
 }
+
+/** A map as a table: a line for each of its rows, no header, as numpy.loadtxt(file, delimiter=",") reads it. */
+export function csvOfMap(values, { rows, columns }) {
+  const line = (_, row) => Array.from(values.subarray(row * columns, (row + 1) * columns), exactNumber).join(',');
+  return `${Array.from({ length: rows }, line).join('\n')}\n`;
+}
+
+export const LONG_HEADER = 'channel,row,column,value\n';
+
+/** A channel of several in the long form: a line for each value, under LONG_HEADER, as pandas.read_csv takes it. */
+export function csvOfChannel(number, values, { columns }) {
+  const lines = Array.from(values, (value, place) => `${number},${Math.floor(place / columns)},${place % columns},${exactNumber(value)}`);
+  return `${lines.join('\n')}\n`;
+}

@@ -11,7 +11,7 @@ import { outline } from './pointing.js';
 const LEVELS = 253; // palette entries of values, from 0
 const [DEAD_LEVEL, BROKEN_LEVEL, GAP_LEVEL] = [253, 254, 255];
 export const BMP_HEADER = 54;
-const BMP_PALETTE = 4 * 256;
+export const BMP_PALETTE = 4 * 256;
 
 /** An empty picture, all gap, with its pixels; rows run from the bottom up, each padded to 4 bytes. */
 function createBitmap(width, height) {
@@ -30,7 +30,7 @@ function createBitmap(width, height) {
   return { file, width, height, stride, pixels: file.subarray(BMP_HEADER + BMP_PALETTE) };
 }
 
-function setPalette({ file }, name) {
+export function setPalette({ file }, name) {
   /** @type {(level: number, colour: number[]) => void} */
   const set = (level, [red, green, blue]) => file.set([blue, green, red], BMP_HEADER + 4 * level);
   const colour = (text) => [1, 3, 5].map((start) => Number.parseInt(text.slice(start, start + 2), 16));
@@ -52,7 +52,7 @@ function bitmapUrl({ file }) {
 // ---- All channels of a layer in one picture -----------------------------------------------------------------
 
 /** The palette's entries for values. */
-function levelsOf(values, [low, high]) {
+export function levelsOf(values, [low, high]) {
   const factor = high > low ? (LEVELS - 1) / (high - low) : 0;
   const levels = new Uint8Array(values.length);
   for (let place = 0; place < values.length; place += 1) {
@@ -69,7 +69,7 @@ function lookUp(levels, bytes) {
   return found;
 }
 
-const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
+export const MOST_PIXELS = 12e6; // of the picture; larger maps are shown by every second, third… value
 const STRIPES = 6; // values from stripe to stripe of a dead channel
 
 /** Where the tiles are: a grid whose axes count the picture's pixels from the top left corner. */
@@ -324,7 +324,7 @@ export const overview = {
   },
 };
 
-const LABEL_FROM = 40; // a tile this wide on the screen, in CSS pixels, has room for its number
+export const LABEL_FROM = 40; // a tile this wide on the screen, in CSS pixels, has room for its number
 const LABEL_WIDTH = 26; // of what is seen of a tile at the edge, no less, so that numbers never overlap
 const LABEL_HEIGHT = 16;
 

@@ -9,7 +9,7 @@ import { detail } from './detail.js';
 const MOST_ACROSS = 12; // maps in a line of the mosaic: 15 mm each on A4
 
 /** A map as a picture with a pixel for every value; the function tells the colour of each. */
-function canvasOf(rows, columns, colour, title) {
+export function canvasOf(rows, columns, colour, title) {
   const canvas = make('canvas', '', { width: columns, height: rows, role: 'img', 'aria-label': title });
   const context = canvas.getContext('2d');
   const image = context.createImageData(columns, rows);

@@ -10,6 +10,7 @@ import { showStrongest } from './strongest.js';
 import { showConvolution } from './convolution.js';
 import { showMarks, showValueAgain } from './pointing.js';
 import { showMarkedValue } from './copying.js';
+import { showSaving } from './saving.js';
 import { syncControls } from './controls.js';
 import { showChannelTable } from './channel_table.js';
 import { showScatter } from './scatter.js';
@@ -26,13 +27,19 @@ export function showCaptions({ subtitle, note, facts }) {
 
 const picture = { filename: '', scale: 2 }; // what Plotly's camera saves: pixels for screens of twice the density
 
+/** How a file of what is shown is called, without its ending. */
+export function fileName(index = state.channel) {
+  const layer = layerNow();
+  const channel = index === null ? '' : ` channel ${layer.number(index)}`;
+  return `${pictures[layer.picture].image} ${layer.name}${channel} ${layer.words[state.view]}`.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+}
+
 function showTitle() {
   const layer = layerNow();
   const channel = state.channel === null ? '' : ` - channel ${layer.number(state.channel)}`;
   const title = `${layer.name}${channel}, ${layer.words[state.view]}`;
   element('title').textContent = title;
-  const name = `${pictures[layer.picture].image} ${layer.name}${channel.replace(' -', '')} ${layer.words[state.view]}`;
-  picture.filename = name.replace(/[^\w.+-]+/g, '_').slice(0, 120);
+  picture.filename = fileName();
   document.title = `${title}, ${header.captions.subtitle}`;
   const count = `${layer.channels} feature maps, ${layer.rows} rows by ${layer.columns} columns each`;
   element('overview').setAttribute('aria-label', `${title}: ${count}, in a grid. Arrow keys choose a channel, Enter opens it.`);
@@ -81,6 +88,7 @@ async function drawOnce() {
   pictures.forEach((_, picture) => { photoOf({ picture }).hidden = picture !== layerNow().picture; });
   showTitle();
   showStrongest();
+  showSaving();
   showLegend();
   showChannelTable();
   await Promise.all([showCard(), showMarkedValue(), showConvolution(), showScatter(), one ? detail.draw() : overview.draw()]);
