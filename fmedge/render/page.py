@@ -34,6 +34,8 @@ SCRIPTS = (
     "ranges.js",
     "filters.js",
     "state.js",
+    "correlation.js",
+    "likeness.js",
     "shown.js",
     "legend.js",
     "difference.js",

@@ -183,3 +183,64 @@ def test_the_menu_fits_a_phone(open_file, address):
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= PHONE["width"]
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def labels(page):
+    return [int(text.split()[0]) for text in page.locator("#labels span").all_inner_texts()]
+
+
+def alike_maps(groups, rows=20, columns=24):
+    """Channels whose number modulo ``groups`` tells which ones are alike; the last one is the same everywhere."""
+    generator = np.random.default_rng(7)
+    shared = generator.normal(size=(groups, rows, columns))
+    noise = generator.normal(size=(15, rows, columns))
+    values = np.stack(
+        [shared[n % groups] * (n + 1) + 0.3 * n * noise[n] for n in range(15)] + [np.ones((rows, columns))]
+    )
+    return values.astype(np.float32)
+
+
+def test_channels_in_the_order_of_their_likeness_to_one(show):
+    values = alike_maps(3)
+    found = np.corrcoef(values[:15].reshape(15, -1).astype(float))
+    page = show(make_maps(values, activation="none"), address="#channel=4")
+    page.select_option("#order", label="like channel 4")
+    settle(page)
+    assert "Correlation with channel 4\n1.000" in page.inner_text("#numbers")
+    page.keyboard.press("ArrowRight")
+    settle(page)
+    expected = [*np.argsort(-found[4], kind="stable").tolist(), 15]
+    assert page.inner_text("h1").startswith(f"block1_conv1 - channel {expected[1]},")
+    assert f"Correlation with channel 4\n{found[4, expected[1]]:.3f}" in page.inner_text("#numbers")
+    assert page.evaluate("location.hash") == f"#channel={expected[1]}&order=like&like=4"
+    page.select_option("#order", label=f"like channel {expected[1]}")
+    page.keyboard.press("Escape")
+    settle(page)
+    assert labels(page) == [*np.argsort(-found[expected[1]], kind="stable").tolist(), 15]
+    assert f"Ordered\nby correlation with channel {expected[1]}" in page.inner_text("#numbers")
+    page.evaluate("location.hash = '#order=like&like=7&filter=0-9'")
+    settle(page)
+    assert labels(page) == [n for n in np.argsort(-found[7], kind="stable").tolist() if n < 10]
+
+
+def test_clustered_channels_lie_with_those_that_are_like_them(show):
+    page = show(make_maps(alike_maps(3), activation="none"), address="#order=clustered")
+    order = labels(page)
+    assert sorted(order) == list(range(16))
+    assert order[-1] == 15  # the same everywhere: like nothing
+    groups = [number % 3 for number in order[:-1]]
+    assert sorted(groups[0:15:5]) == [0, 1, 2]
+    assert groups == [group for group in groups[0:15:5] for _ in range(5)]
+    page.select_option("#order", "index")
+    settle(page)
+    assert labels(page) == list(range(16))
+
+
+def test_large_maps_are_compared_by_some_of_their_values(show):
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(3, 300, 320)).astype(np.float32)
+    values[2] += values[0]
+    page = show(make_maps(values, activation="none"), address="#order=like&like=0&channel=2")
+    assert "Compared by\none value of 4" in page.inner_text("#numbers")
+    sampled = values[[0, 2], ::2, ::2].reshape(2, -1).astype(float)
+    assert f"Correlation with channel 0\n{np.corrcoef(sampled)[0, 1]:.3f}" in page.inner_text("#numbers")

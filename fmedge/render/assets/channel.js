@@ -1,4 +1,5 @@
 import { colourAt, hexColour } from './colours.js';
+import { likenessFacts } from './likeness.js';
 import { element, formatValue, layerNow, make, state } from './state.js';
 import { decibels, overPhotos } from './difference.js';
 
@@ -56,7 +57,7 @@ export async function showCard() {
   const layer = layerNow();
   const one = state.channel !== null;
   element('card-title').textContent = one ? `Channel ${layer.number(state.channel)}` : 'All channels';
-  const facts = one ? factsOf(layer, state.channel) : layerFacts(layer);
+  const facts = [...(one ? factsOf(layer, state.channel) : layerFacts(layer)), ...likenessFacts(state.channel)];
   element('numbers').replaceChildren(...facts.flatMap(([term, text]) => [make('dt', term), make('dd', text)]));
   element('histogram').hidden = !one;
   element('kernel').hidden = !one || !layer.kernels;

@@ -4,6 +4,7 @@ import { channelsNow } from './shown.js';
 import { overview } from './mosaic.js';
 import { detail } from './detail.js';
 import { isReading, readValues, step } from './pointing.js';
+import { chooseOrder, syncLikeness } from './likeness.js';
 import { connectCopying, copyValue } from './copying.js';
 import { connectSaving } from './saving.js';
 import { stopPlaying, togglePlaying } from './player.js';
@@ -16,7 +17,7 @@ const difference_ = header.kind === 'difference';
 const CHOOSERS = {
   order: {
     index: 'by number', mean: 'by mean', max: 'by maximum', spread: 'by spread', sparsity: 'by zeros',
-    place: 'by the marked place', ...(difference_ ? { worst: 'worst first' } : {}),
+    place: 'by the marked place', like: '', clustered: 'clustered', ...(difference_ ? { worst: 'worst first' } : {}),
   },
   scale: { own: 'a scale per channel', shared: 'one scale for all' },
   colours: { grey: 'grey', viridis: 'viridis', diverging: 'around zero' },
@@ -26,7 +27,7 @@ function fillChoosers() {
   for (const [name, choices] of Object.entries(CHOOSERS)) {
     const chooser = element(name);
     chooser.append(...Object.entries(choices).map(([value, text]) => make('option', text, { value })));
-    chooser.addEventListener('change', () => show({ [name]: chooser.value }));
+    chooser.addEventListener('change', () => show(name === 'order' ? chooseOrder(chooser.value) : { [name]: chooser.value }));
     // Chosen with the pointer, the keys are the figure's again; with the keyboard, they stay the chooser's.
     chooser.addEventListener('pointerdown', () => { chooser.dataset.pointer = ''; });
     chooser.addEventListener('keydown', () => delete chooser.dataset.pointer);
@@ -212,6 +213,7 @@ export function connectControls() {
 
 export function syncControls() {
   const [layer, one] = [layerNow(), state.channel !== null];
+  syncLikeness();
   for (const name of Object.keys(CHOOSERS)) element(name).value = state[name];
   for (const each of element('views').children) each.setAttribute('aria-pressed', each.dataset.view === state.view);
   element('views').hidden = header.views.length < 2 || (header.kind === 'maps' && layerNow().activation !== 'relu');

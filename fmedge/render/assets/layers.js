@@ -9,6 +9,8 @@ export const ORDERS = {
   sparsity: { statistic: 'zeros' },
   worst: { statistic: 'snr', smallestFirst: true },
   place: { statistic: 'answers' },
+  like: null, // likeness.js
+  clustered: null,
 };
 
 /** Steps of 12 bits that a channel's colours span at least, for its upper 8 bits to be within 1 % of them. */

@@ -114,7 +114,7 @@ export const overview = {
   async draw() {
     const layer = layerNow();
     const place = state.order === 'place' || state.filter ? state.at : null;
-    const painted = JSON.stringify([state.layer, state.view, state.order, state.filter, place, state.scale, state.colours === 'diverging']);
+    const painted = JSON.stringify([state.layer, state.view, state.order, state.order === 'like' && state.like, state.filter, place, state.scale, state.colours === 'diverging']);
     if (painted !== this.painted) await this.paint(layer, painted);
     const shown = JSON.stringify([painted, state.colours, cssColour('--card')]);
     if (shown !== this.shown) {

@@ -1,4 +1,5 @@
 import { factsForFilter, readFilter } from './filters.js';
+import { orderOfLikeness } from './likeness.js';
 import { layerNow, state } from './state.js';
 
 // ---- Which channels are shown, in which order: by what is known of them, and by what they answer at the marked place ---------
@@ -25,7 +26,7 @@ export const answersNow = () => answered.values;
 /** The channels that are shown, in their order. */
 export function channelsNow() {
   const layer = layerNow();
-  const order = layer.order(state.view, state.order, answersNow());
+  const order = orderOfLikeness() ?? layer.order(state.view, state.order, answersNow());
   const matches = readFilter(state.filter);
   return matches ? order.filter((index) => matches(factsForFilter(layer, state.view, index, answersNow()))) : order;
 }

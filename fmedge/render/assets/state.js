@@ -43,6 +43,7 @@ const points = layers.every(({ rows, columns }) => rows * columns === 1); // map
  * @property {number | null} channel its index in the page; null shows all
  * @property {string} view
  * @property {string} order
+ * @property {number | null} like the channel that the order 'like' compares with
  * @property {string} filter which channels the mosaic shows; empty: all
  * @property {string} scale
  * @property {string} colours
@@ -59,6 +60,7 @@ const DEFAULTS = {
   channel: header.single ? 0 : null,
   view: header.views[0],
   order: difference ? 'worst' : 'index',
+  like: null,
   filter: '',
   scale: points ? 'shared' : 'own',
   colours: difference ? 'diverging' : 'grey',
@@ -116,6 +118,8 @@ export function readAddress() {
   const channel = Number(found.get('channel')) - layers[read.layer].firstChannel;
   if (isNumber(found.get('channel')) && layers[read.layer].has(channel)) read.channel = channel;
   if (isNumber(found.get('opacity'))) read.opacity = Math.min(100, Number(found.get('opacity')));
+  const like = Number(found.get('like')) - layers[read.layer].firstChannel;
+  if (isNumber(found.get('like')) && layers[read.layer].has(like)) read.like = like;
   const [y, x] = (found.get('at') ?? '').split(',');
   if (isNumber(x) && isNumber(y)) read.at = { x: Number(x) + 0.5, y: Number(y) + 0.5 };
   for (const name of ['zoom', 'mosaic']) read[name] = rangesFromWords(found.get(name));
@@ -162,6 +166,7 @@ function addressNow() {
   if (layerNow().name !== layers[layersOfPhoto(layerNow().picture)[0]].name) words.set('layer', layerNow().name);
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
   for (const name of ['view', 'order', 'filter', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
+  if (state.order === 'like' && state.like !== null) words.set('like', layerNow().number(Math.min(state.like, layerNow().channels - 1)));
   if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);
   for (const name of ['zoom', 'mosaic']) if (state[name]) words.set(name, rangesInWords(state[name]));
   const pins = state.pins.map(({ layer, channel }) => {

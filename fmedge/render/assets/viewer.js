@@ -1,6 +1,7 @@
 import {
   element, forgetAddress, header, layerNow, make, photoOf, pictures, readAddress, state, writeAddress,
 } from './state.js';
+import { askLikeness } from './likeness.js';
 import { askAnswers } from './shown.js';
 import { showLegend } from './legend.js';
 import { overview } from './mosaic.js';
@@ -76,6 +77,7 @@ async function drawAll() {
 
 async function drawOnce() {
   await askAnswers();
+  await askLikeness();
   const one = state.channel !== null;
   const focused = /** @type {HTMLElement} */ (document.activeElement);
   document.body.dataset.view = one ? 'channel' : 'overview';
