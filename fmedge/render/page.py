@@ -40,6 +40,7 @@ SCRIPTS = (
     "legend.js",
     "difference.js",
     "mosaic.js",
+    "smooth.js",
     "detail.js",
     "channel.js",
     "strongest.js",

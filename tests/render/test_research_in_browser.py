@@ -1,5 +1,8 @@
 """What researchers take out of a page: copied values, saved files; in headless Chromium."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -244,3 +247,28 @@ def test_large_maps_are_compared_by_some_of_their_values(show):
     assert "Compared by\none value of 4" in page.inner_text("#numbers")
     sampled = values[[0, 2], ::2, ::2].reshape(2, -1).astype(float)
     assert f"Correlation with channel 0\n{np.corrcoef(sampled)[0, 1]:.3f}" in page.inner_text("#numbers")
+
+
+def test_a_smooth_map_over_the_photo_is_as_opaque_as_its_values_are_high(show):
+    values = np.maximum(random_maps(2, 6, 8), 0)
+    values[1, 2, 3] = np.nan
+    page = show(make_maps(values), address="#channel=0&opacity=50")
+    page.check("#smooth")
+    settle(page)
+    assert page.evaluate("location.hash") == "#channel=0&opacity=50&smooth=1"
+    source = page.locator("#panels .imagelayer image").nth(1).evaluate("(image) => image.href.baseVal")
+    with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as picture:
+        assert (picture.size, picture.mode) == ((32, 24), "RGBA")  # a pixel for each of the photo
+        found = np.asarray(picture, float)
+    share = values[0] / values[0].max()
+    expected = np.asarray(Image.fromarray(share).resize((32, 24), Image.Resampling.BILINEAR))
+    assert np.abs(found[..., 3] - 127.5 * expected).max() <= 1.5
+    strong = expected > 0.5  # fainter colours are rounded by their opacity
+    assert np.abs(found[..., :3] - 255 * expected[..., np.newaxis])[strong].max() <= 3
+    page.evaluate("location.hash = '#channel=1&smooth=1'")
+    settle(page)
+    assert page.is_checked("#smooth")
+    assert page.locator("#panels .hm image").count() == 2  # what is no number keeps its colour, over the map
+    page.uncheck("#smooth")
+    settle(page)
+    assert page.locator("#panels .imagelayer image").count() == 1  # the photo beside alone

@@ -205,6 +205,7 @@ export function connectControls() {
   element('filter').addEventListener('change', (event) => setFilter(event.target.value));
   element('play').addEventListener('click', togglePlaying);
   element('opacity').addEventListener('input', (event) => show({ opacity: Number(event.target.value) }));
+  element('smooth').addEventListener('change', (event) => show({ smooth: event.target.checked }));
   connectCopying();
   connectSaving();
   element('controls').addEventListener('submit', (event) => event.preventDefault());
@@ -219,7 +220,7 @@ export function syncControls() {
   element('views').hidden = header.views.length < 2 || (header.kind === 'maps' && layerNow().activation !== 'relu');
   [...element('strip').children].forEach((each, place) => each.setAttribute('aria-pressed', layersNow()[place] === state.layer));
   [...element('pictures').children].forEach((each, picture) => each.setAttribute('aria-pressed', picture === layer.picture));
-  for (const name of ['before', 'next', 'pin', 'overlay']) element(name).hidden = !one || (header.single && name !== 'overlay');
+  for (const name of ['before', 'next', 'pin', 'overlay', 'smooth-label']) element(name).hidden = !one || (header.single && name !== 'overlay' && name !== 'smooth-label');
   element('all').hidden = !one || header.single;
   element('order').hidden = header.single;
   element('scale').hidden = header.single;
@@ -236,4 +237,5 @@ export function syncControls() {
   element('pin').setAttribute('aria-pressed', pinned);
   element('pin').disabled = !pinned && state.pins.length >= MOST_PINS;
   element('opacity').value = state.opacity;
+  element('smooth').checked = state.smooth;
 }

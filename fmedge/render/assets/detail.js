@@ -1,6 +1,7 @@
 import { BASE_CONFIG, cssColour, FIGURE_BUTTONS, themeLayout } from './embedded.js';
 import { BROKEN, colourscale } from './colours.js';
 import { boundedRange, movedRange, sameRange, sameSize } from './ranges.js';
+import { smoothImage } from './smooth.js';
 import { element, header, layerNow, layers, photoOf, pictures, state, writeAddress } from './state.js';
 
 // ---- Channels side by side, and the photo: axes count the photo's pixels, so that one zoom fits all -------------
@@ -140,7 +141,7 @@ export const detail = {
     };
     const map = {
       ...place, z: rowsOf(values, layer), zmin, zmax: zmax > zmin ? zmax : zmin + 1, colorscale: colourscale(state.colours), colorbar,
-      opacity: number ? 1 : state.opacity / 100,
+      opacity: number ? 1 : state.smooth ? 0 : state.opacity / 100,
     };
     return layer.statistics[panel.view].broken[panel.channel] ? [map, { ...place, ...brokenTrace(values, layer) }] : [map];
   },
@@ -166,7 +167,8 @@ export const detail = {
         text: this.title(panel), x: x[0], y: y[1], xref: 'paper', yref: 'paper', xanchor: 'left', yanchor: 'bottom', showarrow: false,
         font: { size: 13, color: cssColour(number ? '--soft' : '--ink') },
       });
-      if (panel.photo || (!number && state.opacity < 100)) layout.images.push(photoImage(names, panel.photo ? panel.picture : layerNow().picture));
+      if (panel.photo || (!number && (state.smooth || state.opacity < 100))) layout.images.push(photoImage(names, panel.photo ? panel.picture : layerNow().picture));
+      if (!number && state.smooth) layout.images.push(smoothImage(panel, names));
     }
     return layout;
   },

@@ -48,6 +48,7 @@ const points = layers.every(({ rows, columns }) => rows * columns === 1); // map
  * @property {string} scale
  * @property {string} colours
  * @property {number} opacity of the map over the photo, in percent
+ * @property {boolean} smooth whether the map lies over the photo smooth, and as opaque as its values are high
  * @property {{x: number, y: number} | null} at the marked place of the photo, in its pixels
  * @property {{layer: number, channel: number}[]} pins
  * @property {{x: number[], y: number[]} | null} zoom ranges of an open channel's axes, in the photo's pixels; null shows all
@@ -65,6 +66,7 @@ const DEFAULTS = {
   scale: points ? 'shared' : 'own',
   colours: difference ? 'diverging' : 'grey',
   opacity: 100,
+  smooth: false,
   at: null,
   pins: [],
   zoom: null,
@@ -118,6 +120,7 @@ export function readAddress() {
   const channel = Number(found.get('channel')) - layers[read.layer].firstChannel;
   if (isNumber(found.get('channel')) && layers[read.layer].has(channel)) read.channel = channel;
   if (isNumber(found.get('opacity'))) read.opacity = Math.min(100, Number(found.get('opacity')));
+  read.smooth = found.get('smooth') === '1';
   const like = Number(found.get('like')) - layers[read.layer].firstChannel;
   if (isNumber(found.get('like')) && layers[read.layer].has(like)) read.like = like;
   const [y, x] = (found.get('at') ?? '').split(',');
@@ -167,6 +170,7 @@ function addressNow() {
   if (state.channel !== DEFAULTS.channel) words.set('channel', layerNow().number(state.channel));
   for (const name of ['view', 'order', 'filter', 'scale', 'colours', 'opacity']) if (state[name] !== DEFAULTS[name]) words.set(name, state[name]);
   if (state.order === 'like' && state.like !== null) words.set('like', layerNow().number(Math.min(state.like, layerNow().channels - 1)));
+  if (state.smooth) words.set('smooth', '1');
   if (state.at) words.set('at', `${Math.floor(state.at.y)},${Math.floor(state.at.x)}`);
   for (const name of ['zoom', 'mosaic']) if (state[name]) words.set(name, rangesInWords(state[name]));
   const pins = state.pins.map(({ layer, channel }) => {
