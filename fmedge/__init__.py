@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fmedge.model.stock import VGG16_LAYERS as VGG16_LAYERS
     from fmedge.model.submodel import ExportOptions as ExportOptions
     from fmedge.model.submodel import SubModel as SubModel
+    from fmedge.render.embedding import embed as embed
     from fmedge.render.figures import figure as figure
     from fmedge.render.page import render_page as render_page
     from fmedge.render.sheet import render_sheet as render_sheet
@@ -49,6 +50,7 @@ _HOMES = {
     "Session": "fmedge.runtime.session",
     "SubModel": "fmedge.model.submodel",
     "VGG16_LAYERS": "fmedge.model.stock",
+    "embed": "fmedge.render.embedding",
     "export_submodel": "fmedge.workflow.exports",
     "extract": "fmedge.workflow.pipeline",
     "extract_many": "fmedge.workflow.pipeline",

@@ -180,7 +180,7 @@ def test_warnings_as_errors(small, models):
         "for name in fmedge.__all__: getattr(fmedge, name)\n"
         "import fmedge.exceptions\n"
         "maps = fmedge.extract(sys.argv[1], models=sys.argv[2], weights='untrained')\n"
-        "repr(maps), maps._repr_html_(), fmedge.render_page(maps), fmedge.render_sheet(maps)\n"
+        "repr(maps), maps._repr_html_(), fmedge.render_page(maps), fmedge.render_sheet(maps), fmedge.embed(maps)\n"
         "fmedge.figure(maps, channel=1)\n"
     )
     ran = subprocess.run(

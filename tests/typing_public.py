@@ -51,6 +51,9 @@ def feature_maps(maps: fmedge.FeatureMaps, path: PathLike[str]) -> None:
     assert_type(fmedge.render_page(maps, channel=1), bytes)
     assert_type(fmedge.render_page([maps], options=fmedge.PageOptions(values="float16")), bytes)
     assert_type(fmedge.render_sheet(maps), bytes)
+    assert_type(fmedge.embed(maps, height=500, options=fmedge.PageOptions(both=True)), str)
+    assert_type(fmedge.embed([maps], channel=1), str)
+    fmedge.embed(maps, 500)  # pyright: ignore[reportCallIssue]
 
 
 def models(path: PathLike[str], images: Pixels) -> None:

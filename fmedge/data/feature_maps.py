@@ -27,9 +27,6 @@ MAX_ARCHIVE_BYTES = 1 << 31
 _MEMBERS = ("maps", "layer", "card", "run", "pixels")
 """What is read of an archive."""
 
-_SHOWN_CHANNELS, _SHOWN_SIDE = 16, 64
-"""Channels that a notebook shows, and the longest side of each, in pixels."""
-
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -100,18 +97,19 @@ class FeatureMaps:
         )
 
     def _repr_html_(self) -> str:
-        """A table of the facts and the first channels of the first image, for notebooks."""
-        from html import escape
+        """A table of the facts and statistics, and the first channels of the first image, for notebooks."""
+        from fmedge.data.notebook import write_html
 
-        ran = self.provenance
-        rows = {
+        ran, card = self.provenance, self.provenance.card
+        facts = {
             "layer": f"{self.layer} ({self.shown})",
             "shape": f"{' x '.join(map(str, self.shape))}, {self.maps.dtype}",
             "image": f"{ran.image_name}, {ran.image_size[0]} x {ran.image_size[1]}",
+            "weights": card.describe_weights(),
+            "model": f"{card.format} {card.precision}",
             "computed by": f"{ran.backend}, {ran.active_provider}",
         }
-        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
-        return f"<table>{cells}</table>{_picture(self.maps[0])}"
+        return write_html(facts if len(self.maps) == 1 else {**facts, "shown": "the first image"}, self.maps[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -270,28 +268,6 @@ def _members(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
             if name not in archive:
                 raise ValueError(f"'{name}' is missing")
         return {name: archive[name] for name in _MEMBERS}
-
-
-def _picture(maps: FloatArray) -> str:
-    """The first channels beside each other as an image element of HTML; each from its minimum to its maximum."""
-    import io
-    from base64 import b64encode
-
-    from PIL import Image  # as for reading photos; the pages' own way of drawing lies above this room
-
-    step = max(1, -(-max(maps.shape[1:]) // _SHOWN_SIDE))
-    tiles: list[npt.NDArray[np.uint8]] = []
-    for channel in maps[:_SHOWN_CHANNELS, ::step, ::step]:
-        finite = np.nan_to_num(channel.astype(np.float64), posinf=0, neginf=0)
-        low, high = finite.min(), finite.max()
-        levels = ((finite - low) * (255 / (high - low) if high > low else 0)).astype(np.uint8)
-        tiles.append(np.pad(levels, 1, constant_values=255))
-    rows = [np.hstack(tiles[start : start + 8]) for start in range(0, len(tiles), 8)]
-    width = max(row.shape[1] for row in rows)
-    mosaic = np.vstack([np.pad(row, ((0, 0), (0, width - row.shape[1])), constant_values=255) for row in rows])
-    file = io.BytesIO()
-    Image.fromarray(mosaic).save(file, "PNG")
-    return f'<img alt="first channels" src="data:image/png;base64,{b64encode(file.getvalue()).decode()}">'
 
 
 def _is_archive(stream: IO[bytes]) -> bool:

@@ -1,6 +1,8 @@
 """Feature maps as an object of Python: an array, a line, a file, a table."""
 
+import base64
 import importlib
+import io
 import pickle
 import sys
 import zipfile
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fmedge.data import feature_maps
 from fmedge.data.feature_maps import FeatureMaps
@@ -138,8 +141,29 @@ def test_a_notebook_shows_a_table(maps):
     assert "1 x 64 x 224 x 224, float32" in text
     assert text.count("<img ") == 1
     assert len(text) < 200_000
+    assert maps.provenance.card.describe_weights() in text
+    values = maps.maps[0].astype(np.float64)
+    assert f"{values.min():.6g} to {values.max():.6g}, mean {values.mean():.6g}, standard deviation " in text
+    assert f"{100 * (values == 0).mean():.1f} %" in text
+    assert "channels 0 to 15 of 64" in text
     flat = replace(maps, maps=np.full((1, 3, 1, 5), np.nan, np.float32))
     assert "<img " in flat._repr_html_()
+    assert "none is finite" in flat._repr_html_()
+
+
+def test_a_notebooks_picture_shows_small_maps_large_and_broken_values_as_such(maps):
+    values = np.zeros((1, 2, 4, 8), np.float32)
+    values[0, 1, :, 4:] = 5
+    values[0, 1, 0, 0] = np.inf
+    text = replace(maps, maps=values)._repr_html_()
+    assert "channels without a value above zero</th>" in text
+    assert "1 of 2" in text
+    assert "1 of 64 values" in text
+    with Image.open(io.BytesIO(base64.b64decode(text.split("base64,")[1].split('"')[0]))) as picture:
+        pixels = np.asarray(picture)
+    assert pixels.shape == (34, 132)  # two tiles of 64 x 32 with an edge
+    assert (pixels[1:33, 67 + 32 : 131] == 255).all()
+    assert (pixels[1:33, 67 : 67 + 32] == 0).all()
 
 
 def test_other_records_are_short(block1, maps):

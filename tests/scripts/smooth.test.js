@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-globalThis.document = /** @type {any} */ ({ getElementById: () => ({ textContent: '{"layers": [], "views": ["relu"], "photo": [4, 4]}' }) });
+import { usePage } from './page.js';
+
+usePage({});
 const { betweenValues, smoothPixels } = await import('../../fmedge/render/assets/smooth.js');
 
 test('a pixel lies between the two values whose middles are about its own', () => {
