@@ -3,8 +3,8 @@ import { BROKEN, colourAt, hexColour } from './colours.js';
 
 // ---- A picture of palette colours, as a BMP: nothing to compress, and other colours are another palette ----
 
-export const LEVELS = 253; // palette entries of values, from 0
-export const BROKEN_LEVEL = 254;
+const LEVELS = 253; // palette entries of values, from 0
+const BROKEN_LEVEL = 254;
 export const [DEAD_LEVEL, GAP_LEVEL] = [253, 255];
 export const BMP_HEADER = 54;
 export const BMP_PALETTE = 4 * 256;

@@ -1,5 +1,6 @@
 import { element, layerNow, make, pictures, state } from './state.js';
 import { isDifference, overPhotos } from './difference.js';
+import { download } from './saving.js';
 import { channelsAsCsv, FIGURES, inWords, sortChannels } from './channel_figures.js';
 import { show } from './viewer.js';
 
@@ -41,9 +42,7 @@ function saveCsv() {
   const layer = layerNow();
   const text = channelsAsCsv(layer, sortChannels(layer, sorted.name, sorted.direction));
   const name = `${pictures[layer.picture].image} ${layer.name}`.replace(/[^\w.+-]+/g, '_').slice(0, 120);
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
-  make('a', '', { href: url, download: `${name}.channels.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000); // the browser has taken it over by then
+  download(new Blob([text], { type: 'text/csv' }), `${name}.channels.csv`);
 }
 
 /** Let an open table show the layer, in the order chosen, with the open channel marked. */

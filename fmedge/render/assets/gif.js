@@ -2,7 +2,7 @@
 
 const CODE_BITS = 8; // of a pixel: the palette has 256 colours
 const [CLEAR, END] = [1 << CODE_BITS, (1 << CODE_BITS) + 1];
-const MOST_CODES = 4096; // codes have 12 bits at most
+const MOST_LZW_CODES = 4096; // codes have 12 bits at most
 const BLOCK = 255; // bytes of a block of data
 
 const littleEndian = (value) => [value & 255, value >> 8];
@@ -37,7 +37,7 @@ let codeTable = null;
  * @param {Uint8Array} pixels
  */
 export function lzw(pixels) {
-  const table = (codeTable ??= new Uint16Array(MOST_CODES << CODE_BITS));
+  const table = (codeTable ??= new Uint16Array(MOST_LZW_CODES << CODE_BITS));
   const [out, used] = [new Bytes(), []];
   let [bits, held, size, next] = [0, 0, CODE_BITS + 1, END + 1]; // bits that wait, how many; of a code; the next free code
   const emit = (code) => {
@@ -59,7 +59,7 @@ export function lzw(pixels) {
     }
     emit(run);
     run = pixels[place];
-    if (next === MOST_CODES) {
+    if (next === MOST_LZW_CODES) {
       emit(CLEAR);
       forget();
       [size, next] = [CODE_BITS + 1, END + 1];

@@ -4,7 +4,8 @@ import { npyHeader } from './npy.js';
 import { GIF_END, gifFrame, gifHeader } from './gif.js';
 import { element, layerNow, make, state } from './state.js';
 import { channelsNow } from './shown.js';
-import { BMP_HEADER, BMP_PALETTE, BROKEN_LEVEL, levelAt, LEVELS, paletteOf, setPalette } from './bitmap.js';
+import { tileInWords } from './difference.js';
+import { BMP_HEADER, BMP_PALETTE, levelAt, levelsOf, paletteOf, setPalette } from './bitmap.js';
 import { LABEL_FROM, MOST_PIXELS, overview } from './mosaic.js';
 import { canvasOf } from './print.js';
 import { fileName } from './viewer.js';
@@ -13,8 +14,8 @@ import { fileName } from './viewer.js';
 
 /** What is saved: it stays the same while the reader goes on. */
 function subject() {
-  const { view, channel, colours } = state;
-  return { layer: layerNow(), view, colours, look: { ...state }, one: channel, shown: channelsNow(), name: fileName() };
+  const { view, channel } = state;
+  return { layer: layerNow(), view, look: { ...state }, one: channel, shown: channelsNow(), name: fileName() };
 }
 
 /** Every channel's values in turn; the array is used again for the next one. */
@@ -93,7 +94,7 @@ async function mosaicPicture(layer) {
   Object.assign(context, { font: LABEL.font, textBaseline: 'middle' });
   for (const [place, channel] of order.entries()) {
     const [x, y] = grid.corner(place).map((edge) => edge * factor);
-    const text = `${layer.number(channel)}${layer.isDead(channel) ? ' dead' : ''}`;
+    const text = `${tileInWords(layer, channel, grid.pitchX * factor)}${layer.isDead(channel) ? ' dead' : ''}`;
     context.fillStyle = 'rgb(0 0 0 / 60%)';
     context.fillRect(x, y, context.measureText(text).width + 2 * LABEL.edge, LABEL.height);
     context.fillStyle = '#fff';
@@ -116,15 +117,13 @@ const LEAST_FRAME = 160; // pixels of the longer side, where this leaves an anim
 const FRAME_TIME = 25; // hundredths of a second: four channels in one
 
 /** Palette colours of a channel, each value as a square; of large maps every second, third… value. */
-function framePixels(values, { rows, columns }, { every, factor, width, height }, [low, high]) {
-  const levels = new Uint8Array(width * height);
-  const scale = high > low ? (LEVELS - 1) / (high - low) : 0;
-  const levelOf = (value) => (Number.isFinite(value) ? Math.min(Math.max((value - low) * scale + 0.5, 0), LEVELS - 1) : BROKEN_LEVEL);
+function framePixels(values, { rows, columns }, { every, factor, width, height }, range) {
+  const [levels, pixels] = [levelsOf(values, range), new Uint8Array(width * height)];
   for (let row = 0, top = 0; row < rows; row += every, top += factor * width) {
-    for (let column = 0, left = top; column < columns; column += every, left += factor) levels.fill(levelOf(values[row * columns + column]), left, left + factor);
-    for (let copy = 1; copy < factor; copy += 1) levels.copyWithin(top + copy * width, top, top + width);
+    for (let column = 0, left = top; column < columns; column += every, left += factor) pixels.fill(levels[row * columns + column], left, left + factor);
+    for (let copy = 1; copy < factor; copy += 1) pixels.copyWithin(top + copy * width, top, top + width);
   }
-  return levels;
+  return pixels;
 }
 
 function frameSize({ rows, columns }, count) {
@@ -161,7 +160,8 @@ const FORMS = {
 
 const KEPT_FOR = 40e3; // milliseconds that a file is held for the browser to write it, as FileSaver.js has it
 
-function download(blob, name) {
+/** Let the browser save a file. */
+export function download(blob, name) {
   const url = URL.createObjectURL(blob);
   const link = make('a', '', { href: url, download: name });
   link.click();

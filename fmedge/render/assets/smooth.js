@@ -39,11 +39,11 @@ export function smoothPixels(values, { rows, columns }, [low, high], { width, he
   return pixels;
 }
 
-/** Colours with opacities: none at the lowest value, or where colours run around zero, at zero; at the highest as much as is chosen. */
-function tonesOf(colours, opacity) {
+/** Colours with opacities: none at the lowest value, or where the range is around zero, at zero; at the highest as much as is chosen. */
+function tonesOf(colours, aroundZero, opacity) {
   return Array.from({ length: SMOOTH_TONES }, (_, tone) => {
     const share = tone / (SMOOTH_TONES - 1);
-    const strength = colours === 'diverging' ? Math.abs(2 * share - 1) : share;
+    const strength = aroundZero ? Math.abs(2 * share - 1) : share;
     return [...colourAt(colours, share), 255 * strength * opacity];
   });
 }
@@ -55,7 +55,7 @@ export function smoothImage(panel, axes) {
   const scale = Math.min(1, LONGEST / Math.max(tall, wide));
   const width = Math.max(layer.columns, Math.ceil(layer.columns * broad * scale));
   const height = Math.max(layer.rows, Math.ceil(layer.rows * high * scale));
-  const tones = tonesOf(state.colours, state.opacity / 100);
+  const tones = tonesOf(state.colours, state.colours === 'diverging' || panel.view === 'error', state.opacity / 100);
   const pixels = smoothPixels(panel.values, layer, panel.range, { width, height }, tones);
   const canvas = make('canvas', '', { width, height });
   canvas.getContext('2d').putImageData(new ImageData(pixels, width, height), 0, 0);
