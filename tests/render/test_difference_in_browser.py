@@ -8,6 +8,7 @@ import pytest
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
+from support.keys import press, settle
 from support.page_samples import channel_errors, make_maps, random_maps
 from support.viewports import DESKTOP
 
@@ -48,19 +49,6 @@ def show(open_file, sides):
         return open_file(content, address, viewport=viewport, **options)
 
     return open_page
-
-
-def settle(page):
-    """Wait until the latest choice is drawn."""
-    page.wait_for_timeout(30)
-    page.wait_for_selector("body[data-state=ready]")
-    page.wait_for_timeout(30)
-
-
-def press(page, *keys):
-    for key in keys:
-        page.keyboard.press(key)
-        settle(page)
 
 
 def point_at_tile(page, place, row, column):

@@ -12,6 +12,7 @@ from fmedge.data.page_options import PageOptions
 from fmedge.model.first_kernel import FirstKernel
 from fmedge.render import plotly_js
 from fmedge.render.page import render_page
+from support.keys import press, settle
 from support.page_samples import HOSTILE, UNTRAINED, make_maps, poisoned_maps, random_maps
 from support.viewports import DESKTOP, PHONE
 
@@ -31,19 +32,6 @@ def show(open_file):
         return open_file(content, address, viewport=viewport, **options)
 
     return open_page
-
-
-def settle(page):
-    """Wait until the latest choice is drawn."""
-    page.wait_for_timeout(30)
-    page.wait_for_selector("body[data-state=ready]")
-    page.wait_for_timeout(30)
-
-
-def press(page, *keys):
-    for key in keys:
-        page.keyboard.press(key)
-        settle(page)
 
 
 class Mosaic:

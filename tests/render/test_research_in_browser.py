@@ -9,6 +9,7 @@ from PIL import Image, ImageSequence
 
 from fmedge.data.page_options import PageOptions
 from fmedge.render.page import render_page
+from support.keys import settle
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP, PHONE
 
@@ -22,12 +23,6 @@ def show(open_file):
         return open_file(content, address, viewport=DESKTOP, **options)
 
     return open_page
-
-
-def settle(page):
-    page.wait_for_timeout(30)
-    page.wait_for_selector("body[data-state=ready]")
-    page.wait_for_timeout(30)
 
 
 def pasted(page):

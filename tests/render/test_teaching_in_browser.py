@@ -7,6 +7,7 @@ import pytest
 
 from fmedge.model.first_kernel import FirstKernel
 from fmedge.render.page import render_page
+from support.keys import settle
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP
 
@@ -19,12 +20,6 @@ def show(open_file):
         return open_file(render_page(maps, kernels=kernels), address, viewport=DESKTOP, **options)
 
     return open_page
-
-
-def settle(page):
-    page.wait_for_timeout(30)
-    page.wait_for_selector("body[data-state=ready]")
-    page.wait_for_timeout(30)
 
 
 def number(text):
