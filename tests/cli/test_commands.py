@@ -219,12 +219,12 @@ def test_read_only_folder(fmedge_inprocess, tmp_path, picture):
     assert "read-only" in fmedge_inprocess("run", picture, "--output", "closed/page.html", code=6).stderr
 
 
-def test_without_plotly_a_page_is_refused_in_one_line(fmedge_process, tmp_path, picture, models):
+def test_without_plotly_a_figure_is_refused_in_one_line(fmedge_process, tmp_path, picture, models):
     (tmp_path / "plotly").mkdir()
     (tmp_path / "plotly/__init__.py").touch()
-    words = ["run", picture, "--weights", "untrained", "--models", models]
+    words = ["run", picture, "--style", "grid", "--weights", "untrained", "--models", models]
     said = fmedge_process(*words, code=5, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])).stderr
-    assert said == "Error: plotly.js is missing: the page needs the plotly package. Install it: pip install plotly.\n"
+    assert said == "Error: A figure needs the plotly package. Install it: pip install plotly.\n"
 
 
 def test_layers_into_a_closed_pipe():

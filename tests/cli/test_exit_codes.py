@@ -29,7 +29,7 @@ CODES = {
     2: (["run", "photo.png", "--layer", "block9"], "Unknown layer"),
     3: (["run", "gone.jpg"], "No image"),
     4: (["run", "photo.png", "--model", "gone.onnx"], "No model file"),
-    5: (["run", "photo.png"], "plotly.js is missing"),
+    5: (["run", "photo.png", "--style", "grid"], "A figure needs the plotly package"),
     6: (["run", "photo.png", "--output", "no/page.html"], "does not exist"),
     7: (["run", "photo.png", "--max-pixels", "9"], "at most 9 pixels"),
     8: (["compare", "before.json", "after.json", "--fail-on", "p50:5%"], "p50 +100.0 %"),
@@ -42,7 +42,7 @@ CODES = {
 def test_a_shell_sees_it(fmedge_process, folder, block1, code):
     words, message = CODES[code]
     settings = {"FMEDGE_WEIGHTS": "untrained", "FMEDGE_MODELS": str(block1.path.parent)}
-    if code == 5:  # a Plotly that holds no plotly.js
+    if code == 5:  # a Plotly that holds nothing
         settings["PYTHONPATH"] = os.pathsep.join([str(folder / "without"), str(ROOT)])
     said = fmedge_process(*words, code=code, **settings)
     assert message in said.stderr

@@ -89,9 +89,9 @@ def test_bad_files_are_skipped(here, fmedge_inprocess):
 @pytest.mark.parametrize(
     ("code", "words", "message"),
     [
-        (2, ["photos", "--output", "pages.html"], "Name a folder"),
+        (2, ["photos", "--style", "grid", "--output", "pages.html"], "one layer of one image"),
         (2, ["photos", "--save-maps", "maps.npz"], "Name a folder"),
-        (2, ["photos", "--layer", "block1_conv1+block1_conv2", "--output", "a.html"], "Name a folder"),
+        (2, ["photos", "--layer", "block1_conv1+block1_conv2", "--png", "a.png"], "Name a folder"),
         (2, ["photos/a.png", "--output", "pages"], "ends in .html"),
         (2, ["photos/a.png", "--save-maps", "maps"], "ends in .npz"),
         (2, ["photos", "--no-page", "--output", "pages"], "Leave out --output"),

@@ -52,8 +52,9 @@ def test_its_buttons_send_nothing_anywhere(show):
     assert titles == ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE, {"width": 1000, "height": 700}])
-@pytest.mark.parametrize("shape", [(64, 8, 8), (5, 9, 14), (1, 6, 6)])
+@pytest.mark.parametrize(
+    ("viewport", "shape"), [(DESKTOP, (64, 8, 8)), (PHONE, (64, 8, 8)), (PHONE, (5, 9, 14)), (PHONE, (1, 6, 6))]
+)
 def test_every_map_fits_the_width_in_its_proportions(show, viewport, shape):
     page = show(make_maps(random_maps(*shape)), viewport=viewport)
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

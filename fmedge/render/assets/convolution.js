@@ -15,14 +15,14 @@ const ROUNDING = 2e-5; // share of the summed sizes of the products: rounding of
  * @param {number[]} corner row and column of the window's first pixel, which may lie outside
  * @returns in the kernel's order: where each pixel is, its 0 to 255 or null outside, what the kernel reads of it, the weight, the product
  */
-function productsOf(photo, { weights, size: [rows, columns], factors, offsets }, [top, left]) {
+function productsOf(photo, { weights, size: [, columns], factors, offsets }, [top, left]) {
   return Array.from(weights, (weight, place) => {
     const colour = place % 3;
     const [row, column] = [top + Math.floor(place / 3 / columns), left + (Math.floor(place / 3) % columns)];
     const inside = row >= 0 && row < photo.height && column >= 0 && column < photo.width;
     const pixel = inside ? photo.data[4 * (row * photo.width + column) + colour] : null;
     const read = inside ? pixel * factors[colour] - offsets[colour] : 0; // beyond the photo there are zeros
-    return { row, column, colour, pixel, read, weight, product: read * weight, rows };
+    return { row, column, colour, pixel, read, weight, product: read * weight };
   });
 }
 
