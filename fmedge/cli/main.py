@@ -128,8 +128,8 @@ def _run_typer(arguments: list[str] | None, settings: dict[str, bool]) -> int:
     try:
         code = app(args=arguments, prog_name="fmedge", standalone_mode=False, obj=settings)
     except typer.TyperException as error:
-        mend = " See fmedge --help."
-        say(f"Error: {one_line(error.format_message(), MESSAGE_LENGTH - len(mend))}{mend}")
+        mend = ". See fmedge --help."
+        say(f"Error: {one_line(error.format_message().rstrip('.'), MESSAGE_LENGTH - len(mend))}{mend}")
         return 2
     return code if isinstance(code, int) else 0
 

@@ -161,6 +161,7 @@ def _draw_one_page(artifact: Artifact, drawing: Drawing) -> None:
         pages=None,
         maps=drawing.maps,
         sheets=drawing.sheet,
+        channel=drawing.channel,
         options=drawing.options,
     )
     require_no_image(drawing.images, [Outputs(page)])

@@ -197,7 +197,9 @@ def assemble(
             "licence": comment(plotly.licence),
             "heading": html.escape(captions.title).encode("utf-8", "replace"),
             "title": html.escape(f"{captions.title}, {captions.subtitle}").encode("utf-8", "replace"),
-            "style": assets("theme.css", "viewer.css", "viewer_parts.css", "difference.css", "viewer_layout.css"),
+            "style": assets(
+                "theme.css", "captions.css", "viewer.css", "viewer_parts.css", "difference.css", "viewer_layout.css"
+            ),
             "photos": b"".join(_photo(number, each) for number, each in enumerate(photos)),
             "header": json_block({**header, **common}),
             "plotly": plotly.element,

@@ -109,7 +109,7 @@ def test_dark_follows_the_system(show):
     dark = page.evaluate(ink)
     assert float(page.evaluate(paper)) == 0
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 21, 28)"
-    assert "random" in page.inner_text(".note")
+    assert "random" in page.inner_text("#note")
     page.emulate_media(color_scheme="light")
     wait_until(page, lambda: page.evaluate(ink) != dark)
 
