@@ -8,7 +8,7 @@ import pytest
 from fmedge.data.page_options import PageOptions
 from fmedge.render.difference_page import render_difference
 from fmedge.render.page import render_page
-from support.keys import press, settle
+from support.keys import assert_address, press, settle
 from support.page_samples import channel_errors, make_maps, random_maps
 from support.viewports import DESKTOP
 
@@ -230,11 +230,11 @@ def test_the_table_sorts_opens_channels_and_is_saved(show, tmp_path):
         )
     page.locator("#channel-rows tr[data-channel='4'] td").first.click()
     settle(page)
-    assert page.evaluate("location.hash") == "#channel=4"
+    assert_address(page, "#channel=4")
     assert page.locator("#channel-rows [aria-current]").get_attribute("data-channel") == "4"
     page.get_by_role("button", name="Open channel 2").press("Enter")
     settle(page)
-    assert page.evaluate("location.hash") == "#channel=2"
+    assert_address(page, "#channel=2")
 
 
 def test_other_pages_have_no_table(open_file):

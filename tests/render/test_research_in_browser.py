@@ -9,7 +9,7 @@ from PIL import Image, ImageSequence
 
 from fmedge.data.page_options import PageOptions
 from fmedge.render.page import render_page
-from support.keys import settle
+from support.keys import assert_address, settle
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP, PHONE
 
@@ -210,7 +210,7 @@ def test_channels_in_the_order_of_their_likeness_to_one(show):
     expected = [*np.argsort(-found[4], kind="stable").tolist(), 15]
     assert page.inner_text("h1").startswith(f"block1_conv1 - channel {expected[1]},")
     assert f"Correlation with channel 4\n{found[4, expected[1]]:.3f}" in page.inner_text("#numbers")
-    assert page.evaluate("location.hash") == f"#channel={expected[1]}&order=like&like=4"
+    assert_address(page, f"#channel={expected[1]}&order=like&like=4")
     page.select_option("#order", label=f"like channel {expected[1]}")
     page.keyboard.press("Escape")
     settle(page)
@@ -250,7 +250,7 @@ def test_a_smooth_map_over_the_photo_is_as_opaque_as_its_values_are_high(show):
     page = show(make_maps(values), address="#channel=0&opacity=50")
     page.check("#smooth")
     settle(page)
-    assert page.evaluate("location.hash") == "#channel=0&opacity=50&smooth=1"
+    assert_address(page, "#channel=0&opacity=50&smooth=1")
     source = page.locator("#panels .imagelayer image").nth(1).evaluate("(image) => image.href.baseVal")
     with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as picture:
         assert (picture.size, picture.mode) == ((32, 24), "RGBA")  # a pixel for each of the photo

@@ -7,7 +7,7 @@ import pytest
 
 from fmedge.model.first_kernel import FirstKernel
 from fmedge.render.page import render_page
-from support.keys import settle
+from support.keys import assert_address, settle
 from support.page_samples import make_maps, random_maps
 from support.viewports import DESKTOP
 
@@ -73,7 +73,7 @@ def test_a_filter_shows_what_it_says(show):
     page.keyboard.press("Enter")
     settle(page)
     assert page.inner_text("#nothing") == "No channel is like that."
-    assert page.evaluate("location.hash") == "#filter=max+%3E+1e9"
+    assert_address(page, "#filter=max+%3E+1e9")
 
 
 def test_walking_keeps_to_the_filter(show):
