@@ -373,18 +373,18 @@ void direct_to_tap(const Images &images, uint32_t image, uint32_t first, uint32_
                    const float *bias, const float *staged, const Outputs &outputs) {
     const size_t pitch = staged_pitch(images.width), plane = size_t(outputs.height) * outputs.width;
     const bool relu = outputs.relu && !outputs.tap_before_relu;
-    for (uint32_t row = first; row < last; ++row, staged += images.channels * pitch) {
-        for (uint32_t channel = 0; channel < outputs.channels;) {
-            const uint32_t lane = channel % WIDTH;
-            const uint32_t left = least(outputs.channels - channel, WIDTH - lane);
-            const float *weights = packed + size_t(channel / WIDTH) * kTaps * images.channels * WIDTH + lane;
+    for (uint32_t channel = 0; channel < outputs.channels;) {
+        const uint32_t lane = channel % WIDTH;
+        const bool many = least(outputs.channels - channel, WIDTH - lane) >= kChannels;
+        const float *weights = packed + size_t(channel / WIDTH) * kTaps * images.channels * WIDTH + lane;
+        for (uint32_t row = first; row < last; ++row) {  // row by row of one plane: what is written lies together
+            const float *from = staged + (row - first) * images.channels * pitch;
             float *into = outputs.tap + (size_t(image) * outputs.channels + channel) * plane + size_t(row) * outputs.width;
-            const bool many = left >= kChannels;
-            for (uint32_t column = 0; column < outputs.width;) {
+            for (uint32_t column = 0; column < outputs.width; column += 3 * WIDTH) {
                 const uint32_t valid = least(outputs.width - column, 3 * WIDTH);
-#define DIRECT(CHANNELS, VECTORS_)                                                                              \
-    direct_planes<CHANNELS, VECTORS_>(staged + column, pitch, images.channels, weights, bias + channel, relu, valid, \
-                                      into + column, plane)
+#define DIRECT(CHANNELS, COUNT)                                                                                       \
+    direct_planes<CHANNELS, COUNT>(from + column, pitch, images.channels, weights, bias + channel, relu, valid, \
+                                   into + column, plane)
                 if (valid > 2 * WIDTH) {
                     many ? DIRECT(kChannels, 3) : DIRECT(1, 3);
                 } else if (valid > WIDTH) {
@@ -393,10 +393,9 @@ void direct_to_tap(const Images &images, uint32_t image, uint32_t first, uint32_
                     many ? DIRECT(kChannels, 1) : DIRECT(1, 1);
                 }
 #undef DIRECT
-                column += valid;
             }
-            channel += many ? kChannels : 1;
         }
+        channel += many ? kChannels : 1;
     }
 }
 
