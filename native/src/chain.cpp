@@ -150,14 +150,18 @@ void fmedge_chain::convolve(const Grid &from, const Layer &layer, const PackedLa
         return;
     }
     float *transformed = memory, *products = memory + kPoints * work.stride;
+    // Neighbouring panels go to one thread, since their weights are read in one stream; each gets about eight pieces.
+    const uint32_t total = kPoints * panels, run_of = (total - 1) / (8 * pool.threads()) + 1;
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         const Tiles tiles = tiles_of(chunk);
         pool.each(from.blocks, [&](uint32_t block, uint32_t) {
             kernels->transform(from, tiles, block, block + 1, transformed, work.stride);
         });
-        pool.each(kPoints * panels, [&](uint32_t piece, uint32_t) {
-            kernels->multiply(weights, layer.in, layer.out, piece / panels, piece % panels, transformed, work.stride,
-                              tiles.last - tiles.first, products);
+        pool.each((total - 1) / run_of + 1, [&](uint32_t piece, uint32_t) {
+            for (uint32_t number = piece * run_of; number < (piece + 1) * run_of && number < total; ++number) {
+                kernels->multiply(weights, layer.in, layer.out, number / panels, number % panels, transformed, work.stride,
+                                  tiles.last - tiles.first, products);
+            }
         });
         pool.each(blocks, [&](uint32_t block, uint32_t) {
             kernels->restore(products, bias, tiles, block, block + 1, outputs);
