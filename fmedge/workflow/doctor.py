@@ -121,7 +121,8 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
             "Make those models on another machine."
         )
     if not any(engine.distributions for engine in engines):
-        yield f"No engine is installed. Install one: {engines[0].install}."
+        general = next(row for row in BACKENDS if not row.special)
+        yield f"No engine is installed. Install one: {general.install}."
 
 
 def _try(row: Backend, device: str) -> DeviceState:
