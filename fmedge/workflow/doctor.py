@@ -121,7 +121,8 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
             "Make those models on another machine."
         )
     if not any(engine.distributions for engine in engines):
-        general = next(row for row in BACKENDS if not row.special)
+        special = {row.name for row in BACKENDS if row.special}
+        general = next(engine for engine in engines if engine.backend not in special)
         yield f"No engine is installed. Install one: {general.install}."
 
 
