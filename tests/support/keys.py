@@ -24,7 +24,7 @@ def assert_address(page, expected):
     """
     for _ in range(50):
         address = page.evaluate("location.hash")
-        if address == expected or isinstance(expected, re.Pattern) and expected.fullmatch(address):
+        if address == expected or (isinstance(expected, re.Pattern) and expected.fullmatch(address)):
             return
         page.wait_for_timeout(40)
     assert address == expected
