@@ -122,11 +122,18 @@ inline std::vector<unsigned char> random_images(Random &random, const Network &n
 struct Tensor {
     uint32_t channels, height, width;
     std::vector<double> values;
+    double loudness; /* mean square of the values, had no terms of the sums before cancelled, and no ReLU taken any away */
 };
+
+inline double mean_square(const std::vector<double> &values) {
+    double sum = 0;
+    for (double each : values) sum += each * each;
+    return sum / static_cast<double>(values.size());
+}
 
 /* The taps of one image; empty where it is too small for the pooling. */
 inline std::vector<Tensor> reference(const Network &network, const unsigned char *image, uint32_t height, uint32_t width) {
-    Tensor now{network.channels, height, width, {}};
+    Tensor now{network.channels, height, width, {}, 0};
     size_t plane = static_cast<size_t>(height) * width;
     now.values.resize(plane * network.channels);
     for (size_t i = 0; i < plane; ++i)
@@ -139,9 +146,10 @@ inline std::vector<Tensor> reference(const Network &network, const unsigned char
             }
             now.values[c * plane + i] = value - network.mean[c];
         }
+    now.loudness = mean_square(now.values);
     std::vector<Tensor> taps;
     for (const Layer &layer : network.layers) {
-        Tensor then{layer.channels, now.height, now.width, {}};
+        Tensor then{layer.channels, now.height, now.width, {}, now.loudness};
         if (layer.kind == 2) {
             then.height /= 2, then.width /= 2;
             if (!then.height || !then.width) return {};
@@ -169,6 +177,11 @@ inline std::vector<Tensor> reference(const Network &network, const unsigned char
                             }
                         }
             }
+        }
+        if (layer.kind == 1) {
+            double gain = 0;
+            for (float each : layer.kernel) gain += static_cast<double>(each) * each;
+            then.loudness = std::fmax(mean_square(then.values), now.loudness * gain / layer.channels);
         }
         if (layer.flags & 4) taps.push_back(then);
         if (layer.flags & 1)
