@@ -58,8 +58,8 @@ for step in $steps; do
         command -v qemu-x86_64 >/dev/null || { echo "There is no qemu-x86_64 (apt-get install qemu-user): left out."; continue; }
         [ "$(uname -m)" = x86_64 ] || { echo "This is no x86-64: left out."; continue; }
         build release
-        for cpu in Nehalem Haswell; do
-            echo "$cpu"
+        for cpu in Nehalem "Haswell,-hle,-rtm,-invpcid,-pcid,-x2apic,-tsc-deadline"; do
+            echo "${cpu%%,*}"
             modes "qemu-x86_64 -cpu $cpu" release contract 1 reference 60 identical 15 guards 60 fuzz 1500
             qemu-x86_64 -cpu $cpu "$folder/release/tests/faults"
         done
