@@ -137,30 +137,30 @@ void fmedge_chain::convolve(const Grid &from, const Layer &layer, const PackedLa
     if (!work.together) {
         pool.each(chunks, [&](uint32_t chunk, uint32_t thread) {
             const Tiles tiles = tiles_of(chunk);
-            float *transformed = memory + thread * work.floats, *products = transformed + kPoints * work.in_stride;
-            kernels->transform(from, tiles, 0, from.blocks, transformed, work.in_stride);
+            float *transformed = memory + thread * work.floats, *products = transformed + kPoints * work.stride;
+            kernels->transform(from, tiles, 0, from.blocks, transformed, work.stride);
             for (uint32_t point = 0; point < kPoints; ++point) {
                 for (uint32_t panel = 0; panel < panels; ++panel) {
-                    kernels->multiply(weights, layer.in, layer.out, point, panel, transformed, work.in_stride,
-                                      tiles.last - tiles.first, products, work.out_stride);
+                    kernels->multiply(weights, layer.in, layer.out, point, panel, transformed, work.stride,
+                                      tiles.last - tiles.first, products);
                 }
             }
-            kernels->restore(products, work.out_stride, bias, tiles, 0, blocks, outputs);
+            kernels->restore(products, bias, tiles, 0, blocks, outputs);
         });
         return;
     }
-    float *transformed = memory, *products = memory + kPoints * work.in_stride;
+    float *transformed = memory, *products = memory + kPoints * work.stride;
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         const Tiles tiles = tiles_of(chunk);
         pool.each(from.blocks, [&](uint32_t block, uint32_t) {
-            kernels->transform(from, tiles, block, block + 1, transformed, work.in_stride);
+            kernels->transform(from, tiles, block, block + 1, transformed, work.stride);
         });
         pool.each(kPoints * panels, [&](uint32_t piece, uint32_t) {
-            kernels->multiply(weights, layer.in, layer.out, piece / panels, piece % panels, transformed, work.in_stride,
-                              tiles.last - tiles.first, products, work.out_stride);
+            kernels->multiply(weights, layer.in, layer.out, piece / panels, piece % panels, transformed, work.stride,
+                              tiles.last - tiles.first, products);
         });
         pool.each(blocks, [&](uint32_t block, uint32_t) {
-            kernels->restore(products, work.out_stride, bias, tiles, block, block + 1, outputs);
+            kernels->restore(products, bias, tiles, block, block + 1, outputs);
         });
     }
 }

@@ -56,11 +56,11 @@ struct Kernels {
 
     // Tiles of a grid, blocks [first, last) of its channels, to transformed[point][block][tile][channel].
     void (*transform)(const Grid &grid, Tiles tiles, uint32_t first, uint32_t last, float *transformed, size_t stride);
-    // Panel of packed weights times transformed tiles, at one point, to products[point][block][tile][channel].
+    // Panel of packed weights times transformed tiles, at one point, to products[block][tile][point][channel].
     void (*multiply)(const float *packed, uint32_t in, uint32_t out, uint32_t point, uint32_t panel,
-                     const float *transformed, size_t in_stride, uint32_t tiles, float *products, size_t out_stride);
+                     const float *transformed, size_t stride, uint32_t tiles, float *products);
     // Products of blocks [first, last) back to outputs.
-    void (*restore)(const float *products, size_t stride, const float *bias, Tiles tiles, uint32_t first, uint32_t last,
+    void (*restore)(const float *products, const float *bias, Tiles tiles, uint32_t first, uint32_t last,
                     const Outputs &outputs);
 
     // A direct convolution of output rows [first, last) of one image.

@@ -131,7 +131,7 @@ void multiply_group(const float *__restrict weights, uint32_t in, const float *_
         }
     }
     for (int vector = 0; vector < Vectors; ++vector) {
-        for (int tile = 0; tile < Count; ++tile) store(products + vector * products_stride + tile * WIDTH, sums[tile][vector]);
+        for (int tile = 0; tile < Count; ++tile) store(products + vector * products_stride + tile * kPoints * WIDTH, sums[tile][vector]);
     }
 }
 
@@ -159,18 +159,18 @@ struct Groups<0, 0> {
 };
 
 void multiply(const float *packed, uint32_t in, uint32_t out, uint32_t point, uint32_t panel, const float *transformed,
-              size_t in_stride, uint32_t tiles, float *products, size_t out_stride) {
+              size_t stride, uint32_t tiles, float *products) {
     const uint32_t blocks = (out + WIDTH - 1) / WIDTH;
     const uint32_t vectors = least(VECTORS, blocks - panel * VECTORS);
     const float *weights = packed + (size_t(point) * blocks + size_t(panel) * VECTORS) * WIDTH * in;
-    const float *from = transformed + point * in_stride;
-    float *into = products + point * out_stride + size_t(panel) * VECTORS * tiles * WIDTH;
+    const float *from = transformed + point * stride;
+    float *into = products + (size_t(panel) * VECTORS * tiles * kPoints + point) * WIDTH;
     const uint32_t groups = (tiles + GROUP - 1) / GROUP;
     const uint32_t size = tiles / groups, longer = tiles % groups;  // groups are as equal as they can be
     for (uint32_t group = 0, tile = 0; group < groups; ++group) {
         const uint32_t count = size + (group < longer);
         Groups<GROUP, VECTORS>::find(count, vectors)(weights, in, from + size_t(tile) * WIDTH, size_t(tiles) * WIDTH,
-                                                     into + size_t(tile) * WIDTH, size_t(tiles) * WIDTH);
+                                                     into + size_t(tile) * kPoints * WIDTH, size_t(tiles) * kPoints * WIDTH);
         tile += count;
     }
 }
@@ -213,66 +213,92 @@ INLINE void store_planes(const Vector *pixels, uint32_t valid, uint32_t channels
     }
 }
 
-void restore(const float *products, size_t stride, const float *bias, Tiles tiles, uint32_t first, uint32_t last,
-             const Outputs &outputs) {
-    const uint32_t rows = (outputs.height + kTile - 1) / kTile, columns = (outputs.width + kTile - 1) / kTile;
-    const uint32_t count = tiles.last - tiles.first;
-    const size_t plane = size_t(outputs.height) * outputs.width;
-    for (uint32_t block = first; block < last; ++block) {
-        Position at = position_of(tiles.first, rows, columns);
-        const Vector added = load(bias + size_t(block) * WIDTH);
-        const uint32_t channels = least(WIDTH, outputs.channels - block * WIDTH);
-        const float *from = products + size_t(block) * count * WIDTH;
-        for (uint32_t tile = 0; tile < count; ++tile, from += WIDTH, advance(at, rows, columns)) {
-            Vector half[24], found[16];
-            for (uint32_t row = 0; row < 6; ++row) {
-                Vector line[6];
-                for (uint32_t column = 0; column < 6; ++column) line[column] = load(from + (6 * row + column) * stride);
-                four(line, 1, half + row, 6);
-            }
-            for (uint32_t column = 0; column < 4; ++column) four(half + 6 * column, 1, found + column, 4);
-            for (Vector &value : found) value += added;
-            const uint32_t top = at.row * kTile, left = at.column * kTile;
-            const uint32_t high = least(kTile, outputs.height - top), wide = least(kTile, outputs.width - left);
-            float *tap = outputs.tap == nullptr
-                             ? nullptr
-                             : outputs.tap + (size_t(at.image) * outputs.channels + size_t(block) * WIDTH) * plane +
-                                   size_t(top) * outputs.width + left;
-            if (tap != nullptr && outputs.tap_before_relu) {
-                for (uint32_t row = 0; row < high; ++row) {
-                    store_planes(found + 4 * row, wide, channels, tap + size_t(row) * outputs.width, plane);
-                }
-                tap = nullptr;
-            }
-            if (outputs.relu) {
-                for (Vector &value : found) value = rectified(value);
-            }
-            if (tap != nullptr) {
-                for (uint32_t row = 0; row < high; ++row) {
-                    store_planes(found + 4 * row, wide, channels, tap + size_t(row) * outputs.width, plane);
-                }
-            }
-            if (outputs.grid == nullptr) continue;
-            const Grid &grid = *outputs.grid;
-            float *into = block_of(grid, at.image, block);
-            if (outputs.pooled) {
-                for (uint32_t row = 0; row < 2; ++row) {
-                    for (uint32_t column = 0; column < 2; ++column) {
-                        const uint32_t y = top / 2 + row, x = left / 2 + column;
-                        if (y >= grid.height || x >= grid.width) continue;
-                        const Vector *window = found + 8 * row + 2 * column;
-                        store(pixel(grid, into, y, x),
-                              larger(larger(window[0], window[1]), larger(window[4], window[5])));
-                    }
-                }
-            } else {
-                for (uint32_t row = 0; row < high; ++row) {
-                    float *line = pixel(grid, into, top + row, left);
-                    for (uint32_t column = 0; column < wide; ++column) store(line + column * WIDTH, found[4 * row + column]);
-                }
-            }
+// Where the outputs of restored tiles go. The common cases are known when this is compiled.
+enum Target { kToGrid, kToPooled, kToTap, kToAll };
+
+INLINE void rows_to_planes(const Vector *found, uint32_t high, uint32_t wide, uint32_t channels, float *into, size_t line,
+                           size_t plane) {
+    for (uint32_t row = 0; row < high; ++row) store_planes(found + 4 * row, wide, channels, into + row * line, plane);
+}
+
+INLINE void tile_to_pooled(const Vector *found, const Grid &grid, float *into, uint32_t top, uint32_t left) {
+    for (uint32_t row = 0; row < 2; ++row) {
+        for (uint32_t column = 0; column < 2; ++column) {
+            const uint32_t y = top / 2 + row, x = left / 2 + column;
+            if (y >= grid.height || x >= grid.width) continue;
+            const Vector *window = found + 8 * row + 2 * column;
+            store(pixel(grid, into, y, x), larger(larger(window[0], window[1]), larger(window[4], window[5])));
         }
     }
+}
+
+INLINE void tile_to_grid(const Vector *found, const Grid &grid, float *into, uint32_t top, uint32_t left) {
+    float *line = pixel(grid, into, top, left);
+    const size_t step = size_t(grid.columns) * WIDTH;
+    const uint32_t high = least(kTile, grid.height - top), wide = least(kTile, grid.width - left);
+    if (high == kTile && wide == kTile) {
+        for (uint32_t row = 0; row < kTile; ++row) {
+            for (uint32_t column = 0; column < kTile; ++column) store(line + row * step + column * WIDTH, found[4 * row + column]);
+        }
+        return;
+    }
+    for (uint32_t row = 0; row < high; ++row) {
+        for (uint32_t column = 0; column < wide; ++column) store(line + row * step + column * WIDTH, found[4 * row + column]);
+    }
+}
+
+template <Target Where, bool Relu>
+void restore_block(const float *from, const float *bias, Tiles tiles, uint32_t block, const Outputs &outputs) {
+    const uint32_t rows = (outputs.height + kTile - 1) / kTile, columns = (outputs.width + kTile - 1) / kTile;
+    const size_t plane = size_t(outputs.height) * outputs.width;
+    const Vector added = load(bias + size_t(block) * WIDTH);
+    const uint32_t channels = least(WIDTH, outputs.channels - block * WIDTH);
+    Position at = position_of(tiles.first, rows, columns);
+    for (uint32_t tile = tiles.first; tile < tiles.last; ++tile, from += kPoints * WIDTH, advance(at, rows, columns)) {
+        Vector half[24], found[16];
+        for (uint32_t row = 0; row < 6; ++row) four(reinterpret_cast<const Vector *>(from) + 6 * row, 1, half + row, 6);
+        for (uint32_t column = 0; column < 4; ++column) {
+            Vector line[4];
+            four(half + 6 * column, 1, line, 1);
+            for (uint32_t row = 0; row < 4; ++row) {
+                const Vector value = line[row] + added;
+                found[4 * row + column] = Relu ? rectified(value) : value;
+            }
+        }
+        const uint32_t top = at.row * kTile, left = at.column * kTile;
+        if (Where == kToTap || (Where == kToAll && outputs.tap != nullptr)) {
+            float *tap = outputs.tap + (size_t(at.image) * outputs.channels + size_t(block) * WIDTH) * plane +
+                         size_t(top) * outputs.width + left;
+            rows_to_planes(found, least(kTile, outputs.height - top), least(kTile, outputs.width - left), channels, tap,
+                           outputs.width, plane);
+        }
+        if (Where == kToTap || outputs.grid == nullptr) continue;
+        if (Where == kToAll && outputs.relu && !Relu) {
+            for (Vector &value : found) value = rectified(value);
+        }
+        float *into = block_of(*outputs.grid, at.image, block);
+        if (Where == kToPooled || (Where == kToAll && outputs.pooled)) {
+            tile_to_pooled(found, *outputs.grid, into, top, left);
+        } else {
+            tile_to_grid(found, *outputs.grid, into, top, left);
+        }
+    }
+}
+
+void restore(const float *products, const float *bias, Tiles tiles, uint32_t first, uint32_t last, const Outputs &outputs) {
+    typedef void (*Block)(const float *, const float *, Tiles, uint32_t, const Outputs &);
+    static constexpr Block kBlocks[][2] = {{restore_block<kToGrid, false>, restore_block<kToGrid, true>},
+                                           {restore_block<kToPooled, false>, restore_block<kToPooled, true>},
+                                           {restore_block<kToTap, false>, restore_block<kToTap, true>},
+                                           {restore_block<kToAll, false>, restore_block<kToAll, true>}};
+    const bool before = outputs.tap != nullptr && outputs.tap_before_relu;  // ReLU comes after the tap
+    const Target target = outputs.grid == nullptr  ? kToTap
+                          : outputs.tap != nullptr ? kToAll
+                          : outputs.pooled         ? kToPooled
+                                                   : kToGrid;
+    const Block restore_one = kBlocks[target][outputs.relu && !before];
+    const size_t floats = size_t(tiles.last - tiles.first) * kPoints * WIDTH;
+    for (uint32_t block = first; block < last; ++block) restore_one(products + block * floats, bias, tiles, block, outputs);
 }
 
 // One image's rows around [first, last), the mean subtracted, as [row][channel][column], with zeros beyond the image.

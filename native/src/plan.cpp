@@ -10,9 +10,9 @@ namespace {
 // 512 KB to 2 MB on today's cores.
 constexpr size_t kOwnBytes = size_t(1) << 20;
 // Bytes of a layer's packed weights from which on all threads work at one chunk, so that each reads but a part of them.
-constexpr size_t kSharedWeights = size_t(4) << 20;
+constexpr size_t kSharedWeights = size_t(12) << 20;
 // Bytes of transformed tiles and products of such a chunk: they should stay in the third cache.
-constexpr size_t kTogetherBytes = size_t(12) << 20;
+constexpr size_t kTogetherBytes = size_t(24) << 20;
 
 uint32_t least(size_t a, size_t b) { return uint32_t(a < b ? a : b); }
 
@@ -47,9 +47,8 @@ bool plan_work(const Kernels &kernels, uint32_t in, uint32_t out, uint32_t count
     }
     work.chunk = least((tiles + chunks - 1) / chunks, tiles);
     const size_t extra = kLine / 4;  // lest all points fall into the same lines of a cache
-    work.in_stride = in_padded * work.chunk + extra;
-    work.out_stride = out_padded * work.chunk + extra;
-    return multiplied({kPoints, work.in_stride + work.out_stride}, work.floats) && work.floats < SIZE_MAX / 4 / 64;
+    work.stride = in_padded * work.chunk + extra;
+    return multiplied({kPoints, work.stride + out_padded * work.chunk}, work.floats) && work.floats < SIZE_MAX / 4 / 64;
 }
 
 }  // namespace fmedge

@@ -13,7 +13,7 @@ struct Work {
     uint32_t tiles;    // of all images
     uint32_t chunk;    // tiles that are transformed, multiplied and restored at a time
     bool together;     // all threads work at one chunk, step by step; otherwise each at a chunk of its own
-    size_t in_stride, out_stride;  // floats between two points of transformed tiles and of products
+    size_t stride;     // floats between two points of transformed tiles
     size_t floats;     // of both, for one chunk
 };
 
