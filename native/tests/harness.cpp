@@ -9,6 +9,7 @@
  * fuzz       random networks and sizes, damaged models and packed weights: statuses, and nothing else
  * slope      COUNT runs: does memory grow?
  * contract   arguments out of their range
+ * refusals   every field of a model out of its range, every byte of packed weights damaged; NaN is not lost
  * quick      a little of each
  */
 #include <algorithm>
@@ -501,12 +502,151 @@ void test_contract(const Options &given) {
     std::printf("contract: held\n");
 }
 
+int opening(const std::vector<unsigned char> &file) {
+    Guarded model(file.size(), 4, true);
+    std::memcpy(model.data(), file.data(), file.size());
+    fmedge_chain *chain = nullptr;
+    int status = fmedge_chain_open(model.data(), file.size(), nullptr, &chain);
+    fmedge_chain_close(chain);
+    return status;
+}
+
+struct Change {
+    size_t at, bytes;
+    uint64_t value;
+    const char *what;
+};
+
+void test_refused_models() {
+    Random random{4};
+    Network network;
+    network.mean = {1, 2, 3};
+    network.add_convolution(random, 4, 3);
+    network.add_pooling(0);
+    network.add_convolution(random, 5, 3);
+    const std::vector<unsigned char> file = network.bytes();
+    const size_t table = 64 + 32 * 3, first = 64, pooling = 96, last = 128;
+    const uint64_t used = file.size(), kernel = used - 4 * (4 * 5 * 9 + 5), bias = used - 4 * 5;
+    const Change refused[] = {
+        {0, 1, 'f', "the first letters"}, {7, 1, '2', "another version"}, {8, 4, 0, "no layers"}, {8, 4, 1025, "too many layers"},
+        {8, 4, 4, "a layer more than there are"}, {12, 4, 0, "no channels"}, {12, 4, 65537, "too many channels"},
+        {16, 4, 2, "a third type of images"}, {20, 4, 1, "what is reserved"},
+        {40, 1, 1, "zeros that are none"}, {63, 1, 128, "zeros that are none"},
+        {24, 8, table - 4, "the mean inside the table"}, {24, 8, table + 1, "the mean between floats"}, {24, 8, table + 2, "the mean between floats"},
+        {24, 8, used - 8, "the mean beyond the end"}, {24, 8, ~uint64_t{3}, "the mean far beyond the end"}, {24, 8, 0, "no mean"},
+        {32, 8, used + 1, "more bytes than there are"}, {32, 8, used - 4, "fewer bytes than needed"}, {32, 8, table - 4, "fewer bytes than the table's"},
+        {32, 8, 0, "no bytes"}, {32, 8, ~uint64_t{0}, "all bytes"},
+        {first, 4, 0, "no kind of layer"}, {first, 4, 3, "a third kind of layer"}, {first + 4, 4, 0, "no outputs"}, {first + 4, 4, 65537, "too many outputs"},
+        {first + 4, 4, 65536, "outputs without weights"}, {first + 8, 4, 8, "an unknown flag"}, {first + 8, 4, 0x80000000u, "an unknown flag"},
+        {first + 8, 4, 4, "before a ReLU that there is not"}, {first + 8, 4, 7, "two taps in one layer"}, {first + 12, 4, 1, "what is reserved"},
+        {first + 16, 8, table - 4, "a kernel inside the table"}, {first + 16, 8, table + 1, "a kernel between floats"}, {first + 24, 8, 0, "no bias"},
+        {pooling + 4, 4, 3, "pooling of fewer channels"}, {pooling + 8, 4, 1, "pooling with ReLU"}, {pooling + 16, 8, table, "pooling with a kernel"},
+        {pooling + 24, 8, table, "pooling with a bias"}, {last + 8, 4, 1, "a last layer that is no tap"},
+        {last + 16, 8, kernel + 28, "a kernel beyond the end"}, {last + 24, 8, bias + 4, "a bias beyond the end"}, {last + 24, 8, ~uint64_t{3}, "a bias far beyond the end"},
+    };
+    require(opening(file) == FMEDGE_CHAIN_OK, "the model itself");
+    for (const Change &change : refused) {
+        std::vector<unsigned char> other = file;
+        std::memcpy(&other[change.at], &change.value, change.bytes);
+        std::snprintf(now_doing, sizeof now_doing, "a model: %s", change.what);
+        require(opening(other) == FMEDGE_CHAIN_BAD_MODEL, "it is opened");
+    }
+    for (size_t size = 0; size < file.size(); ++size) {
+        std::snprintf(now_doing, sizeof now_doing, "a model: its first %zu bytes", size);
+        require(opening({file.begin(), file.begin() + static_cast<long>(size)}) == FMEDGE_CHAIN_BAD_MODEL, "it is opened");
+    }
+    std::vector<unsigned char> longer = file;
+    longer.resize(longer.size() + 9, 77);
+    require(opening(longer) == FMEDGE_CHAIN_OK, "a model with more behind it");
+}
+
+void test_refused_packed(uint32_t kernels, uint64_t count, uint64_t seed) {
+    Random random{seed};
+    Network network;
+    network.mean = {1, 2, 3};
+    network.add_convolution(random, 5, 3);
+    network.add_convolution(random, 21, 3);
+    std::vector<unsigned char> model = network.bytes();
+    size_t size = 0;
+    require(fmedge_chain_packed_bytes(model.data(), model.size(), kernels, &size) == FMEDGE_CHAIN_OK, "packed bytes");
+    Guarded packed(size, 64, true);
+    require(fmedge_chain_pack(model.data(), model.size(), kernels, 1, packed.data(), size) == FMEDGE_CHAIN_OK, "pack");
+    fmedge_chain_options options = options_for(kernels, 1);
+    options.packed = packed.data(), options.packed_bytes = size;
+    auto status_of = [&](const std::vector<unsigned char> &of) {
+        fmedge_chain *chain = nullptr;
+        int status = fmedge_chain_open(of.data(), of.size(), &options, &chain);
+        fmedge_chain_close(chain);
+        return status;
+    };
+    for (uint64_t i = 0; i < count; ++i) {
+        size_t at = i < 64 ? i : random.below(static_cast<uint32_t>(size));
+        unsigned char bit = static_cast<unsigned char>(1u << random.below(8));
+        packed.data()[at] ^= bit;
+        std::snprintf(now_doing, sizeof now_doing, "packed weights, %s, byte %zu of %zu", fmedge_chain_kernels_name(kernels), at, size);
+        require(status_of(model) == FMEDGE_CHAIN_BAD_PACKED, "damage is not noticed");
+        packed.data()[at] ^= bit;
+    }
+    require(status_of(model) == FMEDGE_CHAIN_OK, "the packed weights themselves");
+    for (size_t at : {size_t{8 * 20}, model.size() - 3}) {  /* a weight, a bias */
+        std::vector<unsigned char> other = model;
+        other[at] ^= 1;
+        require(status_of(other) == FMEDGE_CHAIN_BAD_PACKED, "packed weights of another model are taken");
+    }
+    for (size_t less : {size_t{64}, size}) {
+        options.packed_bytes = size - less;
+        require(status_of(model) == FMEDGE_CHAIN_BAD_PACKED, "packed weights of another size are taken");
+    }
+    options.packed_bytes = size, options.packed = packed.data() + 4;
+    require(status_of(model) == FMEDGE_CHAIN_BAD_ARGUMENT, "packed weights between lines are taken");
+    options.packed = packed.data();
+    for (uint32_t others : kernel_sets(""))
+        if (others != kernels) {
+            options.kernels = others;
+            require(status_of(model) == FMEDGE_CHAIN_BAD_PACKED, "packed weights for other kernels are taken");
+        }
+}
+
+/* A pixel that is no number makes the values around it none, ReLU or not, and leaves those far away as they are. */
+void test_nan(uint32_t kernels) {
+    for (uint32_t channels : {3u, 20u}) {
+        Random random{9};
+        Network network;
+        network.channels = channels, network.image_type = 1;
+        network.mean.assign(channels, 0.0f);
+        network.add_convolution(random, 7, 3);
+        network.add_convolution(random, 6, 3);
+        std::snprintf(now_doing, sizeof now_doing, "NaN, %s, %u channels", fmedge_chain_kernels_name(kernels), channels);
+        std::vector<unsigned char> images = random_images(random, network, 1, 33, 35);
+        Chain chain = open_chain(network.bytes(), options_for(kernels, 1));
+        Taps before = run(chain.get(), images, 1, 33, 35);
+        const float nan = std::nanf("");
+        std::memcpy(&images[4 * (16 * 35 + 17) * channels], &nan, 4);
+        Taps after = run(chain.get(), images, 1, 33, 35);
+        for (size_t t = 0; t < 2; ++t)
+            for (size_t i = 0; i < before[t].size(); ++i) {
+                int row = static_cast<int>(i / 35 % 33), column = static_cast<int>(i % 35);
+                if (std::abs(row - 16) <= 1 && std::abs(column - 17) <= 1) require(std::isnan(after[t][i]), "NaN is lost");
+                if (std::abs(row - 16) > 12 || std::abs(column - 17) > 12) require(after[t][i] == before[t][i], "NaN is everywhere");
+            }
+    }
+}
+
+void test_refusals(const Options &given) {
+    test_refused_models();
+    for (uint32_t kernels : kernel_sets(given.kernels)) {
+        test_refused_packed(kernels, given.count, given.seed);
+        test_nan(kernels);
+    }
+    std::printf("refusals: models and packed weights\n");
+}
+
 struct Mode {
     const char *name;
     void (*test)(const Options &);
     uint64_t count, quick;
 };
-const Mode MODES[] = {{"contract", test_contract, 1, 1},       {"reference", test_reference, 1000, 40}, {"identical", test_identical, 300, 10},
+const Mode MODES[] = {{"contract", test_contract, 1, 1},       {"refusals", test_refusals, 20000, 500}, {"reference", test_reference, 1000, 40}, {"identical", test_identical, 300, 10},
                       {"guards", test_guards, 1000, 40},       {"fuzz", test_fuzz, 100000, 1500},       {"slope", test_slope, 100000, 3000}};
 
 }  // namespace

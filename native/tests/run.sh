@@ -42,17 +42,17 @@ for step in $steps; do
     release)
         build release
         "$folder/release/tests/header_in_c"
-        modes "" release contract 1 reference 2000 identical 500 guards 2000 fuzz 100000 slope 100000
+        modes "" release contract 1 refusals 20000 reference 2000 identical 500 guards 2000 fuzz 100000 slope 100000
         "$folder/release/tests/faults"
         (cd "$folder/release" && ctest --quiet --tests-regex 'symbols' --output-on-failure)
         ;;
     sanitized)
         build sanitized -DFMEDGE_CHAIN_SANITIZE=address,undefined
-        modes "" sanitized contract 1 reference 500 identical 150 guards 500 fuzz 100000
+        modes "" sanitized contract 1 refusals 5000 reference 500 identical 150 guards 500 fuzz 100000
         ;;
     threads)
         build threads -DFMEDGE_CHAIN_SANITIZE=thread
-        modes "" threads contract 1 reference 150 identical 60 guards 200 fuzz 3000
+        modes "" threads contract 1 refusals 200 reference 150 identical 60 guards 200 fuzz 3000
         ;;
     x86)
         command -v qemu-x86_64 >/dev/null || { echo "There is no qemu-x86_64 (apt-get install qemu-user): left out."; continue; }
@@ -60,7 +60,7 @@ for step in $steps; do
         build release
         for cpu in Nehalem "Haswell,-hle,-rtm,-invpcid,-pcid,-x2apic,-tsc-deadline"; do
             echo "${cpu%%,*}"
-            modes "qemu-x86_64 -cpu $cpu" release contract 1 reference 60 identical 15 guards 60 fuzz 1500
+            modes "qemu-x86_64 -cpu $cpu" release contract 1 refusals 500 reference 60 identical 15 guards 60 fuzz 1500
             qemu-x86_64 -cpu $cpu "$folder/release/tests/faults"
         done
         ;;
@@ -70,7 +70,7 @@ for step in $steps; do
         build arm -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
             -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc
         arm="qemu-aarch64 -cpu ${ARM_CPU:-cortex-a53} -L /usr/aarch64-linux-gnu"
-        modes "$arm" arm contract 1 reference 60 identical 15 guards 60 fuzz 1500
+        modes "$arm" arm contract 1 refusals 500 reference 60 identical 15 guards 60 fuzz 1500
         $arm "$folder/arm/tests/faults"
         ;;
     *)
