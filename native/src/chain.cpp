@@ -103,7 +103,9 @@ int fmedge_chain::plan(uint32_t count, uint32_t height, uint32_t width, size_t w
             bytes = direct_scratch(layer.in, width) * 4 * pool.threads();
         } else if (!layer.pool) {
             Work work;
-            if (!plan_work(*kernels, layer.in, layer.out, count, height, width, pool.threads(), work)) return FMEDGE_CHAIN_TOO_LARGE;
+            if (!plan_work(*kernels, *packing.layers[number].method, layer.in, layer.out, count, height, width, pool.threads(), work)) {
+                return FMEDGE_CHAIN_TOO_LARGE;
+            }
             bytes = work.floats * 4 * (work.together ? 1 : pool.threads());
         }
         if (bytes > buffers.scratch) buffers.scratch = bytes;
@@ -123,8 +125,9 @@ int fmedge_chain::plan(uint32_t count, uint32_t height, uint32_t width, size_t w
 }
 
 void fmedge_chain::convolve(const Grid &from, const Layer &layer, const PackedLayer &place, const Outputs &outputs) {
+    const Winograd &method = *place.method;
     Work work;
-    plan_work(*kernels, layer.in, layer.out, from.count, from.height, from.width, pool.threads(), work);
+    plan_work(*kernels, method, layer.in, layer.out, from.count, from.height, from.width, pool.threads(), work);
     const float *weights = floats_at(place.weights), *bias = floats_at(place.bias);
     const uint32_t blocks = (layer.out + kernels->width - 1) / kernels->width;
     const uint32_t panels = (blocks + kernels->vectors - 1) / kernels->vectors;
@@ -137,30 +140,34 @@ void fmedge_chain::convolve(const Grid &from, const Layer &layer, const PackedLa
     if (!work.together) {
         pool.each(chunks, [&](uint32_t chunk, uint32_t thread) {
             const Tiles tiles = tiles_of(chunk);
-            float *transformed = memory + thread * work.floats, *products = transformed + kPoints * work.stride;
-            kernels->transform(from, tiles, 0, from.blocks, transformed, work.stride);
-            for (uint32_t point = 0; point < kPoints; ++point) {
+            float *transformed = memory + thread * work.floats, *products = transformed + method.points * work.stride;
+            method.transform(from, tiles, 0, from.blocks, transformed, work.stride);
+            for (uint32_t point = 0; point < method.points; ++point) {
                 for (uint32_t panel = 0; panel < panels; ++panel) {
-                    kernels->multiply(weights, layer.in, layer.out, point, panel, transformed, work.stride,
+                    method.multiply(weights, layer.in, layer.out, point, panel, transformed, work.stride,
                                       tiles.last - tiles.first, products);
                 }
             }
-            kernels->restore(products, bias, tiles, 0, blocks, outputs);
+            method.restore(products, bias, tiles, 0, blocks, outputs);
         });
         return;
     }
-    float *transformed = memory, *products = memory + kPoints * work.stride;
+    float *transformed = memory, *products = memory + method.points * work.stride;
+    // Neighbouring panels go to one thread, since their weights are read in one stream; each gets about eight pieces.
+    const uint32_t total = method.points * panels, run_of = (total - 1) / (8 * pool.threads()) + 1;
     for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
         const Tiles tiles = tiles_of(chunk);
         pool.each(from.blocks, [&](uint32_t block, uint32_t) {
-            kernels->transform(from, tiles, block, block + 1, transformed, work.stride);
+            method.transform(from, tiles, block, block + 1, transformed, work.stride);
         });
-        pool.each(kPoints * panels, [&](uint32_t piece, uint32_t) {
-            kernels->multiply(weights, layer.in, layer.out, piece / panels, piece % panels, transformed, work.stride,
-                              tiles.last - tiles.first, products);
+        pool.each((total - 1) / run_of + 1, [&](uint32_t piece, uint32_t) {
+            for (uint32_t number = piece * run_of; number < (piece + 1) * run_of && number < total; ++number) {
+                method.multiply(weights, layer.in, layer.out, number / panels, number % panels, transformed, work.stride,
+                                  tiles.last - tiles.first, products);
+            }
         });
         pool.each(blocks, [&](uint32_t block, uint32_t) {
-            kernels->restore(products, bias, tiles, block, block + 1, outputs);
+            method.restore(products, bias, tiles, block, block + 1, outputs);
         });
     }
 }

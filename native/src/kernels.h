@@ -7,8 +7,7 @@
 
 namespace fmedge {
 
-constexpr uint32_t kTile = 4;        // rows and columns of outputs that one tile gives: F(4x4, 3x3)
-constexpr uint32_t kPoints = 36;     // products per tile and pair of channels: (4 + 3 - 1) squared
+constexpr uint32_t kLargestTile = 4; // rows and columns of outputs that a tile gives at most
 constexpr uint32_t kTaps = 9;        // weights of a 3 x 3 kernel
 constexpr uint32_t kDirect = 4;      // up to as many input channels a convolution is computed directly
 constexpr uint32_t kStrip = 8;       // rows of outputs of one piece of a direct convolution
@@ -42,18 +41,13 @@ struct Outputs {
     bool relu, pooled, tap_before_relu;
 };
 
-struct Kernels {
-    uint32_t number;  // fmedge_chain_kernels
-    const char *name;
-    uint32_t width;    // floats in a vector: channels of a block
-    uint32_t vectors;  // blocks of output channels in a panel of packed weights
-    uint32_t group;    // tiles that are multiplied at once
-    bool (*can_run)();
+// One of Winograd's methods.
+struct Winograd {
+    uint32_t tile;    // rows and columns of outputs that one tile gives
+    uint32_t points;  // products per tile and pair of channels: (tile + 2) squared
 
     // Packed weights of output blocks [first, last).
-    void (*pack_winograd)(const float *kernel, uint32_t in, uint32_t out, uint32_t first, uint32_t last, float *packed);
-    void (*pack_direct)(const float *kernel, uint32_t in, uint32_t out, float *packed);
-
+    void (*pack)(const float *kernel, uint32_t in, uint32_t out, uint32_t first, uint32_t last, float *packed);
     // Tiles of a grid, blocks [first, last) of its channels, to transformed[point][block][tile][channel].
     void (*transform)(const Grid &grid, Tiles tiles, uint32_t first, uint32_t last, float *transformed, size_t stride);
     // Panel of packed weights times transformed tiles, at one point, to products[block][tile][point][channel].
@@ -62,7 +56,19 @@ struct Kernels {
     // Products of blocks [first, last) back to outputs.
     void (*restore)(const float *products, const float *bias, Tiles tiles, uint32_t first, uint32_t last,
                     const Outputs &outputs);
+};
 
+struct Kernels {
+    uint32_t number;  // fmedge_chain_kernels
+    const char *name;
+    uint32_t width;    // floats in a vector: channels of a block
+    uint32_t vectors;  // blocks of output channels in a panel of packed weights
+    uint32_t group;    // tiles that are multiplied at once
+    bool (*can_run)();
+
+    Winograd methods[2];  // F(4x4, 3x3) and F(2x2, 3x3)
+
+    void (*pack_direct)(const float *kernel, uint32_t in, uint32_t out, float *packed);
     // A direct convolution of output rows [first, last) of one image.
     void (*direct)(const Images &images, uint32_t image, uint32_t first, uint32_t last, const float *packed,
                    const float *bias, float *scratch, const Outputs &outputs);

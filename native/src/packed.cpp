@@ -8,7 +8,11 @@ namespace fmedge {
 
 namespace {
 
-constexpr uint32_t kVersion = 1;  // to be raised with every change of the layouts or of the points
+constexpr uint32_t kVersion = 1;  // to be raised with every change of the layouts, of the points or of the methods
+
+// After so many poolings maps are small: 14 x 14 of an image of 224 x 224. There weights, which come from memory, cost
+// as much as arithmetic; F(2x2, 3x3) has less than half of them, and loses no part of a tile at the border.
+constexpr uint32_t kSmallMaps = 4;
 
 struct Header {
     char magic[8];  // "FMPACKED"
@@ -95,13 +99,16 @@ bool plan_packing(const Model &model, const Kernels &kernels, Packing &packing) 
     if (!added(total, size_t(model.channels) * 4)) return false;
     packing.layers.clear();
     packing.layers.reserve(model.layers.size());
+    uint32_t pools = 0;
     for (const Layer &layer : model.layers) {
         PackedLayer packed = {};
+        pools += layer.pool;
         if (!layer.pool) {
             packed.direct = packing.layers.empty() && layer.in <= kDirect;
+            if (!packed.direct) packed.method = &kernels.methods[pools >= kSmallMaps];
             const size_t padded = (size_t(layer.out) + kernels.width - 1) / kernels.width * kernels.width;
             size_t bytes;
-            if (!multiplied({padded, layer.in, packed.direct ? kTaps : kPoints, 4}, bytes)) return false;
+            if (!multiplied({padded, layer.in, packed.direct ? kTaps : packed.method->points, 4}, bytes)) return false;
             packed.weights = total;
             if (!added(total, bytes)) return false;
             packed.bias = total;
@@ -128,10 +135,10 @@ void pack(const Model &model, const Kernels &kernels, const Packing &packing, Po
             std::memset(weights, 0, bytes);
             kernels.pack_direct(model.at(layer.kernel), layer.in, layer.out, weights);
         } else {
-            const size_t used = size_t(blocks) * kernels.width * layer.in * kPoints * 4;
+            const size_t used = size_t(blocks) * kernels.width * layer.in * place.method->points * 4;
             std::memset(packed + place.weights + used, 0, place.bias - place.weights - used);
             pool.each(blocks, [&](uint32_t block, uint32_t) {
-                kernels.pack_winograd(model.at(layer.kernel), layer.in, layer.out, block, block + 1, weights);
+                place.method->pack(model.at(layer.kernel), layer.in, layer.out, block, block + 1, weights);
             });
         }
         std::memset(packed + place.bias, 0, bias_bytes);

@@ -12,8 +12,9 @@
 namespace fmedge {
 
 struct PackedLayer {
-    bool direct;           // computed directly, not by Winograd's method
-    size_t weights, bias;  // offsets; 0 for pooling
+    const Winograd *method;  // null: computed directly, or pooling
+    bool direct;
+    size_t weights, bias;    // offsets; 0 for pooling
 };
 
 // Where everything lies in a block of packed weights.

@@ -20,23 +20,24 @@ uint32_t least(size_t a, size_t b) { return uint32_t(a < b ? a : b); }
 
 bool grid_for(const Kernels &kernels, uint32_t count, uint32_t channels, uint32_t height, uint32_t width, Grid &grid,
               size_t &bytes) {
-    const uint64_t rows = (uint64_t(height) + kTile - 1) / kTile * kTile + 2;
-    const uint64_t columns = (uint64_t(width) + kTile - 1) / kTile * kTile + 2;
+    const uint64_t rows = (uint64_t(height) + kLargestTile - 1) / kLargestTile * kLargestTile + 2;
+    const uint64_t columns = (uint64_t(width) + kLargestTile - 1) / kLargestTile * kLargestTile + 2;
     const uint32_t blocks = (channels + kernels.width - 1) / kernels.width;
     if (rows > UINT32_MAX || columns > UINT32_MAX) return false;
     grid = {nullptr, count, channels, height, width, blocks, uint32_t(rows), uint32_t(columns)};
     return multiplied({count, blocks, size_t(rows), size_t(columns), kernels.width, 4}, bytes);
 }
 
-bool plan_work(const Kernels &kernels, uint32_t in, uint32_t out, uint32_t count, uint32_t height, uint32_t width,
-               uint32_t threads, Work &work) {
+bool plan_work(const Kernels &kernels, const Winograd &method, uint32_t in, uint32_t out, uint32_t count, uint32_t height,
+               uint32_t width, uint32_t threads, Work &work) {
     size_t tiles;
-    if (!multiplied({count, (size_t(height) + kTile - 1) / kTile, (size_t(width) + kTile - 1) / kTile}, tiles)) return false;
+    const size_t rows = (height - 1) / method.tile + 1, columns = (width - 1) / method.tile + 1;
+    if (!multiplied({count, rows, columns}, tiles)) return false;
     if (tiles > UINT32_MAX / 64) return false;
     const size_t in_padded = (size_t(in) + kernels.width - 1) / kernels.width * kernels.width;
     const size_t out_padded = (size_t(out) + kernels.width - 1) / kernels.width * kernels.width;
-    const size_t tile_bytes = kPoints * (in_padded + out_padded) * 4;
-    const size_t weights = size_t(kPoints) * in * out_padded * 4;
+    const size_t tile_bytes = method.points * (in_padded + out_padded) * 4;
+    const size_t weights = size_t(method.points) * in * out_padded * 4;
     work.tiles = uint32_t(tiles);
     work.together = threads > 1 && (weights >= kSharedWeights || tiles < size_t(threads) * 3 * kernels.group);
     const size_t limit = weights >= kSharedWeights ? kTogetherBytes : kOwnBytes;
@@ -48,7 +49,7 @@ bool plan_work(const Kernels &kernels, uint32_t in, uint32_t out, uint32_t count
     work.chunk = least((tiles + chunks - 1) / chunks, tiles);
     const size_t extra = kLine / 4;  // lest all points fall into the same lines of a cache
     work.stride = in_padded * work.chunk + extra;
-    return multiplied({kPoints, work.stride + out_padded * work.chunk}, work.floats) && work.floats < SIZE_MAX / 4 / 64;
+    return multiplied({method.points, work.stride + out_padded * work.chunk}, work.floats) && work.floats < SIZE_MAX / 4 / 64;
 }
 
 }  // namespace fmedge

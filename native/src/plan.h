@@ -22,7 +22,7 @@ bool grid_for(const Kernels &kernels, uint32_t count, uint32_t channels, uint32_
               size_t &bytes);
 
 // Returns whether the sizes fit the address space.
-bool plan_work(const Kernels &kernels, uint32_t in, uint32_t out, uint32_t count, uint32_t height, uint32_t width,
-               uint32_t threads, Work &work);
+bool plan_work(const Kernels &kernels, const Winograd &method, uint32_t in, uint32_t out, uint32_t count, uint32_t height,
+               uint32_t width, uint32_t threads, Work &work);
 
 }  // namespace fmedge

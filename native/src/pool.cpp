@@ -32,8 +32,7 @@ void bind(std::thread &thread, uint32_t cpu) {
 #endif
 }
 
-constexpr uint32_t kLooks = 64;      // looks at the job number between two looks at the clock
-constexpr uint32_t kPatience = 4096; // looks at threads that are still busy before the core is offered to others
+constexpr uint32_t kLooks = 64;  // looks at a condition between two looks at the clock
 
 }  // namespace
 
@@ -55,7 +54,7 @@ void Pool::stop() {
             ended_ = true;
             job_number_.fetch_add(1, std::memory_order_release);
         }
-        wake_.notify_all();
+        start_.notify_all();
         for (uint32_t thread = 0; thread < count_; ++thread) others_[thread].join();
     }
     others_.reset();
@@ -77,13 +76,11 @@ void Pool::run(uint32_t pieces, Piece piece, const void *job) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         job_number_.fetch_add(1, std::memory_order_release);
-        sleepers = asleep_ > 0;
+        sleepers = sleepers_ > 0;
     }
-    if (sleepers) wake_.notify_all();
+    if (sleepers) start_.notify_all();
     take(0);
-    for (uint32_t looks = 0; busy_.load(std::memory_order_acquire) > 0; ++looks) {
-        looks < kPatience ? pause() : std::this_thread::yield();
-    }
+    wait(end_, asker_sleeps_, [&] { return busy_.load(std::memory_order_acquire) == 0; });
 }
 
 void Pool::take(uint32_t thread) {
@@ -95,29 +92,36 @@ void Pool::take(uint32_t thread) {
 }
 
 void Pool::work(uint32_t thread) {
-    for (uint32_t done = 0;;) {
-        done = wait_for_job(done);
+    for (uint32_t done = 0;; ++done) {
+        wait(start_, sleepers_, [&] { return job_number_.load(std::memory_order_acquire) != done; });
         if (ended_) return;
         take(thread);
-        busy_.fetch_sub(1, std::memory_order_release);
+        if (busy_.fetch_sub(1, std::memory_order_acq_rel) > 1) continue;
+        bool sleeps;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            sleeps = asker_sleeps_ > 0;
+        }
+        if (sleeps) end_.notify_one();
     }
 }
 
-uint32_t Pool::wait_for_job(uint32_t done) {
+// Spin for a while, then sleep. Who sleeps counts itself under the mutex, under which others look after the condition
+// has come true; so nobody sleeps on unseen. Nobody yields: a thread that has waited gets its core back sooner from sleep.
+template <typename Condition>
+void Pool::wait(std::condition_variable &wake, uint32_t &asleep, const Condition &condition) {
     typedef std::chrono::steady_clock Clock;
     const Clock::time_point end = Clock::now() + std::chrono::microseconds(spin_us_);
     do {
         for (uint32_t look = 0; look < kLooks; ++look) {
-            const uint32_t number = job_number_.load(std::memory_order_acquire);
-            if (number != done) return number;
+            if (condition()) return;
             pause();
         }
     } while (Clock::now() < end);
     std::unique_lock<std::mutex> lock(mutex_);
-    ++asleep_;
-    wake_.wait(lock, [&] { return job_number_.load(std::memory_order_acquire) != done; });
-    --asleep_;
-    return job_number_.load(std::memory_order_acquire);
+    ++asleep;
+    wake.wait(lock, condition);
+    --asleep;
 }
 
 }  // namespace fmedge

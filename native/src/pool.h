@@ -40,15 +40,16 @@ class Pool {
   private:
     void work(uint32_t thread);
     void take(uint32_t thread);
-    uint32_t wait_for_job(uint32_t done);
+    template <typename Condition>
+    void wait(std::condition_variable &wake, uint32_t &asleep, const Condition &condition);
 
     std::unique_ptr<std::thread[]> others_;
     uint32_t count_ = 0;  // threads beside the one that asks
     uint32_t spin_us_ = 0;
 
     std::mutex mutex_;
-    std::condition_variable wake_;
-    uint32_t asleep_ = 0;  // under mutex_
+    std::condition_variable start_, end_;
+    uint32_t sleepers_ = 0, asker_sleeps_ = 0;  // who waits for start_ and for end_; under mutex_
 
     Piece piece_ = nullptr;  // written before job_number_ changes
     const void *job_ = nullptr;
