@@ -143,7 +143,12 @@ void compare(Agreement &agreement, const Network &network, const std::vector<uns
     }
 }
 
-void small_sizes(Random &random, uint32_t most, uint32_t &height, uint32_t &width) {
+void small_sizes(Random &random, const Network &network, uint32_t most, uint32_t &height, uint32_t &width) {
+    if (network.pools() > 2 && random.chance(90)) {  /* something has to be left of it */
+        uint32_t least = 1u << network.pools();
+        height = random.between(least, least * 6), width = random.between(least, least * 6);
+        return;
+    }
     height = random.between(1, random.chance(30) ? 8 : most);
     width = random.between(1, random.chance(30) ? 8 : most);
 }
@@ -155,7 +160,7 @@ void test_reference(const Options &given) {
         for (uint64_t i = 0; i < given.count; ++i) {
             uint32_t height, width, count = random.between(1, 3);
             Network network = random_network(random, 6, random.chance(10) ? 200 : 48);
-            small_sizes(random, 40, height, width);
+            small_sizes(random, network, 40, height, width);
             std::snprintf(now_doing, sizeof now_doing, "reference, %s, network %" PRIu64 ", %u x %u", fmedge_chain_kernels_name(kernels), i,
                           height, width);
             Chain chain = open_chain(network.bytes(), options_for(kernels, random.between(1, 4)));
@@ -183,7 +188,7 @@ void test_identical(const Options &given) {
         for (uint64_t i = 0; i < given.count; ++i) {
             uint32_t height, width, count = random.between(1, 4);
             Network network = random_network(random, 5, 72);
-            small_sizes(random, 70, height, width);
+            small_sizes(random, network, 70, height, width);
             std::snprintf(now_doing, sizeof now_doing, "identical, %s, network %" PRIu64 ", %u of %u x %u", fmedge_chain_kernels_name(kernels), i,
                           count, height, width);
             std::vector<unsigned char> model = network.bytes(), images = random_images(random, network, count, height, width);
@@ -246,7 +251,7 @@ void test_guards(const Options &given) {
             Chain chain(opened);
             for (int repeat = 0; repeat < 3; ++repeat) {
                 uint32_t height, width, count = random.between(1, 2);
-                small_sizes(random, 48, height, width);
+                small_sizes(random, network, 48, height, width);
                 std::snprintf(now_doing, sizeof now_doing, "guards, %s, network %" PRIu64 ", %u of %u x %u, at the %s",
                               fmedge_chain_kernels_name(kernels), i, count, height, width, at_end ? "end" : "beginning");
                 std::vector<unsigned char> values = random_images(random, network, count, height, width);
@@ -364,7 +369,7 @@ void test_fuzz(const Options &given) {
         Chain chain(opened);
         for (int repeat = 0; repeat < 2; ++repeat) {
             uint32_t height, width, count = random.between(1, 2);
-            small_sizes(random, 20, height, width);
+            small_sizes(random, network, 20, height, width);
             for (uint32_t tap = 0; tap < fmedge_chain_tap_count(opened) + 1; ++tap) {
                 uint32_t shape[3];
                 require_status(fmedge_chain_tap_shape(opened, tap, static_cast<uint32_t>(ODD[random.below(14)]),

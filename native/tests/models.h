@@ -50,6 +50,12 @@ struct Network {
         layers.push_back({2, layers.empty() ? channels : layers.back().channels, flags, {}, {}});
     }
 
+    uint32_t pools() const {
+        uint32_t found = 0;
+        for (const Layer &layer : layers) found += layer.kind == 2;
+        return found;
+    }
+
     /* The file. */
     std::vector<unsigned char> bytes() const {
         std::vector<unsigned char> file(64 + 32 * layers.size());
@@ -81,15 +87,20 @@ struct Network {
     }
 };
 
-/* A network of up to most_layers layers, of which some are taps. */
+/* A network of up to most_layers layers, of which some are taps; one in five begins with poolings, after which maps are small
+   and the library may compute in another way. */
 inline Network random_network(Random &random, uint32_t most_layers, uint32_t most_channels) {
     Network network;
     network.channels = random.chance(60) ? 3 : random.between(1, random.chance(50) ? 5 : most_channels);
     network.image_type = random.chance(50);
     for (uint32_t i = 0; i < network.channels; ++i) network.mean.push_back(random.chance(90) ? random.real() * 120 : 0);
     uint32_t count = random.between(1, most_layers), pools = 0;
+    if (random.chance(20)) {
+        if (random.chance(50)) network.add_convolution(random, random.between(1, 9), random.below(4));
+        for (uint32_t wanted = random.between(3, 5); pools < wanted; ++pools) network.add_pooling(random.chance(10) ? 2 : 0);
+    }
     for (uint32_t i = 0; i < count; ++i) {
-        bool last = i + 1 == count, pool = random.chance(25) && pools < 4;
+        bool last = i + 1 == count, pool = random.chance(25) && pools < 5;
         if (pool) {
             ++pools;
             network.add_pooling(last || random.chance(40) ? 2 : 0);
