@@ -509,7 +509,7 @@ void test_contract(const Options &given) {
 
 int opening(const std::vector<unsigned char> &file) {
     Guarded model(file.size(), 4, true);
-    std::memcpy(model.data(), file.data(), file.size());
+    if (!file.empty()) std::memcpy(model.data(), file.data(), file.size());
     fmedge_chain *chain = nullptr;
     int status = fmedge_chain_open(model.data(), file.size(), nullptr, &chain);
     fmedge_chain_close(chain);
