@@ -180,11 +180,13 @@ def untrained_network(untrained_weights):
 
 @pytest.fixture
 def block1(untrained_models):
-    """The artifact of block1_conv1 with untrained weights."""
+    """The artifact of block1_conv1 with untrained weights, an ONNX file."""
+    from fmedge.model.submodel import ExportOptions
     from fmedge.workflow.request import request_artifact
     from support.models import artifact_for
 
-    return artifact_for(request_artifact("block1_conv1", weights="untrained", models=untrained_models))
+    options = ExportOptions()
+    return artifact_for(request_artifact("block1_conv1", weights="untrained", models=untrained_models, options=options))
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def diff_command(
     """Compare two models, or two engines, on photos: signal-to-noise ratio, largest error, worst channels."""
     from fmedge.data.image_list import expand_images
     from fmedge.data.images import require_image_file
+    from fmedge.runtime.backends import Wish
     from fmedge.runtime.opening import choose_backend
     from fmedge.system.files import require_output, write_bytes
     from fmedge.workflow.difference import parse_side, worst
@@ -76,6 +77,7 @@ def diff_command(
     if len(photos) == 1:
         require_image_file(photos[0])
     require_output(output, ".html")
+    wish = Wish.of(network, keras, onnx, precisions=(precision or Precision.FP32,))
     found: list[tuple[Artifact, RunOptions]] = []
     for side in sides:
         run = RunOptions(side.backend, threads=threads, spinning=False)
@@ -83,7 +85,7 @@ def diff_command(
             artifact = open_model(side.model)
         else:
             form = ExportOptions(
-                choose_backend(run).formats[0],
+                choose_backend(run, wish=wish).formats[0],
                 precision or Precision.FP32,
                 size=options.parse_size(size),
                 preprocessing=prepared,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -77,6 +77,7 @@ def export_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Cut a stock network, a Keras model or an ONNX network after a layer and write the sub-model with its card."""
+    from fmedge.runtime.backends import Wish
     from fmedge.runtime.opening import default_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.layer_names import split_list
@@ -85,8 +86,10 @@ def export_command(
 
     stock = find_network(network, keras, onnx)
     own = read_own_network(keras=keras, onnx=onnx)
-    kinds = [default_format()] if model_format is None else options.parse_list(model_format, Format)
     widths = options.parse_list(precision, Precision)
+    layout = None if output_layout is None else options.LAYOUTS[output_layout]
+    wish = replace(Wish.of(network, keras, onnx, precisions=tuple(widths)), converter=converter, layout=layout)
+    kinds = [default_format(wish=wish)] if model_format is None else options.parse_list(model_format, Format)
     layers = STOCK[stock].names if every_layer and stock in STOCK else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [
@@ -105,7 +108,7 @@ def export_command(
                 input_dtype=image_type,
                 size=options.parse_size(size),
                 batch=options.parse_batch(batch),
-                output_layout=None if output_layout is None else options.LAYOUTS[output_layout],
+                output_layout=layout,
                 preprocessing=prepared,
                 float_tap=tap == "float",
                 seven_bit=seven_bit,

@@ -54,7 +54,7 @@ FormatList = Annotated[
     str | None,
     typer.Option(
         "--format",
-        metavar="onnx|tflite|ncnn[,...]",
+        metavar="onnx|tflite|ncnn|native[,...]",
         help="Model format. [default: onnx, or that of the installed engine]",
     ),
 ]

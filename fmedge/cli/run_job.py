@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fmedge.cli.run_outputs import Drawing
     from fmedge.model.preprocessing import Preprocessing
     from fmedge.model.run_options import RunOptions
+    from fmedge.runtime.backends import Wish
     from fmedge.workflow.extraction import Decode
     from fmedge.workflow.request import ArtifactSpec
     from fmedge.workflow.tuned_choice import Adopted
@@ -49,7 +50,7 @@ def run(asked: RunCommand) -> None:
     look = not settled and asked.tuned is not False and has_choices(models_folder(asked.models))
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
     if not look:
-        load_early(drawing.run, early)
+        load_early(drawing.run, early, _wish(asked))
     if asked.model is not None:
         from fmedge.workflow.model_files import open_model
 
@@ -158,11 +159,18 @@ def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted |
     return adopted
 
 
+def _wish(asked: RunCommand) -> Wish:
+    """Return what the model has to be, for the choice of an engine."""
+    from fmedge.runtime.backends import Wish
+
+    return Wish.of(asked.network, asked.keras, asked.onnx, precisions=(asked.precision or Precision.FP32,))
+
+
 def _form(asked: RunCommand, run: RunOptions, preprocessing: str | Preprocessing | None) -> ExportOptions:
     """Decide the form of the model that is run; this is the only place that does."""
     from fmedge.runtime.opening import choose_backend
 
-    backend = choose_backend(run, asked.model_format)
+    backend = choose_backend(run, asked.model_format, _wish(asked))
     return ExportOptions(
         format=asked.model_format or backend.formats[0],
         precision=asked.precision or Precision.FP32,

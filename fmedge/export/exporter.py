@@ -62,6 +62,7 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.onnx.int8", ""),
     Exporter(Format.TFLITE, Converter.DIRECT, (Precision.INT8,), _STOCK, "fmedge.export.tflite.int8", "litert"),
     Exporter(Format.NCNN, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.ncnn.direct", ""),
+    Exporter(Format.NATIVE, Converter.DIRECT, (Precision.FP32,), _STOCK, "fmedge.export.native.direct", ""),
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (ONNX,), _NETWORK_INT8, "cpu"),
     Exporter(Format.ONNX, Converter.TF2ONNX, (Precision.INT8,), (KERAS,), _NETWORK_INT8, "export,cpu"),
@@ -140,8 +141,8 @@ def require_options(submodel: SubModel, options: ExportOptions) -> None:
     row = (options.format, options.precision, exporter.converter)
     if row == (Format.TFLITE, Precision.INT8, Converter.DIRECT) and options.size is None:
         raise UsageError("int8 TFLite needs a size.", hint="Give --size N or HxW, or use --format onnx.")
-    if options.format is Format.NCNN and options.layout != "NCHW":
-        raise UsageError("ncnn has only the layout NCHW.", hint="Leave out --output-layout.")
+    if options.format in (Format.NCNN, Format.NATIVE) and options.layout != "NCHW":
+        raise UsageError(f"{options.format} has only the layout NCHW.", hint="Leave out --output-layout.")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"batch {options.batch} is out of range. Allowed: 1, 2, 3… or dynamic.", flags=("--batch",))
     if submodel.stock is not None and options.size is not None:

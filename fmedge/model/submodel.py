@@ -42,6 +42,7 @@ class Format(StrEnum):
     ONNX = "onnx"
     TFLITE = "tflite"
     NCNN = "ncnn"
+    NATIVE = "native"
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -53,6 +54,7 @@ _SUFFIXES = {
     Format.ONNX: (".onnx",),
     Format.TFLITE: (".tflite",),
     Format.NCNN: (".ncnn.param", ".ncnn.bin"),
+    Format.NATIVE: (".fmchain",),
 }
 
 
@@ -84,14 +86,19 @@ class Converter(StrEnum):
 
 Layout = Literal["NCHW", "NHWC"]
 
-_OWN_LAYOUTS: dict[Format, Layout] = {Format.ONNX: "NCHW", Format.TFLITE: "NHWC", Format.NCNN: "NCHW"}
+_OWN_LAYOUTS: dict[Format, Layout] = {
+    Format.ONNX: "NCHW",
+    Format.TFLITE: "NHWC",
+    Format.NCNN: "NCHW",
+    Format.NATIVE: "NCHW",
+}
 
 
 def own_converter(source: str, model_format: Format, precision: Precision) -> Converter:
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
     if model_format is Format.NCNN and source not in STOCK:
         return Converter.PNNX
-    if model_format is Format.NCNN or source == ONNX:
+    if model_format in (Format.NCNN, Format.NATIVE) or source == ONNX:
         return Converter.DIRECT
     if source in STOCK and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT

@@ -15,7 +15,8 @@ from fmedge.errors import UsageError, closest
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import Math, RunOptions
-from fmedge.model.submodel import Format, Precision
+from fmedge.model.stock import STOCK, VGG16
+from fmedge.model.submodel import Converter, Format, Layout, Precision
 from fmedge.runtime.session import Engine
 from fmedge.system.cgroup import group_limits
 from fmedge.system.install import in_place
@@ -55,6 +56,8 @@ class Backend:
         maths: The arithmetic that can be requested on the CPU.
         without_vnni: How it sums the products of int8 models with 8-bit weights on x86 without VNNI: ``exact`` always
             sums exactly; ``wide`` uses wider sums on request, and otherwise the sums overflow.
+        special: Whether it runs only some networks: it is taken without being named where :meth:`Wish.suits` says so,
+            and not advised where no engine is installed.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Backend:
     providers: tuple[Provider, ...]
     maths: tuple[Math, ...] = ("fp32",)
     without_vnni: Literal["exact", "wide"] = "exact"
+    special: bool = False
 
     @property
     def install(self) -> str:
@@ -74,6 +78,44 @@ class Backend:
     def installed(self) -> bool:
         """Whether the engine's package is installed; this does not check that it loads."""
         return find_spec(self.package) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a model has to be, as far as the engine and the format that are taken unless they are named depend on it.
+
+    Attributes:
+        source: The stock network; any other word for a network of the user's own.
+        precisions: Its precisions, if several models are made at once.
+        converter: What writes it; None takes the default.
+        layout: The layout of its outputs; None takes the format's own.
+    """
+
+    source: str = VGG16
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    converter: Converter | None = None
+    layout: Layout | None = None
+
+    @classmethod
+    def of(cls, network: object, *own: object, precisions: tuple[Precision, ...] = (Precision.FP32,)) -> Wish:
+        """Return the wish for a network as a user names it.
+
+        Args:
+            network: Name of a stock network, or of another one of Keras'; None stands for VGG16.
+            own: What may be given instead: a Keras model, an ONNX network.
+            precisions: The precisions.
+        """
+        given = any(each is not None for each in own)
+        return cls("" if given else str(network or VGG16).lower(), precisions)
+
+    def suits(self, row: Backend) -> bool:
+        """Return whether a backend can be taken for it without being named."""
+        return not row.special or (
+            self.source in STOCK
+            and {*self.precisions} == {Precision.FP32}
+            and self.converter in (None, Converter.DIRECT)
+            and self.layout in (None, "NCHW")
+        )
 
 
 class Adapter(Protocol):
@@ -107,6 +149,14 @@ def _extra(name: str) -> str:
 _CPU, _GPU = _extra("cpu"), f"pip uninstall onnxruntime, then {_extra('gpu')}"
 
 BACKENDS: tuple[Backend, ...] = (
+    Backend(
+        "native",
+        (Format.NATIVE,),
+        "fmedge.runtime.engines.native_engine",
+        "fmedge_native",
+        (Provider("cpu", "CPU", _extra("native")),),
+        special=True,
+    ),
     Backend(
         "onnxruntime",
         (Format.ONNX,),
@@ -151,8 +201,8 @@ BACKENDS: tuple[Backend, ...] = (
         (Provider("cpu", "XNNPACK", _extra("litert")), Provider("gpu", "GPU", _extra("litert"))),
     ),
 )
-"""The engines, in order of preference. LiteRT is last because writing its files takes TensorFlow, which few users
-have."""
+"""The engines, in order of preference. fmedge's own kernels are first because they are the fastest. LiteRT is last
+because writing its files takes TensorFlow, which few users have."""
 
 WIDE = "wide int8"
 """Arithmetic of int8 models with 8-bit weights on x86 without VNNI: slower sums that do not overflow, in 32 bits in

@@ -132,6 +132,11 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     EngineText("litert", r"Cannot set tensor", _NOT_TAKEN, Mend.IMAGES),
     EngineText("litert", r"\((\w+)\) failed to prepare", "the types or shapes of its {0} do not match"),
     EngineText("litert", r"\((\w+)\) failed to invoke", "its {0} failed"),
+    EngineText("native", r"fmedge_chain returned 2:", "it is damaged"),
+    EngineText("native", r"fmedge_chain returned 5:", "no more threads can be started", Mend.THREADS),
+    EngineText("native", r"fmedge_chain returned 7:", "the images are too large", Mend.SMALLER),
+    EngineText("native", r"fmedge_chain returned 8:", _NOT_TAKEN, Mend.IMAGES),
+    EngineText("native", r"fmedge_chain returned (\d+):", "the kernels failed with code {0}", Mend.UPDATE),
     EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer failed with code {0}"),
 )
 """Texts seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those about graphics cards

@@ -25,6 +25,7 @@ from fmedge.runtime.backends import (
     Adapter,
     Backend,
     Provider,
+    Wish,
     default_threads,
     find_backend,
     int8_overflows,
@@ -39,18 +40,19 @@ from fmedge.system.address_space import is_shortage, require_floor, restrict, sh
 from fmedge.system.choices import require_record
 
 
-def choose_backend(options: RunOptions, model_format: Format | None = None) -> Backend:
+def choose_backend(options: RunOptions, model_format: Format | None = None, wish: Wish | None = None) -> Backend:
     """Choose the backend that a run tries first, and check it before any work.
 
     Args:
         options: How to run.
         model_format: Format of the model; None leaves it to the engine.
+        wish: What the model has to be besides; None stands for a stock network in float32.
 
     Raises:
         UsageError: The engine or the device does not exist, or the engine does not take the format.
         BackendUnavailable: The engine is not installed.
     """
-    candidates = _candidates(options, model_format)
+    candidates = _candidates(options, model_format, wish)
     backend, provider = candidates[0]
     if not backend.installed:
         raise _not_installed(backend, provider)
@@ -65,9 +67,14 @@ def _not_installed(backend: Backend, provider: Provider) -> BackendUnavailable:
     return BackendUnavailable(f"{backend.name} {state}.", hint=f"Install it: {provider.install}.")
 
 
-def default_format(options: RunOptions | None = None) -> Format:
-    """Return the format that the first installed engine prefers; if none is installed, the first engine's."""
-    return _candidates(options or RunOptions(), None)[0][0].formats[0]
+def default_format(options: RunOptions | None = None, wish: Wish | None = None) -> Format:
+    """Return the format that the first suitable engine prefers: one that is installed, if there is any.
+
+    Args:
+        options: How the model will be run.
+        wish: What it has to be; None stands for a stock network in float32.
+    """
+    return _candidates(options or RunOptions(), None, wish)[0][0].formats[0]
 
 
 def engine_version(backend: Backend) -> str:
@@ -80,10 +87,10 @@ def engine_version(backend: Backend) -> str:
     return str(getattr(importlib.import_module(backend.package), "__version__", "unknown"))
 
 
-def load_engine_early(options: RunOptions, model_format: Format | None) -> None:
+def load_engine_early(options: RunOptions, model_format: Format | None, wish: Wish | None = None) -> None:
     """Import the engine that a run tries first, in a background thread; errors are reported when it is opened."""
     with contextlib.suppress(Exception):
-        _load_adapter(*_candidates(options, model_format)[0])
+        _load_adapter(*_candidates(options, model_format, wish)[0])
 
 
 def open_session(artifact: Artifact, options: RunOptions | None = None) -> Session:
@@ -214,10 +221,13 @@ def _load_adapter(backend: Backend, provider: Provider) -> Adapter:
         raise _not_installed(backend, provider) from error
 
 
-def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tuple[Backend, Provider]]:
+def _candidates(
+    options: RunOptions, model_format: Format | None, wish: Wish | None = None
+) -> Sequence[tuple[Backend, Provider]]:
     """Return the backends and providers that could serve a run, in order of preference; never empty.
 
-    If no suitable engine is installed, the first one is returned, for the error message that follows.
+    If no suitable engine is installed, the first one that runs any network is returned, for the error message that
+    follows.
 
     Raises:
         UsageError: No engine fits: the format, the arithmetic or the device is another.
@@ -229,6 +239,8 @@ def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tu
             (row,) = rows
             raise UsageError(f"{row.name} does not run {model_format} models. Allowed: {', '.join(row.formats)}.")
         rows = fitting
+    elif options.backend is None:
+        rows = [row for row in rows if (wish or Wish()).suits(row)]
     able = [row for row in rows if options.math in row.maths]
     if not able:
         names = [row.name for row in BACKENDS if options.math in row.maths]
@@ -245,5 +257,5 @@ def _candidates(options: RunOptions, model_format: Format | None) -> Sequence[tu
         )
     there = [(row, provider) for row, provider in pairs if row.installed]
     if not there:
-        return pairs[:1]
+        return sorted(pairs, key=lambda pair: pair[0].special)[:1]
     return there if options.device == "gpu" else there[:1]

@@ -54,6 +54,7 @@ FLOORS: Mapping[str, Floor] = {
     "openvino": Floor(416 * _MB, 16 * _MB, 3.5),
     "ncnn": Floor(272 * _MB, 22 * _MB, 7),
     "litert": Floor(240 * _MB, 10 * _MB, 3),
+    "native": Floor(240 * _MB, 10 * _MB, 8),
     EXPORT: Floor(448 * _MB, 0, 4),
     TENSORFLOW: Floor(1536 * _MB, 0, 24),
 }

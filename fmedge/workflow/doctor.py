@@ -121,7 +121,9 @@ def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:
             "Make those models on another machine."
         )
     if not any(engine.distributions for engine in engines):
-        yield f"No engine is installed. Install one: {engines[0].install}."
+        special = {row.name for row in BACKENDS if row.special}
+        general = next(engine for engine in engines if engine.backend not in special)
+        yield f"No engine is installed. Install one: {general.install}."
 
 
 def _try(row: Backend, device: str) -> DeviceState:

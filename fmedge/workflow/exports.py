@@ -97,7 +97,7 @@ def export_submodel(
         )
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
     find_network(network, keras, onnx)
-    options = options or default_options()
+    options = options or default_options(None, network, keras, onnx)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if keras is not None:
         options, found, names = _keras_object(cast("Model", keras), options)

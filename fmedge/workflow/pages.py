@@ -14,6 +14,7 @@ from fmedge.errors import FmedgeError
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Format, require_channel
+from fmedge.runtime.backends import Wish
 from fmedge.runtime.opening import load_engine_early
 from fmedge.system.address_space import is_thrifty
 from fmedge.system.files import create_folder, require_writable
@@ -227,12 +228,13 @@ def _make_places(paths: Iterable[Path]) -> None:
     require_writable(*wanted)
 
 
-def load_early(run: RunOptions, model_format: Format | None) -> None:
+def load_early(run: RunOptions, model_format: Format | None, wish: Wish | None = None) -> None:
     """Begin to load the engine in a background thread; not where memory is short.
 
     Args:
         run: How the model will be run.
         model_format: Format of the model; None leaves it to the engine.
+        wish: As in :func:`fmedge.runtime.opening.choose_backend`.
     """
     if not is_thrifty():
-        Thread(target=load_engine_early, args=(run, model_format), daemon=True).start()
+        Thread(target=load_engine_early, args=(run, model_format, wish), daemon=True).start()

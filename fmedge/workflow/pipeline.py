@@ -73,7 +73,7 @@ def extract(
     source = find_image(image)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    options = replace(default_options(run), preprocessing=preprocessing)
+    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
     request = request_artifact(
         layer,
         activation,
@@ -179,7 +179,7 @@ def extract_many(
     found = expand_images([find_path("images", images)]) if several else map(find_image, images)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    options = replace(default_options(run), preprocessing=preprocessing)
+    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
     request = request_artifact(
         layer,
         activation,

@@ -125,7 +125,7 @@ def request_artifact(
     stock = find_network(network, keras, onnx)
     application = stock in APPLICATIONS
     own = read_application(stock, weights) if application else read_own_network(keras=keras, onnx=onnx)
-    options = _spelled_short(options or default_options(), own.source if own else stock)
+    options = _spelled_short(options or default_options(None, network, keras, onnx), own.source if own else stock)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if own is not None:
         if weights is not None and not application:
@@ -143,16 +143,22 @@ def request_artifact(
     return ArtifactSpec(submodel, choose_weights(weights, sha256, source=stock), models_folder(models), options)
 
 
-def default_options(run: RunOptions | None = None) -> ExportOptions:
+def default_options(run: RunOptions | None = None, network: str | None = None, *own: object) -> ExportOptions:
     """Return the default options, with the file format that the run's engine prefers.
+
+    Args:
+        run: How the model will be run; None means the defaults.
+        network: Name of the network; None means ``vgg16``.
+        own: What may be given instead: a Keras model, an ONNX network.
 
     Raises:
         UsageError: There is no such engine.
     """
     require_record("run", run, RunOptions)
+    from fmedge.runtime.backends import Wish
     from fmedge.runtime.opening import default_format
 
-    return ExportOptions(default_format(run))
+    return ExportOptions(default_format(run, Wish.of(network, *own)))
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:

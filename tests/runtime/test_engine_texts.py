@@ -218,6 +218,11 @@ RAW = [
     ),
     ("tflite/kernels/pad.cc Pad output size overflowed.Node number 1 (PADV2) failed to invoke.", "its PADV2 failed"),
     ("ncnn returned -1", "a layer failed with code -1"),
+    ("fmedge_chain returned 1: An argument is null or out of its range.", "the kernels failed with code 1"),
+    ("fmedge_chain returned 2: The model is not one, or is damaged.", "it is damaged"),
+    ("fmedge_chain returned 5: The system allows no more threads.", "no more threads can be started"),
+    ("fmedge_chain returned 7: The numbers of elements do not fit the address space.", "the images are too large"),
+    ("fmedge_chain returned 8: The image is too small for the pooling.", "the images do not match its input"),
 ]
 """As the engines wrote it, but for places in their sources and lists of options; and what a user reads."""
 
@@ -229,7 +234,7 @@ def test_a_raw_text_becomes_a_line_of_ours(raw, words):
     assert words in error.in_full()
     assert "\n" not in error.in_full()
     assert len(error.in_full()) <= 190
-    short = words in ("not enough memory", "no more threads can be started")
+    short = words in ("not enough memory", "no more threads can be started", "the images are too large")
     assert isinstance(error, LimitExceeded if short else ArtifactError)
 
 

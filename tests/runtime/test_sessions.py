@@ -325,7 +325,7 @@ def test_wrong_choices(block1):
             open_session(block1, options)
 
 
-EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino", "ncnn": "ncnn", "litert": "litert"}
+EXTRAS = {"onnxruntime": "cpu", "openvino": "openvino", "ncnn": "ncnn", "litert": "litert", "native": "native"}
 
 
 @pytest.mark.parametrize("name", [backend.name for backend in BACKENDS])
@@ -335,7 +335,8 @@ def test_missing_engine_names_the_command(name, make, monkeypatch):
     artifact = make(row.formats[0], "fp32")
     for module in [row.package, *(module for module in sys.modules if module.startswith(f"{row.package}."))]:
         monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, row.module, raising=False)
+    for module in (row.module, row.module.replace("_engine", "_library")):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(BackendUnavailable, check=says(re.escape(f"Install it: {install_command(EXTRAS[name])}."))):
         open_session(artifact, RunOptions(name))
 

@@ -37,6 +37,7 @@ GATES: Mapping[Format, Gate] = {
     Format.ONNX: Gate("fmedge.runtime.gate.onnx_reader", "inspect_onnx"),
     Format.TFLITE: Gate("fmedge.runtime.gate.tflite_reader", "inspect_tflite"),
     Format.NCNN: Gate("fmedge.runtime.gate.ncnn_reader", "inspect_ncnn", files=2),
+    Format.NATIVE: Gate("fmedge.runtime.gate.native_reader", "inspect_native"),
 }
 """The reader of each format."""
 
