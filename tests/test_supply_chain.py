@@ -16,7 +16,7 @@ from fmedge.render import plotly_js
 from support.places import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-UNLOCKED = ("gpu", "peers", "fuzz", "browsers")
+UNLOCKED = ("native", "gpu", "peers", "fuzz", "browsers")
 """Extras that make test does not install."""
 
 LOCKS = {

@@ -130,8 +130,7 @@ def test_extras_that_are_named_exist():
     named = {extra for row in BACKENDS for each in row.providers for extra in re.findall(r"\{(\w+)\}", each.advice)}
     for path in (ROOT / "fmedge").rglob("*.py"):
         named |= set(re.findall(r"""install_command\(["'](\w+)["']\)""", path.read_text()))
-    assert {"cpu", "gpu", "openvino", "ncnn", "litert", "export"} <= named <= {*extras, "native"}
-    assert "native" not in extras  # its package is on no index, where somebody else's may be found by that name
+    assert {"cpu", "gpu", "openvino", "ncnn", "litert", "export"} <= named <= extras
 
 
 def texts():
