@@ -71,6 +71,12 @@ def export_command(
     std: options.Std = None,
     order: options.Order = None,
     models: options.Models = None,
+    with_runtime: Annotated[
+        bool,
+        typer.Option(
+            "--with-runtime", help="With native: also a folder to build and run the model elsewhere, without Python."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be written, write nothing.")] = False,
     no_verify: options.NoVerify = False,
     offline: options.Offline = False,
@@ -121,11 +127,26 @@ def export_command(
     if dry_run:
         for request in requests:
             require_request(request, calibration or Path())
-        _show_plans(requests, as_json)
+        _require_runtimes(requests, with_runtime)
+        _show_plans(requests, as_json, with_runtime)
         return
-    artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline)
+    _require_runtimes(requests, with_runtime)
+    artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline, with_runtime=with_runtime)
     if as_json:
-        print_json([_facts(artifact) for artifact in artifacts])
+        print_json([_facts(artifact) | _runtime_fact(artifact.path, with_runtime) for artifact in artifacts])
+
+
+def _require_runtimes(requests: list[ArtifactSpec], wanted: bool) -> None:
+    from fmedge.workflow.runtime_folders import require_runtime
+
+    for request in requests if wanted else ():
+        require_runtime(request)
+
+
+def _runtime_fact(model: Path, wanted: bool) -> dict[str, object]:
+    from fmedge.workflow.runtime_folders import runtime_folder
+
+    return {"runtime": str(runtime_folder(model))} if wanted else {}
 
 
 def _possible(requests: list[ArtifactSpec]) -> list[ArtifactSpec]:
@@ -142,9 +163,10 @@ def _possible(requests: list[ArtifactSpec]) -> list[ArtifactSpec]:
 
 
 def _export_all(
-    requests: list[ArtifactSpec], calibration: Path | None, *, verify: bool, offline: bool
+    requests: list[ArtifactSpec], calibration: Path | None, *, verify: bool, offline: bool, with_runtime: bool
 ) -> list[Artifact]:
     from fmedge.workflow.artifacts import create_artifact, require_place, require_request
+    from fmedge.workflow.runtime_folders import create_runtime_folder
 
     for request in requests:  # before any work
         require_request(request, calibration)
@@ -153,6 +175,7 @@ def _export_all(
     for note in dict.fromkeys(note for request in requests for note in request.notes):
         say(note)
     artifacts: list[Artifact] = []
+    folder = None
     for number, request in enumerate(requests, 1):
         start = time.perf_counter()
         with logged_lines():
@@ -168,12 +191,18 @@ def _export_all(
             f"{time.perf_counter() - start:.1f} s."
         )
         artifacts.append(artifact)
+        if with_runtime:
+            folder = create_runtime_folder(artifact)
+            emit(str(folder))
     last = artifacts[-1]
     if any(_is_faster_with_seven_bits(artifact.card) for artifact in artifacts):
         say("Note: this processor is x86 without VNNI. 7-bit weights are faster here and cost 1 dB: --seven-bit.")
     if last.card.weights.kind == "untrained":
         say("Note: untrained weights. The maps will show random filters, not learned ones.")
-    say(f"Next: fmedge run photo.jpg --model {last.path}")
+    if folder is not None:
+        say(f"Next: copy '{folder}' to the other machine; README.txt in it says how it is built.")
+    else:
+        say(f"Next: fmedge run photo.jpg --model {last.path}")
     return artifacts
 
 
@@ -190,14 +219,19 @@ def _facts(artifact: Artifact) -> dict[str, object]:
     }
 
 
-def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
+def _show_plans(requests: list[ArtifactSpec], as_json: bool, with_runtime: bool) -> None:
     from fmedge.model.footprint import plan_export
 
     if any(request.submodel.stock is None for request in requests):
         raise UsageError("--dry-run works only for stock networks. Leave out --keras and --onnx, or export.")
     plans = [(request, plan_export(request.submodel, request.options)) for request in requests]
     if as_json:
-        print_json([{"model": str(request.path), **asdict(plan)} for request, plan in plans])
+        print_json(
+            [
+                {"model": str(request.path), **_runtime_fact(request.path, with_runtime), **asdict(plan)}
+                for request, plan in plans
+            ]
+        )
         return
     print_table(
         ["would write", "outputs C x H x W", "parameters", "MMACs", "sees px", "about MB"],
@@ -213,6 +247,8 @@ def _show_plans(requests: list[ArtifactSpec], as_json: bool) -> None:
             for request, plan in plans
         ),
     )
+    for request in requests if with_runtime else ():
+        emit(f"and the folder {_runtime_fact(request.path, with_runtime)['runtime']}")
 
 
 def _describe_shapes(shapes: list[tuple[int, ...]]) -> str:

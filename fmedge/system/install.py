@@ -23,7 +23,7 @@ class _Origin(NamedTuple):
 
 
 NATIVE = "native"
-"""What needs fmedge's own kernels: no extra, but a package of its own, in this folder of the repository."""
+"""The extra that needs fmedge's own kernels, and the folder of the repository that their package is built from."""
 
 
 def install_command(extra: str = "") -> str:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -97,6 +98,46 @@ def open_temporary(path: Path) -> tuple[Path, int]:
         os.close(descriptor)  # another process swept it away before it was locked
 
 
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Generator[Path]:
+    """Create a folder next to ``path``, locked; it is removed, with all that is in it, when the block ends.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    import shutil
+
+    temporary, descriptor = _open_temporary_folder(path)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _present.discard(temporary)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_temporary_folder(path: Path) -> tuple[Path, int | None]:
+    """Create it; return its path, and the descriptor that locks it where the system has locks."""
+    while True:
+        temporary = path.with_name(f"{_start(path)}{secrets.token_hex(_TOKEN_BYTES)}.tmp")
+        with _creating:
+            _present.add(temporary)
+            try:
+                temporary.mkdir()
+            except OSError:
+                _present.discard(temporary)
+                raise
+        if fcntl is None:
+            return temporary, None
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = _beyond_streams(os.open(temporary, os.O_RDONLY))
+            if _lock(descriptor) and temporary.exists():
+                return temporary, descriptor
+            os.close(descriptor)
+        _present.discard(temporary)  # another process swept it away before it was locked
+
+
 def _beyond_streams(descriptor: int) -> int:
     """Return a descriptor of the same file that is not the number of a standard stream, which may be closed."""
     if descriptor >= _STREAMS or fcntl is None:
@@ -164,8 +205,12 @@ def _start(path: Path) -> str:
     return f".{path.name if len(name) <= _MAX_NAME_BYTES else name[:_MAX_NAME_BYTES].decode(errors='ignore')}."
 
 
-def sweep(path: Path) -> None:
+def sweep(path: Path, *, folders: bool = False) -> None:
     """Remove temporary files of ``path`` that a killed process left: those that nobody has locked.
+
+    Args:
+        path: The final name.
+        folders: Remove folders of :func:`folder_beside` instead.
 
     Raises:
         OSError: The folder cannot be read.
@@ -179,10 +224,19 @@ def sweep(path: Path) -> None:
             with contextlib.suppress(OSError):
                 descriptor = os.open(entry, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
-                    if _lock(descriptor, unknown=False):
-                        entry.unlink()
+                    if stat.S_ISDIR(os.fstat(descriptor).st_mode) == folders and _lock(descriptor, unknown=False):
+                        _remove_left(entry, folder=folders)
                 finally:
                     os.close(descriptor)
+
+
+def _remove_left(entry: Path, *, folder: bool) -> None:
+    if folder:
+        import shutil
+
+        shutil.rmtree(entry, ignore_errors=True)
+    else:
+        entry.unlink()
 
 
 def _lock(descriptor: int, kind: int | None = None, *, unknown: bool = True) -> bool:

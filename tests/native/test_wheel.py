@@ -108,4 +108,4 @@ def test_the_example(tmp_path, package):
     wrong = subprocess.run(
         [*words[:2], "11", "14", str(tmp_path / "image")], capture_output=True, text=True, timeout=60
     )
-    assert (wrong.returncode, wrong.stderr) == (2, "The model takes uint8 images; this size takes 462 bytes.\n")
+    assert (wrong.returncode, wrong.stderr) == (2, "An image of this size takes 462 bytes.\n")
