@@ -13,7 +13,7 @@ from fmedge.system.reading import holds, open_regular, read_bytes
 from fmedge.system.temp_files import folder_beside, sweep, turn
 
 RECORD = "fmedge-files.sha256"
-"""Name and hash of every other file, as ``sha256sum --check`` reads them. A folder that has it was made here."""
+"""Name and hash of every other file, as ``sha256sum -c`` reads them. A folder that has it was made here."""
 
 _MAX_RECORD_BYTES = 1 << 20
 

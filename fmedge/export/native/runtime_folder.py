@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,47 +24,8 @@ EXPECTED = "expected.txt"
 
 _SUFFIX = ".runtime"
 
-_CMAKE = """\
-# The library, its example in C, and a test that the example gives here what it gave where the model was made.
-cmake_minimum_required(VERSION 3.20)
-project(fmedge_runtime LANGUAGES C CXX)
-set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${{PROJECT_BINARY_DIR}}")
-add_subdirectory({library})
-add_subdirectory({library}/example)
-enable_testing()
-add_test(NAME expected COMMAND example "${{PROJECT_SOURCE_DIR}}/{model}" {height} {width}
-  --check "${{PROJECT_SOURCE_DIR}}/{expected}")
-"""
-
-_README = """\
-{model}
-{line}
-{taps} ({activation}), {weights}, {height} x {width} pixels.
-
-Build it, run it, and test that it computes what it has to; that takes CMake 3.20, GCC 9 or Clang 10, or later ones:
-
-    cmake -B build -S . && cmake --build build
-    build/example {file} {height} {width}
-    ctest --test-dir build --output-on-failure
-
-The example computes a made-up image, and prints shape, mean and greatest value of each tap. {expected}
-holds what it printed where the model was made, with the kernels {kernels}. Other kernels add in another
-order, so the last digits and the bits may differ; the test allows a thousandth.
-
-    build/example {file} {height} {width} IMAGE
-
-computes an image: raw bytes, row by row{order}. Whether all files came over whole tells
-
-    sha256sum --check {record}
-
-A cross compiler is given to CMake as for any project:
-
-    cmake -B build -S . -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \\
-        -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
-
-{library}/include/fmedge_chain.h is the interface, {library}/example/main.c shows its use.
-The sources are under the Apache License 2.0: {library}/LICENSE.{licence}
-"""
+_TEMPLATES = Path(__file__).parent / "templates"
+"""Files of the folder, with names in ``@`` for what is filled in."""
 
 _IMAGENET = "\nThe weights are those of the VGG group, Oxford (CC BY 4.0), as Keras publishes them."
 
@@ -106,12 +68,12 @@ def _describe(tap: Maps) -> str:
 
 def _hash(tap: Maps) -> int:
     """Return the sum of the values' bits, each times its place, counted from 1, modulo 2 to the power 64."""
-    total, first = np.uint64(0), 1
+    total, first = 0, 1
     for channel in np.ascontiguousarray(tap).view(np.uint32):
         places = np.arange(first, first + channel.size, dtype=np.uint64)
-        total = np.add(total, np.dot(places, channel.ravel().astype(np.uint64)), dtype=np.uint64)
+        total += int(np.dot(places, channel.ravel().astype(np.uint64)))
         first += channel.size
-    return int(total)
+    return total % 2**64
 
 
 def folder_contents(artifact: Artifact, expected: str, kernels: str, sources: Path) -> dict[str, bytes]:
@@ -129,7 +91,8 @@ def folder_contents(artifact: Artifact, expected: str, kernels: str, sources: Pa
     card, name = artifact.card, artifact.path.name
     _, height, width, _ = card.image_shape()
     words = {"library": LIBRARY, "expected": EXPECTED, "height": height, "width": width}
-    readme = _README.format(
+    readme = _fill(
+        "README.txt",
         **words,
         model=name,
         line="=" * len(name),
@@ -148,12 +111,17 @@ def folder_contents(artifact: Artifact, expected: str, kernels: str, sources: Pa
         if path.is_file()
     }
     return {
-        "README.txt": readme.encode(),
-        "CMakeLists.txt": _CMAKE.format(**words, model=_in_cmake(name)).encode(),
+        "README.txt": readme,
+        "CMakeLists.txt": _fill("CMakeLists.txt", **words, model=_in_cmake(name)),
         name: artifact.model,
         EXPECTED: expected.encode(),
         **library,
     }
+
+
+def _fill(template: str, **words: object) -> bytes:
+    text = (_TEMPLATES / template).read_text(encoding="utf-8")
+    return re.sub("@([a-z]+)@", lambda found: str(words[found[1]]), text).encode()
 
 
 def _in_cmake(text: str) -> str:
