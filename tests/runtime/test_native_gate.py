@@ -63,11 +63,11 @@ def test_what_the_gate_reads(small):
 
 
 def test_what_a_run_takes(small):
-    """Two of the largest values in turn, and the outputs; padded to whole blocks of channels."""
+    """Of all images together: the two largest values that follow each other, and the outputs."""
     facts = reading(small, small.model)
     needs = facts.needs((2, 37, 53, 3))
     assert needs.shapes == {"block1_conv2": (2, 64, 37, 53), "block2_conv1": (2, 128, 18, 26)}
-    assert needs.memory == 4 * ((64 + 64) * 37 * 53 + 2 * 64 * 37 * 53 + 2 * 128 * 18 * 26)
+    assert needs.memory == 4 * (2 * (64 + 64) * 37 * 53 + 2 * 64 * 37 * 53 + 2 * 128 * 18 * 26)
     pixels, quarter = 37 * 53, 18 * 26
     products = 64 * pixels * (1 + 27) + 64 * pixels * (1 + 576) + 64 * quarter * 10 + 128 * quarter * (1 + 576)
     assert needs.products == 2 * products
