@@ -19,7 +19,7 @@ from support.messages import says
 NATIVE = {"format": Format.NATIVE}
 
 engine = pytest.mark.skipif(
-    find_spec("fmedge_native") is None, reason="needs fmedge's own kernels: pip install 'fmedge[native]'"
+    find_spec("fmedge_native") is None, reason="needs fmedge's own kernels: pip install ./native"
 )
 """Writing the files needs no kernels; running them does."""
 

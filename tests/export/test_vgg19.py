@@ -25,7 +25,7 @@ FORMS = [
     pytest.param(
         *(Format.NATIVE, Precision.FP32),
         marks=pytest.mark.skipif(
-            find_spec("fmedge_native") is None, reason="needs fmedge's own kernels: pip install 'fmedge[native]'"
+            find_spec("fmedge_native") is None, reason="needs fmedge's own kernels: pip install ./native"
         ),
     ),
 ]

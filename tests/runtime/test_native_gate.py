@@ -279,7 +279,7 @@ def mutate(seed, count):
 
 @pytest.fixture
 def kernels():
-    return pytest.importorskip("fmedge_native", reason="needs fmedge's own kernels: pip install 'fmedge[native]'")
+    return pytest.importorskip("fmedge_native", reason="needs fmedge's own kernels: pip install ./native")
 
 
 def test_damaged_files_never_end_the_process(kernels, cases):
