@@ -165,6 +165,9 @@ class Chain:
         if (place.layer, place.relu, place.folded) != end:
             raise misfit(f"'{operator.name}' ({operator.kind}) is on a branch; native takes one layer after another")
 
+    def _channels(self, place: Place) -> int:
+        return self.links[place.layer].channels if place.pixels is None else len(place.pixels.colours)
+
     def _unchanged(self, operator: Operator, place: Place) -> Place:
         training = operator.constants.get(2)
         training = operator.kind == "Dropout" and (
@@ -193,11 +196,13 @@ class Chain:
     def _convolution(self, operator: Operator, place: Place) -> Place:
         require_convolution(operator, place.border)
         kernel: npt.NDArray[np.floating] = operator.constants[1].astype(np.float32, copy=False)
+        filters = len(kernel)
+        bias = operator.constants.get(2, np.zeros(filters)).astype(np.float64)
+        if kernel.shape[1] != self._channels(place) or bias.shape != (filters,):
+            raise misfit(f"the weights of '{operator.name}' do not fit its input")
         if place.pixels is not None:
             self.pixels = self._first(operator, place.pixels)
             kernel = self.pixels.into(kernel)
-        filters = len(kernel)
-        bias = operator.constants.get(2, np.zeros(filters)).astype(np.float64)
         self.links.append(Link(Kind.CONVOLUTION, filters, False, kernel, np.ones(filters), bias))
         return Place(len(self.links) - 1)
 
@@ -209,8 +214,7 @@ class Chain:
         require_pooling(operator, place.border, self._size)
         height, width = self._size
         self._size = height and height // 2, width and width // 2
-        channels = self.links[-1].channels if self.links else len(self.pixels.colours)
-        self.links.append(Link(Kind.POOLING, channels, place.relu))
+        self.links.append(Link(Kind.POOLING, self._channels(place), place.relu))
         return Place(len(self.links) - 1, place.relu)
 
     def _first(self, operator: Operator, pixels: Pixels) -> Pixels:
@@ -220,20 +224,18 @@ class Chain:
         return pixels
 
     def _scaled(self, operator: Operator, place: Place) -> Place:
-        link = self.links[-1] if self.links else None
-        channels = len(place.pixels.colours) if place.pixels else link.channels if link else 0
-        found = affine_of(operator, place.layout, channels)
+        found = affine_of(operator, place.layout, self._channels(place))
         if found is None:
             raise operator.odd()
-        after = "ReLU" if place.relu else "pooling" if link and link.kind is Kind.POOLING else ""
+        factors, summands = found
+        pooled = place.pixels is None and self.links[place.layer].kind is Kind.POOLING
+        after = "ReLU" if place.relu else "pooling" if pooled else ""
         if any(place.border) or after:
             what = "a border of zeros" if any(place.border) else f"a {after}"
             raise misfit(f"'{operator.name}' ({operator.kind}) follows {what}, so that no kernel can take it in")
         if place.pixels is not None:
-            return replace(place, pixels=place.pixels.scaled(*found))
-        if link is None:
-            raise operator.odd()
-        factors, summands = found
+            return replace(place, pixels=place.pixels.scaled(factors, summands))
+        link = self.links[place.layer]
         link.factors = link.factors * factors
         link.summands = link.summands * factors + summands
         link.folded += 1

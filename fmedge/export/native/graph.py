@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,21 +67,30 @@ class Operator:
 
 def operators_of(graph: GraphProto) -> list[Operator]:
     """Return the operators of a graph that depend on the image, in order."""
+    known = {name for node in graph.node for name in (node.name, *node.output)}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     found = list[Operator]()
     for node, names in zip(graph.node, layer_names(graph.node), strict=True):
         settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        known = {place: constants[name] for place, name in enumerate(node.input) if name in constants}
-        operator = Operator(node, names.shown, settings, known)
+        values = {place: constants[name] for place, name in enumerate(node.input) if name in constants}
+        operator = Operator(node, _layer_name(node, names.shown, known), settings, values)
         if operator.reads:
             found.append(operator)
         elif node.op_type == "Identity":  # weights that several layers share
-            constants[node.output[0]] = known[0]
+            constants[node.output[0]] = values[0]
+        elif node.op_type == "Constant" and "value" in settings:
+            constants[node.output[0]] = numpy_helper.to_array(settings["value"])
         elif node.op_type == "Transpose":
-            constants[node.output[0]] = np.transpose(known[0], settings.get("perm"))
+            constants[node.output[0]] = np.transpose(values[0], settings.get("perm"))
         else:
             raise operator.odd()
     return found
+
+
+def _layer_name(node: NodeProto, name: str, known: Collection[str]) -> str:
+    """Return the name that a user knows: writers append the operator to it, or ``_`` where it is taken."""
+    bases = (name.removesuffix(f"_{node.op_type.lower()}"), name.rstrip("_"))
+    return next((base for base in bases if base != name and base in known), name)
 
 
 def affine_of(operator: Operator, layout: str, channels: int) -> tuple[Values, Values] | None:
@@ -93,7 +102,10 @@ def affine_of(operator: Operator, layout: str, channels: int) -> tuple[Values, V
             or len(operator.constants) != len(operator.node.input) - 1
         ):
             return None
-        scale, shift, mean, variance = (operator.constants[place].astype(np.float64) for place in range(1, 5))
+        parts = [operator.constants[place].astype(np.float64) for place in range(1, 5)]
+        if any(part.shape != (channels,) for part in parts):
+            return None
+        scale, shift, mean, variance = parts
         factors = scale / np.sqrt(variance + operator.settings.get("epsilon", 1e-5))
         return factors, shift - mean * factors
     if operator.kind not in ("Add", "Sub", "Mul", "Div") or len(operator.constants) != 1:
@@ -154,8 +166,8 @@ def require_convolution(operator: Operator, border: Border) -> None:
         UsageError: It is not.
     """
     name, kernel = operator.name, operator.constants.get(1)
-    if kernel is None or (len(operator.node.input) > 2 and operator.node.input[2] and 2 not in operator.constants):
-        raise misfit(f"the weights of '{name}' depend on the image; native takes constants")
+    if kernel is None:
+        raise operator.odd()
     if kernel.shape[2:] != (3, 3):
         raise misfit(f"'{name}' is a {_extents(kernel.shape[2:])} convolution; native takes 3 x 3")
     for setting, words in (("strides", "stride"), ("dilations", "dilation")):

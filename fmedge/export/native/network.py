@@ -46,10 +46,12 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
         )
     card = replace(card, tools={**card.tools, "onnx": onnx.__version__} | converter_tools(card))
     graph = unprepared_model_of(card, network).graph
-    chain = Chain(graph, _pixels(card), card.options.size)
-    shown = shown_at(chain, [output.name for output in graph.output], card.submodel.taps)
-    layers = [_layer(link, shown.get(number), number == max(shown)) for number, link in enumerate(chain.links)]
-    return Built(write_chain(layers, _float32(chain.pixels.mean()), card), card)
+    with np.errstate(all="ignore"):  # what is not finite fails the parity check
+        chain = Chain(graph, _pixels(card), card.options.size)
+        shown = shown_at(chain, [output.name for output in graph.output], card.submodel.taps)
+        layers = [_layer(link, shown.get(number), number == max(shown)) for number, link in enumerate(chain.links)]
+        mean = _float32(chain.pixels.mean())
+    return Built(write_chain(layers, mean, card), card)
 
 
 def _pixels(card: ModelCard) -> Pixels:
