@@ -3,6 +3,7 @@
 What a file holds is computed by NumPy, so most of this needs no engine.
 """
 
+import random
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -12,7 +13,7 @@ import pytest
 
 import fmedge
 from fmedge.data.images import parity_image
-from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.errors import BackendUnavailable, FmedgeError, UsageError
 from fmedge.export.onnx_source.network import network_of_proto
 from fmedge.model.known_models import forget
 from fmedge.model.parity import GATES, measure_parity
@@ -91,6 +92,42 @@ def test_what_does_not_fit(name, tmp_path):
             verify=False,
         )
     assert not list((tmp_path / "models").iterdir())
+
+
+def test_what_damage_leaves_is_refused_or_written_as_it_is(tmp_path):
+    """Numbers and wires of networks that fit, and of others, at random: what is written passes the gate."""
+    written = 0
+    for seed in range(40):
+        chance = random.Random(seed)
+        fit = FITS[chance.choice([*FITS])]
+        model = onnx.ModelProto()
+        model.CopyFrom(fit.model)
+        damage(model, chance)
+        try:
+            artifact = built(fit._replace(model=model))
+        except FmedgeError as error:
+            assert "\n" not in error.in_full()
+        else:
+            written += 1
+            require_artifact(artifact)
+    assert written > 3
+
+
+def damage(model, chance):
+    """Change a number of an operator, the operator itself, what it reads, or a constant's shape."""
+    node = chance.choice(model.graph.node)
+    numbers = [attribute for each in model.graph.node for attribute in each.attribute if attribute.ints]
+    kind = chance.randrange(4)
+    if kind == 0:
+        attribute = chance.choice(numbers or [onnx.helper.make_attribute("none", [0])])
+        attribute.ints[chance.randrange(len(attribute.ints))] = chance.choice((0, -1, 1, 2, 3, 1 << 40))
+    elif kind == 1:
+        node.op_type = chance.choice(("Pad", "Slice", "Gather", "Split", "Concat", "Mul", "Relu", "Identity", "Cast"))
+    elif kind == 2:
+        node.input[chance.randrange(len(node.input))] = chance.choice(model.graph.node).output[0]
+    else:
+        tensor = chance.choice(model.graph.initializer)
+        tensor.dims[:] = chance.choice(([1, *tensor.dims], tensor.dims[::-1]))
 
 
 def test_pooling_that_rounds_up_fits_where_it_rounds_nothing():

@@ -168,8 +168,9 @@ def require_convolution(operator: Operator, border: Border) -> None:
     name, kernel = operator.name, operator.constants.get(1)
     if kernel is None:
         raise operator.odd()
-    if kernel.shape[2:] != (3, 3):
-        raise misfit(f"'{name}' is a {_extents(kernel.shape[2:])} convolution; native takes 3 x 3")
+    for extents in (kernel.shape[2:], operator.settings.get("kernel_shape", (3, 3))):
+        if tuple(extents) != (3, 3):
+            raise misfit(f"'{name}' is a {_extents(extents)} convolution; native takes 3 x 3")
     for setting, words in (("strides", "stride"), ("dilations", "dilation")):
         if any(each != 1 for each in operator.settings.get(setting, ())):
             raise misfit(f"'{name}' has {words} {_steps(operator.settings[setting])}; native takes {words} 1")
