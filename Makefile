@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 test-cpus browsers fuzz soak coverage lint bench wheel lock plotly clean
+.PHONY: demo test test-slow test-arm64 test-cpus browsers fuzz soak coverage lint bench wheel native native-if-possible native-test lock plotly clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -15,7 +15,7 @@ demo: .venv/installed
 # A worker per core, four at most: each holds TensorFlow in the end. WORKERS=0: one process, as a debugger wants it.
 WORKERS ?= auto
 PYTEST = .venv-test/bin/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist worksteal
-test: .venv-test/installed
+test: .venv-test/installed native-if-possible
 	$(PYTEST) $(ARGS)
 
 # The whole of the matrices of which the default suite runs a slice.
@@ -84,13 +84,52 @@ lint: .venv-test/installed node_modules/installed
 	$(NPM) run --silent lint
 
 # fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
-bench: .venv-bench/installed
+bench: .venv-bench/installed native-if-possible
+	if [ -e .venv-test/native ]; then .venv-bench/$(INSTALL) --no-deps --no-index --force-reinstall $(NATIVE_WHEEL); fi
 	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 
 # The same bytes from the same commit: every time in it is that of the commit.
 wheel: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 wheel: .venv-test/installed
 	.venv-test/bin/python -m hatchling build -t wheel
+
+# The kernels of native/ as a wheel in dist/, installed into .venv-test, and into .venv where there is one. Again when they change.
+# NATIVE=no: make test leaves them out.
+NATIVE ?= yes
+NATIVE_SOURCES = $(shell find native/CMakeLists.txt native/pyproject.toml native/README.md native/LICENSE native/cmake native/example native/include \
+	native/python native/src -type f -not -path '*/__pycache__/*')
+NATIVE_WHEEL = dist/fmedge_native-*.whl
+COMPILES = echo '\#include <thread>' | $${CXX:-c++} -std=c++17 -x c++ -c -o /dev/null - 2>/dev/null
+native: .venv-test/native
+	if [ -e .venv/installed ]; then .venv/$(INSTALL) --no-deps --no-index --force-reinstall $(NATIVE_WHEEL); fi
+	@ls $(NATIVE_WHEEL)
+
+native-if-possible: .venv-test/installed
+ifeq ($(NATIVE),no)
+	@echo "NATIVE=no: fmedge's own kernels are not built." >&2
+else
+	@if $(COMPILES); then $(MAKE) --no-print-directory .venv-test/native; \
+		else echo "There is no C++17 compiler: fmedge's own kernels are not built, and their tests skip." >&2; fi
+endif
+
+# The times in it are those of the commit, or of 1 January 2000 where there is none.
+.venv-test/native: export SOURCE_DATE_EPOCH = $(or $(shell git log -1 --format=%ct 2>/dev/null),946684800)
+.venv-test/native: .venv-test/installed requirements/native.txt $(NATIVE_SOURCES)
+	@$(COMPILES) || { echo "There is no C++17 compiler: apt-get install g++, or set CXX." >&2; exit 1; }
+ifeq ($(LOCKED),no)
+	.venv-test/$(INSTALL) -r requirements/native.in
+else
+	.venv-test/$(INSTALL) $(LOCKED_ONLY) -r requirements/native.txt || { $(call UNLOCKED,native); exit 1; }
+endif
+	rm -f $(NATIVE_WHEEL)
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-index --wheel-dir dist ./native
+	.venv-test/$(INSTALL) --no-deps --no-index --force-reinstall $(NATIVE_WHEEL)
+	touch $@
+
+# The harness, with sanitizers and on emulated processors too: 20 minutes. native/tests/run.sh says what it does.
+native-test:
+	native/tests/run.sh build/native $(ARGS)
 
 # The newest versions that pyproject.toml allows, with the hashes of their files for every platform; then what they are.
 COMPILE_ALONE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -101,6 +140,7 @@ lock: .venv-lock/installed
 	$(COMPILE) $(foreach extra,$(TEST_EXTRAS),--extra $(extra)) -c requirements/constraints.in -o requirements/test.txt >/dev/null
 	$(COMPILE) --extra cpu -c requirements/test.txt -o requirements/demo.txt >/dev/null
 	$(COMPILE_ALONE) requirements/pnnx.in -o requirements/pnnx.txt >/dev/null
+	$(filter-out --no-deps,$(COMPILE_ALONE)) requirements/native.in -c requirements/test.txt -o requirements/native.txt >/dev/null
 	$(MAKE) .venv-test/installed
 	$(MAKE) plotly
 	.venv-test/bin/python requirements/describe.py

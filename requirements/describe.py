@@ -95,7 +95,7 @@ def sbom(version: str) -> dict[str, object]:
 
 def licences() -> str:
     """The list of licences, as Markdown."""
-    runs, tests = locked("demo"), locked("test") | locked("pnnx")
+    runs, tests, native = locked("demo"), locked("test") | locked("pnnx"), locked("native")
     lines = [
         "# Licences of what fmedge is used with",
         "",
@@ -106,8 +106,8 @@ def licences() -> str:
         "| package | version | licence | needed for |",
         "|---|---|---|---|",
     ]
-    for name, versions in sorted((tests | runs).items()):
-        use = "runs" if name in runs else "tests, export, other engines"
+    for name, versions in sorted((native | tests | runs).items()):
+        use = "runs" if name in runs else "tests, export, other engines" if name in tests else "building fmedge-native"
         lines.append(f"| {name} | {', '.join(versions)} | {licence(name) or '-'} | {use} |")
     lines.append("| {} | {} | MIT | every page; comes with fmedge |".format(*bundle()))
     return "\n".join(lines) + "\n"

@@ -6,7 +6,7 @@ import pytest
 
 from support.places import ROOT
 
-FOLDERS = ("fmedge", "tests", "benchmarks", "examples", "requirements", "docs", ".github")
+FOLDERS = ("fmedge", "tests", "benchmarks", "examples", "requirements", "docs", "native", ".github")
 FILES = {
     path.relative_to(ROOT).as_posix()
     for place in (ROOT, *(ROOT / name for name in FOLDERS))

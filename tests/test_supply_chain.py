@@ -52,6 +52,23 @@ def test_everything_that_is_asked_for_is_locked(name):
     assert {"hatchling", "editables"} <= set(locked)
 
 
+def test_what_builds_the_native_library_is_locked_apart():
+    """Neither runs nor tests need it; what they share with it has the same version."""
+    requirements = pytest.importorskip("packaging.requirements")
+    locked = {name: version for name, version, hashes in entries("native") if hashes}
+    rows = (ROOT / "requirements" / "native.in").read_text().splitlines()
+    asked = [requirements.Requirement(row) for row in rows if not row.startswith("#")]
+    assert {each.name for each in asked} == {"cmake", "ninja", "scikit-build-core"}
+    for each in asked:
+        assert each.specifier.contains(locked[each.name]), f"{each.name}: make lock"
+    tested = {name: version for name, version, _ in entries("test")}
+    assert not {each.name for each in asked} & set(tested)
+    assert all(tested.get(name, version) == version for name, version in locked.items())
+    build_system = tomllib.loads((ROOT / "native" / "pyproject.toml").read_text())["build-system"]
+    assert build_system["requires"] == [str(each) for each in asked if each.name == "scikit-build-core"]
+    assert "fmedge-native" not in tested
+
+
 def test_pnnx_is_locked_alone():
     """It asks for PyTorch, which it does not need here."""
     requirements = pytest.importorskip("packaging.requirements")
@@ -87,7 +104,7 @@ def test_the_bill_of_materials_and_the_licences_say_what_is_locked():
     assert len(set(references)) == len(references)
     assert bill["dependencies"][0]["dependsOn"] == references
     table = (ROOT / "docs" / "licences.md").read_text()
-    for name, version, *_ in (*entries("test"), *entries("pnnx"), bundle):
+    for name, version, *_ in (*entries("native"), *entries("test"), *entries("pnnx"), bundle):
         (row,) = re.findall(rf"^\| {re.escape(name)} \| (.*)$", table, re.MULTILINE)
         assert version in row
 
@@ -98,6 +115,7 @@ def test_who_cites_names_the_version():
     (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
     assert cited == __version__
     assert f"license: {PROJECT['license']}\n" in (ROOT / "CITATION.cff").read_text()
+    assert (ROOT / "native" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     assert f"## [{__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
 
 

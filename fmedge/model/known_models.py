@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmedge.errors import WriteError
+from fmedge.system.user_folders import user_folder
 
 if TYPE_CHECKING:
     from fmedge.model.card import ModelCard
@@ -28,12 +28,7 @@ def state_folder() -> Path:
     chosen = os.environ.get("FMEDGE_STATE")
     if chosen:
         return Path(chosen)
-    if sys.platform.startswith("linux"):  # as platformdirs, which takes 8 ms to load
-        data = os.environ.get("XDG_DATA_HOME", "").strip()
-        return Path(data if Path(data).is_absolute() else Path.home() / ".local" / "share") / "fmedge"
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("fmedge", appauthor=False))
+    return user_folder("data")
 
 
 def remember(card: ModelCard, *, lasting: bool = True) -> None:

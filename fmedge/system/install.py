@@ -13,10 +13,17 @@ class _Origin(NamedTuple):
     Attributes:
         place: What pip accepts: a name, a path, or a name and an address after an @.
         options: Options of ``pip install`` that go before it.
+        kernels: Where the package of our own kernels is; empty where only a clone would have it. Its name alone never
+            stands here: it is on no index, so somebody else's package could be found there.
     """
 
     place: str = "fmedge{extra}"
     options: str = ""
+    kernels: str = ""
+
+
+NATIVE = "native"
+"""What needs fmedge's own kernels: no extra, but a package of its own, in this folder of the repository."""
 
 
 def install_command(extra: str = "") -> str:
@@ -26,11 +33,13 @@ def install_command(extra: str = "") -> str:
     came from.
 
     Args:
-        extra: Its name in ``pyproject.toml``, such as ``ncnn``; empty for none.
+        extra: Its name in ``pyproject.toml``, such as ``ncnn``; ``native`` for our own kernels; empty for none.
     """
     import shlex  # only when an error is reported
 
-    place, options = _origin()
+    place, options, kernels = _origin()
+    if extra == NATIVE:
+        return f"pip install {shlex.quote(kernels)}" if kernels else f"pip install ./{NATIVE} in a clone of fmedge"
     wanted = place.replace("{extra}", f"[{extra}]" if extra else "")
     return f"pip install {options}{shlex.quote(wanted)}"
 
@@ -74,11 +83,13 @@ def origin_of(written: dict[str, Any]) -> _Origin:
         return _Origin()
     address = urlsplit(str(written["url"]))
     if vcs := written.get("vcs_info"):
-        return _Origin(f"fmedge{{extra}} @ {vcs['vcs']}+{written['url']}@{vcs['commit_id']}")
+        repository = f"{vcs['vcs']}+{written['url']}@{vcs['commit_id']}"
+        return _Origin(f"fmedge{{extra}} @ {repository}", "", f"fmedge-native @ {repository}#subdirectory={NATIVE}")
     if address.scheme != "file":
         return _Origin(f"fmedge{{extra}} @ {written['url']}")
     path = Path(url2pathname(address.path))
     if not path.exists():  # it has been moved, or was a temporary folder of pip
         return _Origin()
     editable = bool(written.get("dir_info", {}).get("editable"))
-    return _Origin(f"{path}{{extra}}", "-e " if editable else "")
+    kernels = path / NATIVE
+    return _Origin(f"{path}{{extra}}", "-e " if editable else "", str(kernels) if kernels.is_dir() else "")

@@ -50,6 +50,21 @@ def test_from_a_clone(installed_from, tmp_path, editable, option):
     assert shlex.split(install_command())[-1] == str(clone)
 
 
+def test_the_kernels_are_a_package_of_their_own(installed_from, tmp_path):
+    """It is on no index: its name alone, which anybody could take there, is never advised."""
+    clone = tmp_path / "a clone"
+    (clone / "native").mkdir(parents=True)
+    installed_from({"url": clone.as_uri(), "dir_info": {"editable": True}})
+    assert install_command("native") == f"pip install '{clone}/native'"
+    vcs = {"vcs": "git", "commit_id": "ab" * 20}
+    installed_from({"url": "https://git.example/fmedge", "vcs_info": vcs})
+    wanted = f"fmedge-native @ git+https://git.example/fmedge@{'ab' * 20}#subdirectory=native"
+    assert install_command("native") == f"pip install '{wanted}'"
+    for written in ({}, {"url": "https://files.example/fmedge.whl", "archive_info": {}}, {"url": tmp_path.as_uri()}):
+        installed_from(written)
+        assert install_command("native") == "pip install ./native in a clone of fmedge"
+
+
 def test_from_the_file_of_a_wheel(installed_from, tmp_path):
     wheel = tmp_path / "fmedge-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w"):
@@ -98,11 +113,13 @@ def test_not_installed_at_all(monkeypatch):
 
 
 def test_every_engine_says_how(installed_from, tmp_path):
+    (tmp_path / "native").mkdir()
     installed_from({"url": tmp_path.as_uri(), "dir_info": {"editable": True}})
+    others = ("pip install onnxruntime-", f"pip install {tmp_path}/native")
     for row in BACKENDS:
         for provider in row.providers:
             assert "{" not in provider.install
-            assert f"'{tmp_path}[" in provider.install or "pip install onnxruntime-" in provider.install
+            assert any(start in provider.install for start in (f"'{tmp_path}[", *others))
     assert in_place("pip uninstall onnxruntime, then {gpu}").endswith(f"then pip install -e '{tmp_path}[gpu]'")
     line = str(BackendUnavailable(f"ncnn is not installed. Install it: {find_backend('ncnn').install}."))
     assert line == f"ncnn is not installed. Install it: pip install -e '{tmp_path}[ncnn]'."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from fmedge.model.artifact import Artifact
 from fmedge.model.native_format import HEADER, LAYER, Kind
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.backends import Provider
+from fmedge.runtime.engines import packed_weights
 from fmedge.runtime.engines.native_library import (
     MAX_CPUS,
     MAX_THREADS,
@@ -23,6 +25,7 @@ from fmedge.runtime.engines.native_library import (
     call,
     require,
 )
+from fmedge.runtime.engines.packed_weights import Bytes
 from fmedge.runtime.placement import Placement
 from fmedge.runtime.session import FloatArray, Images, failure
 from fmedge.system.memory import available_bytes, require_memory
@@ -47,15 +50,17 @@ class NativeEngine:
     owned = True
     errors: tuple[type[Exception], ...] = (ChainError,)
 
-    def __init__(self, artifact: Artifact, chain: c_void_p) -> None:
+    def __init__(self, artifact: Artifact, chain: c_void_p, packed: Bytes | None) -> None:
         """Take over an open chain.
 
         Args:
             artifact: The model.
+            packed: The packed weights that the chain reads; None where it has its own.
             chain: It is closed with the engine, or when the engine is freed; but not in a forked process, which
                 inherits none of its threads.
         """
         self._chain = chain
+        self._packed = packed
         self._close = weakref.finalize(self, call, "close", chain)
         self._close.atexit = False
         self._taps = [spec.name for spec in artifact.card.outputs]
@@ -111,8 +116,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
     """See :meth:`fmedge.runtime.backends.Adapter.open_engine`."""
     del provider
     try:
-        _require_room(artifact)
-        chain = _open(artifact, _settings(threads, options))
+        chain, packed = _open(artifact, _settings(threads, options))
     except MemoryError as error:
         raise LimitExceeded(f"Not enough memory to load '{artifact.path}'.") from error
     except ChainError as error:
@@ -121,7 +125,7 @@ def open_engine(artifact: Artifact, provider: Provider, threads: int, options: R
                 "This processor, or this build of fmedge-native, lacks the kernels.", hint="Use another --backend."
             ) from error
         raise failure(error, f"fmedge-native cannot load '{artifact.path}'") from error
-    engine = NativeEngine(artifact, chain)
+    engine = NativeEngine(artifact, chain, packed)
     if call("tap_count", chain) != len(artifact.card.outputs):
         engine.close()
         raise ArtifactError(
@@ -144,24 +148,45 @@ def _cores(cpus: Sequence[int] | None) -> Sequence[int]:
     return () if cpus is None else cpus[:MAX_CPUS]
 
 
-def _open(artifact: Artifact, settings: Options) -> c_void_p:
-    """Open a chain; the model's bytes are not needed after that."""
-    chain = c_void_p()
+def _open(artifact: Artifact, settings: Options) -> tuple[c_void_p, Bytes | None]:
+    """Open a chain; the model's bytes are not needed after that, but the packed weights are, where they are returned.
+
+    Large packed weights are kept on disk from one run to the next. The library checks that they are those of the model.
+    """
     model = np.frombuffer(artifact.model, np.uint8)
+    size = c_size_t()
+    require("packed_bytes", model.ctypes.data, model.size, settings.kernels, byref(size))
+    if size.value < packed_weights.LEAST_BYTES:
+        _require_room(artifact, size.value)
+        return _open_chain(model, settings, None), None
+    name = f"{artifact.card.file_sha256}.{call('kernels_name', call('best')).decode()}"
+    packed = packed_weights.find(name, size.value)
+    if packed is not None:
+        with contextlib.suppress(ChainError):  # damaged, or of another version: packed anew below
+            return _open_chain(model, settings, packed), packed
+    _require_room(artifact, size.value)
+    packed = packed_weights.new(size.value)
+    require("pack", model.ctypes.data, model.size, settings.kernels, settings.threads, packed.ctypes.data, packed.size)
+    chain = _open_chain(model, settings, packed)
+    packed_weights.keep(name, packed)
+    return chain, packed
+
+
+def _open_chain(model: Bytes, settings: Options, packed: Bytes | None) -> c_void_p:
+    if packed is not None:
+        settings.packed, settings.packed_bytes = packed.ctypes.data, packed.size
+    chain = c_void_p()
     require("open", model.ctypes.data, model.size, byref(settings), byref(chain))
     return chain
 
 
-def _require_room(artifact: Artifact) -> None:
+def _require_room(artifact: Artifact, packed_bytes: int) -> None:
     """Check that there is memory for the weights as the kernels take them.
 
     Raises:
         LimitExceeded: There is less.
     """
-    packed = c_size_t()
-    model = np.frombuffer(artifact.model, np.uint8)
-    require("packed_bytes", model.ctypes.data, model.size, _BEST, byref(packed))
-    wanted, free = packed.value + _TO_START, available_bytes()
+    wanted, free = packed_bytes + _TO_START, available_bytes()
     if free is not None and wanted > free:
         raise LimitExceeded(
             f"native needs about {wanted / 1e6:,.0f} MB to load '{artifact.path}'; {free / 1e6:,.0f} MB is free.",
