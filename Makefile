@@ -84,7 +84,8 @@ lint: .venv-test/installed node_modules/installed
 	$(NPM) run --silent lint
 
 # fmedge and its peers: 12 minutes, ARGS=--quick a few. The page: benchmarks/results/all.html.
-bench: .venv-bench/installed
+bench: .venv-bench/installed native-if-possible
+	if [ -e .venv-test/native ]; then .venv-bench/$(INSTALL) --no-deps --no-index --force-reinstall $(NATIVE_WHEEL); fi
 	.venv-bench/bin/python benchmarks/all.py $(ARGS)
 
 # The same bytes from the same commit: every time in it is that of the commit.

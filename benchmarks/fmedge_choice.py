@@ -1,16 +1,15 @@
-"""Choose fmedge's engine for a layer when speed matters and the result must stay float32."""
+"""fmedge's own ways to compute a layer in float32, for the tables."""
 
 from __future__ import annotations
 
 from fmedge.runtime.backends import BACKENDS
 
+ROWS = {"onnxruntime": "fmedge, ONNX Runtime", "ncnn": "fmedge, ncnn", "native": "fmedge, own kernels"}
+"""The engines that are shown, and the names of their rows. `fmedge run` takes its own kernels where they are installed,
+otherwise ONNX Runtime."""
 
-def default_backend() -> str:
-    """Return the engine that `fmedge run` takes: the first in the table that is installed."""
-    return next(row.name for row in BACKENDS if row.installed)
 
-
-def fastest_backend(layer: str) -> str:
-    """Return fmedge's fastest exact engine: ncnn, whose Winograd method pays off from the second convolution on."""
-    ncnn = any(row.name == "ncnn" and row.installed for row in BACKENDS)
-    return "ncnn" if ncnn and layer != "block1_conv1" else default_backend()
+def own_engines() -> dict[str, str]:
+    """Return the engines of :data:`ROWS` that are installed, by the names of their rows."""
+    there = {row.name for row in BACKENDS if row.installed}
+    return {name: engine for engine, name in ROWS.items() if engine in there}

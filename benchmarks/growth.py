@@ -52,7 +52,7 @@ def main() -> None:
         "--axis", default=",".join(AXES), help="one or more of pixels, batch and threads, separated by commas"
     )
     parser.add_argument("--layer", default="block1_conv1,block3_conv3")
-    parser.add_argument("--backend", default="onnxruntime,ncnn")
+    parser.add_argument("--backend", default="native,onnxruntime,ncnn")
     parser.add_argument("--turns", type=int, default=8, help="counted turns of each point")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     chosen = parser.parse_args()

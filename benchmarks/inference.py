@@ -25,12 +25,12 @@ from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import SubModel
 from fmedge.model.weights import choose_weights, load_weights
 from fmedge.runtime.backends import usable_cpus
-from fmedge_choice import default_backend, fastest_backend
+from fmedge_choice import own_engines
 from peers import PEERS
 from turns import pictures, take_turns, workers_at_hand
 from weights_file import write_weights
 
-LAYERS = "block1_conv1,block2_conv2,block3_conv3,block5_conv3"
+LAYERS = "block1_conv1,block2_conv2,block3_conv3,block4_conv3,block5_conv3"
 
 PAUSE_S = 0.05
 """Pause before each turn. By default, idle threads of some engines spin for some milliseconds."""
@@ -112,13 +112,11 @@ def _orders(layer: str, weights: Path, folder: Path, threads: int) -> dict[str, 
                 _engine(peer.packages[-1]),
                 {"do": "load", "peer": peer.name, "threads": threads, **common},
             )
-    own = {"fmedge": default_backend(), "fmedge, fastest": fastest_backend(layer)}
-    for name, backend in own.items():
-        if name == "fmedge" or backend != own["fmedge"]:
-            made = _succeeds(do="export", backend=backend, **{**common, "folder": str(folder / "models")})
-            if made is not None:
-                order = {"do": "load_fmedge", "layer": layer, "threads": threads, "backend": backend, **made}
-                found[name] = _engine(backend), order
+    for name, backend in own_engines().items():
+        made = _succeeds(do="export", backend=backend, **{**common, "folder": str(folder / "models")})
+        if made is not None:
+            order = {"do": "load_fmedge", "layer": layer, "threads": threads, "backend": backend, **made}
+            found[name] = _engine(backend), order
     return found
 
 
@@ -154,9 +152,12 @@ def _write_reference(layer: str, weights: Path, path: Path) -> None:
 
 def _engine(package: str) -> str:
     """Return the name and the version of an engine."""
-    name = {"ai_edge_litert": "ai-edge-litert", "litert": "ai-edge-litert", "tensorflow": "tensorflow-cpu"}.get(
-        package, package
-    )
+    name = {
+        "ai_edge_litert": "ai-edge-litert",
+        "litert": "ai-edge-litert",
+        "tensorflow": "tensorflow-cpu",
+        "native": "fmedge-native",
+    }.get(package, package)
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:

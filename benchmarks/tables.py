@@ -61,9 +61,9 @@ def readme_table(part: dict[str, Any]) -> str:
 
 
 def _cell(row: Row | None, rows: Sequence[Row]) -> str:
-    """Format a cell; the fastest of a layer is bold. If fmedge's fastest engine is its default, it is measured once."""
+    """Format a cell; the fastest of a layer is bold."""
     if row is None:
-        return "as above"
+        return "-"
     text = milliseconds(row["median_s"])
     fastest = min(each["median_s"] for each in rows if each["layer"] == row["layer"])
     return f"**{text}**" if row["median_s"] == fastest else text

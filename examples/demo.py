@@ -10,7 +10,7 @@ from draw_picture import draw
 from fmedge.cli import main as fmedge
 from fmedge.errors import FmedgeError, WeightsError
 from fmedge.workflow.artifacts import obtain_artifact
-from fmedge.workflow.request import request_artifact
+from fmedge.workflow.request import default_options, request_artifact
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     image = chosen.image or _own_picture()
     words = ["run", image, "--layer", chosen.layer]
     try:
-        obtain_artifact(request_artifact(chosen.layer))
+        obtain_artifact(request_artifact(chosen.layer, options=default_options()))
     except WeightsError as error:
         print(f"{error}\nThe demonstration continues with untrained weights: random filters, not learned ones.")
         words += ["--weights", "untrained"]

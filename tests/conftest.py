@@ -180,13 +180,20 @@ def untrained_network(untrained_weights):
 
 @pytest.fixture
 def block1(untrained_models):
-    """The artifact of block1_conv1 with untrained weights, an ONNX file."""
+    """The artifact of block1_conv1 with untrained weights, an ONNX file.
+
+    Beside it lies what runs take by default: no command that looks there exports it first.
+    """
     from fmedge.model.submodel import ExportOptions
-    from fmedge.workflow.request import request_artifact
+    from fmedge.workflow.request import default_options, request_artifact
     from support.models import artifact_for
 
-    options = ExportOptions()
-    return artifact_for(request_artifact("block1_conv1", weights="untrained", models=untrained_models, options=options))
+    def made(options):
+        request = request_artifact("block1_conv1", weights="untrained", models=untrained_models, options=options)
+        return artifact_for(request)
+
+    made(default_options())
+    return made(ExportOptions())
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ GATES = """
 data/bench_report data/image_bounds data/images model/artifact model/card model/h5_weights model/known_models
 runtime/engines/onnx_weights runtime/gate/bounds runtime/gate/checks runtime/gate/flatbuffer runtime/gate/ncnn_reader
 runtime/gate/ncnn_layers runtime/gate/ncnn_moves runtime/gate/ncnn_parameters runtime/gate/ncnn_rules
+runtime/gate/native_reader
 model/ncnn_format
 runtime/gate/onnx_kernels runtime/gate/onnx_operators runtime/gate/onnx_reader runtime/gate/onnx_relu_count
 runtime/gate/onnx_shapes runtime/gate/protobuf runtime/gate/relu_count runtime/gate/shape_rules runtime/gate/shapes
@@ -34,7 +35,7 @@ runtime/gate/onnx_windows runtime/gate/tflite_windows runtime/isolated_child sys
 
 TESTS = """
 tests/fuzz tests/runtime/test_gate.py tests/runtime/test_gate_odd.py tests/runtime/test_ncnn.py
-tests/runtime/test_ncnn_gate.py tests/runtime/test_ncnn_layers.py
+tests/runtime/test_ncnn_gate.py tests/runtime/test_ncnn_layers.py tests/runtime/test_native_gate.py
 tests/runtime/test_onnx_weights.py tests/runtime/test_relu_count.py
 tests/runtime/test_isolated.py tests/runtime/test_shapes.py
 tests/data/test_image_bounds.py tests/data/test_images.py

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 
 @pytest.mark.parametrize(
     "name",
-    ["onnxruntime", "openvino", "ncnn", pytest.param("tensorflow", marks=pytest.mark.slow)],
+    ["native", "onnxruntime", "openvino", "ncnn", pytest.param("tensorflow", marks=pytest.mark.slow)],
 )
 def test_nothing_of_the_process_changes(name, tmp_path):
     needed = "litert" if name == "tensorflow" else name

@@ -84,7 +84,7 @@ def export_command(
 ) -> None:
     """Cut a stock network, a Keras model or an ONNX network after a layer and write the sub-model with its card."""
     from fmedge.runtime.backends import Wish
-    from fmedge.runtime.opening import default_format
+    from fmedge.runtime.opening import export_format
     from fmedge.workflow.artifacts import require_request
     from fmedge.workflow.layer_names import split_list
     from fmedge.workflow.own_networks import read_own_network
@@ -95,7 +95,7 @@ def export_command(
     widths = options.parse_list(precision, Precision)
     layout = None if output_layout is None else options.LAYOUTS[output_layout]
     wish = replace(Wish.of(network, keras, onnx, precisions=tuple(widths)), converter=converter, layout=layout)
-    kinds = [default_format(wish=wish)] if model_format is None else options.parse_list(model_format, Format)
+    kinds = [export_format(wish)] if model_format is None else options.parse_list(model_format, Format)
     layers = STOCK[stock].names if every_layer and stock in STOCK else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)
     requests = [

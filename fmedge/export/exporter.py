@@ -56,6 +56,7 @@ class Exporter:
 _FLOAT = (Precision.FP32, Precision.FP16)
 _STOCK = tuple(STOCK)
 _NETWORK_INT8 = "fmedge.export.onnx.network_int8"
+_NETWORK_NATIVE = "fmedge.export.native.network"
 
 EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, _STOCK, "fmedge.export.onnx.direct", ""),
@@ -66,6 +67,8 @@ EXPORTERS: tuple[Exporter, ...] = (
     Exporter(Format.ONNX, Converter.DIRECT, _FLOAT, (ONNX,), "fmedge.export.onnx.cut", ""),
     Exporter(Format.ONNX, Converter.DIRECT, (Precision.INT8,), (ONNX,), _NETWORK_INT8, "cpu"),
     Exporter(Format.ONNX, Converter.TF2ONNX, (Precision.INT8,), (KERAS,), _NETWORK_INT8, "export,cpu"),
+    Exporter(Format.NATIVE, Converter.DIRECT, (Precision.FP32,), (ONNX,), _NETWORK_NATIVE, ""),
+    Exporter(Format.NATIVE, Converter.TF2ONNX, (Precision.FP32,), (KERAS,), _NETWORK_NATIVE, "export"),
     Exporter(Format.NCNN, Converter.PNNX, _FLOAT, (KERAS, ONNX), "fmedge.export.ncnn.pnnx_route", "export"),
     Exporter(Format.ONNX, Converter.TF2ONNX, _FLOAT, (*_STOCK, KERAS), "fmedge.export.onnx.tf2onnx_route", "export"),
     Exporter(

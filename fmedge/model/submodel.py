@@ -98,7 +98,9 @@ def own_converter(source: str, model_format: Format, precision: Precision) -> Co
     """Return the default converter of a format for a network: straight from the weights where that is possible."""
     if model_format is Format.NCNN and source not in STOCK:
         return Converter.PNNX
-    if model_format in (Format.NCNN, Format.NATIVE) or source == ONNX:
+    if model_format is Format.NATIVE:
+        return Converter.TF2ONNX if source == KERAS else Converter.DIRECT
+    if model_format is Format.NCNN or source == ONNX:
         return Converter.DIRECT
     if source in STOCK and (model_format is Format.ONNX or precision is Precision.INT8):
         return Converter.DIRECT

@@ -77,6 +77,20 @@ def default_format(options: RunOptions | None = None, wish: Wish | None = None) 
     return _candidates(options or RunOptions(), None, wish)[0][0].formats[0]
 
 
+def export_format(wish: Wish | None = None) -> Format:
+    """Return the format of a model that is exported for its own sake: one that other programs run, too.
+
+    That is the format of the first suitable engine that runs any network and is installed. A format of an engine for
+    some networks only is taken where no other engine is installed.
+
+    Args:
+        wish: What the model has to be; None stands for a stock network in float32.
+    """
+    suitable = [row for row in BACKENDS if (wish or Wish()).suits(row)]
+    installed = [row for row in suitable if row.installed]
+    return min(installed or suitable, key=lambda row: row.special).formats[0]
+
+
 def engine_version(backend: Backend) -> str:
     """Import an installed engine and return its version.
 

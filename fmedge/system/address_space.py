@@ -54,7 +54,7 @@ FLOORS: Mapping[str, Floor] = {
     "openvino": Floor(416 * _MB, 16 * _MB, 3.5),
     "ncnn": Floor(272 * _MB, 22 * _MB, 7),
     "litert": Floor(240 * _MB, 10 * _MB, 3),
-    "native": Floor(240 * _MB, 10 * _MB, 8),
+    "native": Floor(216 * _MB, 10 * _MB, 5.5),
     EXPORT: Floor(448 * _MB, 0, 4),
     TENSORFLOW: Floor(1536 * _MB, 0, 24),
 }
@@ -63,12 +63,16 @@ FLOORS: Mapping[str, Floor] = {
 Measured by bisection: the lowest limit under which ``fmedge run`` wrote a page, with untrained weights and the memory
 savings below (Python 3.11, NumPy 2.4, the engines that ``engine_errors.py`` names, x86-64, 2 cores). In MB, one thread,
 at block1_conv1, block3_conv3 and block5_conv3: ONNX Runtime 241, 241, 255; OpenVINO 352, 384, 512; ncnn 226, 306, 618;
-LiteRT 197, 204, 306. Each further thread took 8 MB with ONNX Runtime and LiteRT and 8 to 19 with ncnn; OpenVINO starts
-no more threads than there are cores. An export to ONNX took 432 at block1_conv1 and 624 at block5_conv3; through
+LiteRT 197, 204, 306; native 176, 204, 392, and 316 at block4_conv3, where its weights take most per byte of the file.
+Each further thread took 8 MB with ONNX Runtime, LiteRT and native and 8 to 19 with ncnn; OpenVINO starts no more
+threads than there are cores. An export to ONNX took 432 at block1_conv1 and 624 at block5_conv3; through
 TensorFlow it took 1,280 and 2,304. The table adds at least a tenth, because slightly below their minimum libraries end
 the process: OpenVINO with signal 11 at 448 and 480, TensorFlow at 2,048."""
 
 _ENGINES = [name for name in FLOORS if name not in (EXPORT, TENSORFLOW)]
+
+_ADVISED = [name for name in _ENGINES if name != "native"]
+"""Engines that are advised where another needs too much: those that run any network."""
 
 _LEAST = min(floor.base for floor in FLOORS.values())
 
@@ -189,7 +193,7 @@ def require_floor(what: str, threads: int = 1, model_bytes: int = 0, values: int
         wanted += max(0, _mapped() - _IMPORTED)
     parts = [f"{threads} threads"] if threads > 1 else []
     parts += [f"a model of {model_bytes / 1e6:,.0f} MB"] if floor.per_byte * model_bytes > _MB else []
-    fitting = [name for name in _ENGINES if FLOORS[name].base <= limit]
+    fitting = [name for name in _ADVISED if FLOORS[name].base <= limit]
     if model_bytes:
         mend = "use --threads 1 or a shallower layer" if threads > 1 else "use a shallower layer"
     else:

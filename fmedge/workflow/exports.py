@@ -18,7 +18,7 @@ from fmedge.system.choices import StrPath, find_path, require_record, require_sw
 from fmedge.workflow.artifacts import create_artifact
 from fmedge.workflow.layer_names import Layers, tap_names
 from fmedge.workflow.own_networks import settle_options
-from fmedge.workflow.request import ArtifactSpec, default_options, models_folder, request_artifact
+from fmedge.workflow.request import ArtifactSpec, export_options, models_folder, request_artifact
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,7 +61,7 @@ def export_submodel(
             needs done to pixels.
         example: With ``torch``: an input for it, a tensor (N, C, H, W).
         models: Folder to write to; None means ``FMEDGE_MODELS``, then ``models``.
-        options: The form of the model; None means the defaults.
+        options: The form of the model; None means the defaults: an ONNX file, unless only other engines are installed.
         calibration: Folder of photos; int8 needs one.
         verify: Compare the model with a reference before it is written.
         offline: Never access the internet.
@@ -97,7 +97,7 @@ def export_submodel(
         )
         return create_artifact(request, calibration=photos, verify=verify, offline=offline, run=run)
     find_network(network, keras, onnx)
-    options = options or default_options(None, network, keras, onnx)
+    options = options or export_options(network, keras, onnx)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if keras is not None:
         options, found, names = _keras_object(cast("Model", keras), options)

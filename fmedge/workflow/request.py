@@ -114,7 +114,7 @@ def request_artifact(
         onnx: A user's own ONNX network instead of a stock one. Its size is used if the options name none; they must say
             what it needs done to pixels.
         models: Folder of the artifacts; None as in :func:`models_folder`.
-        options: The form of the model; None means :func:`default_options`.
+        options: The form of the model; None means :func:`export_options`.
         sha256: As in ``choose_weights``.
 
     Raises:
@@ -125,7 +125,7 @@ def request_artifact(
     stock = find_network(network, keras, onnx)
     application = stock in APPLICATIONS
     own = read_application(stock, weights) if application else read_own_network(keras=keras, onnx=onnx)
-    options = _spelled_short(options or default_options(None, network, keras, onnx), own.source if own else stock)
+    options = _spelled_short(options or export_options(network, keras, onnx), own.source if own else stock)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if own is not None:
         if weights is not None and not application:
@@ -144,7 +144,7 @@ def request_artifact(
 
 
 def default_options(run: RunOptions | None = None, network: str | None = None, *own: object) -> ExportOptions:
-    """Return the default options, with the file format that the run's engine prefers.
+    """Return the default options of a model that is made for a run, with the format that the run's engine prefers.
 
     Args:
         run: How the model will be run; None means the defaults.
@@ -159,6 +159,19 @@ def default_options(run: RunOptions | None = None, network: str | None = None, *
     from fmedge.runtime.opening import default_format
 
     return ExportOptions(default_format(run, Wish.of(network, *own)))
+
+
+def export_options(network: str | None = None, *own: object) -> ExportOptions:
+    """Return the default options of a model that is exported for its own sake: in a format that other programs run.
+
+    Args:
+        network: Name of the network; None means ``vgg16``.
+        own: What may be given instead: a Keras model, an ONNX network.
+    """
+    from fmedge.runtime.backends import Wish
+    from fmedge.runtime.opening import export_format
+
+    return ExportOptions(export_format(Wish.of(network, *own)))
 
 
 def _spelled_short(options: ExportOptions, source: str) -> ExportOptions:

@@ -19,6 +19,8 @@ namespace {
 
 constexpr uint32_t kMostThreads = 64, kMostSpin = 1000000, kMostCpus = 4096;
 
+bool is_aligned(const void *data, size_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
+
 // What an exception means; a run of C++ must not leave the library.
 int status_of_exception() {
     try {
@@ -67,6 +69,8 @@ struct fmedge_chain {
 
 namespace {
 
+uint32_t strips_of(uint32_t height) { return (height - 1) / kStrip + 1; }
+
 bool is_tap(const Layer &layer) { return layer.tap || layer.tap_before_relu; }
 
 // A pooling layer is computed together with the convolution before it, unless that one is computed directly.
@@ -100,7 +104,11 @@ int fmedge_chain::plan(uint32_t count, uint32_t height, uint32_t width, size_t w
         const Layer &layer = layers[number];
         size_t bytes = 0;
         if (packing.layers[number].direct) {
-            bytes = direct_scratch(layer.in, width) * 4 * pool.threads();
+            size_t floats_each;
+            if (!direct_scratch(layer.in, width, floats_each) || !multiplied({floats_each, 4, pool.threads()}, bytes) ||
+                strips_of(height) > UINT32_MAX / count) {
+                return FMEDGE_CHAIN_TOO_LARGE;
+            }
         } else if (!layer.pool) {
             Work work;
             if (!plan_work(*kernels, *packing.layers[number].method, layer.in, layer.out, count, height, width, pool.threads(), work)) {
@@ -225,8 +233,9 @@ int fmedge_chain::run(const void *data, uint32_t count, uint32_t height, uint32_
                 outputs.grid = &next;
             }
             if (place.direct) {
-                const uint32_t strips = (height + kStrip - 1) / kStrip;
-                const size_t floats_each = direct_scratch(layer.in, width);
+                const uint32_t strips = strips_of(height);
+                size_t floats_each;
+                direct_scratch(layer.in, width, floats_each);
                 pool.each(count * strips, [&](uint32_t piece, uint32_t thread) {
                     const uint32_t first = piece % strips * kStrip;
                     kernels->direct(images, piece / strips, first, first + kStrip < height ? first + kStrip : height,
@@ -283,7 +292,7 @@ int fmedge_chain_can_run(uint32_t kernels) { return kernels != FMEDGE_CHAIN_BEST
 uint32_t fmedge_chain_best(void) { return find_kernels(FMEDGE_CHAIN_BEST)->number; }
 
 int fmedge_chain_packed_bytes(const void *content, size_t size, uint32_t number, size_t *bytes) {
-    if (content == nullptr || bytes == nullptr) return FMEDGE_CHAIN_BAD_ARGUMENT;
+    if (content == nullptr || !is_aligned(content, 4) || bytes == nullptr) return FMEDGE_CHAIN_BAD_ARGUMENT;
     return guarded([&] {
         const Kernels *kernels = find_kernels(number);
         if (kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
@@ -297,8 +306,10 @@ int fmedge_chain_packed_bytes(const void *content, size_t size, uint32_t number,
 }
 
 int fmedge_chain_pack(const void *content, size_t size, uint32_t number, uint32_t threads, void *packed, size_t bytes) {
-    if (content == nullptr || packed == nullptr || threads > kMostThreads) return FMEDGE_CHAIN_BAD_ARGUMENT;
-    if (reinterpret_cast<uintptr_t>(packed) % kLine != 0) return FMEDGE_CHAIN_BAD_ARGUMENT;
+    if (content == nullptr || !is_aligned(content, 4) || packed == nullptr || !is_aligned(packed, kLine) ||
+        threads > kMostThreads) {
+        return FMEDGE_CHAIN_BAD_ARGUMENT;
+    }
     return guarded([&] {
         const Kernels *kernels = find_kernels(number);
         if (kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
@@ -323,9 +334,9 @@ int fmedge_chain_open(const void *content, size_t size, const fmedge_chain_optio
         options = *given;
     }
     if (options.threads == 0) options.threads = 1;
-    if (content == nullptr || reinterpret_cast<uintptr_t>(content) % 4 != 0 || options.threads > kMostThreads ||
+    if (content == nullptr || !is_aligned(content, 4) || options.threads > kMostThreads ||
         options.spin_us > kMostSpin || options.cpu_count > kMostCpus || options.reserved != 0 ||
-        (options.cpu_count > 0 && options.cpus == nullptr) || reinterpret_cast<uintptr_t>(options.packed) % kLine != 0) {
+        (options.cpu_count > 0 && options.cpus == nullptr) || !is_aligned(options.packed, kLine)) {
         return FMEDGE_CHAIN_BAD_ARGUMENT;
     }
     return guarded([&] {
@@ -392,12 +403,12 @@ int fmedge_chain_run_bytes(const fmedge_chain *chain, uint32_t count, uint32_t h
 int fmedge_chain_run(fmedge_chain *chain, const void *images, uint32_t count, uint32_t height, uint32_t width,
                      float *const *taps, const size_t *tap_floats, uint32_t tap_count) {
     if (chain == nullptr || images == nullptr || taps == nullptr || tap_floats == nullptr || count == 0 || height == 0 ||
-        width == 0 || tap_count != fmedge_chain_tap_count(chain)) {
+        width == 0 || tap_count != fmedge_chain_tap_count(chain) || (chain->floats && !is_aligned(images, 4))) {
         return FMEDGE_CHAIN_BAD_ARGUMENT;
     }
     for (uint32_t tap = 0; tap < tap_count; ++tap) {
         if (taps[tap] == nullptr) continue;
-        if (reinterpret_cast<uintptr_t>(taps[tap]) % 4 != 0) return FMEDGE_CHAIN_BAD_ARGUMENT;
+        if (!is_aligned(taps[tap], 4)) return FMEDGE_CHAIN_BAD_ARGUMENT;
         uint32_t shape[3];
         const int status = fmedge_chain_tap_shape(chain, tap, height, width, shape);
         if (status != FMEDGE_CHAIN_OK) return status;

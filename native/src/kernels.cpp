@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+#include "checked.h"
+
 namespace fmedge {
 
 namespace plain {
@@ -31,8 +33,9 @@ const Kernels *find_kernels(uint32_t number) {
     return nullptr;
 }
 
-size_t direct_scratch(uint32_t channels, uint32_t width) {
-    return (size_t(width) + 2 + 6 * 16) * (kStrip + 2) * channels;  // 16: the widest vector
+bool direct_scratch(uint32_t channels, uint32_t width, size_t &floats) {
+    constexpr size_t kMargin = 2 + 6 * 16;  // 16: the widest vector
+    return width <= SIZE_MAX - kMargin && multiplied({width + kMargin, kStrip + 2, channels}, floats);
 }
 
 }  // namespace fmedge

@@ -79,8 +79,8 @@ struct Kernels {
     void (*clear_border)(const Grid &grid, uint32_t image, uint32_t block);
 };
 
-// Floats of scratch that one piece of a direct convolution needs.
-size_t direct_scratch(uint32_t channels, uint32_t width);
+// Floats of scratch that one piece of a direct convolution needs. Returns whether they fit the address space.
+bool direct_scratch(uint32_t channels, uint32_t width, size_t &floats);
 
 // All sets of this build, the best first.
 extern const Kernels *const kKernels[];

@@ -504,6 +504,10 @@ void test_contract(const Options &given) {
         require(attempt(image, huge, huge, huge, taps, right, 1) != FMEDGE_CHAIN_OK, "more than any memory");
         require(attempt(image, 1, huge, huge, taps, right, 1) != FMEDGE_CHAIN_OK, "more than any memory");
     }
+    std::vector<unsigned char> shifted(model.size() + 1);
+    std::copy(model.begin(), model.end(), shifted.begin() + 1);
+    require(fmedge_chain_open(shifted.data() + 1, model.size(), nullptr, &chain) == FMEDGE_CHAIN_BAD_ARGUMENT, "a model between words");
+    require(fmedge_chain_packed_bytes(shifted.data() + 1, model.size(), 0, &bytes) == FMEDGE_CHAIN_BAD_ARGUMENT, "a model between words");
     std::printf("contract: held\n");
 }
 

@@ -6,8 +6,12 @@ import pytest
 
 from fmedge.bench.matrix import PLAIN, BenchMatrix, prepare_cases, variants_here
 from fmedge.cli.export import _is_faster_with_seven_bits
+from fmedge.export.exporter import EXPORTERS
 from fmedge.model.submodel import Precision
 from fmedge.runtime import backends
+
+INT8 = {row.format for row in EXPORTERS if Precision.INT8 in row.precisions}
+"""Formats that int8 models are written in."""
 
 PROCESSORS = {"AVX2 alone": (frozenset(("avx2", "fma")), True), "VNNI": (frozenset(("avx2", "avx512_vnni")), False)}
 
@@ -23,7 +27,7 @@ def seven_bits_pay(request, monkeypatch):
 def test_seven_bits_are_tried_where_sums_would_overflow(seven_bits_pay, untrained_models, photos_folder):
     matrix = BenchMatrix(
         precisions=(Precision.INT8,),
-        backends=tuple(row.name for row in backends.BACKENDS if row.installed and row.name != "ncnn"),
+        backends=tuple(row.name for row in backends.BACKENDS if row.installed and row.formats[0] in INT8),
         size=(48, 64),
         threads=(1,),
         weights="untrained",

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from fmedge.model.artifact import card_path
+from fmedge.runtime.backends import find_backend
 from support.faults import RUN, Place, wait_for_session
 from support.measurements import measurement, report
 from support.places import ROOT
@@ -187,14 +188,14 @@ def test_a_large_picture_in_the_midst_of_decoding(place, tmp_path, large_picture
 
 
 @pytest.mark.cases("interrupts")
-@pytest.mark.parametrize(("backend", "number"), list(of_all(["onnxruntime", "openvino", "ncnn"])))
+@pytest.mark.parametrize(("backend", "number"), list(of_all(["onnxruntime", "openvino", "ncnn", "native"])))
 def test_an_engine_in_the_midst_of_its_run(place, tmp_path, untrained_models, backend, number):
     """At 1,200 x 1,200 up to block4_conv3 one thread takes seconds, and the first maps 369 MB."""
-    pytest.importorskip(backend)
+    row = find_backend(backend)
+    pytest.importorskip(row.package, reason=f"{row.package} is not installed")
     Image.effect_noise((1200, 1200), 60).convert("RGB").save(tmp_path / "noise.png")
     place.stands_for["PHOTO"] = str(tmp_path / "noise.png")
-    kind = "ncnn" if backend == "ncnn" else "onnx"
-    form = f"--format {kind} --layer block4_conv3 --size dynamic"
+    form = f"--format {row.formats[0]} --layer block4_conv3 --size dynamic"
     place.run(f"export --weights untrained --no-verify --models MODELS {form}")
     words = f"{RUN} PHOTO {form} --resize none --backend {backend} --threads 1 --output b.html"
     with started(place, tmp_path, words, "-m", "fmedge") as process:

@@ -8,6 +8,8 @@ import sys
 import pytest
 from PIL import Image
 
+from support.models import name_of_run
+
 NAME = "фото-日本-é.png"
 
 PLACES = {
@@ -40,6 +42,6 @@ def test_a_file_name_of_other_letters(place, tmp_path):
     assert lost.returncode == 3
     assert lost.stderr.startswith(b"Error: ")
     assert lost.stderr.count(b"\n") == 1
-    told = fmedge(["info", "models/block1_conv1.relu.fp32.untrained.onnx", "--json"], place, tmp_path)
+    told = fmedge(["info", f"models/{name_of_run()}", "--json"], place, tmp_path)
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout.decode("ascii", "replace"))

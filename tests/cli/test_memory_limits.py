@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fmedge.model.submodel import ExportOptions, Format, Precision
+from fmedge.runtime.backends import find_backend
 from fmedge.system.address_space import FLOORS
 from fmedge.workflow.request import request_artifact
 from support.messages import bare
@@ -25,8 +26,8 @@ OPTIONS = {
     "openvino": ExportOptions(),
     "ncnn": ExportOptions(format=Format.NCNN),
     "litert": ExportOptions(format=Format.TFLITE, precision=Precision.INT8),  # written without TensorFlow
+    "native": ExportOptions(format=Format.NATIVE),
 }
-PACKAGES = {"litert": "ai_edge_litert"}
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def model(untrained_models, photos_folder):
     """The model file of an engine and a layer."""
 
     def make(backend, layer="block1_conv1"):
-        pytest.importorskip(PACKAGES.get(backend, backend))
+        package = find_backend(backend).package
+        pytest.importorskip(package, reason=f"{package} is not installed")
         request = request_artifact(layer, weights="untrained", models=untrained_models, options=OPTIONS[backend])
         return artifact_for(request, photos_folder).path
 

@@ -26,6 +26,9 @@ BOTH = {KERAS: "first", ONNX: "stem.bn"}
 
 
 def takes(backend, source):
+    """How an engine's file is written; None for one that takes only chains of convolutions, which these are not."""
+    if backend.special:
+        return None
     try:
         return find_exporter(source, ExportOptions(backend.formats[0]))
     except UsageError:

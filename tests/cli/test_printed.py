@@ -17,7 +17,7 @@ from fmedge.cli import main
 from fmedge.data.bench_report import Missing
 from fmedge.model.artifact import card_path
 from fmedge.model.submodel import ExportOptions
-from fmedge.workflow.request import request_artifact
+from fmedge.workflow.request import default_options, request_artifact
 from support.measurements import measurement, report
 from support.models import artifact_for
 
@@ -81,11 +81,18 @@ def said(capfdbinary):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, block1, picture):
-    """A folder with a photo and a small model, which ``--size 32`` takes, too."""
-    options = ExportOptions(size=(32, 32))
-    small = artifact_for(
-        request_artifact("block1_conv1", weights="untrained", models=block1.path.parent, options=options)
-    )
+    """A folder with a photo and a small model, an ONNX file; what ``--size 32`` takes is there, too."""
+    small = [
+        artifact_for(
+            request_artifact(
+                "block1_conv1",
+                weights="untrained",
+                models=block1.path.parent,
+                options=replace(form, size=(32, 32)),
+            )
+        )
+        for form in (default_options(), ExportOptions())
+    ][-1]
     shutil.copy(picture, tmp_path / "photo.png")
     shutil.copy(small.path, tmp_path / "m.onnx")
     shutil.copy(card_path(small.path), tmp_path / "m.onnx.json")

@@ -33,7 +33,7 @@ def names(folder):
 
 def test_files_folders_and_patterns(here, fmedge_inprocess):
     words = ["run", "more/c.png", "photos", "photos/a.png", "--output", "pages", "--save-maps", "maps"]
-    said = fmedge_inprocess(*words, "--threads", "1")
+    said = fmedge_inprocess(*words, "--threads", "1", "--backend", "onnxruntime")
     assert said.stdout.splitlines() == [f"pages{os.sep}{name}.block1_conv1.html" for name in "cab"]
     assert "3 of 3 images" in said.stderr
     assert "CPUExecutionProvider" in said.stderr
@@ -41,7 +41,7 @@ def test_files_folders_and_patterns(here, fmedge_inprocess):
     assert names(here / "maps") == [f"{name}.block1_conv1.npz" for name in "abc"]
     fmedge_inprocess("run", "**/*.png", "--output", "all")
     assert names(here / "all") == names(here / "pages")
-    fmedge_inprocess("run", "photos/a.png", "--threads", "1")
+    fmedge_inprocess("run", "photos/a.png", "--threads", "1", "--backend", "onnxruntime")
     assert (here / "a.block1_conv1.html").read_bytes() == (here / "pages/a.block1_conv1.html").read_bytes()
 
 
@@ -50,7 +50,7 @@ def test_every_layer_has_its_page(here, fmedge_inprocess):
     assert len(names(here / "pages")) == 18
     assert "block5_pool" in said.stdout.splitlines()[-1]
     words = ["run", "photos/a.png", "--activation", "none", "--size", "64", "--no-page", "--save-maps"]
-    said = fmedge_inprocess(*words, "maps", "--layer", "all", "--json")
+    said = fmedge_inprocess(*words, "maps", "--layer", "all", "--json", "--backend", "onnxruntime")
     rows = json.loads(said.stdout)
     assert [row["layer"] for row in rows] == [name.split(".")[1] for name in names(here / "maps")]
     assert len(rows) == 13
@@ -126,7 +126,7 @@ def test_a_folder_that_is_there_takes_a_single_page_too(here, fmedge_inprocess):
 
 
 def test_one_image_gives_one_object(here, fmedge_inprocess):
-    said = fmedge_inprocess("run", "photos/a.png", "--no-page", "--json", "--threads", "1")
+    said = fmedge_inprocess("run", "photos/a.png", "--no-page", "--json", "--threads", "1", "--backend", "onnxruntime")
     facts = json.loads(said.stdout)
     assert facts["page"] is facts["maps"] is None
     assert (facts["device"], facts["math"], facts["threads"]) == ("cpu", "fp32", 1)

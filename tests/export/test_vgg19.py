@@ -1,6 +1,7 @@
 """Stock VGG19: the writers of VGG16 with one more table."""
 
 import json
+from importlib.util import find_spec
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from fmedge.model.h5_weights import read_h5
 from fmedge.model.stock import STOCK, VGG16, VGG19
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.render.page import render_page
+from fmedge.workflow.request import default_options
 
 FORMS = [
     (Format.ONNX, Precision.FP32),
@@ -20,6 +22,12 @@ FORMS = [
     (Format.TFLITE, Precision.INT8),
     (Format.NCNN, Precision.FP32),
     (Format.NCNN, Precision.FP16),
+    pytest.param(
+        *(Format.NATIVE, Precision.FP32),
+        marks=pytest.mark.skipif(
+            find_spec("fmedge_native") is None, reason="needs fmedge's own kernels: pip install ./native"
+        ),
+    ),
 ]
 """What is written without TensorFlow."""
 
@@ -55,8 +63,9 @@ def test_its_files_do_not_stand_in_for_those_of_vgg16(tmp_path, picture):
         for network, layer in ((None, None), ("vgg19", "block3_conv4"))
     }
     assert maps["vgg19"].shape == (1, 256, 56, 56)
-    names = sorted(path.name for path in tmp_path.glob("*.onnx"))
-    assert names == ["block1_conv1.relu.fp32.untrained.onnx", "block3_conv4.relu.fp32.vgg19.untrained.onnx"]
+    suffix = default_options().format.suffixes[0]
+    names = sorted(path.name for path in tmp_path.glob(f"*{suffix}"))
+    assert names == [f"block1_conv1.relu.fp32.untrained{suffix}", f"block3_conv4.relu.fp32.vgg19.untrained{suffix}"]
     with pytest.raises(UsageError, match="Unknown layer 'block3_conv4'"):
         fmedge.extract(picture, "block3_conv4", weights="untrained", models=tmp_path)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+import fmedge.runtime.gate.native_reader
 import fmedge.runtime.gate.ncnn_reader
 import fmedge.runtime.gate.onnx_reader
 import fmedge.runtime.gate.tflite_reader  # noqa: F401 - here and not when used: only what is imported now is instrumented
@@ -70,6 +71,11 @@ def ncnn(data: bytes) -> None:
     inspect_model(Path("model.ncnn.param"), Format.NCNN, graph, weights)
 
 
+def native(data: bytes) -> None:
+    """The gate of the native engine's models."""
+    inspect_model(Path("model.fmchain"), Format.NATIVE, data)
+
+
 def card(data: bytes) -> None:
     """The reader of cards; what it takes, it writes again."""
     found = ModelCard.from_json(data.decode(errors="replace"))
@@ -112,7 +118,7 @@ def page(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (image, h5, onnx, tflite, ncnn, card, choice, report, page)
+    target.__name__: target for target in (image, h5, onnx, tflite, ncnn, native, card, choice, report, page)
 }
 
 

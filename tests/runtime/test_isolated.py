@@ -25,6 +25,7 @@ from fmedge.export.onnx import direct as onnx_direct
 from fmedge.model import known_models
 from fmedge.model.artifact import read_artifact, write_artifact
 from fmedge.model.card import WeightsFacts
+from fmedge.model.native_format import HEADER
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime import isolated
@@ -43,7 +44,7 @@ IMAGE = np.full((1, 32, 32, 3), 80, np.uint8)
 
 
 @pytest.fixture(autouse=True)
-def state(monkeypatch, tmp_path, onnx_fp32, tflite_int8, ncnn_fp32):
+def state(monkeypatch, tmp_path, onnx_fp32, tflite_int8, ncnn_fp32, native_fp32):
     """A user who knows no model yet, not even those that this module made."""
     monkeypatch.setenv("FMEDGE_STATE", str(tmp_path / "state"))
     monkeypatch.setattr(known_models, "_made_here", set())
@@ -78,12 +79,20 @@ def ncnn_fp32(models):
     return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
 
 
+@pytest.fixture(scope="module")
+def native_fp32(models):
+    if find_spec("fmedge_native") is None:
+        return None
+    options = ExportOptions(Format.NATIVE, size=(32, 32))
+    return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
+
+
 def own(artifact, model):
     """An artifact of other bytes, of which nothing is known."""
     return replace(artifact, model=model, card=replace(artifact.card, file_sha256=hashlib.sha256(model).hexdigest()))
 
 
-@pytest.fixture(params=["onnx_fp32", "tflite_int8", "ncnn_fp32"])
+@pytest.fixture(params=["onnx_fp32", "tflite_int8", "ncnn_fp32", "native_fp32"])
 def artifact(request):
     return request.getfixturevalue(request.param) or pytest.skip("its engine is not installed")
 
@@ -378,6 +387,9 @@ def weights(artifact):
         return [tensor.raw_data for tensor in onnx.load_model_from_string(artifact.model).graph.initializer]
     if artifact.card.format is Format.NCNN:
         return []  # they are in a file of their own
+    if artifact.card.format is Format.NATIVE:
+        header = HEADER.unpack_from(artifact.model)
+        return [artifact.model[header[5] : header[6]]]  # from the mean to the end of the weights
     from ai_edge_litert import schema_py_generated as schema
 
     buffers = schema.ModelT.InitFromObj(schema.Model.GetRootAs(artifact.model)).buffers

@@ -19,6 +19,7 @@ from PIL import Image
 
 from fmedge.data.bench_report import read_report
 from fmedge.model.artifact import read_artifact
+from fmedge.model.submodel import format_of
 from fmedge.render.plotly_js import script_file
 from fmedge.workflow.tuned_choice import read_tuned
 from support.page_samples import Elements
@@ -163,7 +164,7 @@ def _stat(path):
 def _json(path):
     if path.name.endswith(".tuned.json"):
         read_tuned(path)
-    elif re.search(r"\.(onnx|tflite|param)\.json$", path.name):
+    elif format_of(path.stem):
         read_artifact(path.with_suffix(""))
     else:
         read_report(path)
@@ -207,7 +208,7 @@ CHECKS = {
     ".md": _text,
     ".js": _script,
     **dict.fromkeys(
-        (".onnx", ".tflite", ".param", ".bin"), lambda _: None
+        (".onnx", ".tflite", ".param", ".bin", ".fmchain"), lambda _: None
     ),  # without its card a model counts as absent
 }
 """Per suffix: fails where the file is not whole."""

@@ -21,6 +21,7 @@ import numpy as np
 
 import fmedge
 from fmedge.model.submodel import Format
+from fmedge.runtime.backends import find_backend
 from fmedge.workflow.artifacts import verify_artifact
 
 
@@ -79,7 +80,7 @@ def main():
     """Look on from two threads while a third works."""
     photo, folder, name = sys.argv[1:]
     backend, form = ("litert", Format.TFLITE) if name == "tensorflow" else (name, None)
-    form = form or (Format.NCNN if name == "ncnn" else Format.ONNX)
+    form = form or find_backend(name).formats[0]
     use(photo, Path(folder) / "first", backend, form)  # imports
     before, found, done = photograph(), set(), threading.Event()
     looks = [0, 0]

@@ -12,13 +12,13 @@ from fmedge.workflow import pages
 from fmedge.workflow.output_paths import page_name
 from fmedge.workflow.outputs import first_kernels
 from fmedge.workflow.request import find_artifact, models_folder, request_artifact
-from support.models import artifact_for
+from support.models import artifact_for, name_of_run
 
 
 def test_what_is_missing_is_exported_once(picture, tmp_path):
     options = {"weights": "untrained", "models": tmp_path / "models"}
     one = fmedge.extract(picture, "block1_conv2", **options)
-    written = tmp_path / "models" / "block1_conv2.relu.fp32.untrained.onnx"
+    written = tmp_path / "models" / name_of_run("block1_conv2")
     stamp = written.stat().st_mtime_ns
     two = fmedge.extract(picture, "block1_conv2", **options)
     assert written.stat().st_mtime_ns == stamp
@@ -64,7 +64,11 @@ def test_saved_maps(picture, untrained_models, tmp_path):
 
 def test_provenance(picture, untrained_models):
     maps = fmedge.extract(
-        picture, weights="untrained", models=untrained_models, run=fmedge.RunOptions(threads=1), resize="bicubic"
+        picture,
+        weights="untrained",
+        models=untrained_models,
+        run=fmedge.RunOptions("onnxruntime", threads=1),
+        resize="bicubic",
     )
     assert maps.provenance.facts() == {
         "image_name": "picture.png",

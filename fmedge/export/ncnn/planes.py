@@ -4,22 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import onnx
 from onnx import GraphProto, ModelProto, helper
 
 from fmedge.export.ncnn.repairs import repair
 from fmedge.export.network import Network
-from fmedge.export.onnx.float_model import float_model_of
+from fmedge.export.onnx.float_model import unprepared_model_of
 from fmedge.export.onnx.passes import cancel_inverse_transposes, sort_nodes
 from fmedge.export.onnx_source.network import extract
-from fmedge.model.card import ModelCard, TensorSpec
-from fmedge.model.preprocessing import Preprocessing
-
-_PREPARED = Preprocessing("RGB", (0.0,))
-"""Stands for pixels that are prepared already: nothing is done to them."""
+from fmedge.model.card import ModelCard
 
 
 class Planes(NamedTuple):
@@ -44,13 +39,9 @@ def planes_model(card: ModelCard, network: Network) -> Planes:
     Raises:
         UsageError: The network cannot be cut like this, or has an operation that ONNX lacks.
     """
-    image, channels = card.inputs[0], 1 if card.preprocessing.channel_order == "GREY" else 3
+    channels = 1 if card.preprocessing.channel_order == "GREY" else 3
     height, width = card.options.size or (None, None)
-    options = replace(card.options, batch=1, input_dtype="float32")
-    inputs = (TensorSpec(image.name, "float32", (1, height, width, channels), "NHWC"),)
-    outputs = tuple(replace(spec, shape=(1, *spec.shape[1:])) for spec in card.outputs)
-    card = replace(card, options=options, inputs=inputs, outputs=outputs, preprocessing=_PREPARED)
-    model = float_model_of(card, replace(cast("Any", network), preprocessing=_PREPARED))
+    model = unprepared_model_of(card, network)
     _take_planes(model.graph, channels, height, width)
     cancel_inverse_transposes(model.graph)
     repair(model.graph)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import count
 from typing import NamedTuple
 
@@ -15,18 +13,18 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, numpy_helper
 
-from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.errors import UsageError
 from fmedge.export.built import Built
 from fmedge.export.calibration import Calibration
 from fmedge.export.ncnn.graph import RECIPE, Graph, require_float16
 from fmedge.export.ncnn.planes import planes_model
 from fmedge.export.ncnn.pnnx import convert, pnnx_version
 from fmedge.export.network import Network
+from fmedge.export.onnx.float_model import converter_tools
 from fmedge.export.pixels import LUMA
 from fmedge.model.card import ModelCard
 from fmedge.model.ncnn_format import LAYERS, MAX_BLOB_NAME, blob_of
-from fmedge.model.submodel import KERAS, Precision
-from fmedge.system.install import install_command
+from fmedge.model.submodel import Precision
 
 _KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose second input is stored as float16 with fp16."""
@@ -61,9 +59,7 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
     """
     del calibration
     half = card.precision is Precision.FP16
-    tools = {**card.tools, "onnx": onnx.__version__, "pnnx": pnnx_version()}
-    if card.submodel.source == KERAS:
-        tools |= _keras_tools()
+    tools = {**card.tools, "onnx": onnx.__version__, "pnnx": pnnx_version()} | converter_tools(card)
     card = replace(card, tools=tools, recipe=RECIPE if half else {})
     blobs = [blob_of(name) for name in card.submodel.taps]
     if any(len(blob) > MAX_BLOB_NAME for blob in blobs):
@@ -84,18 +80,6 @@ def build_model(card: ModelCard, network: Network, calibration: Calibration | No
         raise UsageError(f"pnnx wrote a graph that cannot be read ({error}).", hint="Use --format onnx.") from error
     graph.weights.append(found.weights)
     return Built(graph.text(card), card, b"".join(graph.weights))
-
-
-def _keras_tools() -> dict[str, str]:
-    """Return the versions of what turns a Keras model into ONNX."""
-    try:
-        importlib.import_module("fmedge.export.onnx.tf2onnx_route")  # TensorFlow takes seconds
-        from fmedge.export.tensorflow.tf_import import tf
-    except ImportError as error:
-        raise BackendUnavailable(
-            "Making ncnn from a Keras model needs packages not installed.", hint=f"Run {install_command('export')}."
-        ) from error
-    return {"tf2onnx": version("tf2onnx"), "tensorflow": str(tf.__version__)}
 
 
 def _require_float16(model: ModelProto) -> None:

@@ -187,7 +187,7 @@ def _ways(layers: Sequence[_Layer]) -> list[Way]:
 
 
 def _needs(layers: Sequence[_Layer], taps: Sequence[str], channels: int, images: Shape) -> Needs:
-    """Work out what a run on images takes; see :class:`ModelFacts`. Images are computed one by one."""
+    """Work out what a run on images takes; see :class:`ModelFacts`. Images are computed together."""
     count, height, width, planes = images
     if planes != channels:
         raise damaged(f"images of {channels} channels instead of {planes}")
@@ -204,7 +204,7 @@ def _needs(layers: Sequence[_Layer], taps: Sequence[str], channels: int, images:
         if layer.is_tap:
             shapes.append((count, layer.channels, height, width))
         before = after
-    memory = (most + sum(map(prod, shapes))) * FLOAT_BYTES
+    memory = (count * most + sum(map(prod, shapes))) * FLOAT_BYTES
     return Needs(dict(zip(taps, shapes, strict=True)), memory, products * count)
 
 
