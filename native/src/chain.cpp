@@ -69,6 +69,20 @@ struct fmedge_chain {
 
 namespace {
 
+// A model that was read, and where its packed weights go.
+struct Prepared {
+    const Kernels *kernels = nullptr;
+    Model model = {};
+    Packing packing = {};
+};
+
+int prepare(const void *content, size_t size, uint32_t number, Prepared &prepared) {
+    prepared.kernels = find_kernels(number);
+    if (prepared.kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
+    if (!read_model(content, size, prepared.model)) return FMEDGE_CHAIN_BAD_MODEL;
+    return plan_packing(prepared.model, *prepared.kernels, prepared.packing) ? FMEDGE_CHAIN_OK : FMEDGE_CHAIN_TOO_LARGE;
+}
+
 uint32_t strips_of(uint32_t height) { return (height - 1) / kStrip + 1; }
 
 bool is_tap(const Layer &layer) { return layer.tap || layer.tap_before_relu; }
@@ -294,14 +308,10 @@ uint32_t fmedge_chain_best(void) { return find_kernels(FMEDGE_CHAIN_BEST)->numbe
 int fmedge_chain_packed_bytes(const void *content, size_t size, uint32_t number, size_t *bytes) {
     if (content == nullptr || !is_aligned(content, 4) || bytes == nullptr) return FMEDGE_CHAIN_BAD_ARGUMENT;
     return guarded([&] {
-        const Kernels *kernels = find_kernels(number);
-        if (kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
-        Model model;
-        Packing packing;
-        if (!read_model(content, size, model)) return FMEDGE_CHAIN_BAD_MODEL;
-        if (!plan_packing(model, *kernels, packing)) return FMEDGE_CHAIN_TOO_LARGE;
-        *bytes = packing.bytes;
-        return FMEDGE_CHAIN_OK;
+        Prepared prepared;
+        const int status = prepare(content, size, number, prepared);
+        *bytes = prepared.packing.bytes;
+        return status;
     });
 }
 
@@ -311,17 +321,14 @@ int fmedge_chain_pack(const void *content, size_t size, uint32_t number, uint32_
         return FMEDGE_CHAIN_BAD_ARGUMENT;
     }
     return guarded([&] {
-        const Kernels *kernels = find_kernels(number);
-        if (kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
-        Model model;
-        Packing packing;
-        if (!read_model(content, size, model)) return FMEDGE_CHAIN_BAD_MODEL;
-        if (!plan_packing(model, *kernels, packing)) return FMEDGE_CHAIN_TOO_LARGE;
-        if (bytes != packing.bytes) return FMEDGE_CHAIN_BAD_ARGUMENT;
+        Prepared prepared;
+        const int status = prepare(content, size, number, prepared);
+        if (status != FMEDGE_CHAIN_OK) return status;
+        if (bytes != prepared.packing.bytes) return int(FMEDGE_CHAIN_BAD_ARGUMENT);
         Pool pool;
         pool.start(threads, 0, nullptr, 0);
-        pack(model, *kernels, packing, pool, static_cast<uint8_t *>(packed));
-        return FMEDGE_CHAIN_OK;
+        pack(prepared.model, *prepared.kernels, prepared.packing, pool, static_cast<uint8_t *>(packed));
+        return int(FMEDGE_CHAIN_OK);
     });
 }
 
@@ -340,28 +347,32 @@ int fmedge_chain_open(const void *content, size_t size, const fmedge_chain_optio
         return FMEDGE_CHAIN_BAD_ARGUMENT;
     }
     return guarded([&] {
-        const Kernels *kernels = find_kernels(options.kernels);
-        if (kernels == nullptr) return FMEDGE_CHAIN_NO_KERNELS;
-        Model model;
-        if (!read_model(content, size, model)) return FMEDGE_CHAIN_BAD_MODEL;
+        Prepared prepared;
+        const int status = prepare(content, size, options.kernels, prepared);
+        if (status != FMEDGE_CHAIN_OK) return status;
+        const Model &model = prepared.model;
+        const Kernels &kernels = *prepared.kernels;
         std::unique_ptr<fmedge_chain> chain(new fmedge_chain{});
-        chain->kernels = kernels;
+        chain->kernels = &kernels;
         chain->channels = model.channels;
         chain->floats = model.floats;
-        if (!plan_packing(model, *kernels, chain->packing)) return FMEDGE_CHAIN_TOO_LARGE;
+        chain->layers = model.layers;
+        chain->packing = std::move(prepared.packing);
         chain->pool.start(options.threads, options.spin_us, options.cpus, options.cpu_count);
         if (options.packed != nullptr) {
-            if (options.packed_bytes != chain->packing.bytes) return FMEDGE_CHAIN_BAD_PACKED;
             chain->packed = static_cast<const uint8_t *>(options.packed);
-            if (!is_packed(model, *kernels, chain->packing, chain->pool, chain->packed)) return FMEDGE_CHAIN_BAD_PACKED;
+            if (options.packed_bytes != chain->packing.bytes ||
+                !is_packed(model, kernels, chain->packing, chain->pool, chain->packed)) {
+                return int(FMEDGE_CHAIN_BAD_PACKED);
+            }
         } else {
-            if (!chain->own_packed.reserve(chain->packing.bytes)) return FMEDGE_CHAIN_NO_MEMORY;
-            pack(model, *kernels, chain->packing, chain->pool, static_cast<uint8_t *>(chain->own_packed.data()));
-            chain->packed = static_cast<const uint8_t *>(chain->own_packed.data());
+            if (!chain->own_packed.reserve(chain->packing.bytes)) return int(FMEDGE_CHAIN_NO_MEMORY);
+            uint8_t *const packed = static_cast<uint8_t *>(chain->own_packed.data());
+            pack(model, kernels, chain->packing, chain->pool, packed);
+            chain->packed = packed;
         }
-        chain->layers = std::move(model.layers);
         *opened = chain.release();
-        return FMEDGE_CHAIN_OK;
+        return int(FMEDGE_CHAIN_OK);
     });
 }
 

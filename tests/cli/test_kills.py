@@ -144,7 +144,7 @@ def test_eight_exports_of_one_target_at_once_in_every_format(place, cases):
 
 def test_different_commands_at_once(place, cases):
     """They export the model that all of them need, and two of them write one page."""
-    run = f"{RUN.replace('MODELS', 'models')} PHOTO --layer block1_conv2"
+    run = f"{RUN.replace('MODELS', 'models')} PHOTO --layer block1_conv2 --backend onnxruntime"
     export = f"{EXPORT} --layer block1_conv2"
     commands = [f"{run} --output a.html", f"{run} --output a.html --activation relu", f"{run} --output b.html"]
     commands += [export, f"{export} --format ncnn", f"{run} --no-page --save-maps a.npz"]
