@@ -21,7 +21,7 @@ constexpr uint32_t kMostThreads = 64, kMostSpin = 1000000, kMostCpus = 4096;
 
 bool is_aligned(const void *data, size_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
 
-// What an exception means; a run of C++ must not leave the library.
+// What the exception means that is being handled: none may leave the library.
 int status_of_exception() {
     try {
         throw;
