@@ -1,4 +1,6 @@
 """Write the folder for machines without Python beside a model for fmedge's own kernels."""
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportMissingImports=false, reportUnknownArgumentType=false
 
 from __future__ import annotations
 
