@@ -264,7 +264,8 @@ def _candidates(
         )
     pairs = [(row, provider) for row in able for provider in providers_for(row, options.device)]
     if not pairs:
-        devices = sorted({provider.device for row in able for provider in row.providers} | {"gpu"})
+        found = {provider.device for row in able for provider in row.providers}
+        devices = sorted(found | ({"gpu"} if any(providers_for(row, "gpu") for row in able) else set()))
         raise UsageError(
             f"Unknown device '{options.device}'{'' if options.backend is None else f' for {options.backend}'}."
             f"{closest(options.device, devices)} Allowed: {', '.join(devices)}."

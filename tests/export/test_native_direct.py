@@ -13,7 +13,7 @@ from fmedge.model.native_format import FACTS, HEADER, LAYER, Flag, Kind
 from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel, artifact_name, format_of
 from fmedge.workflow.model_files import describe_model, open_model
-from support.builds import ALL_CASES, FEW_CASES, build, hashes_in_another_process, require_parity, sha256
+from support.builds import ALL_CASES, FEW_CASES, FORMS, build, hashes_in_another_process, require_parity, sha256
 from support.messages import says
 
 NATIVE = {"format": Format.NATIVE}
@@ -50,11 +50,7 @@ def test_parity_of_every_layer(untrained_network, layer, activation):
 
 
 @engine
-@pytest.mark.parametrize(
-    "options",
-    [{"size": None}, {"size": (64, 96), "batch": 2}, {"size": (37, 53)}, {"size": (8, 9), "input_dtype": "float32"}],
-    ids=lambda options: "-".join(options),
-)
+@pytest.mark.parametrize("options", FORMS, ids="-".join)
 def test_every_form(untrained_network, options):
     artifact = build(native_direct, untrained_network, "block1_pool+block2_conv1+block3_conv1", **options, **NATIVE)
     require_parity(artifact, untrained_network)

@@ -71,20 +71,21 @@ def tflite_int8(models, photos_folder):
     return create_artifact(request, calibration=photos_folder)
 
 
+def _float_model(models, package, model_format):
+    if find_spec(package) is None:
+        return None
+    options = ExportOptions(model_format, size=(32, 32))
+    return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
+
+
 @pytest.fixture(scope="module")
 def ncnn_fp32(models):
-    if find_spec("ncnn") is None:
-        return None
-    options = ExportOptions(Format.NCNN, size=(32, 32))
-    return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
+    return _float_model(models, "ncnn", Format.NCNN)
 
 
 @pytest.fixture(scope="module")
 def native_fp32(models):
-    if find_spec("fmedge_native") is None:
-        return None
-    options = ExportOptions(Format.NATIVE, size=(32, 32))
-    return create_artifact(request_artifact("block1_conv2", weights="untrained", models=models, options=options))
+    return _float_model(models, "fmedge_native", Format.NATIVE)
 
 
 def own(artifact, model):

@@ -12,7 +12,7 @@ from fmedge.export.native import direct as native_direct
 from fmedge.model.native_format import FACTS, HEADER, LAYER, MAX_LAYERS, Flag, Kind
 from fmedge.model.submodel import Format
 from fmedge.runtime.gate.checks import inspect_model, require_artifact
-from support.builds import build
+from support.builds import build, card_with
 from support.messages import says
 from support.places import ROOT
 
@@ -315,23 +315,18 @@ def test_the_library_reads_no_more_than_the_gate_lets_through(kernels, small):
             open_engine(replace(small, model=model), provider, 1, RunOptions())
 
 
-def _with(card, place, **changes):
-    """The card with changes to its input or outputs."""
-    return replace(card, **{place: tuple(replace(spec, **changes) for spec in getattr(card, place))})
-
-
 @pytest.mark.cases("models")
 @pytest.mark.parametrize(
     "change",
     [
-        lambda card: _with(card, "outputs", shape=(None, 32, 37, 53)),
-        lambda card: _with(card, "outputs", shape=(None, 64, 38, 53)),
-        lambda card: _with(card, "outputs", dtype="float16"),
-        lambda card: _with(card, "outputs", name="block1_conv2"),
+        lambda card: card_with(card, "outputs", shape=(None, 32, 37, 53)),
+        lambda card: card_with(card, "outputs", shape=(None, 64, 38, 53)),
+        lambda card: card_with(card, "outputs", dtype="float16"),
+        lambda card: card_with(card, "outputs", name="block1_conv2"),
         lambda card: replace(card, outputs=card.outputs * 2),
-        lambda card: _with(card, "inputs", shape=(None, 53, 37, 3)),
-        lambda card: _with(card, "inputs", dtype="float32"),
-        lambda card: _with(card, "inputs", name="photo"),
+        lambda card: card_with(card, "inputs", shape=(None, 53, 37, 3)),
+        lambda card: card_with(card, "inputs", dtype="float32"),
+        lambda card: card_with(card, "inputs", name="photo"),
     ],
 )
 def test_a_card_that_differs_from_the_file_is_refused(untrained_network, change):

@@ -12,7 +12,7 @@ from fmedge.export.ncnn import direct as ncnn_direct
 from fmedge.model.submodel import Format
 from fmedge.runtime.gate import ncnn_reader
 from fmedge.runtime.gate.checks import require_artifact
-from support.builds import build
+from support.builds import build, card_with
 from support.messages import says
 from support.places import ROOT
 
@@ -189,29 +189,24 @@ def test_many_damaged_files_never_end_the_process(ncnn, field, cases):
     cases("models, mutated", 300)
 
 
-def _with(card, place, **changes):
-    """The card with changes to its input or outputs."""
-    return replace(card, **{place: tuple(replace(spec, **changes) for spec in getattr(card, place))})
-
-
 @pytest.mark.cases("models")
 @pytest.mark.parametrize(
     "change",
     [
-        lambda card: _with(card, "outputs", shape=(None, 32, 37, 53)),
-        lambda card: _with(card, "outputs", shape=(None, 64, 38, 53)),
-        lambda card: _with(card, "outputs", shape=(None, 64, None, None)),
-        lambda card: _with(card, "outputs", shape=(None, None, 37, 53)),
-        lambda card: _with(card, "outputs", shape=(2, 64, 37, 53)),
-        lambda card: _with(card, "outputs", dtype="float16"),
-        lambda card: _with(card, "outputs", dtype="uint8"),
-        lambda card: _with(card, "outputs", name="block1_conv2"),
+        lambda card: card_with(card, "outputs", shape=(None, 32, 37, 53)),
+        lambda card: card_with(card, "outputs", shape=(None, 64, 38, 53)),
+        lambda card: card_with(card, "outputs", shape=(None, 64, None, None)),
+        lambda card: card_with(card, "outputs", shape=(None, None, 37, 53)),
+        lambda card: card_with(card, "outputs", shape=(2, 64, 37, 53)),
+        lambda card: card_with(card, "outputs", dtype="float16"),
+        lambda card: card_with(card, "outputs", dtype="uint8"),
+        lambda card: card_with(card, "outputs", name="block1_conv2"),
         lambda card: replace(card, outputs=card.outputs * 2),
-        lambda card: _with(card, "inputs", shape=(None, 53, 37, 3)),
-        lambda card: _with(card, "inputs", shape=(None, None, None, 3)),
-        lambda card: _with(card, "inputs", shape=(None, 37, 53, 1)),
-        lambda card: _with(card, "inputs", shape=(4, 37, 53, 3)),
-        lambda card: _with(card, "inputs", name="photo"),
+        lambda card: card_with(card, "inputs", shape=(None, 53, 37, 3)),
+        lambda card: card_with(card, "inputs", shape=(None, None, None, 3)),
+        lambda card: card_with(card, "inputs", shape=(None, 37, 53, 1)),
+        lambda card: card_with(card, "inputs", shape=(4, 37, 53, 3)),
+        lambda card: card_with(card, "inputs", name="photo"),
     ],
 )
 def test_a_card_with_other_shapes_than_the_graph_is_refused(untrained_network, change):

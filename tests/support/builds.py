@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,10 @@ FEW_CASES = [
 ]
 
 
+FORMS = [{"size": None}, {"size": (64, 96), "batch": 2}, {"size": (37, 53)}, {"size": (8, 9), "input_dtype": "float32"}]
+"""What may differ in the form of a float model."""
+
+
 def build(module, network, layers, activation="relu", calibration=None, **options):
     """An artifact that was built and not written."""
     submodel = network.ordered(SubModel(tuple(layers.split("+")), Activation(activation), source(network)))
@@ -42,6 +47,11 @@ def build_with(network, calibration, layers, activation="relu", **options):
     """An artifact that was built by the exporter that the options ask for, and not written."""
     exporter = find_exporter(source(network), ExportOptions(**options))
     return build(importlib.import_module(exporter.module), network, layers, activation, calibration, **options)
+
+
+def card_with(card, place, **changes):
+    """The card with changes to its input or outputs."""
+    return replace(card, **{place: tuple(replace(spec, **changes) for spec in getattr(card, place))})
 
 
 def source(network):
