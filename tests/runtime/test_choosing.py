@@ -2,6 +2,7 @@
 
 import pytest
 
+from fmedge.errors import UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision
 from fmedge.runtime.backends import BACKENDS, Backend, Wish
@@ -57,3 +58,9 @@ def test_an_engine_that_is_named_decides(install):
     install(*NAMES)
     for row in BACKENDS:
         assert default_options(RunOptions(row.name)).format is row.formats[0]
+
+
+@pytest.mark.parametrize(("backend", "allowed"), [("native", "cpu"), ("ncnn", "cpu, gpu, vulkan")])
+def test_a_wrong_device_is_told_those_that_the_engine_has(backend, allowed):
+    with pytest.raises(UsageError, match=f"for {backend}.*Allowed: {allowed}\\.$"):
+        choose_backend(RunOptions(backend, "coreml" if backend == "ncnn" else "gpu"))

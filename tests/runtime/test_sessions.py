@@ -317,7 +317,6 @@ def test_wrong_choices(block1):
         (RunOptions("litert"), "litert does not run onnx models"),
         (RunOptions(device="tpu"), "Unknown device 'tpu'"),
         (RunOptions("onnxruntime", "vulkan"), "Unknown device 'vulkan' for onnxruntime"),
-        (RunOptions("native", "gpu"), "Unknown device 'gpu' for native. Closest: 'cpu'. Allowed: cpu."),
         (RunOptions("onnxruntime", math="bf16"), "onnxruntime does not offer --math bf16"),
         (RunOptions(threads=0), "--threads 0"),
         (RunOptions(threads=100_000), "--threads 100000"),
