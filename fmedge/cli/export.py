@@ -124,13 +124,12 @@ def export_command(
     ]
     if len(kinds) > 1 and len(widths) > 1:
         requests = _possible(requests)
+    _require_runtimes(requests, with_runtime)
     if dry_run:
         for request in requests:
             require_request(request, calibration or Path())
-        _require_runtimes(requests, with_runtime)
         _show_plans(requests, as_json, with_runtime)
         return
-    _require_runtimes(requests, with_runtime)
     artifacts = _export_all(requests, calibration, verify=not no_verify, offline=offline, with_runtime=with_runtime)
     if as_json:
         print_json([_facts(artifact) | _runtime_fact(artifact.path, with_runtime) for artifact in artifacts])

@@ -57,19 +57,15 @@ def create_runtime_folder(artifact: Artifact) -> Path:
     from fmedge.runtime.opening import open_session
 
     sources = _sources()
+    from fmedge.runtime.engines.native_library import best_kernels
+
     with open_session(artifact, RunOptions(NATIVE)) as session:
         maps = session.run(folders.made_up_image(artifact.card))
-    kernels = _kernels()
+    kernels = best_kernels()
     expected = folders.expected_lines(artifact.card, maps, kernels)
     folder = folders.folder_path(artifact.path)
     write_folder(folder, folders.folder_contents(artifact, expected, kernels, sources))
     return folder
-
-
-def _kernels() -> str:
-    from fmedge.runtime.engines.native_library import call
-
-    return call("kernels_name", call("best")).decode()
 
 
 def _sources() -> Path:

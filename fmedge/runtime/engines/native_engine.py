@@ -22,6 +22,7 @@ from fmedge.runtime.engines.native_library import (
     ChainError,
     Options,
     Status,
+    best_kernels,
     call,
     require,
 )
@@ -159,7 +160,7 @@ def _open(artifact: Artifact, settings: Options) -> tuple[c_void_p, Bytes | None
     if size.value < packed_weights.LEAST_BYTES:
         _require_room(artifact, size.value)
         return _open_chain(model, settings, None), None
-    name = f"{artifact.card.file_sha256}.{call('kernels_name', call('best')).decode()}"
+    name = f"{artifact.card.file_sha256}.{best_kernels()}"
     packed = packed_weights.find(name, size.value)
     if packed is not None:
         with contextlib.suppress(ChainError):  # damaged, or of another version: packed anew below

@@ -125,3 +125,8 @@ def require(name: str, *arguments: object) -> None:
         raise MemoryError
     if status != Status.OK:
         raise ChainError(status, (_functions["status_text"](status) or b"").decode(errors="replace"))
+
+
+def best_kernels() -> str:
+    """Return the name of the fastest kernels that this processor can run, such as ``avx2``."""
+    return call("kernels_name", call("best")).decode()
