@@ -7,7 +7,7 @@ LOCKED ?= yes
 
 SECONDS ?= 60
 
-.PHONY: demo test test-slow test-arm64 test-cpus browsers fuzz soak coverage lint bench wheel native native-if-possible native-test lock plotly clean
+.PHONY: demo test test-slow test-arm64 test-cpus browsers fuzz soak coverage lint bench wheel native native-if-possible arm64-native-if-possible native-test lock plotly clean
 
 demo: .venv/installed
 	.venv/bin/python examples/demo.py --layer "$(LAYER)" $(if $(IMAGE),"$(IMAGE)")
@@ -29,7 +29,7 @@ ARM_TESTS = --deselect tests/runtime/test_sessions.py::test_any_two_engines_agre
 	tests/runtime/test_isolated.py::test_an_unknown_model_runs_elsewhere_and_gives_the_same
 CONTRACT = tests/runtime/test_sessions.py -m "not slow and not imagenet"
 test-arm64: export FMEDGE_TEST_MODELS = $(CURDIR)/.arm64/models
-test-arm64: .venv-test/installed .arm64/venv/installed
+test-arm64: .venv-test/installed .arm64/venv/installed arm64-native-if-possible
 	rm -rf .arm64/models .arm64/maps
 	mkdir -p .arm64/models
 	.venv-test/bin/python -m pytest --quiet $(CONTRACT)
@@ -232,4 +232,24 @@ node_modules/installed: package.json package-lock.json .venv-test/installed
 
 .arm64/venv/installed: pyproject.toml .arm64/root/installed
 	.arm64/venv/bin/python -m pip install --quiet --no-compile --editable ".[cpu,litert,ncnn]" "pytest>=8.4"
+	touch $@
+
+# fmedge's own kernels for 64-bit Arm, by a cross compiler: the wheel is the one that `make native` builds on a board.
+ARM_CXX ?= aarch64-linux-gnu-g++
+arm64-native-if-possible: .arm64/venv/installed
+ifeq ($(NATIVE),no)
+	@echo "NATIVE=no: fmedge's own kernels are not built." >&2
+else
+	@if command -v $(ARM_CXX) >/dev/null; then $(MAKE) --no-print-directory .arm64/native; \
+		else echo "There is no $(ARM_CXX) (apt-get install g++-aarch64-linux-gnu): fmedge's own kernels are not tested." >&2; fi
+endif
+
+.arm64/native: export _PYTHON_HOST_PLATFORM = linux-aarch64
+.arm64/native: export CMAKE_ARGS = -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
+	-DCMAKE_C_COMPILER=$(subst g++,gcc,$(ARM_CXX))
+.arm64/native: .arm64/venv/installed .venv-test/native-tools $(NATIVE_SOURCES)
+	rm -rf .arm64/wheel
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		--no-index --wheel-dir .arm64/wheel ./native
+	.arm64/venv/bin/python -m pip install --quiet --no-compile --no-deps --no-index --force-reinstall .arm64/wheel/fmedge_native-*.whl
 	touch $@

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -94,7 +94,7 @@ def export_command(
     own = read_own_network(keras=keras, onnx=onnx)
     widths = options.parse_list(precision, Precision)
     layout = None if output_layout is None else options.LAYOUTS[output_layout]
-    wish = replace(Wish.of(network, keras, onnx, precisions=tuple(widths)), converter=converter, layout=layout)
+    wish = Wish.of(network, keras, onnx, precisions=tuple(widths))._replace(converter=converter, layout=layout)
     kinds = [export_format(wish)] if model_format is None else options.parse_list(model_format, Format)
     layers = STOCK[stock].names if every_layer and stock in STOCK else split_list(layer, own.names if own else ())
     prepared = options.parse_preprocessing(preprocessing, scale, mean, std, order)

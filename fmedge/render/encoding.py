@@ -25,6 +25,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,10 +89,9 @@ class EncodedMaps:
     statistics: tuple[Statistics, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Chunk:
-    scale: tuple[npt.NDArray[np.int32], FloatArray, FloatArray] | None = field(repr=False)
-    planes: tuple[bytes, ...] = field(repr=False)
+class _Chunk(NamedTuple):
+    scale: tuple[npt.NDArray[np.int32], FloatArray, FloatArray] | None
+    planes: tuple[bytes, ...]
     statistics: tuple[Statistics, ...]
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.data.channel_errors import ChannelErrors
 from fmedge.errors import LimitExceeded
 from fmedge.model.activations import RELU, view_words
 from fmedge.model.first_kernel import FirstKernel
@@ -18,12 +16,14 @@ from fmedge.model.tap_view import TapView
 from fmedge.render.encoding import EncodedMaps
 from fmedge.render.statistics import Statistics
 
+if TYPE_CHECKING:  # needed for differences alone
+    from fmedge.data.channel_errors import ChannelErrors
+
 MAX_VALUES = 256 * 1024 * 1024
 """Most values in a page: browsers refuse files with texts beyond 512 MB, and need several times that to open them."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerData:
+class LayerData(NamedTuple):
     """A layer, ready for a page.
 
     Attributes:

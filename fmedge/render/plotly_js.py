@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 from fmedge.data.page_options import PlotlyPlace
 from fmedge.render.document import asset, packed_asset
@@ -19,8 +19,7 @@ PACKED, FACTS, LICENCE = "plotly-cartesian.min.js.zz", "plotly-cartesian.json", 
 """Files of render/assets: the script in zlib's format, its version and hash, its licence."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PlotlyJs:
+class PlotlyJs(NamedTuple):
     """The script, packed.
 
     Attributes:
@@ -32,7 +31,7 @@ class PlotlyJs:
 
     version: str
     licence: str
-    deflated: bytes = field(repr=False)
+    deflated: bytes
     sha256: str
 
     @property
@@ -41,8 +40,7 @@ class PlotlyJs:
         return f"plotly-cartesian-{self.version}.min.js"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class Placed(NamedTuple):
     """plotly.js as used by a page.
 
     Attributes:
@@ -51,7 +49,7 @@ class Placed:
         licence: Its licence, where the page holds the script itself; otherwise a note on where it is.
     """
 
-    element: bytes = field(repr=False)
+    element: bytes
     allowed: str
     licence: str
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from fmedge.errors import UsageError, closest
 from fmedge.model.artifact import Artifact
@@ -18,13 +18,12 @@ from fmedge.model.run_options import Math, RunOptions
 from fmedge.model.stock import STOCK, VGG16
 from fmedge.model.submodel import Converter, Format, Layout, Precision
 from fmedge.runtime.session import Engine
-from fmedge.system.cgroup import group_limits
+from fmedge.system.cgroup import cpu_quota
 from fmedge.system.install import in_place
 from fmedge.system.processor import processor_features, sums_saturate
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """An engine's name for a device.
 
     Attributes:
@@ -80,8 +79,7 @@ class Backend:
         return find_spec(self.package) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a model has to be, as far as the engine and the format that are taken unless they are named depend on it.
 
     Attributes:
@@ -231,7 +229,7 @@ def find_backend(name: str) -> Backend:
 def usable_cpus() -> int:
     """Return how many CPU cores this process may use: its affinity, or a control group's quota where that is lower."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = group_limits().cpus
+    quota = cpu_quota()
     return cores if quota is None else min(cores, max(1, math.ceil(quota)))
 
 

@@ -7,8 +7,8 @@ things about it, so each row of the table says which, and quotes the part of the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Mend(Enum):
@@ -22,8 +22,7 @@ class Mend(Enum):
     DEVICE = "See fmedge doctor."
 
 
-@dataclass(frozen=True, slots=True)
-class EngineText:
+class EngineText(NamedTuple):
     """A row of the table: a text of an engine and its meaning.
 
     Attributes:

@@ -6,63 +6,87 @@ Groups are nested and each may have its own limits, so the smallest limit from t
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _UNLIMITED_BYTES = 1 << 60
 """Version 1 writes "no limit" as the largest multiple of a page that fits into 63 bits."""
 
+_MEMORY_FILES = {True: ("memory.max", "memory.current"), False: ("memory.limit_in_bytes", "memory.usage_in_bytes")}
+"""The files of a group's limit and of what is used of it, for version 2 and version 1."""
 
-@dataclass(frozen=True, slots=True)
-class GroupLimits:
-    """Limits of the control groups that this process is in.
+
+class MemoryLimits(NamedTuple):
+    """What the control groups of this process leave it of memory.
 
     Attributes:
-        cpus: CPU seconds that may be used per second; None where there is no quota.
-        memory_bytes: Memory that may be used; None where there is no limit.
-        memory_left_bytes: What is left of it; cached files that are not in use count as free.
+        limit_bytes: Memory that may be used; None where there is no limit.
+        left_bytes: What is left of it; cached files that are not in use count as free.
     """
 
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    memory_left_bytes: int | None = None
+    limit_bytes: int | None = None
+    left_bytes: int | None = None
 
 
-def group_limits(root: Path = Path("/")) -> GroupLimits:
-    """Read the limits; all are None where the system has no control groups.
+class _Group(NamedTuple):
+    """The folder of a group that may limit this process."""
+
+    folder: Path
+    is_v2: bool
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return the CPU seconds that may be used per second; None where there is no quota.
 
     Args:
         root: Directory that contains ``proc`` and the mounted groups.
     """
-    cpus = [_cpus(folder) for folder in _folders(root, "cpu")]
-    memory = [pair for folder in _folders(root, "memory") if (pair := _memory(folder)) is not None]
-    return GroupLimits(
-        min((quota for quota in cpus if quota is not None), default=None),
-        min((limit for limit, _ in memory), default=None),
-        min((left for _, left in memory), default=None),
+    quotas = [quota for group in _groups_of(root, "cpu") if (quota := _cpus(group)) is not None]
+    return min(quotas, default=None)
+
+
+def memory_limits(root: Path = Path("/")) -> MemoryLimits:
+    """Return the limits on memory.
+
+    Args:
+        root: Directory that contains ``proc`` and the mounted groups.
+    """
+    pairs = [pair for group in _groups_of(root, "memory") if (pair := _memory(group)) is not None]
+    smallest = [min(sizes) for sizes in zip(*pairs, strict=True)]
+    return MemoryLimits(*smallest)
+
+
+def _groups_of(root: Path, controller: str) -> tuple[_Group, ...]:
+    """Return the groups in which a controller may limit this process; the innermost of each tree comes first."""
+    return _groups(root, controller, _text(root / "proc/self/cgroup"))
+
+
+@functools.lru_cache(maxsize=8)
+def _groups(root: Path, controller: str, memberships: str) -> tuple[_Group, ...]:
+    """Look the groups up once for each content of ``/proc/self/cgroup``, which names those that the process is in."""
+    return tuple(
+        _Group(folder, is_v2)
+        for mount, top, is_v2, names in _mounts(root)
+        if is_v2 or controller in names
+        if (path := _path(memberships, controller, is_v2=is_v2)) is not None
+        for folder in _up(mount, os.path.relpath(path, top))
     )
 
 
-def _folders(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of the groups in which a controller may limit this process, the innermost first."""
-    for mount, top, is_v2, names in _mounts(root):
-        group = _group(root, controller, is_v2=is_v2)
-        if group is None or not (is_v2 or controller in names):
-            continue
-        inside = os.path.relpath(group, top)
-        folder = mount if inside.startswith("..") else mount / inside  # containers may hide the path to their group
-        while True:
-            yield folder
-            if folder == mount:
-                break
-            folder = folder.parent
+def _up(mount: Path, inside: str) -> Iterator[Path]:
+    folder = mount if inside.startswith("..") else mount / inside  # containers may hide the path to their group
+    while folder != mount:
+        yield folder
+        folder = folder.parent
+    yield mount
 
 
 def _mounts(root: Path) -> Iterator[tuple[Path, str, bool, list[str]]]:
     """Yield each mounted tree of groups: mount point, top group, whether it is version 2, controllers of version 1."""
-    for line in _lines(root / "proc/self/mountinfo"):
+    for line in _text(root / "proc/self/mountinfo").splitlines():
         place, _, kind = line.partition(" - ")
         fields, (name, *rest) = place.split(), kind.split() or [""]
         if name in ("cgroup", "cgroup2") and len(fields) > 4:
@@ -70,9 +94,9 @@ def _mounts(root: Path) -> Iterator[tuple[Path, str, bool, list[str]]]:
             yield root / mount.lstrip("/"), fields[3], name == "cgroup2", rest[-1].split(",") if rest else []
 
 
-def _group(root: Path, controller: str, *, is_v2: bool) -> str | None:
+def _path(memberships: str, controller: str, *, is_v2: bool) -> str | None:
     """Return the path of this process' group in the tree of a controller."""
-    for line in _lines(root / "proc/self/cgroup"):
+    for line in memberships.splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if (is_v2 and number == "0" and not controllers) or (not is_v2 and controller in controllers.split(",")):
@@ -80,24 +104,28 @@ def _group(root: Path, controller: str, *, is_v2: bool) -> str | None:
     return None
 
 
-def _cpus(folder: Path) -> float | None:
-    words = _first(folder / "cpu.max").split() or [
-        _first(folder / "cpu.cfs_quota_us"),
-        _first(folder / "cpu.cfs_period_us"),
-    ]
+def _cpus(group: _Group) -> float | None:
+    if group.is_v2:
+        words = _text(group.folder / "cpu.max").split()
+    else:
+        words = [_text(group.folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
     quota, period = (_number(word) for word in words) if len(words) == 2 else (None, None)
     return quota / period if quota and period else None
 
 
-def _memory(folder: Path) -> tuple[int, int] | None:
+def _memory(group: _Group) -> tuple[int, int] | None:
     """Return the limit and what is left of it, in bytes."""
-    for limit_name, used_name in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
-        limit, used = _number(_first(folder / limit_name)), _number(_first(folder / used_name))
-        if limit is not None and limit < _UNLIMITED_BYTES and used is not None:
-            kept = {name: count for name, _, count in (line.partition(" ") for line in _lines(folder / "memory.stat"))}
-            idle = _number(kept.get("total_inactive_file") or kept.get("inactive_file", "")) or 0
-            return limit, max(0, limit - used + idle)
-    return None
+    limit_name, used_name = _MEMORY_FILES[group.is_v2]
+    limit = _number(_text(group.folder / limit_name).strip())
+    if limit is None or limit >= _UNLIMITED_BYTES:
+        return None
+    used = _number(_text(group.folder / used_name).strip())
+    if used is None:
+        return None
+    lines = _text(group.folder / "memory.stat").splitlines()
+    kept = {name: count for name, _, count in (line.partition(" ") for line in lines)}
+    idle = _number(kept.get("total_inactive_file") or kept.get("inactive_file", "")) or 0
+    return limit, max(0, limit - used + idle)
 
 
 def _number(word: str) -> int | None:
@@ -105,12 +133,8 @@ def _number(word: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
-def _first(path: Path) -> str:
-    return next(iter(_lines(path)), "")
-
-
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        return path.read_text(errors="replace").splitlines()
+        return path.read_text(errors="replace")
     except OSError:  # other system or version, or no permission
-        return []
+        return ""

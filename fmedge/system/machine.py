@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmedge.system.cgroup import group_limits
+from fmedge.system.cgroup import cpu_quota
 from fmedge.system.memory import available_bytes, total_bytes
 from fmedge.system.processor import cpuinfo, processor_features
 from fmedge.system.wording import plural
@@ -91,7 +91,7 @@ def this_machine() -> Machine:
         cores=len(affinity) if affinity else os.cpu_count() or 1,
         affinity=affinity,
         total_memory_bytes=total_bytes(),
-        cpu_quota=group_limits().cpus,
+        cpu_quota=cpu_quota(),
     )
 
 

@@ -15,7 +15,7 @@ except ImportError:  # Windows
     resource = None
 
 from fmedge.errors import LimitExceeded
-from fmedge.system.cgroup import group_limits
+from fmedge.system.cgroup import memory_limits
 
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
@@ -29,7 +29,7 @@ def available_bytes() -> int | None:
 
     None where the system does not report it (Linux does).
     """
-    found = [size for size in (_free(), _left(), group_limits().memory_left_bytes) if size is not None]
+    found = [size for size in (_free(), _left(), memory_limits().left_bytes) if size is not None]
     return min(found, default=None)
 
 
@@ -73,7 +73,7 @@ def peak_bytes() -> int | None:
 
 def total_bytes() -> int | None:
     """Return the machine's memory in bytes, or less where a control group allows less; None if neither is reported."""
-    found = [size for size in (_meminfo("MemTotal"), group_limits().memory_bytes) if size is not None]
+    found = [size for size in (_meminfo("MemTotal"), memory_limits().limit_bytes) if size is not None]
     return min(found, default=None)
 
 

@@ -34,7 +34,6 @@ from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.model_files import open_model
-from fmedge.workflow.own_networks import read_application, read_own_network
 from fmedge.workflow.request import (
     ArtifactSpec,
     find_artifact,
@@ -255,6 +254,7 @@ def verify_artifact(
     from fmedge.export.calibration import read_calibration
     from fmedge.export.judging import check
     from fmedge.runtime.gate.checks import require_artifact
+    from fmedge.workflow.own_networks import read_application, read_own_network
 
     artifact = open_model(path)
     require_artifact(artifact)

@@ -70,8 +70,14 @@ def first_kernels(artifact: Artifact) -> dict[str, FirstKernel]:
     """Return the kernels of taps whose convolution reads the photo, as :func:`fmedge.render.render_page` takes them.
 
     Returns:
-        Per such tap its kernels. Empty if there is none, or if the model is not an ONNX file with float kernels.
+        Per such tap its kernels. Empty if there is none, for kernels of integers, and for files of TFLite and ncnn.
     """
-    from fmedge.runtime.gate.onnx_kernels import first_kernels
+    if artifact.card.format is Format.ONNX:
+        from fmedge.runtime.gate import onnx_kernels
 
-    return first_kernels(artifact.model, artifact.card.submodel.taps) if artifact.card.format is Format.ONNX else {}
+        return onnx_kernels.first_kernels(artifact.model, artifact.card.submodel.taps)
+    if artifact.card.format is Format.NATIVE:
+        from fmedge.runtime.gate import native_kernels
+
+        return native_kernels.first_kernels(artifact.model, artifact.card)
+    return {}

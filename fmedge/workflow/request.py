@@ -25,7 +25,6 @@ from fmedge.model.submodel import (
 from fmedge.model.weights import WeightsChoice, choose_weights
 from fmedge.system.choices import StrPath, find_path, require_record
 from fmedge.workflow.layer_names import Layers, tap_names
-from fmedge.workflow.own_networks import read_application, read_own_network, settle_options
 
 
 def models_folder(folder: StrPath | None = None) -> Path:
@@ -124,7 +123,11 @@ def request_artifact(
     """
     stock = find_network(network, keras, onnx)
     application = stock in APPLICATIONS
-    own = read_application(stock, weights) if application else read_own_network(keras=keras, onnx=onnx)
+    own = None
+    if application or keras is not None or onnx is not None:
+        from fmedge.workflow.own_networks import read_application, read_own_network  # most runs do without
+
+        own = read_application(stock, weights) if application else read_own_network(keras=keras, onnx=onnx)
     options = _spelled_short(options or export_options(network, keras, onnx), own.source if own else stock)
     chosen = Activation.RELU if activation is None else find_activation(activation)
     if own is not None:
@@ -134,6 +137,8 @@ def request_artifact(
                 flags=("--weights",),
             )
         submodel = SubModel(tap_names(layer, chosen, own.names), chosen, own.source)
+        from fmedge.workflow.own_networks import settle_options
+
         options, notes = settle_options(options, own.takes)
         return ArtifactSpec(submodel, own.choice, models_folder(models), options, notes)
     submodel = SubModel(tap_names(layer, chosen, source=stock), chosen, stock)

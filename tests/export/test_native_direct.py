@@ -13,6 +13,7 @@ from fmedge.model.native_format import FACTS, HEADER, LAYER, Flag, Kind
 from fmedge.model.stock import VGG16_LAYERS
 from fmedge.model.submodel import Converter, ExportOptions, Format, Precision, SubModel, artifact_name, format_of
 from fmedge.workflow.model_files import describe_model, open_model
+from fmedge.workflow.outputs import first_kernels
 from support.builds import ALL_CASES, FEW_CASES, FORMS, build, hashes_in_another_process, require_parity, sha256
 from support.messages import says
 
@@ -123,3 +124,10 @@ def test_artifact_is_read_as_written_with_its_card_and_without(untrained_network
     assert describe_model(written.path) == (written.card, True)
     card_path(written.path).unlink()
     assert open_model(written.path).card.facts() == written.card.facts()
+
+
+def test_the_kernels_of_the_first_layer_are_those_of_the_weights(untrained_network, untrained_weights):
+    (found,) = first_kernels(build(native_direct, untrained_network, "block1_conv1", **NATIVE)).values()
+    keras, bias = untrained_weights["block1_conv1"]  # rows, columns, blue green red, channels
+    np.testing.assert_array_equal(found.weights, keras[:, :, ::-1].transpose(3, 0, 1, 2))
+    np.testing.assert_array_equal(found.bias, bias)

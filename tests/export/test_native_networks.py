@@ -21,6 +21,7 @@ from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.outputs import first_kernels
 from support.messages import says
 from support.native_networks import FITS, MISFITS, computed, padded, vgg
 
@@ -260,3 +261,21 @@ def test_a_keras_model_of_integers_and_any_size():
     require_keras_parity(model, ["a"])
     with pytest.raises(UsageError, check=says("is Cast; native")):
         fmedge.export_submodel("a", keras=model, options=options(input_dtype="float32"), verify=False)
+
+
+@pytest.mark.parametrize("preprocessing", ["none", "caffe", "torch", "tf"])
+def test_the_kernels_of_the_first_layer(preprocessing):
+    artifacts = [
+        fmedge.export_submodel(
+            "a", onnx=vgg(), options=fmedge.ExportOptions(format=kind, preprocessing=preprocessing), verify=False
+        )
+        for kind in ("native", "onnx")
+    ]
+    (native,), (original,) = (first_kernels(artifact).values() for artifact in artifacts)
+    np.testing.assert_allclose(native.weights, original.weights, rtol=1e-6)
+    np.testing.assert_array_equal(native.bias, original.bias)
+
+
+def test_no_kernels_where_the_network_prepares_the_pixels_itself_or_another_layer_is_shown():
+    for fit in (FITS["prepares"], FITS["vgg"]._replace(layers=["b"])):
+        assert first_kernels(built(fit)) == {}

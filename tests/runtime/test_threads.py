@@ -9,20 +9,19 @@ import pytest
 
 from fmedge.runtime import backends
 from fmedge.runtime.backends import default_threads, usable_cpus
-from fmedge.system.cgroup import GroupLimits
 
 
 @pytest.fixture
 def eight_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(backends, "group_limits", GroupLimits)
+    monkeypatch.setattr(backends, "cpu_quota", lambda: None)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return monkeypatch
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(None, 8), (0.05, 1), (1.0, 1), (1.5, 2), (4.0, 4), (32.0, 8)])
 def test_a_quota_counts_rounded_up(eight_cores, quota, cores):
-    eight_cores.setattr(backends, "group_limits", lambda: GroupLimits(cpus=quota))
+    eight_cores.setattr(backends, "cpu_quota", lambda: quota)
     assert usable_cpus() == default_threads() == cores
 
 
@@ -37,7 +36,7 @@ def test_omp_num_threads_is_honoured_where_it_is_a_number(eight_cores, word, thr
 
 
 def test_the_least_of_quota_cores_and_wish_counts(eight_cores):
-    eight_cores.setattr(backends, "group_limits", lambda: GroupLimits(cpus=2.5))
+    eight_cores.setattr(backends, "cpu_quota", lambda: 2.5)
     assert default_threads((0, 1, 2, 3, 4)) == 3
     assert default_threads((6, 7, 7)) == 2
     eight_cores.setenv("OMP_NUM_THREADS", "1")

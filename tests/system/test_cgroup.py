@@ -2,7 +2,7 @@
 
 import pytest
 
-from fmedge.system.cgroup import GroupLimits, group_limits
+from fmedge.system.cgroup import cpu_quota, memory_limits
 
 MB = 1 << 20
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
@@ -29,6 +29,10 @@ def tree(tmp_path):
     return write
 
 
+def limits(root):
+    return cpu_quota(root), *memory_limits(root)
+
+
 def test_version_2(tree):
     files = {
         "cpu.max": "150000 100000\n",
@@ -36,7 +40,7 @@ def test_version_2(tree):
         "memory.current": f"{100 * MB}\n",
         "memory.stat": f"anon {60 * MB}\ninactive_file {30 * MB}\n",
     }
-    assert group_limits(tree(V2, "0::/\n", files=files)) == GroupLimits(1.5, 512 * MB, 442 * MB)
+    assert limits(tree(V2, "0::/\n", files=files)) == (1.5, 512 * MB, 442 * MB)
 
 
 def test_the_smallest_of_nested_groups_counts_each_by_itself(tree):
@@ -50,7 +54,7 @@ def test_the_smallest_of_nested_groups_counts_each_by_itself(tree):
         "other.slice/cpu.max": "1000 100000\n",
     }
     root = tree(V2, "0::/a.slice/b.service\n", files=files)
-    assert group_limits(root) == GroupLimits(0.5, 256 * MB, 200 * MB)
+    assert limits(root) == (0.5, 256 * MB, 200 * MB)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +71,12 @@ def test_version_1(tree, top, group, folder):
         f"memory/{folder}memory.stat": f"inactive_file 1\ntotal_inactive_file {30 * MB}\n",
     }
     groups = f"4:memory:{group}\n2:cpu,cpuacct:{group}\n0::/\n"
-    assert group_limits(tree(V1.format(top=top), groups, files=files)) == GroupLimits(0.25, 128 * MB, 58 * MB)
+    assert limits(tree(V1.format(top=top), groups, files=files)) == (0.25, 128 * MB, 58 * MB)
 
 
 def test_what_has_used_more_than_it_may_has_nothing_left(tree):
     files = {"memory.max": f"{50 * MB}\n", "memory.current": f"{60 * MB}\n"}
-    assert group_limits(tree(V2, "0::/\n", files=files)) == GroupLimits(None, 50 * MB, 0)
+    assert limits(tree(V2, "0::/\n", files=files)) == (None, 50 * MB, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,8 +101,16 @@ def test_what_has_used_more_than_it_may_has_nothing_left(tree):
     ids=["v2 max", "not numbers", "no period", "v1 unlimited", "no groups", "other files"],
 )
 def test_no_limit_is_none(tree, mounts, groups, files):
-    assert group_limits(tree(mounts, groups, files=files)) == GroupLimits()
+    assert limits(tree(mounts, groups, files=files)) == (None, None, None)
 
 
 def test_a_system_without_control_groups(tmp_path):
-    assert group_limits(tmp_path) == GroupLimits()
+    assert limits(tmp_path) == (None, None, None)
+
+
+def test_a_process_that_is_moved_to_another_group_has_its_limits(tree):
+    files = {"a/memory.max": f"{50 * MB}\n", "a/memory.current": "0\n", "b/cpu.max": "50000 100000\n"}
+    root = tree(V2, "0::/a\n", files=files)
+    assert limits(root) == (None, 50 * MB, 50 * MB)
+    (root / "proc/self/cgroup").write_text("0::/b\n")
+    assert limits(root) == (0.5, None, None)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fmedge.errors import LimitExceeded
 from fmedge.system import memory
-from fmedge.system.cgroup import GroupLimits
+from fmedge.system.cgroup import MemoryLimits
 from support.places import ROOT
 
 MB = 1 << 20
@@ -21,13 +21,13 @@ MB = 1 << 20
 
 @pytest.mark.parametrize("left", [58 * MB, 0])
 def test_a_container_limits_what_is_free(monkeypatch, left):
-    monkeypatch.setattr(memory, "group_limits", lambda: GroupLimits(memory_bytes=128 * MB, memory_left_bytes=left))
+    monkeypatch.setattr(memory, "memory_limits", lambda: MemoryLimits(128 * MB, left))
     assert memory.available_bytes() == left
     assert memory.total_bytes() == 128 * MB
 
 
 def test_without_a_limit_the_machine_counts(monkeypatch):
-    monkeypatch.setattr(memory, "group_limits", GroupLimits)
+    monkeypatch.setattr(memory, "memory_limits", MemoryLimits)
     assert memory.available_bytes() == memory._free()
     assert memory.total_bytes() == memory._meminfo("MemTotal")
 
