@@ -408,11 +408,17 @@ void stage(const Images &images, uint32_t image, uint32_t first, uint32_t last, 
 // A direct convolution with outputs as planes: vectors of columns, and kChannels output channels at once.
 constexpr int kChannels = GROUP * VECTORS / 3;
 
+constexpr int kLine = 16;  // floats in a line of the cache
+
 template <int Channels, int Vectors>
 void direct_planes(const float *staged, size_t pitch, uint32_t in, const float *packed, const float *bias, bool relu,
                    uint32_t valid, float *into, size_t plane) {
     Vector sums[Channels][Vectors];
     for (int channel = 0; channel < Channels; ++channel) {
+        // Fetched while the sums are made. Without it, stores of whole lines waited for memory: block1_conv1 into an
+        // array aligned to 64 bytes took 4.2 ms instead of 2.1 (Skylake, AVX-512).
+        const float *line = into + channel * plane;
+        for (int ahead = 0; ahead < Vectors * WIDTH; ahead += kLine) __builtin_prefetch(line + ahead, 1);
         for (int vector = 0; vector < Vectors; ++vector) sums[channel][vector] = zeros() + bias[channel];
     }
     for (uint32_t row = 0; row < 3; ++row) {

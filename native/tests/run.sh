@@ -35,6 +35,11 @@ modes() {
     done
 }
 
+# emulator ARCHITECTURE: qemu's program for it, static or not.
+emulator() {
+    command -v "qemu-$1-static" || command -v "qemu-$1"
+}
+
 mkdir -p "$folder"
 for step in $steps; do
     echo "== $step"
@@ -55,21 +60,21 @@ for step in $steps; do
         modes "" threads contract 1 refusals 200 reference 150 identical 60 guards 200 fuzz 3000
         ;;
     x86)
-        command -v qemu-x86_64 >/dev/null || { echo "There is no qemu-x86_64 (apt-get install qemu-user): left out."; continue; }
+        qemu=$(emulator x86_64) || { echo "There is no qemu-x86_64 (apt-get install qemu-user): left out."; continue; }
         [ "$(uname -m)" = x86_64 ] || { echo "This is no x86-64: left out."; continue; }
         build release
         for cpu in Nehalem "Haswell,-hle,-rtm,-invpcid,-pcid,-x2apic,-tsc-deadline"; do
             echo "${cpu%%,*}"
-            modes "qemu-x86_64 -cpu $cpu" release contract 1 refusals 500 reference 60 identical 15 guards 60 fuzz 1500
-            qemu-x86_64 -cpu $cpu "$folder/release/tests/faults"
+            modes "$qemu -cpu $cpu" release contract 1 refusals 500 reference 60 identical 15 guards 60 fuzz 1500
+            "$qemu" -cpu "$cpu" "$folder/release/tests/faults"
         done
         ;;
     arm)
-        command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64 >/dev/null ||
+        command -v aarch64-linux-gnu-g++ >/dev/null && qemu=$(emulator aarch64) ||
             { echo "There is no compiler for 64-bit Arm or no emulator (apt-get install g++-aarch64-linux-gnu qemu-user): left out."; continue; }
         build arm -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
             -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc
-        arm="qemu-aarch64 -cpu ${ARM_CPU:-cortex-a53} -L /usr/aarch64-linux-gnu"
+        arm="$qemu -cpu ${ARM_CPU:-cortex-a53} -L /usr/aarch64-linux-gnu"
         modes "$arm" arm contract 1 refusals 500 reference 60 identical 15 guards 60 fuzz 1500
         $arm "$folder/arm/tests/faults"
         ;;
