@@ -62,3 +62,12 @@ def test_public_names_are_there_and_no_package_hides_them():
         "assert not {m.name for m in pkgutil.iter_modules(fmedge.__path__)} & set(fmedge.__all__)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+TOOLS = ("arm64.maxima", "bounds_table", "cpus.table", "planted_faults")
+"""Programs beside the suite, which it does not run."""
+
+
+@pytest.mark.parametrize("module", TOOLS)
+def test_programs_beside_the_suite_find_what_they_import(module):
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True, cwd=ROOT / "tests")
