@@ -3,7 +3,6 @@
 import hashlib
 import re
 import shlex
-from dataclasses import replace
 
 import pytest
 
@@ -32,8 +31,8 @@ def reader(tmp_path, monkeypatch):
     official.parent.mkdir(parents=True)
     write_weights(official)
     content = official.read_bytes()
-    stand_in = replace(OFFICIAL, md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
-    monkeypatch.setitem(STOCK, VGG16, replace(STOCK[VGG16], weights=stand_in))
+    stand_in = OFFICIAL._replace(md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
+    monkeypatch.setitem(STOCK, VGG16, STOCK[VGG16]._replace(weights=stand_in))
     monkeypatch.chdir(tmp_path)
     draw().save("photo.jpg")
     (tmp_path / "photos" / "deep").mkdir(parents=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,8 +53,8 @@ def test_missing_file_is_named(tmp_path):
 def small_official(monkeypatch, tmp_path):
     """Replace the official file by a small one: the search checks only size and hash."""
     content = b"official"
-    stand_in = replace(OFFICIAL, md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
-    monkeypatch.setitem(STOCK, VGG16, replace(STOCK[VGG16], weights=stand_in))
+    stand_in = OFFICIAL._replace(md5=hashlib.md5(content).hexdigest(), size_bytes=len(content))
+    monkeypatch.setitem(STOCK, VGG16, STOCK[VGG16]._replace(weights=stand_in))
     return content
 
 
