@@ -8,7 +8,7 @@ from fmedge.errors import UsageError
 from fmedge.model.keras_input import read_input
 from fmedge.model.network_input import NetworkInput
 from fmedge.model.submodel import OWN_SIZE, ExportOptions
-from fmedge.workflow.request import settle_options
+from fmedge.workflow.own_networks import settle_options
 from support.messages import says
 
 
