@@ -88,12 +88,13 @@ class Bench:
         """Run at least that often and that long; the first, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
-        busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
+        busy, cpu, start_s, start = busy_seconds(), time.process_time(), time.monotonic(), time.perf_counter()
         while len(found) < runs or time.perf_counter() - start < seconds:
             found.append(self._once())
         wall_s, cpu_s, busy_after = time.perf_counter() - start, time.process_time() - cpu, busy_seconds()
         return {
             "seconds": found,
+            "start_s": start_s,
             "cpu_s": cpu_s,
             "wall_s": wall_s,
             "others_s": None if busy is None or busy_after is None else busy_after - busy - cpu_s,

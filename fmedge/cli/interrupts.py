@@ -111,8 +111,12 @@ def _end(number: int) -> None:
 
 
 def clear_up() -> None:
-    """End every process that was started, and remove all temporary files; no more are created from then on."""
-    for module in ("fmedge.system.children", "fmedge.system.temp_files"):  # a module that is not loaded has none
+    """End every process that was started, remove all temporary files and restore governors; no more come after that."""
+    for module in (
+        "fmedge.system.children",
+        "fmedge.system.temp_files",
+        "fmedge.system.topology",
+    ):  # a module that is not loaded has none
         if module in sys.modules:
             with contextlib.suppress(Exception):
                 sys.modules[module].end_all()
