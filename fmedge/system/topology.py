@@ -96,9 +96,14 @@ def describe_clusters(clusters: Sequence[Cluster]) -> str:
         return ""
     names = ["big", *["middle"] * (len(clusters) - 2), "little"]
     return ", ".join(
-        f"{plural(len(each.cpus), f'{name} core')} ({ranges(each.cpus)}{'' if each.max_mhz is None else f', {each.max_mhz:.0f} MHz'})"
+        f"{plural(len(each.cpus), f'{name} core')} ({', '.join(_facts(each))})"
         for name, each in zip(names, clusters, strict=True)
     )
+
+
+def _facts(cluster: Cluster) -> list[str]:
+    clock = [] if cluster.max_mhz is None else [f"{cluster.max_mhz:.0f} MHz"]
+    return [ranges(cluster.cpus), *clock]
 
 
 def ranges(numbers: Sequence[int]) -> str:
