@@ -76,6 +76,7 @@ class Protocol:
         longest_turn_s: Length of a turn, in seconds; shorter where ``seconds`` is.
         idle_s: How long the machine is left idle before and after, in seconds; 0 where energy is not measured.
         cool_down_c: Temperature in degrees Celsius that is waited for before each turn; None does not wait.
+        warm_up_s: Least seconds of warm-up of each process.
     """
 
     runs: int = 30
@@ -88,6 +89,7 @@ class Protocol:
     longest_turn_s: float = TURN_S
     idle_s: float = 0.0
     cool_down_c: float | None = None
+    warm_up_s: float = 0.0
 
     @property
     def energy(self) -> bool:
@@ -165,10 +167,11 @@ def seconds_left(protocol: Protocol, pace: Pace, starts: int, processes: int) ->
         processes: Those and the ones that have yet to take their turns.
     """
     turn_s = max(protocol.turn_s, protocol.turn_runs * pace.run_s)
+    start_s = max(pace.start_s, protocol.warm_up_s)
     counted = pace.share * max(protocol.seconds, protocol.runs * pace.run_s)
     turns = max(processes, math.ceil(counted / turn_s - _ROUNDING))
     stages = min(STAGE_TURNS, protocol.runs) * pace.run_s if protocol.stages else 0.0
-    return starts * pace.start_s + turns * (turn_s + pace.run_s + _REFERENCE_S) + stages
+    return starts * start_s + turns * (turn_s + pace.run_s + _REFERENCE_S) + stages
 
 
 def processes_that_fit(protocol: Protocol, paces: Sequence[Pace], started: int, left_s: float) -> int:

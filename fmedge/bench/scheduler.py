@@ -80,7 +80,7 @@ class _Subject:
         start = time.perf_counter()
         self.worker = Worker(MODULE)
         facts = self._ask(**load_order(self.case), image=self._image)
-        facts |= self._ask(do="warm_up")
+        facts |= self._ask(do="warm_up", least_s=self.protocol.warm_up_s)
         self.started.append(_Started({**facts, "start_s": time.perf_counter() - start}))
 
     def turn(self) -> None:

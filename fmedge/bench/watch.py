@@ -11,14 +11,11 @@ from fmedge.bench import sampler
 from fmedge.bench.protocol import Protocol
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.energy import EnergyPerImage, PowerTrace, StateTrace, Turn, energy_per_image
-from fmedge.data.telemetry import Telemetry, power_series, state_series
+from fmedge.data.telemetry import NOT_ASKED, Telemetry, power_series, state_series
 from fmedge.system.progress import Progress
 from fmedge.system.sensors.host import Host
 from fmedge.system.sensors.thermal import find_thermometer
 from fmedge.system.topology import describe_clusters, find_clusters
-
-NOT_ASKED = "not asked for"
-"""Why there is no energy where nobody wanted it."""
 
 COOL_S = 120.0
 """Longest time to wait before a turn until the machine is cool, in seconds. If that is not enough, the rest of the

@@ -9,6 +9,9 @@ import numpy as np
 
 from fmedge.data.energy import PowerTrace, StateTrace
 
+NOT_ASKED = "not asked for"
+"""Why there is no energy where nobody wanted it."""
+
 POINTS = 400
 """Most points of a series that a report keeps: more than a chart has pixels for."""
 
@@ -56,6 +59,31 @@ class Telemetry:
     throttled_s: tuple[float, ...] = ()
     power_times_s: tuple[float, ...] = ()
     power_w: tuple[float, ...] = ()
+
+
+def telemetry_words(seen: Telemetry) -> dict[str, str]:
+    """Return in words what was watched and what not, by the subject: nothing that is not known is left out silently."""
+    energy = seen.no_power or "measured"
+    if seen.power_sensor:
+        idle = " and ".join(f"{watts:.2f} W" for watts in seen.idle_w) or "not measured"
+        energy = (
+            f"{seen.power_sensor}, {seen.rate_hz:.0f} times a second ({seen.covers}); idle before and after: {idle}"
+        )
+        energy += f"; {seen.no_power}" if seen.no_power else ""
+    heat = "no sensor"
+    if seen.temperature_c:
+        heat = f"{min(seen.temperature_c):.0f} to {max(seen.temperature_c):.0f} °C ({seen.thermometer})"
+    throttling = "the machine gives no sign of it"
+    if seen.signs:
+        throttling = ", ".join(seen.flags) or "none"
+    found = {"Energy": energy, "Temperature": heat, "Throttling": throttling}
+    if seen.limits:
+        found["Limits"] = "; ".join(seen.limits)
+    if seen.clusters:
+        found["Kinds of cores"] = seen.clusters
+    if seen.cooling:
+        found["Cooling"] = seen.cooling
+    return found
 
 
 def state_series(states: StateTrace, began_s: float) -> dict[str, tuple[float, ...]]:

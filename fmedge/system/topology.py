@@ -6,8 +6,9 @@ Files are those of Documentation/ABI/testing/sysfs-devices-system-cpu and Docume
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -73,21 +74,28 @@ def _speed(core: Cluster, *, by_capacity: bool) -> float:
 
 
 def choose_cpus(side: Side, host: Host | None = None) -> tuple[int, ...]:
-    """Return the numbers of the cores of a side, in order.
+    """Return the numbers of the cores of a side, in order; of this machine only those that this process may use.
 
     Raises:
         UsageError: The cores of this machine are all alike, or the system does not tell them apart.
     """
     clusters = find_clusters(host)
+    if host is None and hasattr(os, "sched_getaffinity"):
+        clusters = _allowed(clusters, os.sched_getaffinity(0))
     if side == "all":
         return tuple(sorted(cpu for cluster in clusters for cpu in cluster.cpus))
     if len(clusters) < 2:
         raise UsageError(
             f"cpus {side}: the cores of this machine are all alike, as far as the system tells.",
-            hint="Leave out --cpus, or give numbers: --cpus 0-3.",
+            hint="Leave out --cpus, or give numbers: --cpus 0,1.",
             flags=("--cpus",),
         )
     return clusters[0 if side == "big" else -1].cpus
+
+
+def _allowed(clusters: Sequence[Cluster], cpus: set[int]) -> tuple[Cluster, ...]:
+    found = (replace(each, cpus=tuple(cpu for cpu in each.cpus if cpu in cpus)) for each in clusters)
+    return tuple(each for each in found if each.cpus)
 
 
 def describe_clusters(clusters: Sequence[Cluster]) -> str:
