@@ -12,7 +12,7 @@ from statistics import median
 
 from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Configuration, Measurement
-from fmedge.data.telemetry import NOT_ASKED, telemetry_words
+from fmedge.data.telemetry import NOT_ASKED, short_reason, telemetry_words
 from fmedge.errors import UsageError
 from fmedge.render.report import render_report
 from fmedge.system.wording import plural
@@ -49,7 +49,7 @@ def _shows_energy(report: Report) -> bool:
 def _energy_row(each: Measurement, report: Report) -> list[str]:
     """Return the cells of :data:`ENERGY_HEADER`: what is not known is said in words."""
     energy, watched = each.energy, report.telemetry
-    joules = f"{energy.energy_j:.3g}" if energy else "no sensor" if not (watched and watched.power_sensor) else "failed"
+    joules = f"{energy.energy_j:.3g}" if energy else short_reason(each.no_energy, watched)
     if energy and energy.uncertainty_j is not None:
         joules += f" ± {energy.uncertainty_j:.1g}"
     throttled = f"{len(each.throttled)} of {len(each.turns)}" if watched and watched.signs else "not told"

@@ -33,6 +33,9 @@ MOST_LOAD = 0.01
 _MOST_SAMPLES = 200_000
 """Samples that are kept at most until they are taken: more than an hour at 50 Hz, about 20 MB."""
 
+_MOST_FAILURES = 5
+"""Readings that may fail one after the other until a sensor counts as gone: a bus may be busy for a moment."""
+
 _SLICE_S = 0.5
 """Longest sleep at a time, so that the end is noticed soon."""
 
@@ -55,7 +58,7 @@ class Sampler:
         self._states: StateReader | None = None
         self._samples = _no_samples()
         self._lock, self._over = Lock(), Event()
-        self._failure = ""
+        self._failure, self._failures = "", 0
         self._cpu_s, self._begun_s = 0.0, 0.0
 
     def begin(self, host: Mapping[str, Any], power: bool, device: str, cpus: Sequence[int]) -> dict[str, Any]:
@@ -124,13 +127,16 @@ class Sampler:
             self._over.wait(max(0.0, min(_SLICE_S, due - time.monotonic())))
 
     def _read_power(self, source: Source) -> None:
-        """Read power; the time is that in the middle of the reading. A sensor that fails is left out from then on."""
+        """Read power; the time is that in the middle of the reading. A sensor that is gone is left out from then on."""
         start = time.monotonic()
         try:
             value = source.read()
         except SensorFailed as error:
-            self._failure, self._source = str(error), None
+            self._failures += 1
+            if self._failures >= _MOST_FAILURES:
+                self._failure, self._source = str(error), None
             return
+        self._failures = 0
         when = (start + time.monotonic()) / 2
         with self._lock:
             if len(self._samples.power) < _MOST_SAMPLES:

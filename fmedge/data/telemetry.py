@@ -86,6 +86,18 @@ def telemetry_words(seen: Telemetry) -> dict[str, str]:
     return found
 
 
+def short_reason(no_energy: str, seen: Telemetry | None) -> str:
+    """Return why a row has no energy in one or two words, for a table.
+
+    Args:
+        no_energy: The whole reason; empty where energy was not known of.
+        seen: What was watched.
+    """
+    if no_energy in ("", NOT_ASKED):
+        return no_energy or "not recorded"
+    return "failed" if seen is not None and seen.power_sensor else "no sensor"
+
+
 def state_series(states: StateTrace, began_s: float) -> dict[str, tuple[float, ...]]:
     """Return the series of a report's :class:`Telemetry`, by their names; a reading that is missing repeats the last.
 
@@ -94,10 +106,13 @@ def state_series(states: StateTrace, began_s: float) -> dict[str, tuple[float, .
         began_s: When the benchmark began, in seconds of the monotonic clock.
     """
     chosen = _evenly(len(states.times_s))
+    temperatures = _filled([states.temperatures_c[place] for place in chosen])
+    clocks = _filled([states.clocks_mhz[place] for place in chosen])
+    times = tuple(_rounded(states.times_s[place] - began_s) for place in chosen)
     return {
-        "times_s": tuple(_rounded(states.times_s[place] - began_s) for place in chosen),
-        "temperature_c": _filled([states.temperatures_c[place] for place in chosen]),
-        "clock_mhz": _filled([states.clocks_mhz[place] for place in chosen]),
+        "times_s": times if temperatures or clocks else (),
+        "temperature_c": temperatures,
+        "clock_mhz": clocks,
         "throttled_s": tuple(
             _rounded(time_s - began_s) for time_s, flags in zip(states.times_s, states.flags, strict=True) if flags
         )[:POINTS],
