@@ -93,6 +93,12 @@ class ProviderUnavailable(FmedgeError):
     exit_code = 5
 
 
+class SensorUnavailable(FmedgeError):
+    """A figure that this machine has no sensor for."""
+
+    exit_code = 5
+
+
 class WriteError(FmedgeError):
     """A file that could not be written; a previous one, if any, is still whole."""
 

@@ -11,6 +11,7 @@ All are of one tree. The number is the exit code with which the command line end
          ├─ ParityError            4   an exported model that does not compute what its weights say
          ├─ BackendUnavailable     5   an engine, or another optional package, that is not installed
          ├─ ProviderUnavailable    5   a device that the engine cannot use here
+         ├─ SensorUnavailable      5   a figure that this machine has no sensor for
          ├─ WriteError             6   a file that could not be written; the former one is still whole
          ├─ LimitExceeded          7   a bound on pixels, memory or time
          ├─ RegressionFound        8   a measurement that is worse than allowed
@@ -29,6 +30,7 @@ from fmedge.errors import LimitExceeded as LimitExceeded
 from fmedge.errors import ParityError as ParityError
 from fmedge.errors import ProviderUnavailable as ProviderUnavailable
 from fmedge.errors import RegressionFound as RegressionFound
+from fmedge.errors import SensorUnavailable as SensorUnavailable
 from fmedge.errors import UsageError as UsageError
 from fmedge.errors import WeightsError as WeightsError
 from fmedge.errors import WriteError as WriteError
@@ -43,6 +45,7 @@ __all__ = [
     "ParityError",
     "ProviderUnavailable",
     "RegressionFound",
+    "SensorUnavailable",
     "UsageError",
     "WeightsError",
     "WriteError",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmedge.bench.compare import FEWEST
@@ -32,6 +32,19 @@ changes of 10 % (docs/benchmarks.md)."""
 BUDGET_S = 18.0
 """Time for a configuration by default: three processes, each of which loads within a second and warms up for five at
 most. Two layers on four engines then take 2.4 minutes."""
+
+ENERGY_PERIODS = 20
+"""Samples of power in a turn at least, where energy is measured: with fewer, its two ends, which lie between samples,
+would count for more than a few percent."""
+
+LONGEST_TURN_S = 10.0
+"""Length of a turn at most, in seconds, however rarely a sensor can be read."""
+
+ENERGY_TURNS = 5
+"""Turns of a configuration at least, where energy is measured: their scatter is a part of its uncertainty."""
+
+IDLE_S = 3.0
+"""How long the machine is left idle before and after, where energy is measured, in seconds; at least."""
 
 _START_S = 1.5
 _FLOPS = 4e10
@@ -60,6 +73,10 @@ class Protocol:
         processes: Processes per configuration, one after the other, that share runs and seconds; never more than runs.
         budget_s: Seconds that a configuration may take, loading and warm-up included; there are fewer processes then,
             if fewer fit into it, but three at least. None has exactly as many as ``processes`` says.
+        longest_turn_s: Length of a turn, in seconds; shorter where ``seconds`` is.
+        idle_s: How long the machine is left idle before and after, in seconds; 0 where energy is not measured.
+        cool_down_c: Temperature in degrees Celsius that is waited for before each turn; None does not wait.
+        warm_up_s: Least seconds of warm-up of each process.
     """
 
     runs: int = 30
@@ -69,6 +86,15 @@ class Protocol:
     stages: bool = False
     processes: int = PROCESSES
     budget_s: float | None = None
+    longest_turn_s: float = TURN_S
+    idle_s: float = 0.0
+    cool_down_c: float | None = None
+    warm_up_s: float = 0.0
+
+    @property
+    def energy(self) -> bool:
+        """Whether energy is measured."""
+        return self.idle_s > 0
 
     @property
     def count(self) -> int:
@@ -88,7 +114,25 @@ class Protocol:
     @property
     def turn_s(self) -> float:
         """Least time of a turn, in seconds."""
-        return min(TURN_S, self.seconds)
+        return min(self.longest_turn_s, self.seconds)
+
+
+def with_energy(protocol: Protocol, rate_hz: float) -> Protocol:
+    """Return the protocol with turns that are long enough to measure their energy, and with idle times.
+
+    Args:
+        protocol: How to measure otherwise.
+        rate_hz: How often the sensor can be read; 0 where there is none, which leaves the turns as they are.
+    """
+    if rate_hz <= 0:
+        return replace(protocol, idle_s=IDLE_S)
+    turn_s = min(LONGEST_TURN_S, max(TURN_S, ENERGY_PERIODS / rate_hz))
+    return replace(
+        protocol,
+        seconds=max(protocol.seconds, ENERGY_TURNS * turn_s),
+        longest_turn_s=turn_s,
+        idle_s=max(IDLE_S, turn_s),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +167,11 @@ def seconds_left(protocol: Protocol, pace: Pace, starts: int, processes: int) ->
         processes: Those and the ones that have yet to take their turns.
     """
     turn_s = max(protocol.turn_s, protocol.turn_runs * pace.run_s)
+    start_s = max(pace.start_s, protocol.warm_up_s)
     counted = pace.share * max(protocol.seconds, protocol.runs * pace.run_s)
     turns = max(processes, math.ceil(counted / turn_s - _ROUNDING))
     stages = min(STAGE_TURNS, protocol.runs) * pace.run_s if protocol.stages else 0.0
-    return starts * pace.start_s + turns * (turn_s + pace.run_s + _REFERENCE_S) + stages
+    return starts * start_s + turns * (turn_s + pace.run_s + _REFERENCE_S) + stages
 
 
 def processes_that_fit(protocol: Protocol, paces: Sequence[Pace], started: int, left_s: float) -> int:

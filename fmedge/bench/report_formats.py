@@ -12,6 +12,7 @@ from statistics import median
 
 from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Configuration, Measurement
+from fmedge.data.telemetry import NOT_ASKED, short_reason, telemetry_words
 from fmedge.errors import UsageError
 from fmedge.render.report import render_report
 from fmedge.system.wording import plural
@@ -24,9 +25,40 @@ HEADER = (
 that of direct float32 at the machine's limit, and *load* the number of busy cores."""
 
 
+ENERGY_HEADER = ("J/image", "idle W", "max °C", "throttled")
+"""Further columns where energy was asked for: joules per image without idle power, the idle power, the highest
+temperature, and in how many turns the processor was held back."""
+
+
+def header(report: Report) -> tuple[str, ...]:
+    """Return the names of the columns of a report's table."""
+    return (*HEADER, *(ENERGY_HEADER if _shows_energy(report) else ()))
+
+
 def table(report: Report) -> list[list[str]]:
-    """Return a row for each measurement, with the columns of :data:`HEADER`."""
-    return [_row(each) for each in report.measurements]
+    """Return a row for each measurement, with the columns of :func:`header`."""
+    energy = _shows_energy(report)
+    return [[*_row(each), *(_energy_row(each, report) if energy else ())] for each in report.measurements]
+
+
+def _shows_energy(report: Report) -> bool:
+    """Return whether energy was asked for, be it measured or not."""
+    return any(each.energy or each.no_energy not in ("", NOT_ASKED) for each in report.measurements)
+
+
+def _energy_row(each: Measurement, report: Report) -> list[str]:
+    """Return the cells of :data:`ENERGY_HEADER`: what is not known is said in words."""
+    energy, watched = each.energy, report.telemetry
+    joules = f"{energy.energy_j:.3g}" if energy else short_reason(each.no_energy, watched)
+    if energy and energy.uncertainty_j is not None:
+        joules += f" ± {energy.uncertainty_j:.1g}"
+    throttled = f"{len(each.throttled)} of {len(each.turns)}" if watched and watched.signs else "not told"
+    return [
+        joules,
+        f"{energy.idle_w:.2f}" if energy else "-",
+        "no sensor" if each.hottest_c is None else f"{each.hottest_c:.0f}",
+        throttled,
+    ]
 
 
 def _row(each: Measurement) -> list[str]:
@@ -79,20 +111,29 @@ def describe(report: Report) -> list[str]:
         f"Clock {clock}; governor {', '.join(sorted(set(before.governors or ()))) or 'not reported'}",
         f"{report.started}; at least {report.runs} runs and {report.seconds:g} s each, {processes}, taking turns",
     ]
-    return lines + [
-        f"Limit with {plural(limit.threads, 'thread')}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
-        f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
-        for limit in report.limits
-    ]
+    return (
+        lines
+        + telemetry_lines(report)
+        + [
+            f"Limit with {plural(limit.threads, 'thread')}: {limit.flops / 1e9:.0f} GFLOP/s (sgemm), "
+            f"{limit.copy_bytes / 1e9:.1f} GB/s (copy)"
+            for limit in report.limits
+        ]
+    )
+
+
+def telemetry_lines(report: Report) -> list[str]:
+    """Describe in a few lines what the machine's sensors told; none for reports from before that was recorded."""
+    return [f"{name}: {words}" for name, words in telemetry_words(report.telemetry).items()] if report.telemetry else []
 
 
 def to_markdown(report: Report) -> str:
     """Write the report as Markdown."""
     parts = ["# fmedge bench", "\n".join(f"- {line}" for line in describe(report))]
-    parts.append(_markdown_table(HEADER, table(report)))
-    header, rows = stage_table(report)
+    parts.append(_markdown_table(header(report), table(report)))
+    names, rows = stage_table(report)
     if rows:
-        parts.append(_markdown_table(header, rows))
+        parts.append(_markdown_table(names, rows))
     notes = [f"{each.configuration.describe()}: {_kind(each.exit_code)}: {each.reason}" for each in report.missing]
     notes += [line for each in report.measurements for line in each.warnings()]
     if report.interrupted:
@@ -107,6 +148,7 @@ _MEANINGS = {
     "disturbed": "other processes kept cores busy; measure on a quiet machine",
     "unsettled": "still changing after the warm-up",
     "crowded": "more cores busy than threads; not a fair comparison",
+    "throttled": "the machine slowed its processor down for heat, voltage or a limit",
 }
 _IDLE = "a large part of the threads had no work"
 _LINE = 200
@@ -166,6 +208,7 @@ def to_csv(report: Report) -> str:
             **_configuration(each.configuration),
             **{name: getattr(each, name) for name in (*_FIGURES, *_FACTS)},
             "parity_db": each.parity and each.parity.snr_db,
+            **_energy_facts(each),
         }
         for each in report.measurements
     ]
@@ -179,6 +222,13 @@ def to_csv(report: Report) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def _energy_facts(each: Measurement) -> dict[str, object]:
+    names = ("energy_j", "uncertainty_j", "gross_j", "idle_w", "rate_hz")
+    energy = {name: getattr(each.energy, name, None) for name in names}
+    sensor = each.energy.sensor if each.energy else each.no_energy
+    return {**energy, "sensor": sensor, "hottest_c": each.hottest_c, "throttled_turns": len(each.throttled)}
 
 
 def _configuration(what: Configuration) -> dict[str, object]:

@@ -19,12 +19,15 @@ from fmedge._version import __version__
 from fmedge.bench import roofline
 from fmedge.bench.matrix import Case, load_order
 from fmedge.bench.protocol import STAGE_TURNS, Pace, Protocol, expected_pace, processes_that_fit, seconds_left
+from fmedge.bench.watch import Watch
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Limit, Missing, Report
+from fmedge.data.energy import Turn
 from fmedge.data.measurement import Measurement, Process
 from fmedge.system.machine import read_clocks, this_machine
 from fmedge.system.memory import available_bytes
 from fmedge.system.progress import Progress, no_progress
+from fmedge.system.sensors.host import Host
 from fmedge.system.wording import duration
 
 _TOGETHER = 16
@@ -77,7 +80,7 @@ class _Subject:
         start = time.perf_counter()
         self.worker = Worker(MODULE)
         facts = self._ask(**load_order(self.case), image=self._image)
-        facts |= self._ask(do="warm_up")
+        facts |= self._ask(do="warm_up", least_s=self.protocol.warm_up_s)
         self.started.append(_Started({**facts, "start_s": time.perf_counter() - start}))
 
     def turn(self) -> None:
@@ -147,12 +150,30 @@ class _Subject:
         return self.worker.ask(self.protocol.timeout_s, **order)
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is measured in one run of the benchmark, what watches the machine, and who is told."""
+
+    subjects: Sequence[_Subject]
+    watch: Watch
+    progress: Progress
+
+    @property
+    def share(self) -> float:
+        """The share of the work that is done, below 1."""
+        return min(0.99, sum(subject.done for subject in self.subjects) / len(self.subjects))
+
+    def tell(self, words: str) -> None:
+        self.progress(words, self.share)
+
+
 def measure(
     cases: Sequence[Case],
     protocol: Protocol | None = None,
     *,
     missing: Sequence[Missing] = (),
     progress: Progress = no_progress,
+    host: Host | None = None,
 ) -> Report:
     """Measure configurations, each in several processes of its own, one after the other.
 
@@ -163,26 +184,32 @@ def measure(
         protocol: How to measure; None takes the defaults.
         missing: Configurations that could not be prepared: they become part of the report.
         progress: Receives the progress.
+        host: Where the machine's sensors are read; None for this machine.
     """
     protocol = protocol or Protocol()
     started, clocks = datetime.now(UTC), read_clocks()
     subjects = [_Subject(case, protocol, count=protocol.count) for case in cases]
     paces: defaultdict[int, list[dict[str, float]]] = defaultdict(list)
     interrupted = False
-    try:
-        waiting = deque(subjects)
-        while waiting:
-            begun = time.perf_counter()
-            group = _load_some(waiting, subjects, progress)
-            _measure_group(group, begun + len(group) * (protocol.budget_s or 0.0), subjects, paces, progress)
-        progress("measured", 1.0)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        for subject in subjects:
-            subject.stop()
+    with Watch(protocol, cases[0].configuration.device if cases else "cpu", host) as watch:
+        run = _Run(subjects, watch, progress)
+        try:
+            watch.rest(progress, 0.0)
+            waiting = deque(subjects)
+            while waiting:
+                begun = time.perf_counter()
+                group = _load_some(waiting, run)
+                _measure_group(group, begun + len(group) * (protocol.budget_s or 0.0), run, paces)
+            watch.rest(progress, 0.99)
+            progress("measured", 1.0)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            for subject in subjects:
+                subject.stop()
+        watch.take()
     found = {threads: roofline.summarize(threads, turns) for threads, turns in sorted(paces.items()) if turns}
-    results = [_result(subject, found, interrupted=interrupted) for subject in subjects]
+    results = [_result(subject, found, watch, interrupted=interrupted) for subject in subjects]
     measurements = tuple(result for result in results if isinstance(result, Measurement))
     return Report(
         fmedge=__version__,
@@ -196,47 +223,45 @@ def measure(
         missing=(*(result for result in results if isinstance(result, Missing)), *missing),
         interrupted=interrupted,
         processes=max((len(each.processes) for each in measurements), default=protocol.count),
+        telemetry=watch.telemetry(),
     )
 
 
 def _measure_group(
-    group: Sequence[_Subject],
-    until: float,
-    subjects: Sequence[_Subject],
-    paces: defaultdict[int, list[dict[str, float]]],
-    progress: Progress,
+    group: Sequence[_Subject], until: float, run: _Run, paces: defaultdict[int, list[dict[str, float]]]
 ) -> None:
     """Measure cases whose first process is loaded, in as many processes as fit into the time until then."""
-    number, count = 0, 1
+    number, count, cooled_s = 0, 1, run.watch.cooled_s
     while number < count:
         if number:
-            _load_again(group, subjects, progress)
+            _load_again(group, run)
         if not (alive := [subject for subject in group if subject.failure is None]):
             break
-        left_s = until - time.perf_counter()
+        left_s = until + run.watch.cooled_s - cooled_s - time.perf_counter()
         count = processes_that_fit(group[0].protocol, [each.pace for each in alive], number + 1, left_s)
         for subject in alive:
             subject.count = count
-        _measure_together(alive, number, subjects, paces, progress)
+        _measure_together(alive, number, run, paces)
+        run.watch.take()
         number += 1
 
 
-def _load_some(waiting: deque[_Subject], subjects: Sequence[_Subject], progress: Progress) -> list[_Subject]:
+def _load_some(waiting: deque[_Subject], run: _Run) -> list[_Subject]:
     """Load and warm up as many cases as fit into memory, one after the other; at least one."""
     group: list[_Subject] = []
     while waiting and len(group) < _TOGETHER and (not group or _fits(waiting[0].case)):
         subject = waiting.popleft()
-        progress(f"loading {subject.case.configuration.describe()}", _share(subjects))
+        run.tell(f"loading {subject.case.configuration.describe()}")
         group.append(subject)
         subject.attempt(subject.load)
     return group
 
 
-def _load_again(group: Sequence[_Subject], subjects: Sequence[_Subject], progress: Progress) -> None:
+def _load_again(group: Sequence[_Subject], run: _Run) -> None:
     """Start the next process of each case, one after the other."""
     for subject in group:
         if subject.failure is None:
-            progress(f"loading {subject.case.configuration.describe()}", min(0.99, _share(subjects)))
+            run.tell(f"loading {subject.case.configuration.describe()}")
             subject.attempt(subject.load)
 
 
@@ -247,11 +272,7 @@ def _fits(case: Case) -> bool:
 
 
 def _measure_together(
-    group: Sequence[_Subject],
-    number: int,
-    subjects: Sequence[_Subject],
-    paces: defaultdict[int, list[dict[str, float]]],
-    progress: Progress,
+    group: Sequence[_Subject], number: int, run: _Run, paces: defaultdict[int, list[dict[str, float]]]
 ) -> None:
     """Let the cases' processes of that number, counted from 0, take turns, and then end them."""
     protocol = group[0].protocol
@@ -262,10 +283,10 @@ def _measure_together(
                 paces[threads].append(pace)
         while pending := [subject for subject in group if subject.due(number)]:
             for subject in pending:
+                run.watch.cool_down(run.progress, run.share)
                 subject.attempt(subject.turn)
-                left = duration(sum(each.left_s for each in subjects))
-                what = subject.case.configuration.describe()
-                progress(f"measuring {what}; about {left} left", min(0.99, _share(subjects)))
+                left = duration(sum(each.left_s for each in run.subjects))
+                run.tell(f"measuring {subject.case.configuration.describe()}; about {left} left")
             found = _ask_meters(meters, protocol, "yardstick")
             for subject in pending:
                 if subject.case.configuration.threads in found:
@@ -306,11 +327,7 @@ def _ask_meters(meters: dict[int, Worker], protocol: Protocol, what: str) -> dic
     return found
 
 
-def _share(subjects: Sequence[_Subject]) -> float:
-    return sum(subject.done for subject in subjects) / len(subjects)
-
-
-def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) -> Measurement | Missing:
+def _result(subject: _Subject, found: dict[int, Limit], watch: Watch, *, interrupted: bool) -> Measurement | Missing:
     case, what = subject.case, subject.case.configuration
     if subject.failure is not None:
         return Missing(what, str(subject.failure), subject.failure.exit_code)
@@ -322,6 +339,11 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
     started = [process for process in subject.started if process.turns]
     facts = [process.facts for process in started]
     memory = [turn["peak_memory_bytes"] for turn in subject.turns if turn["peak_memory_bytes"] is not None]
+    spans = [
+        Turn(turn["start_s"], turn["start_s"] + turn["wall_s"], what.batch * len(turn["seconds"]))
+        for turn in subject.turns
+    ]
+    energy = watch.energy(spans)
     return Measurement(
         configuration=what,
         processes=tuple(
@@ -346,5 +368,9 @@ def _result(subject: _Subject, found: dict[int, Limit], *, interrupted: bool) ->
         stages={
             name: tuple(way[name] for way in subject.stages) for name in (subject.stages[0] if subject.stages else ())
         },
+        energy=None if isinstance(energy, str) else energy,
+        no_energy=energy if isinstance(energy, str) else "",
+        throttled=watch.states.throttled(spans),
+        hottest_c=watch.states.hottest_c(spans),
         **{name: value for name, value in facts[0].items() if name not in _OF_A_PROCESS},
     )

@@ -17,19 +17,20 @@ import numpy as np
 
 from fmedge._version import __version__
 from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, request_form, variants_here
-from fmedge.bench.protocol import Protocol
+from fmedge.bench.protocol import Protocol, with_energy
 from fmedge.bench.scheduler import MODULE, measure
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Missing, Report
 from fmedge.data.images import load_photo, parity_image
 from fmedge.data.measurement import Measurement
-from fmedge.errors import LimitExceeded, UsageError
+from fmedge.errors import LimitExceeded, SensorUnavailable, UsageError
 from fmedge.model.parity import Parity
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import default_threads, find_backend
 from fmedge.system.files import temporary_folder, write_error
 from fmedge.system.machine import this_machine
 from fmedge.system.progress import Progress, no_progress
+from fmedge.system.sensors.table import find_power
 from fmedge.workflow.artifacts import reference_maps
 from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
@@ -100,6 +101,7 @@ def tune(
     Raises:
         UsageError: No way keeps the bound.
         LimitExceeded: Nothing could be measured.
+        SensorUnavailable: Energy is the objective, and the sensor failed.
         KeyboardInterrupt: The user interrupted it; there is no choice then.
         FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
@@ -110,7 +112,7 @@ def tune(
     seconds = FIRST_S
     while True:
         last = len(ways) <= FINALISTS or seconds >= protocol.seconds
-        rough = protocol if last else Protocol(1, seconds, protocol.timeout_s, processes=1)
+        rough = protocol if last else replace(protocol, runs=1, seconds=_rough_s(protocol, seconds), processes=1)
         report = measure([way.case for way in ways], rough, progress=progress)
         if report.interrupted:
             raise KeyboardInterrupt
@@ -123,6 +125,9 @@ def tune(
         ways = _better_half(ways, found, goal, dropped)
         seconds *= 3
     front = sorted(_front(list(found.values()), goal.objective), key=lambda each: each.value(goal.objective))
+    if goal.objective == "energy" and front[0].energy_j is None:
+        reasons = dict.fromkeys(each.no_energy for each in report.measurements)
+        raise SensorUnavailable(f"Energy could not be measured: {'; '.join(reasons)}."[:200])
     dropped += [_lost(each, front[0], goal.objective) for each in found.values() if each not in front]
     tuned = Tuned(
         fmedge=__version__,
@@ -136,6 +141,25 @@ def tune(
         dropped=tuple(dropped),
     )
     return Found(tuned, report)
+
+
+def require_sensor(goal: Goal, protocol: Protocol, device: str = "cpu") -> Protocol:
+    """Return the protocol for a goal: with turns whose energy can be measured, where energy is the objective.
+
+    Raises:
+        SensorUnavailable: Energy is the objective, and this machine has no power sensor.
+    """
+    if goal.objective != "energy":
+        return protocol
+    search = find_power(device=device)
+    if search.source is None:
+        raise SensorUnavailable(f"Energy cannot be measured: {search.reason}.", hint="Choose another --objective.")
+    return with_energy(protocol, search.source.rate_hz)
+
+
+def _rough_s(protocol: Protocol, seconds: float) -> float:
+    """Return the seconds of a round before the last: where energy is measured, at least two turns."""
+    return max(seconds, 2 * protocol.longest_turn_s) if protocol.energy else seconds
 
 
 def _prepare(matrix: BenchMatrix, goal: Goal, progress: Progress) -> tuple[list[Case], list[Missing]]:
@@ -257,6 +281,7 @@ def _candidate(way: _Way, measured: Measurement) -> Candidate:
         first_run_s=measured.first_run_s,
         peak_memory_bytes=measured.peak_memory_bytes,
         file_size=measured.file_size,
+        energy_j=None if measured.energy is None else measured.energy.energy_j,
     )
 
 
@@ -286,5 +311,7 @@ def _better_half(
 
 
 def _lost(each: Candidate, best: Candidate, objective: Objective) -> Dropped:
+    if objective == "energy" and each.energy_j is None:
+        return Dropped(each.describe(), "its energy could not be measured")
     share = each.value(objective)[0] / best.value(objective)[0]
     return Dropped(each.describe(), f"worse than {best.describe()} by a factor of {share:.2f} ({objective})")

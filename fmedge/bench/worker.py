@@ -74,12 +74,19 @@ class Bench:
             "file_sha256": artifact.card.file_sha256,
         }
 
-    def warm_up(self) -> dict[str, object]:
-        """Run until the median is steady; report whether it is, how many runs it took, and their last median."""
+    def warm_up(self, least_s: float) -> dict[str, object]:
+        """Run until the median is steady; report whether it is, how many runs it took, and their last median.
+
+        Args:
+            least_s: Least time, in seconds: a processor that gets hot may need minutes until its clock has settled.
+        """
         seconds: list[float] = []
-        until = time.perf_counter() + _WARM_UP_S
-        steady = False
-        while not steady and len(seconds) < _WARM_UP_RUNS and time.perf_counter() < until:
+        start = time.perf_counter()
+        while time.perf_counter() < start + least_s:
+            seconds.append(self._once())
+        until, most = time.perf_counter() + _WARM_UP_S, len(seconds) + _WARM_UP_RUNS
+        steady = _is_steady(seconds)
+        while not steady and len(seconds) < most and time.perf_counter() < until:
             seconds.append(self._once())
             steady = _is_steady(seconds)
         return {"warm_up_runs": len(seconds), "run_s": statistics.median(seconds[-_WINDOW:]), "steady": steady}
@@ -88,12 +95,13 @@ class Bench:
         """Run at least that often and that long; the first, which finds others' data in the caches, does not count."""
         self._once()
         found: list[float] = []
-        busy, cpu, start = busy_seconds(), time.process_time(), time.perf_counter()
+        busy, cpu, start_s, start = busy_seconds(), time.process_time(), time.monotonic(), time.perf_counter()
         while len(found) < runs or time.perf_counter() - start < seconds:
             found.append(self._once())
         wall_s, cpu_s, busy_after = time.perf_counter() - start, time.process_time() - cpu, busy_seconds()
         return {
             "seconds": found,
+            "start_s": start_s,
             "cpu_s": cpu_s,
             "wall_s": wall_s,
             "others_s": None if busy is None or busy_after is None else busy_after - busy - cpu_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -70,6 +71,10 @@ def bench_command(
             help="Time per configuration, loading and warm-up included; there are 3 processes at least. [default: 18]",
         ),
     ] = None,
+    energy: options.Energy = False,
+    governor: options.Governor = None,
+    cool_down: options.CoolDown = None,
+    warm_up: options.WarmUp = 0.0,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     calibration: options.Calibration = None,
@@ -92,6 +97,8 @@ def bench_command(
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
     from fmedge.system.files import require_writable, write_bytes
+    from fmedge.system.sensors.table import find_power
+    from fmedge.system.topology import governor_set
     from fmedge.workflow.layer_names import split_list
     from fmedge.workflow.own_networks import read_own_network
 
@@ -132,11 +139,26 @@ def bench_command(
         found, missing = matrix.prepare_cases(wanted, progress=ProgressLine())
     if not found and not any(each.exit_code for each in missing):
         raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
-    allowed_s = None if processes else budget or protocol.BUDGET_S
-    how = protocol.Protocol(runs, seconds, timeout, image, stages, processes or protocol.PROCESSES, allowed_s)
-    if found:
-        say(protocol.announce(how, found))
-    report = scheduler.measure(found, how, missing=missing, progress=ProgressLine())
+    how = protocol.Protocol(
+        runs,
+        seconds,
+        timeout,
+        image,
+        stages,
+        processes or protocol.PROCESSES,
+        budget_s=None if processes else budget or protocol.BUDGET_S,
+        cool_down_c=cool_down,
+        warm_up_s=warm_up,
+    )
+    if energy:
+        search = find_power(device=device)
+        how = protocol.with_energy(how, search.source.rate_hz if search.source else 0.0)
+        if search.source is None:
+            say(f"No energy is measured: {search.reason}.")
+    with governor_set(governor) if governor else nullcontext():
+        if found:
+            say(protocol.announce(how, found))
+        report = scheduler.measure(found, how, missing=missing, progress=ProgressLine())
     if report.interrupted:
         obeyed()
     for path in output or ():
@@ -159,7 +181,7 @@ def _show(report: Report) -> None:
 
     for line in report_formats.describe(report):
         emit(line)
-    print_table(report_formats.HEADER, report_formats.table(report), left=3)
+    print_table(report_formats.header(report), report_formats.table(report), left=3)
     header, rows = report_formats.stage_table(report)
     if rows:
         print_table(header, rows)

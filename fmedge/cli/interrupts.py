@@ -111,11 +111,12 @@ def _end(number: int) -> None:
 
 
 def clear_up() -> None:
-    """End every process that was started, and remove all temporary files; no more are created from then on."""
-    for module in ("fmedge.system.children", "fmedge.system.temp_files"):  # a module that is not loaded has none
-        if module in sys.modules:
+    """End every process that was started, remove all temporary files and restore governors; no more come after that."""
+    for name in ("children", "temp_files", "topology"):
+        module = sys.modules.get(f"fmedge.system.{name}")  # a module that is not loaded has none
+        if module is not None:
             with contextlib.suppress(Exception):
-                sys.modules[module].end_all()
+                module.end_all()
 
 
 @contextlib.contextmanager

@@ -106,6 +106,20 @@ ReportFiles = Annotated[
         "--output", readable=False, metavar="FILE", help="Write a .json, .csv, .md or .html file; may be repeated."
     ),
 ]
+Energy = Annotated[
+    bool, typer.Option("--energy", help="Also measure the energy per image, where the machine has a power sensor.")
+]
+Governor = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Set every core's governor, such as performance, and restore it afterwards."),
+]
+CoolDown = Annotated[
+    float | None,
+    typer.Option(min=0, max=150, metavar="C", help="Before each turn wait until the processor is that cool, in °C."),
+]
+WarmUp = Annotated[
+    float, typer.Option("--warm-up", min=0, max=3600, help="Minimum seconds of warm-up of each process.")
+]
 Threads = Annotated[int | None, of_run("threads")]
 Cpus = Annotated[str | None, of_run("cpus")]
 MathChoice = Annotated[Math, of_run("math")]

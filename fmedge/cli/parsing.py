@@ -132,14 +132,20 @@ def parse_batch(word: str) -> int | None:
 
 
 def parse_cpus(words: str) -> tuple[int, ...]:
-    """Read numbers of cores separated by commas, keeping each once.
+    """Read numbers of cores separated by commas, keeping each once; or a side of the machine: big, little or all.
 
     Raises:
-        UsageError: A word is not a number.
+        UsageError: A word is not a number, or the machine's cores are all alike.
     """
+    if words in ("big", "little", "all"):
+        from fmedge.system.topology import choose_cpus
+
+        return choose_cpus(words)
     for word in split(words):
         if not re.fullmatch(r"\d{1,5}", word):
-            raise UsageError(f"--cpus {words}: '{word}' is not a core number. Allowed: 0, or 0,1 and so on.")
+            raise UsageError(
+                f"--cpus {words}: '{word}' is not a core number. Allowed: 0, or 0,1 and so on; big, little, all."
+            )
     return tuple(dict.fromkeys(map(int, split(words))))
 
 

@@ -122,7 +122,7 @@ OPTIONS: Mapping[str, Option] = {
     "backend": Option("--backend", "Engine. [default: the first installed one that runs the model]", "ENGINE"),
     "device": Option("--device", "Device to compute on; an error if it is missing. gpu: the best one.", "cpu|gpu|NAME"),
     "threads": Option("--threads", "CPU threads in total. [default: one per core]"),
-    "cpus": Option("--cpus", "Cores to compute on, by number. [default: all]", "N[,N]"),
+    "cpus": Option("--cpus", "Cores to compute on: numbers, or a kind. [default: all]", "N[,N]|big|little|all"),
     "math": Option("--math", "Arithmetic of float models."),
     "allow_fallback": Option("--allow-fallback", "Compute on the CPU what the device cannot compute, and say so."),
     "network": Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,8 +23,10 @@ def tune_command(
         float, typer.Option(min=0, max=100, metavar="DB", help="Minimum SNR against the reference; 100: exact.")
     ] = 100.0,
     objective: Annotated[
-        Literal["latency", "throughput", "memory", "size", "first"],
-        typer.Option(help="What to optimise; first: time from opening the model to its first result."),
+        Literal["latency", "throughput", "memory", "size", "first", "energy"],
+        typer.Option(
+            help="What to optimise; first: time from opening the model to its first result; energy: J per image."
+        ),
     ] = "latency",
     photos: Annotated[
         Path | None,
@@ -40,6 +43,8 @@ def tune_command(
     size: options.FixedSize = None,
     batch: Annotated[int, typer.Option(min=2, help="With throughput: images per run.")] = 16,
     seconds: Annotated[float, typer.Option(min=0, max=3600, help="Seconds per candidate in the last round.")] = 2.0,
+    governor: options.Governor = None,
+    cool_down: options.CoolDown = None,
     timeout: options.StepTimeout = 300.0,
     output: options.ReportFiles = None,
     network: options.Network = None,
@@ -63,6 +68,7 @@ def tune_command(
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
     from fmedge.system.files import create_folder, require_writable, write_bytes
+    from fmedge.system.topology import governor_set
     from fmedge.workflow.layer_names import split_list
     from fmedge.workflow.own_networks import read_own_network
     from fmedge.workflow.request import models_folder, tuned_path
@@ -99,15 +105,11 @@ def tune_command(
     paths = {name: tuned_path(request_form(matrix, name)) for name in names}
     create_folder(models_folder(models))
     require_writable(*paths.values())
+    protocol = tune.require_sensor(goal, Protocol(seconds=seconds, timeout_s=timeout, cool_down_c=cool_down), device)
     found: list[Tuned] = []
     for name, path in paths.items():
-        with logged_lines():
-            tuned, report = tune.tune(
-                replace(matrix, layers=(name,)),
-                goal,
-                Protocol(seconds=seconds, timeout_s=timeout),
-                progress=ProgressLine(),
-            )
+        with logged_lines(), governor_set(governor) if governor else nullcontext():
+            tuned, report = tune.tune(replace(matrix, layers=(name,)), goal, protocol, progress=ProgressLine())
         write_bytes(path, tuned.to_json().encode())
         for place in output or ():
             write_bytes(
@@ -125,11 +127,16 @@ def _per_layer(path: Path, layer: str, *, several: bool) -> Path:
     return path.with_name(f"{path.stem}.{layer}{path.suffix}") if several else path
 
 
+_ENERGY = ("J/image",)
+"""The column that is shown where energy was measured."""
+
+
 def _show(tuned: Tuned, path: Path) -> None:
     choice = tuned.choice
+    energy = any(each.energy_j is not None for each in tuned.front)
     print_table(
-        ("engine", "form", "threads", "p50 ms", "SNR dB", "first ms", "MB", "file MB", ""),
-        [_row(each, "chosen" if each == choice else "") for each in tuned.front],
+        ("engine", "form", "threads", "p50 ms", "SNR dB", "first ms", "MB", "file MB", *_ENERGY * energy, ""),
+        [_row(each, "chosen" if each == choice else "", energy=energy) for each in tuned.front],
         left=2,
     )
     for each in tuned.dropped:
@@ -144,7 +151,7 @@ def _show(tuned: Tuned, path: Path) -> None:
     emit(str(path))
 
 
-def _row(each: Candidate, mark: str) -> list[str]:
+def _row(each: Candidate, mark: str, *, energy: bool) -> list[str]:
     return [
         each.backend,
         each.form,
@@ -154,5 +161,6 @@ def _row(each: Candidate, mark: str) -> list[str]:
         f"{1e3 * (each.load_s + each.first_run_s):.0f}",
         "-" if each.peak_memory_bytes is None else f"{each.peak_memory_bytes / 1e6:.0f}",
         f"{each.file_size / 1e6:.2f}",
+        *(["-" if each.energy_j is None else f"{each.energy_j:.3g}"] * energy),
         mark,
     ]

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from fmedge.data.measurement import Configuration, Measurement
+from fmedge.data.telemetry import Telemetry
 from fmedge.errors import LimitExceeded, UsageError
 from fmedge.system import files, reading
 from fmedge.system.machine import Clocks, Machine
 from fmedge.system.serde import read_document, refusing
 
-SCHEMA = 2
-"""Version of the report's fields. Version 1, with one process per configuration, can be read, too; others are
-refused."""
+SCHEMA = 3
+"""Version of the report's fields. Version 1, with one process per configuration, and version 2, without sensors, can be
+read, too; others are refused."""
 
 
 KIND = "fmedge bench"
@@ -78,6 +79,7 @@ class Report:
         missing: What was not.
         interrupted: Whether it was interrupted: measurements may then hold fewer runs.
         processes: Processes per configuration; the most, where the time decided and not all got the same number.
+        telemetry: What the machine's sensors told meanwhile; None in reports from before that was recorded.
     """
 
     fmedge: str
@@ -91,6 +93,7 @@ class Report:
     missing: tuple[Missing, ...] = ()
     interrupted: bool = False
     processes: int = 1
+    telemetry: Telemetry | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
@@ -124,9 +127,9 @@ def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     if data.pop("kind", None) != KIND:
         raise UsageError(f"'{path}' is not a benchmark report.", hint="Make one: fmedge bench --output report.json.")
     schema: object = data.pop("schema", None)
-    if type(schema) is not int or schema not in (1, SCHEMA):
+    if type(schema) is not int or schema not in (1, 2, SCHEMA):
         raise UsageError(
-            f"'{path}' has schema {schema}; this version of fmedge reads 1 and {SCHEMA}.",
+            f"'{path}' has schema {schema}; this version of fmedge reads 1 to {SCHEMA}.",
             hint="Measure again: fmedge bench.",
         )
     if schema == 1:

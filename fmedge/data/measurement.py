@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fmedge.data.energy import EnergyPerImage
 from fmedge.model.parity import Parity
 from fmedge.model.run_options import Math
 from fmedge.system.wording import plural
@@ -28,7 +29,7 @@ Two engines that compute all the time lie between 0.9 and 1.05; serial parts (co
 P99_RUNS = 1000
 """Runs from which a p99 is reported: ten of them then lie above it."""
 
-DOUBTS = ("noisy", "disturbed", "unsettled", "crowded")
+DOUBTS = ("noisy", "disturbed", "unsettled", "crowded", "throttled")
 """What may be wrong with a row; see the properties of :class:`Measurement`."""
 
 Scenario = Literal["single-stream", "offline"]
@@ -124,6 +125,10 @@ class Measurement:
         active_provider: What computed, as reported by the engine.
         placement: Where the nodes ran, in words.
         stages: Seconds per stage from a photo to a page, where requested.
+        energy: What an image costs; None where that was not measured.
+        no_energy: Why not, in words; empty where it was, and in reports from before energy was measured.
+        throttled: Numbers of the turns, of all processes and from 0, during which the machine held the processor back.
+        hottest_c: Highest temperature of the processor during the turns, in degrees Celsius; None where not known.
 
     Raises:
         ValueError: There is no run, or one that took no time.
@@ -148,6 +153,10 @@ class Measurement:
     active_provider: str
     placement: str
     stages: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    energy: EnergyPerImage | None = None
+    no_energy: str = ""
+    throttled: tuple[int, ...] = ()
+    hottest_c: float | None = None
 
     def __post_init__(self) -> None:
         if not self.turns or not all(self.turns) or not all(0 < second < math.inf for second in self.seconds):
@@ -249,7 +258,7 @@ class Measurement:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Return why the figures are not to be trusted, one word of :data:`DOUBTS` each."""
-        states = (self.noisy, self.disturbed, not self.steady, self.crowded)
+        states = (self.noisy, self.disturbed, not self.steady, self.crowded, bool(self.throttled))
         return tuple(word for word, state in zip(DOUBTS, states, strict=True) if state)
 
     def warnings(self) -> list[str]:
@@ -269,6 +278,9 @@ class Measurement:
                 f"{name}: crowded; {self.load:.1f} cores were busy, so it is no fair comparison with others of "
                 f"{plural(self.configuration.threads, 'thread')}."
             )
+        if self.throttled:
+            turns = f"{len(self.throttled)} of {plural(len(self.turns), 'turn')}"
+            found.append(f"{name}: throttled; the machine slowed its processor down during {turns}.")
         return found
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fmedge.data.bench_report import Report
+from fmedge.data.telemetry import Telemetry
 from fmedge.render import plotly_js
 from fmedge.render.document import asset, assets, comment, fill, json_block, policy, script, script_hash
 from fmedge.render.elements import Element, element, to_html
@@ -126,6 +127,7 @@ def _data(layout: Layout) -> dict[str, Any]:
         "engines": engines,
         "forms": forms,
         "stages": stages,
+        "heat": [_heat(report) for report in layout.reports],
         "rows": [
             {
                 "machine": row.machine,
@@ -142,6 +144,17 @@ def _data(layout: Layout) -> dict[str, Any]:
     }
 
 
+def _heat(report: Report) -> dict[str, Any]:
+    """Return temperatures over time in seconds, and when the machine was held back; empty where it tells neither."""
+    seen = report.telemetry or Telemetry()
+    times = seen.times_s if seen.temperature_c else ()
+    return {
+        "times": [_rounded(time_s) for time_s in times],
+        "temperatures": [_rounded(celsius) for celsius in seen.temperature_c],
+        "throttled": [_rounded(time_s) for time_s in seen.throttled_s],
+    }
+
+
 def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
     """Return the numbers that are drawn: milliseconds, decibels, shares."""
     measured = row.measured
@@ -152,6 +165,10 @@ def _figures(row: Row, stages: list[str]) -> dict[str, Any]:
         "snr": None if snr is None else _rounded(min(snr, HIGHEST_DB)),
         "share": None if measured.limit_share is None else _rounded(measured.limit_share),
         "shaky": bool(measured.warnings()),
+        "energy": None if measured.energy is None else _rounded(measured.energy.energy_j),
+        "unsure": None
+        if measured.energy is None or measured.energy.uncertainty_j is None
+        else _rounded(measured.energy.uncertainty_j),
         "samples": [_rounded(1e3 * second) for second in _samples(measured.seconds)],
         "stages": [_rounded(1e3 * median(measured.stages[name])) if name in measured.stages else 0 for name in stages]
         if measured.stages
@@ -190,4 +207,6 @@ def _hover(row: Row) -> list[str]:
         + ("" if each.peak_memory_bytes is None else f", memory {each.peak_memory_bytes / 1e6:,.0f} MB"),
         f"{each.configuration.backend} {each.engine_version}, {each.load:.2f} cores busy",
     ]
+    if each.energy is not None:
+        lines.append(f"{each.energy.energy_j:.3g} J per image, idle {each.energy.idle_w:.2f} W ({each.energy.sensor})")
     return lines + [f"not reliable: {doubt}" for doubt in doubts(each)]

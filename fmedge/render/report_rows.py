@@ -22,12 +22,14 @@ class Row:
         task: Number of its task.
         choice: What was chosen to do the task, as far as it distinguishes rows: ``ncnn, fp16, 2 threads``.
         measured: The figures.
+        throttling_known: Whether the machine would have told that it was throttled.
     """
 
     machine: int
     task: int
     choice: str
     measured: Measurement
+    throttling_known: bool = False
 
     @property
     def exact(self) -> bool:
@@ -96,7 +98,7 @@ def lay_out(reports: Mapping[str, Report]) -> Layout:
         return keys.index((each.configuration.layer, *_facts(each.configuration)))
 
     rows = [
-        Row(machine, place(each), namer.choice(each.configuration, report), each)
+        Row(machine, place(each), namer.choice(each.configuration, report), each, _tells_throttling(report))
         for machine, report in enumerate(found)
         for each in report.measurements
     ]
@@ -113,6 +115,10 @@ def lay_out(reports: Mapping[str, Report]) -> Layout:
         rows=tuple(sorted(rows, key=lambda row: (row.task, row.machine, row.measured.p50, row.choice))),
         gaps=tuple(gaps),
     )
+
+
+def _tells_throttling(report: Report) -> bool:
+    return report.telemetry is not None and bool(report.telemetry.signs)
 
 
 _FACTS = ("activation", "size", "scenario", "weights")

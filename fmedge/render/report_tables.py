@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fmedge.data.energy import EnergyPerImage
 from fmedge.data.measurement import Measurement
+from fmedge.data.telemetry import NOT_ASKED, Telemetry, short_reason
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Gap, Layout, Row
 from fmedge.render.report_words import milliseconds
@@ -19,6 +21,7 @@ SETS = {
     "runs": "Single runs",
     "work": "Work done",
     "start": "Start and memory",
+    "energy": "Energy and heat",
     "where": "How it ran",
     "all": "All",
 }
@@ -36,6 +39,7 @@ class Column:
         sets: The names of the :data:`SETS` that it belongs to, with spaces between.
         value: The figure; None where there is none.
         text: The figure in words.
+        absent: Says why there is no figure, in a word or two; the notes of the row have more.
     """
 
     head: str
@@ -43,6 +47,7 @@ class Column:
     sets: str
     value: Callable[[Row], float | None]
     text: Callable[[float], str]
+    absent: Callable[[Row, Telemetry | None], str] = lambda _row, _seen: NONE
 
 
 def _time(head: str, meaning: str, sets: str, value: Callable[[Measurement], float | None]) -> Column:
@@ -53,11 +58,34 @@ def _scaled(head: str, meaning: str, sets: str, value: Callable[[Measurement], f
     return Column(head, meaning, sets, lambda row: value(row.measured), lambda number: format(number, form))
 
 
+def _energy(head: str, meaning: str, value: Callable[[EnergyPerImage], float | None]) -> Column:
+    return Column(
+        head,
+        meaning,
+        "energy",
+        lambda row: value(row.measured.energy) if row.measured.energy else None,
+        "{:.3g}".format,
+        lambda row, seen: "one turn" if row.measured.energy else short_reason(row.measured.no_energy, seen),
+    )
+
+
+def _no_heat(_row: Row, seen: Telemetry | None) -> str:
+    return "not recorded" if seen is None else "no sensor"
+
+
+def _no_throttling(_row: Row, seen: Telemetry | None) -> str:
+    return "not recorded" if seen is None else "not told"
+
+
 _MEDIAN = "p50 ms"
+_JOULES = "J/image"
 
 COLUMNS = (
     _time(
-        _MEDIAN, "median: half of the runs took no longer", "main runs work start where phone", lambda each: each.p50
+        _MEDIAN,
+        "median: half of the runs took no longer",
+        "main runs work start energy where phone",
+        lambda each: each.p50,
     ),
     _time("p90 ms", "nine of ten runs took no longer", "main runs", lambda each: each.p90),
     _time("p95 ms", "19 of 20 runs took no longer", "runs", lambda each: each.p95),
@@ -104,6 +132,26 @@ COLUMNS = (
         ",.0f",
     ),
     _scaled("model MB", "size of the model's files", "main start", lambda each: each.file_size / 1e6, ",.2f"),
+    _energy(_JOULES, "energy per image in joules, without what the idle machine takes", lambda each: each.energy_j),
+    _energy("\u00b1 J", "standard uncertainty of the energy per image", lambda each: each.uncertainty_j),
+    _energy("gross J", "energy per image with what the idle machine takes", lambda each: each.gross_j),
+    _energy("idle W", "power of the idle machine, before and after", lambda each: each.idle_w),
+    Column(
+        "max \u00b0C",
+        "highest temperature of the processor during the turns",
+        "energy",
+        lambda row: row.measured.hottest_c,
+        "{:.0f}".format,
+        _no_heat,
+    ),
+    Column(
+        "throttled",
+        "turns during which the machine slowed its processor down",
+        "energy",
+        lambda row: len(row.measured.throttled) if row.throttling_known else None,
+        "{:.0f}".format,
+        _no_throttling,
+    ),
     _scaled("runs", "measured runs", "runs", lambda each: each.n, ",.0f"),
     _scaled("warm-up", "runs before the measured ones", "runs", lambda each: each.warm_up_runs, ",.0f"),
 )
@@ -123,7 +171,7 @@ def figures_table(layout: Layout) -> Element:
     """Return a table of all rows with all figures."""
     several = len(layout.machines) > 1
     header = [_header(head, "", "text") for head in ["machine"] * several + ["layer", "choice"]]
-    header += [_header(column.head, column.meaning, "number", data_in=column.sets) for column in COLUMNS]
+    header += [_header(column.head, column.meaning, "number", data_in=_sets(column, layout)) for column in COLUMNS]
     header += [_header(head, "", "text", data_in=sets) for head, sets in _WORDS.items()]
     return element(
         "table",
@@ -180,11 +228,17 @@ def _figures_row(layout: Layout, row: Row) -> Element:
         ", ".join(measured.doubts),
         f"{measured.active_provider}: {measured.placement}",
         element("code", measured.file_sha256[:8], title=measured.file_sha256),
-        " ".join(map(_short, warnings)),
+        " ".join((*map(_short, warnings), *_why_no_energy(measured))),
     ]
-    cells = [*_names(layout, row), *(_figure(column, row) for column in COLUMNS)]
+    cells = [*_names(layout, row), *(_figure(column, row, layout) for column in COLUMNS)]
     cells += [element("td", each, data_in=sets) for each, sets in zip(words, _WORDS.values(), strict=True)]
     return element("tr", *cells, **({"class_": "shaky"} if warnings else {}))
+
+
+def _why_no_energy(measured: Measurement) -> list[str]:
+    """Return why a row has no energy where that was asked for, as a sentence."""
+    asked = measured.no_energy not in ("", NOT_ASKED)
+    return [f"No energy: {measured.no_energy}."] if asked else []
 
 
 def _short(warning: str) -> str:
@@ -192,11 +246,17 @@ def _short(warning: str) -> str:
     return warning.rpartition(": ")[2]
 
 
-def _figure(column: Column, row: Row) -> Element:
+def _sets(column: Column, layout: Layout) -> str:
+    """Return the sets of a column; energy is a main figure where it was measured."""
+    measured = column.head == _JOULES and any(row.measured.energy for row in layout.rows)
+    return f"main {column.sets}" if measured else column.sets
+
+
+def _figure(column: Column, row: Row, layout: Layout) -> Element:
     value = column.value(row)
-    sets = {"class_": "number", "data_in": column.sets}
+    sets = {"class_": "number", "data_in": _sets(column, layout)}
     if value is None:
-        return element("td", NONE, **sets)
+        return element("td", column.absent(row, layout.reports[row.machine].telemetry), **sets)
     marked = column.head == _MEDIAN and row.measured.warnings()
     return element("td", column.text(value) + (" !" if marked else ""), data_value=repr(float(value)), **sets)
 

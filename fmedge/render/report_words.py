@@ -9,6 +9,7 @@ from statistics import median
 
 from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Measurement
+from fmedge.data.telemetry import telemetry_words
 from fmedge.render.elements import Element, element
 from fmedge.render.report_rows import Layout, Row
 from fmedge.system.wording import plural
@@ -57,7 +58,8 @@ def headlines(layout: Layout) -> list[Element]:
         items: list[Element] = []
         for machine, machine_name in enumerate(layout.machines):
             prefix = [element("b", machine_name), ": "] if len(layout.machines) > 1 else []
-            items.append(element("li", *prefix, *_advice(layout.of(task, machine))))
+            rows = layout.of(task, machine)
+            items.append(element("li", *prefix, *_advice(rows), *_least_energy(rows)))
         found.append(element("section", element("h3", name), element("ul", *items, *_machine_ratio(layout, task))))
     shown = [element("div", *found[:OPEN_TASKS], class_="advice")] if found else []
     folded = found[OPEN_TASKS:]
@@ -89,6 +91,16 @@ def _advice(rows: Sequence[Row]) -> list[str | Element]:
     if exact is not None:
         words += [f", {_times(exact.measured.p50 / best.measured.p50)} as fast"]
     return [*words, f". {_cost(exact, best)}"]
+
+
+def _least_energy(rows: Sequence[Row]) -> list[str | Element]:
+    """Return which choice takes the least energy, where that was measured."""
+    known = [(row.measured.energy, row) for row in rows if row.measured.energy]
+    if not known:
+        return []
+    energy, row = min(known, key=lambda each: each[0].energy_j)
+    spread = "" if energy.uncertainty_j is None else f" \u00b1 {energy.uncertainty_j:.1g}"
+    return [" Least energy: ", element("strong", row.choice), f", {energy.energy_j:.3g}{spread}\u00a0J per image."]
 
 
 def _level(fastest: Row, row: Row) -> bool:
@@ -140,7 +152,8 @@ def warnings(layout: Layout) -> list[Element]:
         shaky = sum(bool(each.warnings()) for each in report.measurements)
         if shaky:
             words.append(
-                f"{plural(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled or crowded (marked ! in the table)."
+                f"{plural(shaky, 'row is', 'rows are')} noisy, disturbed, unsettled, crowded "
+                "or throttled (marked ! in the table)."
             )
         if report.missing:
             failed = sum(each.exit_code != 0 for each in report.missing)
@@ -180,6 +193,8 @@ def environment(name: str, report: Report) -> Element:
         "Measured": f"{moment(report.started)}, at least {report.runs} runs and {report.seconds:g} s each, "
         f"in {plural(report.processes, 'process', 'processes')}",
     }
+    if report.telemetry is not None:
+        pairs |= telemetry_words(report.telemetry)
     terms = [each for term, text in pairs.items() for each in (element("dt", term), element("dd", text))]
     return element("section", element("h3", name), element("dl", *terms), class_="card")
 

@@ -85,6 +85,20 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "flops": (1, 1e18),
     "copy_bytes": (1, 1e18),
     "megahertz": (1e-3, 1e6),
+    "energy_j": (1e-12, 1e9),
+    "gross_j": (1e-12, 1e9),
+    "uncertainty_j": (0, 1e9),
+    "idle_w": (0, 1e4),
+    "power_w": (0, 1e5),
+    "rate_hz": (0, 1e6),
+    "hottest_c": (-40, 150),
+    "temperature_c": (-40, 150),
+    "clock_mhz": (0, 1e4),
+    "sampler_load": (0, 1e3),
+    "times_s": (0, 1e9),
+    "throttled_s": (0, 1e9),
+    "power_times_s": (0, 1e9),
+    "throttled": (0, 1e9),
 }
 """Least and most allowed value of a number, by the name of its field; a number in a list or a mapping goes by the name
 of that. A field that is not listed must lie between 0 and :data:`_MAX`."""

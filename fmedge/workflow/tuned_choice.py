@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,8 @@ from fmedge.workflow.request import ArtifactSpec, tuned_path
 KIND = "fmedge tune"
 """Identifies the kind of file."""
 
-SCHEMA = 1
-"""Version of the file's fields; any other version is refused."""
+SCHEMA = 2
+"""Version of the file's fields. Version 1, without energy, can be read, too; any other is refused."""
 
 MAX_TUNED_BYTES = 1 << 20
 """Largest size of a file. A choice with twenty other candidates takes about 15 kB."""
@@ -31,9 +32,10 @@ MAX_TUNED_BYTES = 1 << 20
 EXACT_DB = GATES["fp32"].min_snr_db
 """With this agreement or more, a result is as good as float32's, and a run may use it without being asked to."""
 
-Objective = Literal["latency", "throughput", "memory", "size", "first"]
+Objective = Literal["latency", "throughput", "memory", "size", "first", "energy"]
 """The quantity that is minimised: seconds per image one by one; seconds per image in batches; the memory of the
-process; the size of the model's files; seconds from opening the model to its first result."""
+process; the size of the model's files; seconds from opening the model to its first result; joules per image, without
+what the idle machine takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class Candidate:
         first_run_s: Seconds of the first run.
         peak_memory_bytes: Peak memory of the process; None if the system does not report it.
         file_size: Size of the model's files, in bytes.
+        energy_j: Joules per image, without what the idle machine takes; None where that was not measured.
     """
 
     model: str
@@ -73,6 +76,7 @@ class Candidate:
     first_run_s: float
     peak_memory_bytes: int | None
     file_size: int
+    energy_j: float | None = None
 
     @property
     def exact(self) -> bool:
@@ -87,6 +91,7 @@ class Candidate:
             "memory": self.peak_memory_bytes or 0,
             "size": self.file_size,
             "first": self.load_s + self.first_run_s,
+            "energy": math.inf if self.energy_j is None else self.energy_j,
         }
         return values[objective], self.p50_s
 
@@ -177,7 +182,7 @@ def read_tuned(path: Path) -> Tuned:
 def _fields(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     """Check the kind and version of a choice and return the other fields."""
     schema: object = data.pop("schema", None)
-    if data.pop("kind", None) != KIND or type(schema) is not int or schema != SCHEMA:
+    if data.pop("kind", None) != KIND or type(schema) is not int or schema not in (1, SCHEMA):
         raise UsageError(
             f"'{path}' is not a tuned choice that this version of fmedge reads.", hint="Make it again: fmedge tune."
         )

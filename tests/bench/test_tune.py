@@ -1,15 +1,17 @@
 """The tuner on real engines, and its rules on made-up figures."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from fmedge.bench.matrix import BenchMatrix
-from fmedge.bench.protocol import Protocol
-from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, tune
-from fmedge.errors import UsageError
+from fmedge.bench.protocol import Protocol, with_energy
+from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, _lost, _rough_s, tune
+from fmedge.data.energy import EnergyPerImage
+from fmedge.errors import SensorUnavailable, UsageError
 from fmedge.model.parity import GATES, Parity
-from fmedge.workflow.tuned_choice import Candidate
+from fmedge.workflow.tuned_choice import Candidate, read_tuned
 from support.messages import says
 
 BRIEF = Protocol(runs=3, seconds=0.02)
@@ -84,3 +86,65 @@ def test_judges_are_spread_over_the_photos():
     photos = tuple(map(str, range(20)))
     assert Goal(photos=photos).judges == ("0", "2", "5", "7", "10", "12", "15", "17")
     assert Goal(photos=photos[:3]).judges == photos[:3]
+
+
+# ---- Energy --------------------------------------------------------------------------------------------
+
+
+def test_what_has_no_energy_loses():
+    little, much = replace(candidate("a", 2.0, 120), energy_j=0.2), replace(candidate("b", 1.0, 120), energy_j=0.5)
+    unknown = candidate("c", 0.5, 120)
+    assert _front([much, little, unknown], "energy") == [little]
+    assert _lost(much, little, "energy").reason == "worse than a, fp32, 2 threads by a factor of 2.50 (energy)"
+    assert _lost(unknown, little, "energy").reason == "its energy could not be measured"
+
+
+def test_rounds_before_the_last_have_two_turns():
+    assert _rough_s(Protocol(), 0.3) == 0.3
+    assert _rough_s(with_energy(Protocol(), 20.0), 0.3) == 2.0
+
+
+@pytest.fixture
+def measured_energy(monkeypatch):
+    """Give the rows that are measured an energy: the slowest takes the least."""
+    from fmedge.bench import tune as module
+
+    def install(known):
+        measure = module.measure
+
+        def measured(*arguments, **settings):
+            report = measure(*arguments, **settings)
+            order = sorted(report.measurements, key=lambda each: -each.p50)
+            rows = [
+                replace(each, energy=EnergyPerImage(0.1 + place, 1.0 + place, 3.0, 0.01, "x", 20.0, 5))
+                if known
+                else replace(each, no_energy="rail x cannot be read")
+                for place, each in enumerate(order)
+            ]
+            return replace(report, measurements=tuple(rows))
+
+        monkeypatch.setattr(module, "measure", measured)
+
+    return install
+
+
+def test_tune_takes_what_needs_the_least_energy(untrained_models, measured_energy, tmp_path):
+    measured_energy(known=True)
+    found, report = tune(matrix(untrained_models, threads=(1,)), Goal("energy"), BRIEF)
+    slowest = max(report.measurements, key=lambda each: each.p50)
+    assert (found.choice.backend, found.choice.energy_j) == (slowest.configuration.backend, 0.1)
+    path = tmp_path / "x.tuned.json"
+    path.write_text(found.to_json())
+    assert read_tuned(path) == found
+    old = json.loads(found.to_json()) | {"schema": 1, "objective": "latency"}
+    for each in old["front"]:
+        del each["energy_j"]
+    path.write_text(json.dumps(old))
+    assert read_tuned(path).choice.energy_j is None
+
+
+def test_a_sensor_that_fails_makes_no_choice(untrained_models, measured_energy):
+    measured_energy(known=False)
+    asked = matrix(untrained_models, backends=("onnxruntime",), threads=(1,))
+    with pytest.raises(SensorUnavailable, match="Energy could not be measured: rail x cannot be read"):
+        tune(asked, Goal("energy"), BRIEF)

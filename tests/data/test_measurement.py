@@ -89,7 +89,7 @@ def test_a_report_survives_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 99}, "has schema 99; this version of fmedge reads 1 and 2"),
+        ({"schema": 99}, "has schema 99; this version of fmedge reads 1 to 3"),
         ({"kind": "something"}, "not a benchmark report"),
         ({"measurements": [{}]}, "cannot be read as a report (field 'active_provider' is missing)"),
         ({"clocks": []}, "cannot be read as a report (0 values for 'clocks', 2 expected)"),

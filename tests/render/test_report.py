@@ -3,19 +3,31 @@
 import base64
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from fmedge.data.bench_report import Missing
 from fmedge.data.measurement import Process
+from fmedge.data.telemetry import Telemetry
 from fmedge.render.report import SAMPLES, render_report
 from fmedge.render.report_rows import front, lay_out
 from fmedge.render.report_tables import COLUMNS
 from fmedge.render.report_words import doubts, environment, error_share, milliseconds, moment
 from support.measurements import measurement, report
 from support.page_samples import Elements, inflate
-from support.report_samples import DESK, HOSTILE_NAMES, PI, parity, poisoned_report, rich_report, several
+from support.report_samples import (
+    DESK,
+    HOSTILE_NAMES,
+    PI,
+    energetic_report,
+    parity,
+    poisoned_report,
+    rich_report,
+    several,
+    watched,
+)
 
 
 def data_in(page):
@@ -68,8 +80,8 @@ def test_every_row_stands_in_the_table(page):
     assert rows.count("missing skipped") == rows.count("missing failed") == 1
     assert ": the process ended by signal 9 (memory?)" in page.decode()
     sorts = [float(attributes["data-value"]) for _, attributes, _ in elements.found if "data-value" in attributes]
-    p99_and_bf16 = 18 + 2  # too few runs for the one, nobody knows the other
-    assert len(sorts) == 18 * len(COLUMNS) - p99_and_bf16
+    absent = 18 + 2 + 18 * 6  # p99 for want of runs, the accuracy of bf16, and energy and heat, which were not recorded
+    assert len(sorts) == 18 * len(COLUMNS) - absent
 
 
 def test_without_a_script_every_column_is_shown(page):
@@ -178,7 +190,7 @@ def test_doubts_are_told_beside_the_figure():
     assert doubts(made) == ["noisy", "disturbed", "unsettled"]
     page = render_report({"desk": report(made)}).decode()
     assert "15.0\u00a0ms (noisy, disturbed, unsettled)" in page
-    assert "1 row is noisy, disturbed, unsettled or crowded (marked ! in the table)." in page
+    assert "1 row is noisy, disturbed, unsettled, crowded or throttled (marked ! in the table)." in page
 
 
 def test_many_layers_are_folded():
@@ -199,3 +211,72 @@ def test_words():
     assert words[:3] == ["pi", "Processor", "Raspberry Pi 5 Model B, aarch64"]
     assert "4 (numbers 0-1)" in words
     assert "2100 MHz before, 2400 MHz after" in words
+
+
+# ---- Energy and heat -----------------------------------------------------------------------------------
+
+
+def cells(page, head):
+    """The texts of a column of the table of all figures."""
+    elements = Elements(page)
+    heads = [text for tag, _, text in elements.found if tag == "th" and text]
+    table = page.decode().split('id="figures"')[1].split("</table>")[0]
+    place = [part.split("</button>")[0].rpartition(">")[2] for part in table.split("<th")[2:]].index(head)
+    assert heads
+    rows = table.split("<tbody>")[1].split("<tr")[1:]
+    return [re.sub(r"<[^>]*>", "", re.split(r"<t[hd]", row)[1 + place].partition(">")[2]).strip() for row in rows]
+
+
+def test_energy_is_a_main_figure_where_it_was_measured():
+    page = render_report({"pi": energetic_report()})
+    joules = cells(page, "J/image")
+    assert joules.count("failed") == 1
+    assert cells(page, "± J").count("failed") == 1
+    assert all(float(text) > 0 for text in joules if text != "failed")
+    assert sorted(set(cells(page, "throttled"))) == ["0", "2"]
+    assert "70" in cells(page, "max °C")
+    text = page.decode()
+    assert "No energy: ina3221 VDD_IN: too few samples within the turns." in text
+    assert 'data-in="main energy"' in text
+    assert "Least energy: <strong>openvino, int8</strong>" in text
+    assert "throttled; the machine slowed its processor down during 2 of 12 turns" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"telemetry": None}, "not recorded"),
+        ({"telemetry": Telemetry(no_power="not asked for")}, "not asked for"),
+        ({"telemetry": Telemetry(no_power="this machine has no power sensor")}, "no sensor"),
+        ({"telemetry": watched(no_power="rail VDD_IN cannot be read")}, "failed"),
+    ],
+)
+def test_what_was_not_measured_is_said_in_words(fields, word):
+    seen = fields["telemetry"]
+    made = measurement(no_energy=seen.no_power if seen else "")
+    page = render_report({"desk": report(made, **fields)})
+    assert cells(page, "J/image") == cells(page, "idle W") == [word]
+    no_heat = "not recorded" if seen is None else "no sensor"
+    assert cells(page, "max °C") == [no_heat]
+    told = {"not recorded": "not recorded", "failed": "0"}.get(word, "not told")
+    assert cells(page, "throttled") == [told]
+
+
+def test_the_environment_tells_of_sensors():
+    card = render_report({"pi": energetic_report()}).decode().split('id="where"')[1]
+    for words in (
+        "ina3221 VDD_IN, 20 times a second (the whole module); idle before and after: 4.10 W and 4.30 W",
+        "45 to 83 °C (cpu-thermal)",
+        "clock lowered to cool",
+        "4 big cores (4-7, 2256 MHz)",
+    ):
+        assert words in card
+    card = render_report({"desk": report(measurement(), telemetry=Telemetry(no_power="no sensor"))}).decode()
+    assert "the machine gives no sign of it" in card
+
+
+def test_heat_is_drawn_for_each_machine():
+    drawn = data_in(render_report({"pi": energetic_report(), "desk": rich_report()}))
+    assert [len(heat["times"]) for heat in drawn["heat"]] == [61, 0]
+    assert drawn["heat"][0]["throttled"] == [50.0, 51.0]
+    assert [row["energy"] is None for row in drawn["rows"]].count(False) == 17

@@ -5,7 +5,7 @@ import pytest
 from fmedge.render.report import render_report
 from fmedge.render.report_tables import COLUMNS
 from support.measurements import measurement, report
-from support.report_samples import HOSTILE_NAMES, drawn, parity, poisoned_report, rich_report, several
+from support.report_samples import HOSTILE_NAMES, drawn, energetic_report, parity, poisoned_report, rich_report, several
 from support.viewports import DESKTOP, PHONE
 
 pytestmark = pytest.mark.browser
@@ -39,6 +39,21 @@ def test_charts_show_the_chosen_layer_and_machine(show):
     assert any("51.6 ms" in text for text in drawn_texts(page, "times"))
     assert "block3_conv3" in described(page, "times")
     assert page.locator("#staged").is_hidden()
+
+
+def test_energy_and_heat_are_drawn_where_they_are_known(show):
+    page = show({"pi": energetic_report(), "desk": rich_report()})
+    assert "openvino, int8 0.02" in described(page, "energy")
+    assert "pi 45 to 83.1" in described(page, "heat")
+    assert page.locator("#heat .points path").count() == 2  # when it was slowed down
+    assert page.inner_text("#unheated") == "No temperature is known of: desk."
+    assert "J/image" in heads(page)
+    assert overflow(page) == 0
+    page.select_option("#machine", "1")
+    page.wait_for_timeout(300)
+    assert page.locator("#energetic").is_hidden()
+    page = show({"desk": rich_report()})
+    assert page.locator("#heated").is_hidden()
 
 
 def test_hover_tells_everything(show):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from fmedge.data.bench_report import Limit, Missing
+from fmedge.data.energy import EnergyPerImage
+from fmedge.data.telemetry import Telemetry
 from fmedge.model.parity import GATES, Parity
 from fmedge.system.machine import Clocks
 from support.measurements import MACHINE, measurement, report
@@ -74,6 +76,44 @@ def rich_report(machine=DESK, pace=1.0, *, stages=True, layers=tuple(LAYERS), th
     return report(*found, machine=machine, missing=missing, clocks=clocks, limits=limits)
 
 
+def watched(**fields):
+    """What a board with every sensor tells in a minute: it gets hot, and is held back for two seconds."""
+    times = tuple(map(float, range(61)))
+    return Telemetry(
+        power_sensor="ina3221 VDD_IN",
+        covers="the whole module",
+        rate_hz=20.0,
+        idle_w=(4.1, 4.3),
+        thermometer="cpu-thermal",
+        signs=("cooling devices",),
+        flags=("clock lowered to cool",),
+        clusters="4 big cores (4-7, 2256 MHz), 4 little cores (0-3, 1800 MHz)",
+        times_s=times,
+        temperature_c=tuple(45 + 40 * (1 - 0.95**second) for second in times),
+        clock_mhz=(2256.0,) * 61,
+        throttled_s=(50.0, 51.0),
+        power_times_s=times,
+        power_w=(9.5,) * 61,
+        **fields,
+    )
+
+
+def energetic_report(machine=PI, pace=8.0):
+    """Every row has its energy but the last; the second was throttled."""
+    made = rich_report(machine, pace, stages=False)
+    rows = [
+        replace(
+            each,
+            energy=EnergyPerImage(5.2 * each.p50, 9.4 * each.p50, 4.2, 0.08 * each.p50, "ina3221 VDD_IN", 20.0, 12),
+            hottest_c=70.0 + place,
+            throttled=(3, 4) if place == 1 else (),
+        )
+        for place, each in enumerate(made.measurements)
+    ]
+    rows[-1] = replace(rows[-1], energy=None, no_energy="ina3221 VDD_IN: too few samples within the turns")
+    return replace(made, measurements=tuple(rows), telemetry=watched())
+
+
 def several():
     """Three machines."""
     return {
@@ -91,4 +131,10 @@ def poisoned_report(name):
     what = replace(made.configuration, activation=name, weights=name, device=name, precision=name, math=name)
     machine = replace(DESK, processor=name, system=name, architecture=name, python=name, flags=(name,))
     gap = Missing(replace(what, threads=1), name, 7)
-    return report(replace(made, configuration=what), machine=machine, missing=(gap,), started=name, fmedge=name)
+    energy = EnergyPerImage(0.4, 0.9, 4.2, 0.01, name, 20.0, 5)
+    names = {"power_sensor": name, "covers": name, "no_power": name, "thermometer": name, "clusters": name}
+    seen = Telemetry(
+        **names, cooling=name, signs=(name,), limits=(name,), flags=(name,), times_s=(1.0,), temperature_c=(50.0,)
+    )
+    rows = (replace(made, configuration=what, energy=energy), replace(made, configuration=what, no_energy=name))
+    return report(*rows, machine=machine, missing=(gap,), started=name, fmedge=name, telemetry=seen)

@@ -103,6 +103,56 @@ function drawMachines() {
   return draw('machines', data, layout, `Median times for ${taskName()} on ${count} machines: ${words.join('; ')}.`);
 }
 
+function drawEnergy(rows) {
+  const known = rows.filter((row) => row.energy !== null);
+  element('energetic').hidden = !known.length;
+  if (!known.length) return null;
+  const names = known.map((row) => row.choice);
+  const data = [{
+    type: 'bar', orientation: 'h', x: known.map((row) => row.energy), y: known.map((_, place) => place), width: narrow() ? 0.4 : 0.7,
+    marker: { color: known.map((row) => colour(row.engine)) }, hovertext: known.map(hover), hoverinfo: 'text',
+    error_x: { type: 'data', array: known.map((row) => row.unsure ?? 0), color: colour(BEST), thickness: 1, width: 3 },
+  }];
+  const xaxis = { ...timeAxis([], { log: false, zero: true }), title: { text: 'J per image', standoff: 8 } };
+  const layout = { height: barsHeight(known.length), xaxis, yaxis: nameAxis(names), annotations: namesAbove(names) };
+  const words = known.map((row) => `${row.choice} ${row.energy} J`);
+  return draw('energy', data, layout, `Energy per image for ${taskName()}: ${words.join('; ')}.`);
+}
+
+/** Temperature at a moment, from the readings before and after. */
+function temperatureAt({ times, temperatures }, moment) {
+  const after = times.findIndex((time) => time >= moment);
+  return temperatures[after < 0 ? temperatures.length - 1 : after];
+}
+
+function drawHeat() {
+  const known = report.heat.map((heat, machine) => ({ ...heat, machine })).filter(({ times }) => times.length);
+  element('heated').hidden = !known.length;
+  const others = report.machines.filter((_, machine) => !report.heat[machine].times.length);
+  element('unheated').hidden = !others.length;
+  element('unheated').textContent = `No temperature is known of: ${others.join('; ')}.`;
+  if (!known.length) return null;
+  const data = known.flatMap((heat) => {
+    const look = { type: 'scatter', name: plain(report.machines[heat.machine]) };
+    return [
+      { ...look, mode: 'lines', x: heat.times, y: heat.temperatures, line: { color: colour(heat.machine) } },
+      {
+        ...look, mode: 'markers', x: heat.throttled, y: heat.throttled.map((moment) => temperatureAt(heat, moment)), showlegend: false,
+        marker: { symbol: 'x', size: 8, color: colour(heat.machine) },
+      },
+    ];
+  });
+  const axis = { gridcolor: cssColour('--line'), zeroline: false, fixedrange: true, automargin: true };
+  const layout = {
+    xaxis: { ...axis, title: { text: 's since the beginning', standoff: 8 } }, yaxis: { ...axis, title: { text: '\u00b0C', standoff: 6 } },
+    showlegend: known.length > 1, legend: { orientation: 'h', y: 1, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false },
+  };
+  const words = known.map(({ machine, temperatures, throttled }) => (
+    `${report.machines[machine]} ${Math.min(...temperatures)} to ${Math.max(...temperatures)} \u00b0C, slowed down ${throttled.length} times`
+  ));
+  return draw('heat', data, layout, `Temperature over time: ${words.join('; ')}.`);
+}
+
 function drawStages(rows) {
   const staged = rows.filter((row) => row.stages.length);
   element('staged').hidden = !staged.length;
@@ -137,6 +187,7 @@ function drawRuns(rows) {
 export function drawAll() {
   const rows = shownRows();
   return Promise.all([
-    drawTrade(rows), drawTimes(rows), report.machines.length > 1 && drawMachines(), drawStages(rows), drawRuns(rows),
+    drawTrade(rows), drawTimes(rows), drawEnergy(rows), report.machines.length > 1 && drawMachines(), drawStages(rows), drawHeat(),
+    drawRuns(rows),
   ]);
 }
