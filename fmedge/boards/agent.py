@@ -33,7 +33,7 @@ MARKER = "fmedge-board-agent"
 """First line of the answer: what the login shell prints before it does not count."""
 
 _POLL_S = 0.1
-_TICK_S = 5.0
+_TICK_S = 1.0
 """How often logs are looked at, and how often a job that prints nothing is said to run still."""
 
 _STOP_S = 15.0

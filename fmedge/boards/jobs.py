@@ -94,11 +94,16 @@ class Runner:
         self._notice = notice
         self._patience_s = patience_s
         self._stopping = stopping
+        self._interrupted = False
 
     @property
     def name(self) -> str:
         """The board's name."""
         return self._link.target.name
+
+    def interrupt(self) -> None:
+        """Make :meth:`run`, which another thread is in, stop its job and end, as Ctrl-C would."""
+        self._interrupted = True
 
     def run(self, job: Job) -> Ended:
         """Run a job and collect its results; nothing of it stays on the board.
@@ -155,6 +160,7 @@ class Runner:
             with conversation(self._link, "follow", job=number, out=at["out"], err=at["err"]) as answers:
                 while True:
                     answer = answers.one()
+                    self._obey()
                     if "code" in answer:
                         return _read_end(answer, answers.wrong)
                     if answer.get("tick") is not True:
@@ -224,6 +230,11 @@ class Runner:
                 f"The job on '{self.name}' may go on ({error}). Later: fmedge boards status {self.name} --stop"
             )
 
+    def _obey(self) -> None:
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
     def _again(self, work: Callable[[], Result]) -> Result:
         """Do something, again and again where the connection is lost.
 
@@ -232,6 +243,7 @@ class Runner:
         """
         until, tries = time.monotonic() + self._patience_s, 0
         while True:
+            self._obey()
             try:
                 return work()
             except AgentRefused as error:
