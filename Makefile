@@ -144,6 +144,7 @@ lock: .venv-lock/installed
 	rm -f requirements/*.txt
 	$(COMPILE) $(foreach extra,$(TEST_EXTRAS),--extra $(extra)) -c requirements/constraints.in -o requirements/test.txt >/dev/null
 	$(COMPILE) --extra cpu -c requirements/test.txt -o requirements/demo.txt >/dev/null
+	$(filter-out requirements/build.in,$(COMPILE)) $(foreach extra,$(BOARD_EXTRAS),--extra $(extra)) -c requirements/test.txt -o fmedge/boards/lock.txt >/dev/null
 	$(COMPILE_ALONE) requirements/pnnx.in -o requirements/pnnx.txt >/dev/null
 	$(filter-out --no-deps,$(COMPILE_ALONE)) requirements/native.in -c requirements/test.txt -o requirements/native.txt >/dev/null
 	$(MAKE) .venv-test/installed
@@ -165,6 +166,7 @@ INSTALL = bin/pip install --quiet --disable-pip-version-check
 LOCKED_ONLY = --require-hashes --only-binary :all:
 UNLOCKED = echo "The files in requirements/ cannot be had or differ. Without hashes: make $(1) LOCKED=no" >&2
 TEST_EXTRAS = cpu openvino litert ncnn export dev
+BOARD_EXTRAS = cpu litert ncnn
 comma = ,
 empty =
 

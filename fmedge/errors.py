@@ -99,6 +99,12 @@ class SensorUnavailable(FmedgeError):
     exit_code = 5
 
 
+class BoardUnavailable(FmedgeError):
+    """A board that cannot be reached or is not set up, or on which a job cannot be finished."""
+
+    exit_code = 5
+
+
 class WriteError(FmedgeError):
     """A file that could not be written; a previous one, if any, is still whole."""
 

@@ -12,6 +12,7 @@ All are of one tree. The number is the exit code with which the command line end
          ├─ BackendUnavailable     5   an engine, or another optional package, that is not installed
          ├─ ProviderUnavailable    5   a device that the engine cannot use here
          ├─ SensorUnavailable      5   a figure that this machine has no sensor for
+         ├─ BoardUnavailable       5   a board that cannot be reached, is not set up, or lost a job
          ├─ WriteError             6   a file that could not be written; the former one is still whole
          ├─ LimitExceeded          7   a bound on pixels, memory or time
          ├─ RegressionFound        8   a measurement that is worse than allowed
@@ -23,6 +24,7 @@ or empty, and ``error.exit_code`` is the number above. All three survive picklin
 
 from fmedge.errors import ArtifactError as ArtifactError
 from fmedge.errors import BackendUnavailable as BackendUnavailable
+from fmedge.errors import BoardUnavailable as BoardUnavailable
 from fmedge.errors import FmedgeError as FmedgeError
 from fmedge.errors import ImageError as ImageError
 from fmedge.errors import InputsSkipped as InputsSkipped
@@ -38,6 +40,7 @@ from fmedge.errors import WriteError as WriteError
 __all__ = [
     "ArtifactError",
     "BackendUnavailable",
+    "BoardUnavailable",
     "FmedgeError",
     "ImageError",
     "InputsSkipped",

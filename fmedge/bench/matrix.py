@@ -192,7 +192,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
     made: dict[Path, Artifact | FmedgeError] = {}
     cases: list[Case] = []
     missing: list[Missing] = []
-    rows, forms = _backends(matrix), [*_forms(matrix)]
+    rows, forms = installed_backends(matrix), [*export_forms(matrix)]
     threads_tried = matrix.threads or (default_threads(),)
     combined = math.prod(map(len, (matrix.layers, rows, forms, matrix.maths, threads_tried)))
     if combined > MAX_MEASUREMENTS:
@@ -207,7 +207,7 @@ def prepare_cases(matrix: BenchMatrix, *, progress: Progress = no_progress) -> t
                 missing.append(Missing(configuration, f"{row.name} does not offer --math {arithmetic}"))
                 continue
             if request.path not in made:
-                made[request.path] = _artifact(request, row, matrix, progress)
+                made[request.path] = obtain(request, row, matrix, progress)
             found = made[request.path]
             if isinstance(found, Artifact):
                 cases.append(Case(configuration, found.path, found.card, found.size))
@@ -242,7 +242,7 @@ def request_form(matrix: BenchMatrix, layer: str, options: ExportOptions | None 
     return request if request.options.size else requested(replace(options, size=INPUT_SIZE))
 
 
-def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
+def export_forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
     """Yield each wanted variant of each wanted precision, without the format; also 7-bit int8 where it is faster."""
     names = dict.fromkeys((*matrix.variants, *(("seven-bit",) if seven_bits_are_faster() else ())))
     for precision, name in product(matrix.precisions, names):
@@ -252,7 +252,13 @@ def _forms(matrix: BenchMatrix) -> Iterator[tuple[str, ExportOptions]]:
             yield name, ExportOptions(precision=precision, **VARIANTS[name].options)
 
 
-def _backends(matrix: BenchMatrix) -> list[Backend]:
+def installed_backends(matrix: BenchMatrix) -> list[Backend]:
+    """Return the engines that are measured: those that are named, or those that are installed.
+
+    Raises:
+        UsageError: There is no such engine.
+        BackendUnavailable: A named one is not installed, or none is.
+    """
     if matrix.backends is None:
         rows = [row for row in BACKENDS if row.installed and providers_for(row, matrix.device)]
         return rows or [choose_backend(RunOptions(device=matrix.device))]  # raises the error
@@ -282,7 +288,7 @@ def _configuration(
     )
 
 
-def _artifact(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress) -> Artifact | FmedgeError:
+def obtain(request: ArtifactSpec, row: Backend, matrix: BenchMatrix, progress: Progress) -> Artifact | FmedgeError:
     """Return the artifact, exported first if it is missing, or the error why it cannot be obtained."""
     int8 = request.options.precision is Precision.INT8
     try:

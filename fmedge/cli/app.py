@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fmedge._version import __version__
-from fmedge.cli import bench, compare, diff, doctor, export, info, layers, report, run, trust, tune
+from fmedge.cli import bench, boards, compare, diff, doctor, export, info, layers, report, run, trust, tune
 
 app = typer.Typer(
     name="fmedge",
@@ -28,6 +28,7 @@ app.command("trust")(trust.trust_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("layers")(layers.layers_command)
 app.command("info")(info.info_command)
+app.add_typer(boards.boards_app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -11,11 +12,14 @@ import typer
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.cli.interrupts import obeyed
-from fmedge.errors import UsageError, closest
+from fmedge.cli.on_boards import On, names_of, raise_first, report_path
+from fmedge.errors import FmedgeError, UsageError, closest
 from fmedge.model.run_options import Math
 from fmedge.model.submodel import Activation, Precision
 
 if TYPE_CHECKING:
+    from fmedge.bench.matrix import BenchMatrix
+    from fmedge.bench.protocol import Protocol
     from fmedge.data.bench_report import Report
 
 _OFFLINE_BATCH = 16
@@ -89,24 +93,31 @@ def bench_command(
     order: options.Order = None,
     models: options.Models = None,
     offline: options.Offline = False,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option("--model", readable=False, metavar="MODEL", help="Time this model file; may be repeated."),
+    ] = None,
+    on: On = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Time engines, precisions and thread counts, each in its own process, taking turns."""
-    from fmedge.bench import matrix, protocol, report_formats, scheduler
-    from fmedge.data.bench_report import MAX_REPORT_BYTES
+    from fmedge.bench import matrix, protocol, report_formats
+    from fmedge.boards.registry import LOCAL
+    from fmedge.cli.bench_boards import Asked, measure_on
     from fmedge.data.images import require_image_file
     from fmedge.runtime.cores import bind_process
-    from fmedge.system.files import require_writable, write_bytes
-    from fmedge.system.sensors.table import find_power
-    from fmedge.system.topology import governor_set
+    from fmedge.system.files import require_writable
     from fmedge.workflow.layer_names import split_list
     from fmedge.workflow.own_networks import read_own_network
 
-    if cpus is not None:
+    names = [LOCAL] if on is None else names_of(on)
+    if cpus is not None and LOCAL in names:
         bind_process(options.parse_cpus(cpus))
     for path in output or ():
         report_formats.require_form(path)
-        require_writable(path)
+        require_writable(*(report_path(path, name, several=len(names) > 1) for name in names))
+    if model and any(each is not None for each in (network, weights, keras, onnx, calibration, variant, size)):
+        raise UsageError("--model names files, which determine network, weights and form. Leave out those options.")
     if image is not None:
         require_image_file(image)
     if stages and (image is None or scenario == "offline"):
@@ -135,10 +146,16 @@ def bench_command(
         calibration=calibration,
         offline=offline,
     )
-    with logged_lines():
-        found, missing = matrix.prepare_cases(wanted, progress=ProgressLine())
-    if not found and not any(each.exit_code for each in missing):
-        raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
+    asked = None
+    if names != [LOCAL]:
+        told = _told(
+            ("--math", math), ("--threads", threads), ("--cpus", cpus), ("--device", device), ("--scenario", scenario),
+            ("--batch", wanted.batch if scenario == "offline" else None), ("--runs", runs), ("--seconds", seconds),
+            ("--processes", processes), ("--budget", budget), ("--timeout", timeout), ("--backend", backend),
+            ("--governor", governor), ("--cool-down", cool_down), ("--warm-up", warm_up or None),
+        )  # fmt: skip
+        switches = [flag for flag, given in (("--stages", stages), ("--energy", energy)) if given]
+        asked = Asked(wanted, model or (), [*told, *switches], image)
     how = protocol.Protocol(
         runs,
         seconds,
@@ -150,30 +167,86 @@ def bench_command(
         cool_down_c=cool_down,
         warm_up_s=warm_up,
     )
+    reports: dict[str, Report] = {}
+    if LOCAL in names:
+        reports[LOCAL] = _measure(wanted, model or (), how, energy=energy, governor=governor)
+        if reports[LOCAL].interrupted:
+            obeyed()
+    errors: dict[str, FmedgeError] = {}
+    interrupted = False
+    if asked is not None and not any(report.interrupted for report in reports.values()):
+        found, interrupted = measure_on([name for name in names if name != LOCAL], asked)
+        reports |= {name: each for name, each in found.items() if not isinstance(each, FmedgeError)}
+        errors = {name: each for name, each in found.items() if isinstance(each, FmedgeError)}
+    if reports:
+        _write(output or (), reports, several=len(names) > 1)
+    if as_json:
+        data = {name: report.to_dict() for name, report in reports.items()}
+        print_json(data[LOCAL] if asked is None else data)
+    else:
+        for name, report in reports.items():
+            if asked is not None:
+                emit(f"{name}:")
+            _show(report)
+    if interrupted:
+        raise KeyboardInterrupt
+    raise_first(errors)
+    _judge(reports)
+
+
+def _measure(
+    wanted: BenchMatrix, models: Sequence[Path], how: Protocol, *, energy: bool, governor: str | None
+) -> Report:
+    """Measure on this machine."""
+    from fmedge.bench import matrix, model_cases, protocol, scheduler
+    from fmedge.system.sensors.table import find_power
+    from fmedge.system.topology import governor_set
+
+    with logged_lines():
+        if models:
+            found, missing = model_cases.prepare_model_cases(wanted, models)
+        else:
+            found, missing = matrix.prepare_cases(wanted, progress=ProgressLine())
+    if not found and not any(each.exit_code for each in missing):
+        raise UsageError(f"Nothing can be measured. {missing[0].configuration.describe()}: {missing[0].reason}.")
     if energy:
-        search = find_power(device=device)
+        search = find_power(device=wanted.device)
         how = protocol.with_energy(how, search.source.rate_hz if search.source else 0.0)
         if search.source is None:
             say(f"No energy is measured: {search.reason}.")
     with governor_set(governor) if governor else nullcontext():
         if found:
             say(protocol.announce(how, found))
-        report = scheduler.measure(found, how, missing=missing, progress=ProgressLine())
-    if report.interrupted:
-        obeyed()
-    for path in output or ():
-        content = report_formats.FORMS[path.suffix.lower()](report).encode()
-        write_bytes(path, content)
-        if path.suffix.lower() == ".json" and len(content) > MAX_REPORT_BYTES:
-            say(
-                f"'{path}' holds {len(content):,} bytes; fmedge report reads at most {MAX_REPORT_BYTES:,}. "
-                "Measure fewer runs."
+        return scheduler.measure(found, how, missing=missing, progress=ProgressLine())
+
+
+def _told(*pairs: tuple[str, object]) -> list[str]:
+    """Return options in the words of a command line, without those that have no value."""
+    return [str(word) for flag, value in pairs if value is not None for word in (flag, value)]
+
+
+def _write(paths: Sequence[Path], reports: Mapping[str, Report], *, several: bool) -> None:
+    """Write reports: one page of all of them, and other files one per board, named for it where there are several."""
+    from fmedge.bench import report_formats
+    from fmedge.data.bench_report import MAX_REPORT_BYTES
+    from fmedge.render.report import render_report
+    from fmedge.system.files import write_bytes
+
+    for path in paths:
+        if path.suffix.lower() == ".html":
+            write_bytes(
+                path, render_report(dict(reports)) if several else report_formats.to_html(*reports.values()).encode()
             )
-    if as_json:
-        print_json(report.to_dict())
-    else:
-        _show(report)
-    _judge(report)
+            continue
+        for name, report in reports.items():
+            place = report_path(path, name, several=several)
+            content = report_formats.FORMS[path.suffix.lower()](report).encode()
+            write_bytes(place, content)
+            if path.suffix.lower() == ".json" and len(content) > MAX_REPORT_BYTES:
+                say(
+                    f"'{place}' holds {len(content):,} bytes; fmedge report reads at most {MAX_REPORT_BYTES:,}. "
+                    "Measure fewer runs."
+                )
 
 
 def _show(report: Report) -> None:
@@ -187,15 +260,18 @@ def _show(report: Report) -> None:
         print_table(header, rows)
 
 
-def _judge(report: Report) -> None:
+def _judge(reports: Mapping[str, Report]) -> None:
     """Print what is missing or doubtful; after a failure, exit with the code of the first one."""
     from fmedge.bench import report_formats
 
-    for each in report.missing:
-        say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
-    for line in report_formats.doubt_lines(report):
-        say(line)
-    codes = [each.exit_code for each in report.missing if each.exit_code]
+    codes: list[int] = []
+    for name, report in reports.items():
+        where = f"{name}: " if len(reports) > 1 else ""
+        for each in report.missing:
+            say(f"{where}{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
+        for line in report_formats.doubt_lines(report):
+            say(f"{where}{line}")
+        codes += [each.exit_code for each in report.missing if each.exit_code]
     if codes:
         raise typer.Exit(codes[0])
 

@@ -37,6 +37,11 @@ def run(asked: RunCommand) -> None:
     Raises:
         FmedgeError: See :func:`fmedge.cli.run_outputs.draw` and :func:`fmedge.cli.ensure_artifact.ensure_artifact`.
     """
+    if asked.on not in (None, "local"):
+        from fmedge.cli.run_on_board import run_on_board
+
+        run_on_board(asked)
+        return
     sha256 = None
     if asked.weights is not None and is_file(Path(asked.weights)):
         sha256 = prefetch.start(digest, Path(asked.weights), "sha256")  # 30 ms, during the imports
@@ -45,7 +50,7 @@ def run(asked: RunCommand) -> None:
     from fmedge.workflow.request import has_choices, models_folder
 
     prepared = parse_preprocessing(asked.preprocessing, asked.scale, asked.mean, asked.std, asked.order)
-    settled = _require_agreement(asked, prepared)
+    settled = require_agreement(asked, prepared)
     drawing = _drawing(asked)
     look = not settled and asked.tuned is not False and has_choices(models_folder(asked.models))
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
@@ -59,7 +64,7 @@ def run(asked: RunCommand) -> None:
     else:
         form = _form(asked, drawing.run, prepared)
         drawing = replace(drawing, decode=_decode(asked, drawing, form))
-        request = _request(asked, form, sha256)
+        request = request_for(asked, form, sha256)
         drawing.require_places(request.submodel)
         adopted = _adopt(request, drawing.run, anyway=bool(asked.tuned)) if look or asked.tuned else None
         if adopted is not None:
@@ -73,7 +78,7 @@ def run(asked: RunCommand) -> None:
     tell_of_guard(artifact)
 
 
-def _require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) -> bool:
+def require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) -> bool:
     """Check that the options do not contradict each other.
 
     Returns:
@@ -132,7 +137,8 @@ def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode 
     return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
 
 
-def _request(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] | None) -> ArtifactSpec:
+def request_for(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] | None) -> ArtifactSpec:
+    """Return which artifact a command refers to, in a form; see :func:`fmedge.workflow.request.request_artifact`."""
     from fmedge.workflow.request import request_artifact
 
     return request_artifact(

@@ -1,4 +1,4 @@
-"""Where a user's data and caches lie."""
+"""Where a user's data, caches and settings lie."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-_LINUX = {"data": ("XDG_DATA_HOME", ".local/share"), "cache": ("XDG_CACHE_HOME", ".cache")}
+_LINUX = {
+    "data": ("XDG_DATA_HOME", ".local/share"),
+    "cache": ("XDG_CACHE_HOME", ".cache"),
+    "config": ("XDG_CONFIG_HOME", ".config"),
+}
 """The variable and the default folder under the home folder, by the XDG Base Directory Specification."""
 
 
-def user_folder(kind: Literal["data", "cache"]) -> Path:
+def user_folder(kind: Literal["data", "cache", "config"]) -> Path:
     """Return fmedge's folder of a kind, which may be missing; the same as platformdirs, which takes 8 ms to load.
 
     Raises:
@@ -23,5 +27,9 @@ def user_folder(kind: Literal["data", "cache"]) -> Path:
         return Path(chosen if Path(chosen).is_absolute() else Path.home() / below_home) / "fmedge"
     import platformdirs
 
-    find = platformdirs.user_data_dir if kind == "data" else platformdirs.user_cache_dir
-    return Path(find("fmedge", appauthor=False))
+    find = {
+        "data": platformdirs.user_data_dir,
+        "cache": platformdirs.user_cache_dir,
+        "config": platformdirs.user_config_dir,
+    }
+    return Path(find[kind]("fmedge", appauthor=False))

@@ -1,0 +1,141 @@
+"""Commands with ``--on``: what a board does, against what this machine does."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fmedge.boards.registry import Board, add_board
+from fmedge.data.bench_report import read_report
+from support.boards import Host, find_sshd, prepare, running
+from support.places import ROOT
+from support.processes import wait_until
+
+pytestmark = pytest.mark.ssh
+
+
+@pytest.fixture(scope="module")
+def _host(tmp_path_factory):
+    if find_sshd() is None:
+        pytest.skip("OpenSSH's server or client is not installed")
+    host = Host(tmp_path_factory.mktemp("host"))
+    prepare(host.data)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def board(_host, tmp_path, monkeypatch):
+    """A board that is set up, named pi."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    add_board(Board("pi", "board", "python3", str(_host.config)))
+    yield _host
+    assert not list((_host.data / "fmedge-board" / "jobs").iterdir())
+
+
+BENCH = ("bench", "--weights", "untrained", "--size", "32", "--backend", "onnxruntime", "--runs", "3", "--seconds", "0")
+
+
+def test_bench_on_a_board_and_here(board, fmedge_inprocess, tmp_path):
+    words = [*BENCH, "--processes", "1", "--on", "pi,local", "--output", "b.json", "--output", "b.html"]
+    ran = fmedge_inprocess(*words, "--threads", "1")
+    assert "pi:\n" in ran.stdout
+    here, there = (read_report(tmp_path / f"b.{name}.json") for name in ("local", "pi"))
+    assert [each.configuration for each in here.measurements] == [each.configuration for each in there.measurements]
+    assert here.measurements[0].file_sha256 == there.measurements[0].file_sha256
+    assert here.machine.processor == there.machine.processor
+    assert b"pi" in (tmp_path / "b.html").read_bytes()
+    compared = fmedge_inprocess("compare", "b.local.json", "b.pi.json")
+    assert "block1_conv1 on onnxruntime" in compared.stdout
+
+
+def test_bench_of_a_model_file(fmedge_inprocess, block1, tmp_path):
+    shutil.copytree(block1.path.parent, tmp_path / "m", ignore=shutil.ignore_patterns("state"))
+    words = ["--runs", "2", "--seconds", "0", "--processes", "1", "--backend", "onnxruntime", "--json"]
+    found = json.loads(fmedge_inprocess("bench", "--model", f"m/{block1.path.name}", *words).stdout)
+    (measured,) = found["measurements"]
+    assert measured["configuration"]["layer"] == "block1_conv1"
+    assert measured["configuration"]["weights"].startswith("untrained weights")
+    assert measured["file_sha256"] == block1.card.file_sha256
+    refused = fmedge_inprocess("bench", "--model", "x.onnx", "--weights", "untrained", code=2)
+    assert "--model names files" in refused.stderr
+
+
+@pytest.mark.slow
+def test_doctor(board, fmedge_inprocess):
+    found = json.loads(fmedge_inprocess("doctor", "--on", "pi", "--json").stdout)["pi"]
+    assert found["machine"]["cores"] >= 1
+    works = {each["backend"]: [device["works"] for device in each["devices"]] for each in found["engines"]}
+    assert works["onnxruntime"][0] is True
+
+
+def test_run(board, fmedge_inprocess, picture, tmp_path):
+    """The maps are those that this machine computes."""
+    words = ["--weights", "untrained", "--format", "onnx", "--backend", "onnxruntime"]
+    there = fmedge_inprocess("run", picture, *words, "--on", "pi", "--save-maps", "there.npz", "--png", "there.png")
+    assert there.stdout == "picture.block1_conv1.html\n"
+    page = (tmp_path / "picture.block1_conv1.html").read_bytes()
+    fmedge_inprocess("run", picture, *words, "--save-maps", "here.npz", "--png", "here.png")
+    for name in ("there", "here"):
+        with np.load(tmp_path / f"{name}.npz") as found:
+            maps = found["block1_conv1"] if "block1_conv1" in found else found[found.files[0]]
+            if name == "there":
+                expected = maps
+    assert np.array_equal(maps, expected)
+    assert (tmp_path / "there.png").read_bytes() == (tmp_path / "here.png").read_bytes()
+    assert b"picture.png" in page
+    assert str(board.home).encode() not in page
+
+
+def test_wrong_requests(board, fmedge_inprocess, picture, tmp_path):
+    assert "Unknown board 'pj'" in fmedge_inprocess("doctor", "--on", "pj", code=2).stderr
+    assert "takes one board" in fmedge_inprocess("run", picture, "--on", "pi,local", code=2).stderr
+    assert "takes one photo" in fmedge_inprocess("run", picture, picture, "--on", "pi", code=2).stderr
+    words = ["run", picture, "--weights", "untrained", "--on", "pi", "--format", "onnx"]
+    failed = fmedge_inprocess(*words, "--threads", "100000", code=2)
+    assert "Error: " in failed.stderr
+
+
+def test_boards_that_cannot_be_used(board, fmedge_inprocess, tmp_path):
+    add_board(Board("new", "board", "", str(board.config)))
+    assert "'new' is not set up" in fmedge_inprocess("doctor", "--on", "new", code=5).stderr
+    record = board.data / "fmedge-board" / "board.json"
+    former = record.read_text()
+    record.write_text('{"fmedge": "9.9\\u001b[2J"}')
+    try:
+        failed = fmedge_inprocess("doctor", "--on", "pi", code=5).stderr
+        assert "has fmedge 9.9?[2J; here it is" in failed
+        assert "Set it up again: fmedge boards setup pi" in failed
+    finally:
+        record.write_text(former)
+
+
+def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_path):
+    words = [*BENCH, "--processes", "1", "--on", "pi", "--output", "b.json", "--runs", "100000", "--seconds", "600"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmedge", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    mark = f"{board.home}/data/fmedge-board/venv/bin/python"
+    wait_until(process, lambda: any("fmedge.bench.worker" in _words(each) for each in running(mark)))
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Stopping the job on 'pi'" in said
+    assert not running(mark)
+    assert read_report(tmp_path / "b.json").interrupted
+
+
+def _words(pid):
+    from support.processes import words_of
+
+    return words_of(pid)
