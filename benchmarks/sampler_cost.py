@@ -2,8 +2,8 @@
 
     python benchmarks/sampler_cost.py [--seconds 20] [--json FILE]
 
-Recorded sensors are files in a temporary folder of the same number and form as those of a board; reading /sys itself costs
-a little less or, over a slow bus, waits without a core. A tool that takes 5 ms of a core stands in for vcgencmd.
+Recorded sensors are files in a temporary folder, as many and of the same form as those of a board. Tools are recorded,
+too: what starting vcgencmd costs is not in these figures, but the sampler counts it and then reads less often.
 """
 
 from __future__ import annotations

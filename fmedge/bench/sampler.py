@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Any
 
 from fmedge.bench.worker_pipe import serve
@@ -31,13 +31,13 @@ MOST_LOAD = 0.01
 """Cores that sampling may keep busy on average."""
 
 _MOST_SAMPLES = 200_000
-"""Samples that are kept at most until they are taken: more than an hour at 50 Hz, about 20 MB."""
+"""Samples that are kept at most until they are taken: almost three hours at 20 Hz, about 20 MB."""
 
 _MOST_FAILURES = 5
 """Readings that may fail one after the other until a sensor counts as gone: a bus may be busy for a moment."""
 
-_SLICE_S = 0.5
-"""Longest sleep at a time, so that the end is noticed soon."""
+_BURST_S = 0.05
+"""Seconds of a core that may be used at once, before :data:`MOST_LOAD` holds: the first readings load code."""
 
 
 @dataclass(slots=True)
@@ -57,9 +57,10 @@ class Sampler:
         self._source: Source | None = None
         self._states: StateReader | None = None
         self._samples = _no_samples()
-        self._lock, self._over = Lock(), Event()
+        self._lock = Lock()
         self._failure, self._failures = "", 0
         self._cpu_s, self._begun_s = 0.0, 0.0
+        self._power_due, self._state_due = 0.0, 0.0
 
     def begin(self, host: Mapping[str, Any], power: bool, device: str, cpus: Sequence[int]) -> dict[str, Any]:
         """Look for sensors and begin to sample; report what was found.
@@ -112,19 +113,24 @@ class Sampler:
 
     def _run(self) -> None:
         """Sample until the process ends."""
-        power_due = state_due = time.monotonic()
-        while not self._over.is_set():
-            now = time.monotonic()
-            before = _cpu_seconds()
-            if self._source is not None and now >= power_due:
-                self._read_power(self._source)
-                power_due = _next(power_due, 1 / self._source.rate_hz, _cpu_seconds() - before)
-            before = _cpu_seconds()
-            if now >= state_due:
+        self._power_due = self._state_due = time.monotonic()
+        while True:
+            time.sleep(self._step())
+
+    def _step(self) -> float:
+        """Read what is due, if :data:`MOST_LOAD` allows, and return how long to sleep, in seconds."""
+        now, source = time.monotonic(), self._source
+        spent_s = _cpu_seconds() - self._cpu_s - _BURST_S
+        affordable = self._begun_s + spent_s / MOST_LOAD
+        if now >= affordable:
+            if source is not None and now >= self._power_due:
+                self._read_power(source)
+                self._power_due = _after(self._power_due, 1 / source.rate_hz, now)
+            if now >= self._state_due:
                 self._read_state()
-                state_due = _next(state_due, STATE_S, _cpu_seconds() - before)
-            due = min(power_due, state_due) if self._source is not None else state_due
-            self._over.wait(max(0.0, min(_SLICE_S, due - time.monotonic())))
+                self._state_due = _after(self._state_due, STATE_S, now)
+        due = self._state_due if source is None else min(self._power_due, self._state_due)
+        return max(0.0, max(due, affordable) - time.monotonic())
 
     def _read_power(self, source: Source) -> None:
         """Read power; the time is that in the middle of the reading. A sensor that is gone is left out from then on."""
@@ -157,9 +163,9 @@ def _no_samples() -> Samples:
     return Samples([], [], [], [])
 
 
-def _next(due: float, period_s: float, cost_s: float) -> float:
-    """Return when to read again: after the period, or later where the last reading took much of a core."""
-    return max(due + period_s, time.monotonic() + cost_s / MOST_LOAD - cost_s if cost_s / MOST_LOAD > period_s else 0.0)
+def _after(due: float, period_s: float, now: float) -> float:
+    """Return when to read again: in step with what was due, or a period from now where that has passed."""
+    return due + period_s if due + period_s > now else now + period_s
 
 
 def _cpu_seconds() -> float:

@@ -24,6 +24,8 @@ _TOOL_PATHS = "/usr/bin:/bin:/usr/local/bin:/opt/vc/bin"
 _TOOL_S = 2.0
 """Longest time that a tool may take, in seconds; ``vcgencmd`` takes a few milliseconds."""
 
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY", "O_CLOEXEC"))
+
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?")
 
 
@@ -44,8 +46,7 @@ class Host:
     def text(self, path: str | Path) -> str | None:
         """Return a file's text, without surrounding space and control characters; None where it cannot be read."""
         try:
-            with (self.root / path).open("rb") as stream:
-                return clean(stream.read(_LONGEST))
+            return clean(_read(os.path.join(self.root, path)))  # noqa: PTH118 - three times as fast, and often called
         except (OSError, ValueError):
             return None
 
@@ -56,8 +57,7 @@ class Host:
     def refusal(self, path: str | Path) -> str:
         """Return why a file cannot be read, in the system's words; empty where it can be."""
         try:
-            with (self.root / path).open("rb") as stream:
-                stream.read(1)
+            _read(os.path.join(self.root, path))  # noqa: PTH118
         except OSError as error:
             return error.strerror or type(error).__name__
         return ""
@@ -86,9 +86,21 @@ class Host:
         return _run(command, first_line=first_line)
 
 
+def _read(path: str) -> bytes:
+    """Read the beginning of a file with three calls of the system: a sampler does so a hundred times a second."""
+    descriptor = os.open(path, _FLAGS)
+    try:
+        return os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
+
+
 def clean(data: bytes) -> str:
     """Return bytes as text of bounded length, with a ``?`` for what cannot be shown; line breaks stay."""
-    lines = data[:_LONGEST].decode("utf-8", "replace").strip("\0 \n").splitlines()
+    text = data[:_LONGEST].decode("utf-8", "replace").strip("\0 \n")
+    if text.isprintable():
+        return text
+    lines = text.splitlines()
     return "\n".join(map(printable, lines))
 
 

@@ -24,8 +24,9 @@ _END = "; not the board, drives, fans and the power supply's losses"
 _RESOLUTION_J = 61e-6
 """2 to the power of -14 joules, the unit of most processors (Intel, Software Developer's Manual, volume 3B, 14.10)."""
 
-_RATE_HZ = 50.0
-"""The counters are renewed every millisecond; what is between two readings is not lost, as it is for power."""
+_RATE_HZ = 20.0
+"""The counters are renewed every millisecond, but what is between two readings is not lost, as it is for power: more
+readings would only find the ends of a turn more closely."""
 
 _MICRO = 1e-6
 
