@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +10,8 @@ from fmedge.cli.console import logged_lines, say
 from fmedge.cli.ensure_artifact import ensure_artifact, tell_of_guard
 from fmedge.cli.parsing import parse_preprocessing, parse_size, run_options
 from fmedge.cli.run_command import RunCommand
+from fmedge.cli.run_request import request_for, require_agreement
 from fmedge.data.page_options import PageOptions
-from fmedge.errors import UsageError
 from fmedge.model.activations import require_both
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import Activation, ExportOptions, Precision, format_of
@@ -78,34 +76,6 @@ def run(asked: RunCommand) -> None:
     tell_of_guard(artifact)
 
 
-def require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) -> bool:
-    """Check that the options do not contradict each other.
-
-    Returns:
-        Whether they settle how the model is run, so that no tuned choice applies.
-
-    Raises:
-        UsageError: They contradict each other.
-    """
-    layer = asked.layer
-    if layer is not None and re.search(r"(?<!\\),", layer):
-        raise UsageError(
-            f"--layer {layer}: a run takes one model. To run all at once: --layer {layer.replace(',', '+')}"
-        )
-    activation = None if asked.activation == "both" else asked.activation
-    network = (asked.network, asked.weights, asked.keras, asked.onnx, asked.size, prepared)
-    chosen = (layer, activation, asked.models, asked.model_format, asked.precision, *network)
-    if asked.model is not None and any(choice is not None for choice in chosen):
-        raise UsageError("--model determines layer, form and weights. Leave out those options.")
-    forms = (asked.model, asked.model_format, asked.precision, asked.backend)
-    settled = any(form is not None for form in forms) or asked.device != "cpu" or asked.math != "fp32"
-    if asked.tuned and settled:
-        raise UsageError("--tuned determines engine, device, form and arithmetic. Leave out those options.")
-    if asked.no_page and asked.output is not None:
-        raise UsageError("--no-page writes no page. Leave out --output.")
-    return settled
-
-
 def _drawing(asked: RunCommand) -> Drawing:
     from fmedge.cli.run_outputs import Drawing
     from fmedge.data.image_list import expand_images, is_several
@@ -135,24 +105,6 @@ def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode 
     if not drawing.alone or folders or asked.resize == "none" or (asked.keras, asked.onnx) != (None, None):
         return None
     return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
-
-
-def request_for(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str] | None) -> ArtifactSpec:
-    """Return which artifact a command refers to, in a form; see :func:`fmedge.workflow.request.request_artifact`."""
-    from fmedge.workflow.request import request_artifact
-
-    return request_artifact(
-        asked.layer,
-        "none" if asked.activation == "both" else asked.activation,
-        channel=asked.channel,
-        network=asked.network,
-        weights=asked.weights,
-        keras=asked.keras,
-        onnx=asked.onnx,
-        models=asked.models,
-        options=form,
-        sha256=sha256,
-    )
 
 
 def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:

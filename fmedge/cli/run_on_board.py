@@ -20,6 +20,7 @@ from fmedge.cli.on_boards import (
 )
 from fmedge.cli.parsing import parse_preprocessing, parse_size
 from fmedge.cli.run_command import OPTIONS, RunCommand
+from fmedge.cli.run_request import request_for, require_agreement
 from fmedge.errors import BackendUnavailable, BoardUnavailable, UsageError
 from fmedge.system.serde import parse
 
@@ -70,7 +71,6 @@ def run_on_board(asked: RunCommand) -> None:
 
 
 def _require_single(asked: RunCommand) -> None:
-    from fmedge.cli.run_job import require_agreement
     from fmedge.data.image_list import is_several
     from fmedge.data.images import require_image_file
 
@@ -91,7 +91,6 @@ def _require_single(asked: RunCommand) -> None:
 
 def _artifact(asked: RunCommand) -> Artifact:
     """Return the model, exported here if it is missing."""
-    from fmedge.cli.run_job import request_for
     from fmedge.model.run_options import RunOptions
     from fmedge.model.submodel import ExportOptions, Format, Precision
     from fmedge.runtime.backends import find_backend
