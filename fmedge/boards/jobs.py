@@ -95,6 +95,7 @@ class Runner:
         self._patience_s = patience_s
         self._stopping = stopping
         self._interrupted = False
+        self._heard_at = 0.0
 
     @property
     def name(self) -> str:
@@ -128,14 +129,9 @@ class Runner:
         return self._collect(number, job, hashes, ended)
 
     def _copy(self, job: Job, hashes: Mapping[str, str]) -> None:
-        """Copy what the board does not have. If it cannot be reached at all, that is an error at once."""
+        """Copy what the board does not have."""
         paths = {hashes[name]: path for name, path in job.inputs.items()}
-        try:
-            absent = absent_files(self._link, list(paths))
-        except LinkLost as error:
-            raise error.failure.error from error
-        except AgentRefused as error:
-            raise error.error from error
+        absent = self._again(partial(absent_files, self._link, list(paths)))
         for sha256 in absent:
             size = paths[sha256].stat().st_size
             if size > _WORTH_TELLING_BYTES:
@@ -160,6 +156,7 @@ class Runner:
             with conversation(self._link, "follow", job=number, out=at["out"], err=at["err"]) as answers:
                 while True:
                     answer = answers.one()
+                    self._heard_at = time.monotonic()
                     self._obey()
                     if "code" in answer:
                         return _read_end(answer, answers.wrong)
@@ -202,6 +199,7 @@ class Runner:
                         raise answers.wrong()
                     for chunk in answers.raw(size - len(content)):
                         content += chunk
+                        self._heard_at = time.monotonic()
                     if len(content) < size:
                         answers.one()  # raises: the connection is lost
 
@@ -236,12 +234,12 @@ class Runner:
             raise KeyboardInterrupt
 
     def _again(self, work: Callable[[], Result]) -> Result:
-        """Do something, again and again where the connection is lost.
+        """Do something, again and again where the connection is lost; patience starts anew when the board is heard.
 
         Raises:
             BoardUnavailable: The connection cannot be made again, or the request was refused.
         """
-        until, tries = time.monotonic() + self._patience_s, 0
+        lost_at, tries = 0.0, 0
         while True:
             self._obey()
             try:
@@ -249,7 +247,9 @@ class Runner:
             except AgentRefused as error:
                 raise error.error from error
             except LinkLost as error:
-                if not error.failure.passing or time.monotonic() > until:
+                if self._heard_at >= lost_at:  # the first loss, or the first since then
+                    lost_at, tries = time.monotonic(), 0
+                if not error.failure.passing or time.monotonic() > lost_at + self._patience_s:
                     raise error.failure.error from error
                 if tries == 0:
                     self._notice(f"{error} Trying again.")

@@ -133,10 +133,12 @@ def set_up(
                 _abandon(link)
     if not whole:
         reason = "it was cut off: the board restarted, or its memory was full"
-        text = "".join(said)[-_SAID_LETTERS:]
+        if ended.code is not None:
+            reason = wheels.explain_pip("".join(said)[-_SAID_LETTERS:])
+        offline = any(word in reason for word in ("network", "index", "clock")) and not copy_wheels
         raise BoardUnavailable(
-            f"'{board.name}' cannot be set up: {reason if ended.code is None else wheels.explain_pip(text)}.",
-            hint="" if copy_wheels else "Without a network there: --copy-wheels.",
+            f"'{board.name}' cannot be set up: {reason}.",
+            hint="Fetch the packages here: --copy-wheels." if offline else "",
         )
     record = {"fmedge": __version__, "python": ".".join(map(str, python.version)), "copied": copy_wheels}
     _answered(lambda: ask(link, "adopt", setup=record))

@@ -263,15 +263,14 @@ def _show(report: Report) -> None:
 def _judge(reports: Mapping[str, Report]) -> None:
     """Print what is missing or doubtful; after a failure, exit with the code of the first one."""
     from fmedge.bench import report_formats
+    from fmedge.boards.registry import LOCAL
 
-    codes: list[int] = []
-    for name, report in reports.items():
-        where = f"{name}: " if len(reports) > 1 else ""
-        for each in report.missing:
-            say(f"{where}{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
-        for line in report_formats.doubt_lines(report):
-            say(f"{where}{line}")
-        codes += [each.exit_code for each in report.missing if each.exit_code]
+    codes = [each.exit_code for report in reports.values() for each in report.missing if each.exit_code]
+    here = reports.get(LOCAL)  # boards have said theirs
+    for each in here.missing if here else ():
+        say(f"{'Failed' if each.exit_code else 'Skipped'}: {each.configuration.describe()}: {each.reason}")
+    for line in report_formats.doubt_lines(here) if here else ():
+        say(line)
     if codes:
         raise typer.Exit(codes[0])
 

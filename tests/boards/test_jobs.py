@@ -117,6 +117,22 @@ def test_patience_ends(target):
     target.lose = itertools.repeat(False)
 
 
+@pytest.mark.slow
+def test_patience_starts_anew_when_the_board_was_heard(target, monkeypatch):
+    """A connection that is lost long after the start of a job is tried again as long as one that is lost at once."""
+    monkeypatch.setattr(jobs, "_PAUSES_S", (0.01,))
+    losses = []
+
+    def hear(stream, text):
+        if len(losses) < 2:
+            losses.append(time.sleep(0.3))
+            raise LinkLost(Failure(BoardUnavailable("lost"), passing=True))
+
+    runner = Runner(Link(target, "python3"), hear, patience_s=0.2)
+    assert runner.run(sh("echo 1; sleep 0.4; echo 2; sleep 0.4; echo 3")).code == 0
+    assert len(losses) == 2
+
+
 def begun(target, count=1):
     until = time.monotonic() + 30
     while len(list(target.root.glob("jobs/*/process.json"))) < count:
@@ -139,7 +155,7 @@ def test_two_jobs_at_once(runner, target):
     assert runner.run(sh("true")).code == 0
 
 
-@pytest.mark.parametrize("victims", ["the runner", "everything"])
+@pytest.mark.parametrize("victims", ["the runner", pytest.param("everything", marks=pytest.mark.slow)])
 def test_a_board_that_restarts(target, victims):
     """All its processes are killed, or the one alone that would have recorded how the job ended."""
 
@@ -249,6 +265,7 @@ def test_a_result_that_is_too_large_or_another(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.ssh
 def test_a_connection_that_is_cut_again_and_again(host, tmp_path, monkeypatch):
     """A job prints numbers, and its connection is cut at random moments: each number arrives once."""

@@ -115,6 +115,7 @@ def test_boards_that_cannot_be_used(board, fmedge_inprocess, tmp_path):
         record.write_text(former)
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_path):
     words = [*BENCH, "--processes", "1", "--on", "pi", "--output", "b.json", "--runs", "100000", "--seconds", "600"]
     process = subprocess.Popen(
