@@ -142,11 +142,11 @@ def test_compare_exits_with_8_on_a_regression(fmedge_inprocess, reports):
         (["before.json", "nothing.json"], "No file"),
         (["before.json", "after.json", "--fail-on", "p51:5%"], "Unknown metric 'p51'. Closest: 'p50'"),
         (["before.json", "after.json", "--metric", "speed"], "Unknown metric 'speed'"),
-        (["before.json", "other.json"], "this version of fmedge reads 1 and 2"),
+        (["before.json", "other.json"], "this version of fmedge reads 1 to 3"),
     ],
 )
 def test_compare_says_what_is_wrong(fmedge_inprocess, reports, tmp_path, words, message):
-    (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 3}))
+    (tmp_path / "other.json").write_text(json.dumps({"kind": "fmedge bench", "schema": 4}))
     ran = fmedge_inprocess("compare", *words, code=2)
     assert message in ran.stderr
     assert ran.stderr.count("\n") == 1
