@@ -49,6 +49,9 @@ def _reached(board: Board) -> Generator[Target]:
         yield target
 
 
+_NO_BOARDS = "There are no boards. Add one: fmedge boards add NAME user@host"
+
+
 @boards_app.command("add")
 def add_command(
     name: _Name,
@@ -114,7 +117,7 @@ def list_command(as_json: AsJson = False) -> None:
         rows = [[each.name, each.target, each.python or "-", each.ssh_config or "-"] for each in boards.values()]
         print_table(["board", "target", "python", "ssh's file"], rows, left=4)
     else:
-        say("There are no boards. Add one: fmedge boards add NAME user@host")
+        say(_NO_BOARDS)
 
 
 @boards_app.command("status")
@@ -148,6 +151,8 @@ def status_command(
             _show(board, now)
     if as_json:
         print_json(found)
+    elif not boards:
+        say(_NO_BOARDS)
     if failed:
         raise typer.Exit(failed[0].exit_code)
 

@@ -22,7 +22,8 @@ def _settings(tmp_path, monkeypatch):
 
 
 def test_without_boards(fmedge_inprocess):
-    assert "no boards" in fmedge_inprocess("boards", "list").stderr
+    for command in ("list", "status"):
+        assert "no boards" in fmedge_inprocess("boards", command).stderr
     assert json.loads(fmedge_inprocess("boards", "list", "--json").stdout) == []
     assert "setup" in fmedge_inprocess("boards").stdout
     assert "Unknown board 'pi'" in fmedge_inprocess("boards", "remove", "pi", code=2).stderr
