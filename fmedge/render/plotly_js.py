@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
 from fmedge.data.page_options import PlotlyPlace
 from fmedge.render.document import asset, packed_asset
@@ -19,7 +19,8 @@ PACKED, FACTS, LICENCE = "plotly-cartesian.min.js.zz", "plotly-cartesian.json", 
 """Files of render/assets: the script in zlib's format, its version and hash, its licence."""
 
 
-class PlotlyJs(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class PlotlyJs:
     """The script, packed.
 
     Attributes:
@@ -31,7 +32,7 @@ class PlotlyJs(NamedTuple):
 
     version: str
     licence: str
-    deflated: bytes
+    deflated: bytes = field(repr=False)
     sha256: str
 
     @property
@@ -40,7 +41,8 @@ class PlotlyJs(NamedTuple):
         return f"plotly-cartesian-{self.version}.min.js"
 
 
-class Placed(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
     """plotly.js as used by a page.
 
     Attributes:
@@ -49,7 +51,7 @@ class Placed(NamedTuple):
         licence: Its licence, where the page holds the script itself; otherwise a note on where it is.
     """
 
-    element: bytes
+    element: bytes = field(repr=False)
     allowed: str
     licence: str
 
