@@ -19,7 +19,8 @@ from pathlib import Path
 from bare_engine import CALLS
 from fmedge.bench.matrix import BenchMatrix, Case, load_order, prepare_cases
 from fmedge.bench.protocol import Protocol
-from fmedge.bench.tune import Goal, tune
+from fmedge.bench.tune import tune
+from fmedge.bench.ways import Goal
 from fmedge.bench.worker_pipe import Worker
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import usable_cpus

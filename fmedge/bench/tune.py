@@ -8,30 +8,21 @@ whole protocol of ``fmedge bench``, taking turns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from fmedge._version import __version__
-from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, request_form, variants_here
+from fmedge.bench.matrix import BenchMatrix
 from fmedge.bench.protocol import Protocol, with_energy
-from fmedge.bench.scheduler import MODULE, measure
-from fmedge.bench.worker_pipe import Worker, WorkerFailed
-from fmedge.data.bench_report import Missing, Report
-from fmedge.data.images import load_photo, parity_image
+from fmedge.bench.scheduler import measure
+from fmedge.bench.ways import Given, Goal, Way, judge_ways, prepare_ways
+from fmedge.data.bench_report import Report
 from fmedge.data.measurement import Measurement
-from fmedge.errors import LimitExceeded, SensorUnavailable, UsageError
-from fmedge.model.parity import Parity
-from fmedge.model.submodel import Precision
-from fmedge.runtime.backends import default_threads, find_backend
-from fmedge.system.files import temporary_folder, write_error
+from fmedge.errors import LimitExceeded, SensorUnavailable
 from fmedge.system.machine import this_machine
 from fmedge.system.progress import Progress, no_progress
 from fmedge.system.sensors.table import find_power
-from fmedge.workflow.artifacts import reference_maps
 from fmedge.workflow.tuned_choice import EXACT_DB, Candidate, Dropped, Objective, Tuned
 
 FIRST_S = 0.3
@@ -39,33 +30,6 @@ FIRST_S = 0.3
 
 FINALISTS = 4
 """Fewest ways that are kept for the whole protocol: halving further would save little and risk the best."""
-
-MAX_PHOTOS = 8
-"""Most photos on which accuracy is judged; at full depth the float64 reference takes about a second for each."""
-
-_ROUGH_DB = 60.0
-"""Accuracy bound below which int8 and bf16 are tried: their results are at 20 to 50 dB."""
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """The goal of the search.
-
-    Attributes:
-        objective: What to minimize.
-        min_snr_db: Least agreement with the float64 reference, in dB.
-        photos: Photos on which accuracy is judged; empty takes noise with ramps, as the parity check does.
-    """
-
-    objective: Objective = "latency"
-    min_snr_db: float = EXACT_DB
-    photos: tuple[Path, ...] = ()
-
-    @property
-    def judges(self) -> tuple[Path, ...]:
-        """The photos that are used: at most :data:`MAX_PHOTOS`, evenly chosen."""
-        step = max(1, len(self.photos) / MAX_PHOTOS)
-        return tuple(self.photos[int(place * step)] for place in range(min(MAX_PHOTOS, len(self.photos))))
 
 
 class Found(NamedTuple):
@@ -75,19 +39,12 @@ class Found(NamedTuple):
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
-    """A case whose accuracy is known."""
-
-    case: Case
-    parity: Parity
-
-
 def tune(
     matrix: BenchMatrix,
     goal: Goal,
     protocol: Protocol | None = None,
     *,
+    given: Given | None = None,
     progress: Progress = no_progress,
 ) -> Found:
     """Search the ways to run one layer's sub-model.
@@ -96,6 +53,7 @@ def tune(
         matrix: Layer, engines, threads, weights and so on; precisions, arithmetic and variants follow from the goal.
         goal: The goal of the search.
         protocol: How the last round is measured; None takes the defaults.
+        given: Models and reference that are there already; layer and weights then follow from them.
         progress: Receives the progress.
 
     Raises:
@@ -106,9 +64,9 @@ def tune(
         FmedgeError: See :func:`fmedge.bench.matrix.prepare_cases`.
     """
     protocol, started = protocol or Protocol(), datetime.now(UTC)
-    cases, missing = _prepare(matrix, goal, progress)
+    cases, missing = prepare_ways(matrix, goal, given, progress=progress)
     dropped = [Dropped(each.configuration.describe(), each.reason, each.exit_code) for each in missing]
-    ways = _judge(cases, matrix, goal, dropped, protocol.timeout_s, progress)
+    ways = judge_ways(cases, matrix, goal, given, dropped, protocol.timeout_s, progress)
     seconds = FIRST_S
     while True:
         last = len(ways) <= FINALISTS or seconds >= protocol.seconds
@@ -135,7 +93,7 @@ def tune(
         machine=this_machine(),
         objective=goal.objective,
         min_snr_db=goal.min_snr_db,
-        judged_on=f"{len(goal.judges)} photos" if goal.photos else "the parity image",
+        judged_on="a given reference" if given else goal.judged_on,
         batch=matrix.batch,
         front=tuple(front),
         dropped=tuple(dropped),
@@ -162,98 +120,7 @@ def _rough_s(protocol: Protocol, seconds: float) -> float:
     return max(seconds, 2 * protocol.longest_turn_s) if protocol.energy else seconds
 
 
-def _prepare(matrix: BenchMatrix, goal: Goal, progress: Progress) -> tuple[list[Case], list[Missing]]:
-    """Prepare all ways that may keep the bound, as far as this is known without measuring."""
-    cores = default_threads()
-    threads = matrix.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
-    rough = goal.min_snr_db < _ROUGH_DB
-    asked = [replace(matrix, threads=threads, maths=("fp32", "bf16") if rough else ("fp32",), variants=(PLAIN,))]
-    if goal.min_snr_db < EXACT_DB:
-        asked += [replace(matrix, threads=threads, precisions=(Precision.FP16,))]
-    if rough:
-        asked += [replace(matrix, threads=threads, precisions=(Precision.INT8,), variants=(PLAIN, *variants_here()))]
-    cases: list[Case] = []
-    missing: list[Missing] = []
-    for each in asked:
-        found, absent = prepare_cases(each, progress=progress)
-        cases += found
-        missing += [one for one in absent if one.configuration.math in find_backend(one.configuration.backend).maths]
-    return cases, missing
-
-
-def _judge(
-    cases: Sequence[Case],
-    matrix: BenchMatrix,
-    goal: Goal,
-    dropped: list[Dropped],
-    timeout_s: float,
-    progress: Progress,
-) -> list[_Way]:
-    """Return the cases that keep the bound; the number of threads changes no result.
-
-    Raises:
-        UsageError: None does.
-        LimitExceeded: Nothing could be run.
-    """
-    judged: dict[tuple[Path, str, str], Parity | WorkerFailed] = {}
-    ways: list[_Way] = []
-    best = float("-inf")
-    with temporary_folder() as folder:
-        reference = folder / "reference.npz"
-        for number, case in enumerate(cases):
-            what = case.configuration
-            if number == 0:
-                _write_reference(reference, case, matrix, goal)
-            key = case.model, what.backend, what.math
-            if key not in judged:
-                progress(f"checking the accuracy of {what.describe()}", number / len(cases))
-                judged[key] = _judge_one(case, reference, timeout_s)
-            parity = judged[key]
-            if isinstance(parity, WorkerFailed):
-                dropped.append(Dropped(what.describe(), str(parity), parity.exit_code))
-                continue
-            best = max(best, parity.snr_db)
-            if parity.snr_db >= goal.min_snr_db:
-                ways.append(_Way(case, parity))
-            else:
-                dropped.append(Dropped(what.describe(), f"{parity.snr_db:.1f} dB, less than {goal.min_snr_db:g}"))
-    progress("accuracy checked", 1.0)
-    if not ways:
-        if best == float("-inf") and dropped:
-            raise LimitExceeded(f"Nothing could be run. {dropped[-1].what}: {dropped[-1].reason}."[:200])
-        raise UsageError(
-            f"min_snr {goal.min_snr_db:g}: nothing reaches it. Best: {best:.1f} dB. Lower it.", flags=("--min-snr",)
-        )
-    return ways
-
-
-def _write_reference(path: Path, case: Case, matrix: BenchMatrix, goal: Goal) -> None:
-    (layer,) = matrix.layers
-    request, size = request_form(matrix, layer), case.configuration.size
-    if goal.photos:
-        images = np.stack([load_photo(photo, size).pixels for photo in goal.judges])
-    else:
-        images = parity_image(*size)[np.newaxis]
-    expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=matrix.offline)
-    with write_error(path):
-        np.savez(path, allow_pickle=False, images=images, **expected)
-
-
-def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | WorkerFailed:
-    try:
-        worker = Worker(MODULE)
-    except WorkerFailed as error:
-        return error
-    try:
-        worker.ask(timeout_s, **load_order(case))
-        return Parity.from_dict(worker.ask(timeout_s, do="judge", reference=str(reference)))
-    except WorkerFailed as error:
-        return error
-    finally:
-        worker.stop()
-
-
-def _candidates(ways: Sequence[_Way], measured: Sequence[Measurement]) -> dict[int, Candidate]:
+def _candidates(ways: Sequence[Way], measured: Sequence[Measurement]) -> dict[int, Candidate]:
     """Return the candidates for the ways that were measured, by their place in the sequence."""
     by_what = {each.configuration: each for each in measured}
     return {
@@ -263,7 +130,7 @@ def _candidates(ways: Sequence[_Way], measured: Sequence[Measurement]) -> dict[i
     }
 
 
-def _candidate(way: _Way, measured: Measurement) -> Candidate:
+def _candidate(way: Way, measured: Measurement) -> Candidate:
     what = way.case.configuration
     return Candidate(
         model=way.case.model.name,
@@ -298,9 +165,7 @@ def _front(found: Sequence[Candidate], objective: Objective) -> list[Candidate]:
     return [each for each in found if not any(beats(other, each) for other in found)]
 
 
-def _better_half(
-    ways: Sequence[_Way], found: Mapping[int, Candidate], goal: Goal, dropped: list[Dropped]
-) -> list[_Way]:
+def _better_half(ways: Sequence[Way], found: Mapping[int, Candidate], goal: Goal, dropped: list[Dropped]) -> list[Way]:
     """Return the front, and the best of the others up to half of all."""
     front = _front(list(found.values()), goal.objective)
     order = sorted(found, key=lambda place: (found[place] not in front, found[place].value(goal.objective)))

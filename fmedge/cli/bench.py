@@ -12,7 +12,7 @@ import typer
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
 from fmedge.cli.interrupts import obeyed
-from fmedge.cli.on_boards import On, names_of, raise_first, report_path
+from fmedge.cli.on_boards import On, names_of, raise_first, report_path, told
 from fmedge.errors import FmedgeError, UsageError, closest
 from fmedge.model.run_options import Math
 from fmedge.model.submodel import Activation, Precision
@@ -148,14 +148,14 @@ def bench_command(
     )
     asked = None
     if names != [LOCAL]:
-        told = _told(
+        words = told(
             ("--math", math), ("--threads", threads), ("--cpus", cpus), ("--device", device), ("--scenario", scenario),
             ("--batch", wanted.batch if scenario == "offline" else None), ("--runs", runs), ("--seconds", seconds),
             ("--processes", processes), ("--budget", budget), ("--timeout", timeout), ("--backend", backend),
             ("--governor", governor), ("--cool-down", cool_down), ("--warm-up", warm_up or None),
         )  # fmt: skip
         switches = [flag for flag, given in (("--stages", stages), ("--energy", energy)) if given]
-        asked = Asked(wanted, model or (), [*told, *switches], image)
+        asked = Asked(wanted, model or (), [*words, *switches], image)
     how = protocol.Protocol(
         runs,
         seconds,
@@ -218,11 +218,6 @@ def _measure(
         if found:
             say(protocol.announce(how, found))
         return scheduler.measure(found, how, missing=missing, progress=ProgressLine())
-
-
-def _told(*pairs: tuple[str, object]) -> list[str]:
-    """Return options in the words of a command line, without those that have no value."""
-    return [str(word) for flag, value in pairs if value is not None for word in (flag, value)]
 
 
 def _write(paths: Sequence[Path], reports: Mapping[str, Report], *, several: bool) -> None:

@@ -176,6 +176,11 @@ def fmedge_step(*words: object) -> list[str]:
     return ["@VENV@", "-P", "-m", "fmedge", *map(str, words)]
 
 
+def told(*pairs: tuple[str, object]) -> list[str]:
+    """Return options in the words of a command line, without those that have no value."""
+    return [str(word) for flag, value in pairs if value is not None for word in (flag, value)]
+
+
 def model_inputs(artifacts: Iterable[Artifact]) -> dict[str, Path]:
     """Return the files of models, by their paths in a job's folder."""
     from fmedge.model.artifact import artifact_paths
@@ -189,7 +194,7 @@ def trust_step(artifacts: Sequence[Artifact]) -> list[list[str]]:
     from fmedge.model.known_models import is_known
 
     known = [f"in/models/{each.path.name}" for each in artifacts if is_known(each.card)]
-    return [fmedge_step("trust", *known)] if known else []
+    return [fmedge_step("trust", "--quiet", *known)] if known else []
 
 
 def raise_first(found: Mapping[str, object]) -> None:
@@ -212,7 +217,7 @@ def refusing_answers(name: str) -> Generator[None]:
 
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise BoardUnavailable(
             f"The board '{name}' gives answers that fmedge does not understand.",
             hint=f"Set it up again: fmedge boards setup {name}.",

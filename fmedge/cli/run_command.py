@@ -155,7 +155,7 @@ OPTIONS: Mapping[str, Option] = {
     "order": Option("--order", "Order of the model's channels, and of M and D. [default: rgb]"),
     "models": Option("--models", "Folder of the models. [env: FMEDGE_MODELS; default: models]", "DIR"),
     "offline": Option("--offline", "Never use the network."),
-    "on": Option("--on", "On this board instead of here: one photo and one layer. See: fmedge boards.", "NAME"),
+    "on": Option("--on", "On this board instead of here. See: fmedge boards.", "NAME"),
     "as_json": Option("--json", "Print data as JSON on stdout."),
 }
 """The option for each argument of :class:`RunCommand` except the images; other commands take their options from here,

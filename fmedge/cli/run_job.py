@@ -49,7 +49,7 @@ def run(asked: RunCommand) -> None:
 
     prepared = parse_preprocessing(asked.preprocessing, asked.scale, asked.mean, asked.std, asked.order)
     settled = require_agreement(asked, prepared)
-    drawing = _drawing(asked)
+    drawing = drawing_of(asked)
     look = not settled and asked.tuned is not False and has_choices(models_folder(asked.models))
     early = None if look else asked.model_format if asked.model is None else format_of(asked.model.name)
     if not look:
@@ -64,7 +64,7 @@ def run(asked: RunCommand) -> None:
         drawing = replace(drawing, decode=_decode(asked, drawing, form))
         request = request_for(asked, form, sha256)
         drawing.require_places(request.submodel)
-        adopted = _adopt(request, drawing.run, anyway=bool(asked.tuned)) if look or asked.tuned else None
+        adopted = adopted_choice(request, drawing.run, anyway=bool(asked.tuned)) if look or asked.tuned else None
         if adopted is not None:
             drawing = replace(drawing, run=adopted.run)
         artifact = adopted.artifact if adopted else ensure_artifact(request, drawing.run, offline=asked.offline)
@@ -76,7 +76,8 @@ def run(asked: RunCommand) -> None:
     tell_of_guard(artifact)
 
 
-def _drawing(asked: RunCommand) -> Drawing:
+def drawing_of(asked: RunCommand) -> Drawing:
+    """Return what a command draws, and where."""
     from fmedge.cli.run_outputs import Drawing
     from fmedge.data.image_list import expand_images, is_several
 
@@ -107,11 +108,12 @@ def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode 
     return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
 
 
-def _adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
+def adopted_choice(request: ArtifactSpec, run: RunOptions, *, anyway: bool, board: str = "") -> Adopted | None:
+    """Return the tuned choice that a run uses, and say so; see :func:`fmedge.workflow.tuned_choice.adopt`."""
     from fmedge.workflow.tuned_choice import adopt
 
     with logged_lines():
-        adopted = adopt(request, run, anyway=anyway)
+        adopted = adopt(request, run, anyway=anyway, board=board)
     if adopted is not None:
         say(adopted.words)
     return adopted

@@ -17,6 +17,7 @@ def trust_command(
         typer.Argument(readable=False, metavar="MODEL...", help="Model files with their cards."),
     ],
     forget: Annotated[bool, typer.Option("--forget", help="Stop trusting them.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing.")] = False,
 ) -> None:
     """Trust models, such as those that you exported on another machine: they then run without a guard."""
     from fmedge.model import known_models
@@ -31,4 +32,5 @@ def trust_command(
             require_artifact(artifact)
             known_models.remember(artifact.card)
         state = "not trusted" if forget else "trusted"
-        emit(printable(f"{artifact.path}: {state} from now on, with this card"))
+        if not quiet:
+            emit(printable(f"{artifact.path}: {state} from now on, with this card"))

@@ -217,8 +217,12 @@ def has_choices(folder: Path) -> bool:
     return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
 
 
-def tuned_path(request: ArtifactSpec) -> Path:
-    """Return the path of a sub-model's tuned choice, next to its models: ``block3_conv3.tuned.json`` by default."""
+def tuned_path(request: ArtifactSpec, board: str = "") -> Path:
+    """Return the path of a sub-model's tuned choice, next to its models.
+
+    By default it is called ``block3_conv3.tuned.json``, and ``block3_conv3.pi5.tuned.json`` for a board ``pi5``.
+    """
     options = ExportOptions(size=request.options.size, preprocessing=request.options.preprocessing)
     name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
-    return request.folder / f"{name.replace('.relu', '').replace('.fp32', '')}{_TUNED_SUFFIX}"
+    name = name.replace(".relu", "").replace(".fp32", "")
+    return request.folder / f"{name}{f'.{board}' if board else ''}{_TUNED_SUFFIX}"

@@ -204,7 +204,7 @@ class Adopted:
     words: str
 
 
-def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | None:
+def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool, board: str = "") -> Adopted | None:
     """Return the tuned choice for a sub-model, or None if there is none that a run may use.
 
     Args:
@@ -212,13 +212,14 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | 
         run: How the run would go otherwise; the choice sets engine, device, arithmetic and threads.
         anyway: Use the choice even if it was made elsewhere or is less accurate than float32; otherwise the best
             candidate that is as accurate as float32 is used.
+        board: Return the choice that was made on this board, for a run there.
 
     Raises:
         UsageError: With ``anyway``: there is no choice, or it cannot be read.
         BackendUnavailable: With ``anyway``: its engine is not installed.
         ArtifactError: With ``anyway``: its model is missing or a different one.
     """
-    path = tuned_path(request)
+    path = tuned_path(request, board)
     if not anyway and not files.is_file(path):
         return None
     try:
@@ -226,7 +227,7 @@ def adopt(request: ArtifactSpec, run: RunOptions, *, anyway: bool) -> Adopted | 
         choice = tuned.choice if anyway else tuned.exact
         if choice is None:
             return None
-        doubt = _doubt(tuned, choice)
+        doubt = "" if board else _doubt(tuned, choice)
         artifact = _read_model(request, choice)
     except (UsageError, BackendUnavailable, ArtifactError) as error:
         if anyway:

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from fmedge.bench import ways
 from fmedge.bench.matrix import BenchMatrix
 from fmedge.bench.protocol import Protocol, with_energy
-from fmedge.bench.tune import FINALISTS, Goal, _better_half, _front, _lost, _rough_s, tune
+from fmedge.bench.tune import FINALISTS, _better_half, _front, _lost, _rough_s, tune
+from fmedge.bench.ways import Given, Goal
 from fmedge.data.energy import EnergyPerImage
 from fmedge.errors import SensorUnavailable, UsageError
 from fmedge.model.parity import GATES, Parity
@@ -67,10 +69,21 @@ def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):
     assert found.front[-1].exact
 
 
-def test_nothing_keeps_the_bound(untrained_models, monkeypatch):
-    from fmedge.bench import tune as module
+def test_models_and_a_reference_from_elsewhere(untrained_models, tmp_path):
+    asked = matrix(untrained_models, threads=(1,))
+    cases, _ = ways.prepare_ways(asked, Goal())
+    ways.write_reference(tmp_path / "reference.npz", asked, Goal())
+    given = Given(tuple(dict.fromkeys(case.model for case in cases)), tmp_path / "reference.npz")
+    elsewhere = replace(asked, layers=("",), weights=None, models=None)
+    tuned = tune(elsewhere, Goal(), BRIEF, given=given).tuned
+    assert {each.model for each in tuned.front} <= {path.name for path in given.models}
+    assert len(tuned.front) + len(tuned.dropped) == len(cases) == 2
+    assert tuned.choice.exact
+    assert tuned.judged_on == "a given reference"
 
-    monkeypatch.setattr(module, "EXACT_DB", 200.0)
+
+def test_nothing_keeps_the_bound(untrained_models, monkeypatch):
+    monkeypatch.setattr(ways, "EXACT_DB", 200.0)
     with pytest.raises(UsageError, check=says(r"--min-snr 200: nothing reaches it\. Best: 1\d\d\.\d dB")):
         tune(matrix(untrained_models, threads=(1,)), Goal(min_snr_db=200.0), BRIEF)
 

@@ -70,7 +70,7 @@ STAYS = {
     "writing a model": ("export --weights untrained --no-verify", "fmedge.system.files", "_finish"),
     "checking a model": ("export --weights untrained", "fmedge.runtime.session", "Session.run"),
     "verifying": (f"verify {MODEL}", "fmedge.runtime.session", "Session.run"),
-    "judging": ("tune --weights untrained --size 64 --seconds 0", "fmedge.bench.tune", "_judge_one"),
+    "judging": ("tune --weights untrained --size 64 --seconds 0", "fmedge.bench.ways", "_judge_one"),
     "writing a report": ("report r.json --output a.html", "fmedge.system.files", "_finish"),
     "drawing a report": ("report r.json --output a.html", "fmedge.render.report", "render_report"),
     "comparing": ("compare r.json r.json", "fmedge.bench.compare", "compare_reports"),

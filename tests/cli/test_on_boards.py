@@ -12,6 +12,7 @@ import pytest
 
 from fmedge.boards.registry import Board, add_board
 from fmedge.data.bench_report import read_report
+from fmedge.workflow.tuned_choice import read_tuned
 from support.boards import Host, find_sshd, prepare, running
 from support.places import ROOT
 from support.processes import wait_until
@@ -92,10 +93,63 @@ def test_run(board, fmedge_inprocess, picture, tmp_path):
     assert str(board.home).encode() not in page
 
 
+def test_run_of_several_photos_and_layers(board, fmedge_inprocess, picture, tmp_path):
+    """One of the photos is none: the others are done, and the command says so, as it does here."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    shutil.copy(picture, photos / "a.png")
+    shutil.copy(picture, photos / "b.png")
+    (photos / "c.png").write_bytes(b"no photo")
+    words = ["run", "photos", "--weights", "untrained", "--format", "onnx", "--backend", "onnxruntime", "--size", "32"]
+    words += ["--layer", "block1_conv1+block1_conv2", "--activation", "both", "--json"]
+    found = {}
+    for place, where in (("here", []), ("there", ["--on", "pi"])):
+        made = fmedge_inprocess(*words, *where, "--output", place, "--save-maps", place, code=9)
+        assert "1 of 3 images skipped" in made.stderr
+        found[place] = json.loads(made.stdout)
+        assert sorted({each["image"] for each in found[place]}) == ["photos/a.png", "photos/b.png", "photos/c.png"]
+    assert [each.get("page") for each in found["there"]] == [
+        each.get("page") and each["page"].replace("here", "there") for each in found["here"]
+    ]
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert len(names) == 8
+    for name in names:
+        if name.endswith(".npz"):
+            with np.load(tmp_path / "here" / name) as here, np.load(tmp_path / "there" / name) as there:
+                assert all(np.array_equal(here[key], there[key]) for key in here.files if here[key].dtype == np.float32)
+
+
+def test_one_page_of_several_layers(board, fmedge_inprocess, picture, tmp_path):
+    words = ["run", picture, "--weights", "untrained", "--format", "onnx", "--backend", "onnxruntime", "--size", "32"]
+    words += ["--layer", "block1_conv1+block1_conv2", "--on", "pi", "--output", "p.html", "--png", "sheets"]
+    assert fmedge_inprocess(*words).stdout == "p.html\n"
+    assert b"block1_conv2" in (tmp_path / "p.html").read_bytes()
+    assert len(list((tmp_path / "sheets").iterdir())) == 2
+
+
+@pytest.mark.slow
+def test_a_board_finds_its_own_choice_and_runs_use_it(board, fmedge_inprocess, picture, tmp_path):
+    sub = ["--weights", "untrained", "--size", "32", "--models", "models"]
+    words = ["tune", *sub, "--on", "pi", "--backend", "onnxruntime,ncnn", "--threads", "1", "--seconds", "0"]
+    ran = fmedge_inprocess(*words, "--output", "t.html", "--output", "t.json")
+    (choice,) = tmp_path.glob("models/*.pi.tuned.json")
+    assert ran.stdout.endswith(f"{choice.relative_to(tmp_path)}\n")
+    assert "fmedge run --on pi uses it by default" in ran.stderr
+    tuned = read_tuned(choice)
+    assert tuned.judged_on == "the parity image"
+    assert tuned.choice.exact
+    assert len(read_report(tmp_path / "t.json").measurements) == 2
+    ran = json.loads(fmedge_inprocess("run", picture, *sub, "--on", "pi", "--json").stdout)
+    assert (ran["backend"], ran["threads"]) == (tuned.choice.backend, 1)
+    here = fmedge_inprocess("run", picture, *sub, "--tuned", code=2)
+    assert "No tuned choice" in here.stderr
+
+
 def test_wrong_requests(board, fmedge_inprocess, picture, tmp_path):
     assert "Unknown board 'pj'" in fmedge_inprocess("doctor", "--on", "pj", code=2).stderr
     assert "takes one board" in fmedge_inprocess("run", picture, "--on", "pi,local", code=2).stderr
-    assert "takes one photo" in fmedge_inprocess("run", picture, picture, "--on", "pi", code=2).stderr
+    assert "belong together" in fmedge_inprocess("tune", "--model", "x.onnx", code=2).stderr
     words = ["run", picture, "--weights", "untrained", "--on", "pi", "--format", "onnx"]
     failed = fmedge_inprocess(*words, "--threads", "100000", code=2)
     assert "Error: " in failed.stderr

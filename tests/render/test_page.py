@@ -79,7 +79,7 @@ def test_plotlys_licence_can_be_read():
 
 
 def test_a_licence_cannot_end_its_comment(monkeypatch):
-    packed = plotly_js.prepare()._replace(licence="--><script>alert(1)</script>--!>")
+    packed = replace(plotly_js.prepare(), licence="--><script>alert(1)</script>--!>")
     monkeypatch.setattr(plotly_js, "prepare", lambda: packed)
     page = render_page(make_maps(random_maps(1, 3, 3)))
     assert page.count(b"-->") == 1
