@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +20,10 @@ from fmedge.model.parity import Parity
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import Precision
 from fmedge.runtime.backends import default_threads, find_backend
-from fmedge.system.files import temporary_folder, write_error
+from fmedge.system.files import temporary_folder
 from fmedge.system.progress import Progress, no_progress
 from fmedge.workflow.artifacts import reference_maps
+from fmedge.workflow.references import save_reference
 from fmedge.workflow.tuned_choice import EXACT_DB, Dropped, Objective
 
 MAX_PHOTOS = 8
@@ -171,7 +172,7 @@ def judge_ways(
 
 
 def write_reference(path: Path, matrix: BenchMatrix, goal: Goal) -> None:
-    """Write what results are held against: ``images`` (N, H, W, 3), and for each tap its maps (N, C, H, W) in float64.
+    """Write what results are held against, in float64; see :func:`fmedge.workflow.references.save_reference`.
 
     Raises:
         WeightsError: The weights cannot be obtained.
@@ -184,9 +185,7 @@ def write_reference(path: Path, matrix: BenchMatrix, goal: Goal) -> None:
         images = np.stack([load_photo(photo, size).pixels for photo in goal.judges])
     else:
         images = parity_image(*size)[np.newaxis]
-    expected: Mapping[str, np.ndarray] = reference_maps(request, images, offline=matrix.offline)
-    with write_error(path):
-        np.savez(path, allow_pickle=False, images=images, **expected)
+    save_reference(path, images, reference_maps(request, images, offline=matrix.offline))
 
 
 def _judge_one(case: Case, reference: Path, timeout_s: float) -> Parity | WorkerFailed:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fmedge.bench.worker_pipe import serve
 from fmedge.errors import UsageError
 from fmedge.model.artifact import read_artifact
-from fmedge.model.parity import GATES, Parity, measure_parity
+from fmedge.model.parity import GATES
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.backends import find_backend
 from fmedge.runtime.opening import engine_version, open_bounded
@@ -112,18 +112,11 @@ class Bench:
         """Run the images of an archive one by one, and report the parity of the worst with the archive's maps.
 
         Args:
-            reference: An .npz file: ``images`` (N, H, W, 3), and for each tap its maps (N, C, H, W).
+            reference: See :func:`fmedge.workflow.references.save_reference`.
         """
-        session = self._loaded()
-        parities: list[Parity] = []
-        with np.load(reference) as data:
-            expected = {name: data[name] for name in data.files if name != "images"}
-            for index, image in enumerate(data["images"]):
-                found = session.run(image[np.newaxis])
-                parities += [
-                    measure_parity(found[name][0], maps[index], GATES["fp32"]) for name, maps in expected.items()
-                ]
-        return min(parities, key=lambda parity: parity.snr_db).to_dict()
+        from fmedge.workflow.references import judge
+
+        return judge(self._loaded(), Path(reference), GATES["fp32"]).to_dict()
 
     def stages(self, image: str) -> dict[str, object]:
         """Go once from the photo to its page, and report the seconds of each stage."""

@@ -455,6 +455,29 @@ def state(*, measure: bool) -> None:
     answer(jobs=jobs, setup=_read(ROOT / "board.json"), used_bytes=used)
 
 
+# Deployments
+
+
+DEPLOYMENT = "deployment.json"
+"""The file that marks a folder as a deployment; its ``kind`` is ``deployment``."""
+
+
+def look(path: str) -> None:
+    """Tell whether something can be deployed to a folder, and the free bytes there.
+
+    It is ``vacant`` where the folder is missing, empty or a former deployment, ``denied`` where it cannot be written,
+    and ``taken`` otherwise.
+    """
+    folder = Path(path)
+    there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    taken = not there.is_dir()
+    if there == folder and not taken and any(folder.iterdir()):
+        marker = _read(folder / DEPLOYMENT)
+        taken = not (isinstance(marker, dict) and marker.get("kind") == "deployment")  # pyright: ignore
+    kind = "taken" if taken else "vacant" if os.access(there, os.W_OK | os.X_OK) else "denied"
+    answer(kind=kind, free_bytes=0 if taken else shutil.disk_usage(there).free)
+
+
 # Set-up
 
 
@@ -493,7 +516,7 @@ def uninstall() -> None:
 
 
 REQUESTS: dict[str, Callable[..., None]] = {
-    each.__name__: each for each in (missing, store, start, follow, fetch, stop, discard, state, adopt, uninstall)
+    each.__name__: each for each in (missing, store, start, follow, fetch, stop, discard, state, look, adopt, uninstall)
 }
 
 

@@ -89,7 +89,7 @@ class Runner:
         patience_s: float = PATIENCE_S,
         stopping: Callable[[], None] = lambda: None,
     ) -> None:
-        self._link = link
+        self.link = link
         self._say = say
         self._notice = notice
         self._patience_s = patience_s
@@ -100,7 +100,7 @@ class Runner:
     @property
     def name(self) -> str:
         """The board's name."""
-        return self._link.target.name
+        return self.link.target.name
 
     def interrupt(self) -> None:
         """Make :meth:`run`, which another thread is in, stop its job and end, as Ctrl-C would."""
@@ -131,12 +131,12 @@ class Runner:
     def _copy(self, job: Job, hashes: Mapping[str, str]) -> None:
         """Copy what the board does not have."""
         paths = {hashes[name]: path for name, path in job.inputs.items()}
-        absent = self._again(partial(absent_files, self._link, list(paths)))
+        absent = self._again(partial(absent_files, self.link, list(paths)))
         for sha256 in absent:
             size = paths[sha256].stat().st_size
             if size > _WORTH_TELLING_BYTES:
                 self._notice(f"{self.name}: copying {paths[sha256].name}, {size / 1e6:.0f} MB.")
-            self._again(partial(send_file, self._link, sha256, paths[sha256]))
+            self._again(partial(send_file, self.link, sha256, paths[sha256]))
 
     def _start(self, number: str, job: Job, hashes: Mapping[str, str]) -> None:
         steps = [list(step) for step in job.steps]
@@ -144,7 +144,7 @@ class Runner:
         outputs = list(job.outputs)
 
         def start() -> None:
-            ask(self._link, "start", job=number, title=job.title, steps=steps, files=files, outputs=outputs)
+            ask(self.link, "start", job=number, title=job.title, steps=steps, files=files, outputs=outputs)
 
         self._again(start)
 
@@ -153,7 +153,7 @@ class Runner:
         at = {"out": 0, "err": 0}
 
         def read() -> _End:
-            with conversation(self._link, "follow", job=number, out=at["out"], err=at["err"]) as answers:
+            with conversation(self.link, "follow", job=number, out=at["out"], err=at["err"]) as answers:
                 while True:
                     answer = answers.one()
                     self._heard_at = time.monotonic()
@@ -179,7 +179,7 @@ class Runner:
                 write_bytes(path, self._fetch(number, name, *ended.outputs[name]))
                 found.append(name)
         drop = [sha256 for name, sha256 in hashes.items() if name not in job.kept]
-        self._again(lambda: ask(self._link, "discard", job=number, drop=drop))
+        self._again(lambda: ask(self.link, "discard", job=number, drop=drop))
         return Ended(ended.code, frozenset(found))
 
     def _fetch(self, number: str, name: str, size: int, sha256: str) -> bytes:
@@ -194,7 +194,7 @@ class Runner:
             content = bytearray()
 
             def read(content: bytearray = content) -> None:
-                with conversation(self._link, "fetch", job=number, name=name, at=len(content)) as answers:
+                with conversation(self.link, "fetch", job=number, name=name, at=len(content)) as answers:
                     if answers.one().get("bytes") != size - len(content):
                         raise answers.wrong()
                     for chunk in answers.raw(size - len(content)):
@@ -212,15 +212,15 @@ class Runner:
         """Stop the job there and collect what it has; say so where the board cannot be reached."""
         try:
             self._notice(f"Stopping the job on '{self.name}'.")
-            ask(self._link, "stop", job=number)
+            ask(self.link, "stop", job=number)
             if job.outputs:
-                with conversation(self._link, "follow", job=number, out=_PAST_ALL, err=_PAST_ALL) as answers:
+                with conversation(self.link, "follow", job=number, out=_PAST_ALL, err=_PAST_ALL) as answers:
                     while "code" not in (answer := answers.one()):
                         continue
                     ended = _read_end(answer, answers.wrong)
                 self._collect(number, job, hashes, ended)
             else:
-                ask(self._link, "discard", job=number, drop=[])
+                ask(self.link, "discard", job=number, drop=[])
         except (AgentRefused, LinkLost, BoardUnavailable) as error:
             if isinstance(error, AgentRefused) and error.kind == "gone":
                 return  # it had not begun

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from fmedge._version import __version__
-from fmedge.cli import bench, boards, compare, diff, doctor, export, info, layers, report, run, trust, tune
+from fmedge.cli import (
+    bench,
+    boards,
+    compare,
+    deploy,
+    diff,
+    doctor,
+    export,
+    info,
+    layers,
+    report,
+    run,
+    trust,
+    tune,
+    verify,
+)
 
 app = typer.Typer(
     name="fmedge",
@@ -17,13 +32,14 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.command("export")(export.export_command)
-app.command("verify")(export.verify_command)
+app.command("verify")(verify.verify_command)
 app.command("run")(run.run_command)
 app.command("diff")(diff.diff_command)
 app.command("bench")(bench.bench_command)
 app.command("compare")(compare.compare_command)
 app.command("tune")(tune.tune_command)
 app.command("report")(report.report_command)
+app.command("deploy")(deploy.deploy_command)
 app.command("trust")(trust.trust_command)
 app.command("doctor")(doctor.doctor_command)
 app.command("layers")(layers.layers_command)

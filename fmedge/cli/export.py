@@ -1,4 +1,4 @@
-"""``fmedge export`` and ``fmedge verify``."""
+"""``fmedge export``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import typer
 
 from fmedge.cli import options
 from fmedge.cli.console import ProgressLine, emit, logged_lines, print_json, print_table, say
-from fmedge.errors import ParityError, UsageError
-from fmedge.model.run_options import RunOptions
+from fmedge.errors import UsageError
 from fmedge.model.stock import STOCK, find_network
 from fmedge.model.submodel import Activation, Converter, ExportOptions, Format, Precision
 
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from fmedge.model.artifact import Artifact
     from fmedge.model.card import ModelCard
     from fmedge.workflow.request import ArtifactSpec
-
-_FAILED = {
-    False: "fails its parity gate. Export it again: fmedge export.",
-    True: "fails its parity gate on this engine and processor. Try another --backend, or see fmedge doctor.",
-}
-"""Messages for a failed check, by whether the model's integers are known to be right: then the engine is the cause."""
 
 _SHOWN_SHAPES = 3
 """Most output shapes that fit into a line."""
@@ -262,34 +255,3 @@ def _is_faster_with_seven_bits(card: ModelCard) -> bool:
     options = card.options
     eight_bits = options.precision is Precision.INT8 and not options.seven_bit
     return eight_bits and options.format is Format.ONNX and seven_bits_are_faster()
-
-
-def verify_command(
-    model: Annotated[
-        Path, typer.Argument(readable=False, metavar="MODEL", help="A model file; its card beside it is read, too.")
-    ],
-    network: options.Network = None,
-    weights: options.Weights = None,
-    keras: options.Keras = None,
-    onnx: options.Onnx = None,
-    calibration: options.Calibration = None,
-    backend: options.Backend = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """Check a model again: its hash against the card's, its outputs against the reference."""
-    from fmedge.model.artifact import card_path
-    from fmedge.system.files import is_file
-    from fmedge.workflow.artifacts import verify_artifact
-
-    run = RunOptions(backend)
-    with logged_lines():
-        artifact, parity = verify_artifact(
-            model, network=network, weights=weights, keras=keras, onnx=onnx, calibration=calibration, run=run
-        )
-    if as_json:
-        print_json({"model": str(model), "passed": parity.passed, "parity": parity.to_dict()})
-    else:
-        whose = "the file matches its card" if is_file(card_path(model)) else "no card beside it"
-        emit(f"{model}: {whose}, {parity.describe()}, allowed: {parity.gate.describe()}")
-    if not parity.passed:
-        raise ParityError(f"'{artifact.path}' {_FAILED[bool(artifact.card.predicted_db)]}")

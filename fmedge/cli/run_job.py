@@ -6,12 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmedge.cli.console import logged_lines, say
 from fmedge.cli.ensure_artifact import ensure_artifact, tell_of_guard
-from fmedge.cli.parsing import parse_preprocessing, parse_size, run_options
+from fmedge.cli.parsing import parse_preprocessing, parse_size
 from fmedge.cli.run_command import RunCommand
-from fmedge.cli.run_request import request_for, require_agreement
-from fmedge.data.page_options import PageOptions
+from fmedge.cli.run_request import adopted_choice, drawing_of, request_for, require_agreement
 from fmedge.model.activations import require_both
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import Activation, ExportOptions, Precision, format_of
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from fmedge.model.run_options import RunOptions
     from fmedge.runtime.backends import Wish
     from fmedge.workflow.extraction import Decode
-    from fmedge.workflow.request import ArtifactSpec
-    from fmedge.workflow.tuned_choice import Adopted
 
 
 def run(asked: RunCommand) -> None:
@@ -76,27 +72,6 @@ def run(asked: RunCommand) -> None:
     tell_of_guard(artifact)
 
 
-def drawing_of(asked: RunCommand) -> Drawing:
-    """Return what a command draws, and where."""
-    from fmedge.cli.run_outputs import Drawing
-    from fmedge.data.image_list import expand_images, is_several
-
-    run = run_options(asked.backend, asked.device, asked.threads, asked.cpus, asked.math, asked.allow_fallback)
-    return Drawing(
-        images=expand_images(asked.images),
-        alone=len(asked.images) == 1 and not is_several(asked.images[0]),
-        page=asked.output,
-        no_page=asked.no_page,
-        maps=asked.save_maps,
-        sheet=asked.png,
-        channel=asked.channel,
-        options=PageOptions(asked.values, asked.plotlyjs, asked.activation == "both", asked.style),
-        resize=asked.resize,
-        run=replace(run, max_pixels=asked.max_pixels),
-        as_json=asked.as_json,
-    )
-
-
 def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode | None:
     """Start decoding the photo where there is one and the size of the model is known already."""
     from fmedge.cli.run_outputs import names_folder
@@ -106,17 +81,6 @@ def _decode(asked: RunCommand, drawing: Drawing, form: ExportOptions) -> Decode 
     if not drawing.alone or folders or asked.resize == "none" or (asked.keras, asked.onnx) != (None, None):
         return None
     return prefetch.start(load_photo, drawing.images[0], form.size or INPUT_SIZE, asked.resize, asked.max_pixels)
-
-
-def adopted_choice(request: ArtifactSpec, run: RunOptions, *, anyway: bool, board: str = "") -> Adopted | None:
-    """Return the tuned choice that a run uses, and say so; see :func:`fmedge.workflow.tuned_choice.adopt`."""
-    from fmedge.workflow.tuned_choice import adopt
-
-    with logged_lines():
-        adopted = adopt(request, run, anyway=anyway, board=board)
-    if adopted is not None:
-        say(adopted.words)
-    return adopted
 
 
 def _wish(asked: RunCommand) -> Wish:

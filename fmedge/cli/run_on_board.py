@@ -21,8 +21,7 @@ from fmedge.cli.on_boards import (
 )
 from fmedge.cli.parsing import parse_preprocessing, parse_size
 from fmedge.cli.run_command import OPTIONS, RunCommand
-from fmedge.cli.run_job import adopted_choice, drawing_of
-from fmedge.cli.run_request import request_for, require_agreement
+from fmedge.cli.run_request import adopted_choice, drawing_of, request_for, require_agreement
 from fmedge.errors import BackendUnavailable, BoardUnavailable, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fmedge.cli.console import logged_lines, say
+from fmedge.cli.parsing import run_options
 from fmedge.cli.run_command import RunCommand
+from fmedge.data.page_options import PageOptions
 from fmedge.errors import UsageError
 
 if TYPE_CHECKING:
+    from fmedge.cli.run_outputs import Drawing
     from fmedge.model.preprocessing import Preprocessing
+    from fmedge.model.run_options import RunOptions
     from fmedge.model.submodel import ExportOptions
     from fmedge.workflow.request import ArtifactSpec
+    from fmedge.workflow.tuned_choice import Adopted
 
 
 def require_agreement(asked: RunCommand, prepared: str | Preprocessing | None) -> bool:
@@ -59,3 +66,35 @@ def request_for(asked: RunCommand, form: ExportOptions, sha256: Callable[[], str
         options=form,
         sha256=sha256,
     )
+
+
+def drawing_of(asked: RunCommand) -> Drawing:
+    """Return what a command draws, and where."""
+    from fmedge.cli.run_outputs import Drawing
+    from fmedge.data.image_list import expand_images, is_several
+
+    run = run_options(asked.backend, asked.device, asked.threads, asked.cpus, asked.math, asked.allow_fallback)
+    return Drawing(
+        images=expand_images(asked.images),
+        alone=len(asked.images) == 1 and not is_several(asked.images[0]),
+        page=asked.output,
+        no_page=asked.no_page,
+        maps=asked.save_maps,
+        sheet=asked.png,
+        channel=asked.channel,
+        options=PageOptions(asked.values, asked.plotlyjs, asked.activation == "both", asked.style),
+        resize=asked.resize,
+        run=replace(run, max_pixels=asked.max_pixels),
+        as_json=asked.as_json,
+    )
+
+
+def adopted_choice(request: ArtifactSpec, run: RunOptions, *, anyway: bool, board: str = "") -> Adopted | None:
+    """Return the tuned choice that a run uses, and say so; see :func:`fmedge.workflow.tuned_choice.adopt`."""
+    from fmedge.workflow.tuned_choice import adopt
+
+    with logged_lines():
+        adopted = adopt(request, run, anyway=anyway, board=board)
+    if adopted is not None:
+        say(adopted.words)
+    return adopted

@@ -21,7 +21,7 @@ Runner = Callable[[Artifact, Iterable[Images]], Iterator[Mapping[str, npt.NDArra
 """Runs a model on batches of images and yields (N, C, H, W) per tap for each batch. The caller passes it in, so that
 ``export`` does not depend on any engine."""
 
-_OPEN_SIZE = (160, 224)
+OPEN_SIZE = (160, 224)
 """Height and width of the parity image if the model leaves them open. They differ so that a swap is noticed."""
 
 
@@ -85,7 +85,7 @@ def check(
     card = artifact.card
     sets: list[Images] = []
     if calibration is not None:
-        sets.append(calibration.some(card.options.batch or 1, card.options.size or _OPEN_SIZE))
+        sets.append(calibration.some(card.options.batch or 1, card.options.size or OPEN_SIZE))
     if calibration is None or card.predicted_db:
         sets.append(_parity_images(card, parity_image))
     known = len(sets)
@@ -123,6 +123,6 @@ def _require_half_range(values: Mapping[str, float]) -> None:
 
 
 def _parity_images(card: ModelCard, draw: Callable[[int, int], npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-    image = draw(*(card.options.size or _OPEN_SIZE))
+    image = draw(*(card.options.size or OPEN_SIZE))
     open_batch = 2 if card.submodel.source == ONNX else 1  # such a network may have been written for one image
     return np.stack([np.roll(image, 31 * index, axis=1) for index in range(card.options.batch or open_batch)])

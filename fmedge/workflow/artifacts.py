@@ -11,29 +11,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import ArtifactError, UsageError
+from fmedge.errors import UsageError
 from fmedge.model.artifact import (
     Artifact,
     artifact_paths,
 )
 from fmedge.model.footprint import run_bytes, weight_bytes
-from fmedge.model.parity import Parity
 from fmedge.model.preprocessing import NONE
 from fmedge.model.run_options import RunOptions
-from fmedge.model.stock import APPLICATIONS, INPUT_SIZE, VGG16, find_network
+from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import (
     KERAS,
     ONNX,
     Converter,
     Precision,
 )
-from fmedge.model.weights import choose_weights, load_weights
+from fmedge.model.weights import load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
 from fmedge.system.files import create_folder, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
-from fmedge.workflow.model_files import open_model
 from fmedge.workflow.request import (
     ArtifactSpec,
     find_artifact,
@@ -165,7 +163,7 @@ def create_artifact(
     photos = None
     if calibration is not None:
         photos = read_calibration(calibration, progress=progress)
-    network = network or _load_network(request, offline, progress)
+    network = network or load_network(request, offline, progress)
     request = replace(request, functions=network.functions(request.submodel))
     return build_artifact(
         request.submodel,
@@ -177,7 +175,8 @@ def create_artifact(
     )
 
 
-def _load_network(request: ArtifactSpec, offline: bool, progress: Progress) -> Network:
+def load_network(request: ArtifactSpec, offline: bool, progress: Progress) -> Network:
+    """Return the network that an artifact is cut from."""
     from fmedge.export.stock_network import StockNetwork
 
     preprocessing = request.options.preprocessing or NONE
@@ -219,68 +218,7 @@ def reference_maps(
     Raises:
         WeightsError: The weights cannot be obtained.
     """
-    return _load_network(request, offline, progress).reference(request.submodel, images)
-
-
-def verify_artifact(
-    path: Path,
-    *,
-    network: str | None = None,
-    weights: str | None = None,
-    keras: Path | None = None,
-    onnx: Path | None = None,
-    calibration: Path | None = None,
-    run: RunOptions | None = None,
-) -> tuple[Artifact, Parity]:
-    """Repeat the parity check of an artifact, and compare its file's hash with the card's.
-
-    Args:
-        path: The model file.
-        network: As in :func:`request_artifact`, for a network of ``keras.applications``; cards name stock networks.
-        weights: As in :func:`request_artifact`; None means those that the card names, if they are available offline.
-        keras: The Keras model that it was made from.
-        onnx: The ONNX network that it was made from.
-        calibration: Folder of photos to run it on.
-        run: Engine and device; None means the defaults.
-
-    Returns:
-        The artifact and its agreement with the reference, which may be below the gate.
-
-    Raises:
-        ArtifactError: The file or its card is missing or damaged, was made from other weights, or names other
-            activations than the model has.
-        WeightsError: The weights cannot be obtained.
-    """
-    from fmedge.export.calibration import read_calibration
-    from fmedge.export.judging import check
-    from fmedge.runtime.gate.checks import require_artifact
-    from fmedge.workflow.own_networks import read_application, read_own_network
-
-    artifact = open_model(path)
-    require_artifact(artifact)
-    card = artifact.card
-    wish = weights or ("untrained" if card.weights.kind == "untrained" else None)
-    application = find_network(network, keras, onnx)
-    if application in APPLICATIONS:
-        own = read_application(application, weights)
-    else:
-        own = read_own_network(keras=keras, onnx=onnx)
-    stock = card.submodel.source if card.submodel.stock is not None else VGG16
-    choice = own.choice if own else choose_weights(wish, source=stock)
-    if not choice.matches(card.weights):
-        raise ArtifactError(
-            f"'{path}' was made from {card.describe_weights()}, not these.",
-            hint="Name them: --weights, --keras or --onnx.",
-        )
-    card.require_room()
-    request = ArtifactSpec(card.submodel, choice, path.parent, card.options)
-    photos = None if calibration is None else read_calibration(calibration)
-    loaded = _load_network(request, True, no_progress)
-    true = replace(card, functions=loaded.functions(card.submodel))
-    if card.functions and card.functions != true.functions:
-        said, found = card.describe_activation(), true.describe_activation()
-        raise ArtifactError(f"'{path}' is '{said}' by its card and '{found}' by its network. Export it again.")
-    return artifact, check(artifact, loaded, partial(run_batches, run=run), photos, secretly=True)
+    return load_network(request, offline, progress).reference(request.submodel, images)
 
 
 def run_batches(

@@ -209,12 +209,12 @@ def _places(request: ArtifactSpec) -> list[Path]:
     return sorted(request.folder.glob(".".join([label, "*", *rest])))
 
 
-_TUNED_SUFFIX = ".tuned.json"
+TUNED_SUFFIX = ".tuned.json"
 
 
 def has_choices(folder: Path) -> bool:
     """Tell whether a folder holds a tuned choice; False if the folder does not exist."""
-    return next(folder.glob(f"*{_TUNED_SUFFIX}"), None) is not None
+    return next(folder.glob(f"*{TUNED_SUFFIX}"), None) is not None
 
 
 def tuned_path(request: ArtifactSpec, board: str = "") -> Path:
@@ -225,4 +225,4 @@ def tuned_path(request: ArtifactSpec, board: str = "") -> Path:
     options = ExportOptions(size=request.options.size, preprocessing=request.options.preprocessing)
     name = artifact_name(request.submodel, options, request.weights.token).removesuffix(options.format.suffixes[0])
     name = name.replace(".relu", "").replace(".fp32", "")
-    return request.folder / f"{name}{f'.{board}' if board else ''}{_TUNED_SUFFIX}"
+    return request.folder / f"{name}{f'.{board}' if board else ''}{TUNED_SUFFIX}"

@@ -18,6 +18,7 @@ from fmedge.system.log import log
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.serde import read_document, refusing
 from fmedge.system.wording import plural
+from fmedge.workflow.request import TUNED_SUFFIX as TUNED_SUFFIX
 from fmedge.workflow.request import ArtifactSpec, tuned_path
 
 KIND = "fmedge tune"
@@ -270,18 +271,32 @@ def _doubt(tuned: Tuned, choice: Candidate) -> str:
     return ""
 
 
-def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
-    path = request.folder / choice.model
-    if path.parent != request.folder:
+def chosen_model(folder: Path, choice: Candidate) -> Artifact:
+    """Return the model of a candidate.
+
+    Args:
+        folder: The folder of the tuned choice.
+        choice: The candidate.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or another one.
+    """
+    path = folder / choice.model
+    if path.parent != folder:
         raise ArtifactError(
             f"'{choice.model}' is not a file beside the tuned choice.", hint="Make it again: fmedge tune."
         )
     artifact = read_artifact(path)
     if artifact.card.file_sha256 != choice.file_sha256:
         raise ArtifactError(f"'{path}' is not the model that was tuned.", hint="Make it again: fmedge tune.")
+    return artifact
+
+
+def _read_model(request: ArtifactSpec, choice: Candidate) -> Artifact:
+    artifact = chosen_model(request.folder, choice)
     form = replace(artifact.card.options, preprocessing=request.options.preprocessing)
     if not replace(request, options=form).accepts(artifact.card):
         raise ArtifactError(
-            f"'{path}' holds another layer, weights or preprocessing.", hint="Make it again: fmedge tune."
+            f"'{artifact.path}' holds another layer, weights or preprocessing.", hint="Make it again: fmedge tune."
         )
     return artifact

@@ -146,6 +146,109 @@ def test_a_board_finds_its_own_choice_and_runs_use_it(board, fmedge_inprocess, p
     assert "No tuned choice" in here.stderr
 
 
+@pytest.fixture
+def model(block1):
+    """A model that was made here."""
+    return block1.path
+
+
+def test_a_deployment_runs_and_is_replaced_when_the_new_one_is_checked(
+    board, fmedge_inprocess, model, picture, tmp_path
+):
+    folder = tmp_path / "fm"
+    words = ["deploy", model, "--on", "pi", "--to", folder, "--threads", "1", "--backend", "onnxruntime"]
+    made = fmedge_inprocess(*words)
+    assert made.stdout == f"pi:{folder}\n"
+    assert "the file matches its card" in made.stderr
+    (first,) = (folder / "releases").iterdir()
+    facts = json.loads((folder / "current" / "deployment.json").read_text())
+    assert facts["run"] == {"backend": "onnxruntime", "device": "cpu", "threads": 1, "math": "fp32"}
+    ran = _called(folder / "run", picture, "--save-maps", "m.npz", "--no-page", "--json", cwd=tmp_path)
+    assert json.loads(ran.stdout)["threads"] == 1
+    assert "own process" not in ran.stderr  # it was made here, and so it is trusted there
+    fmedge_inprocess("run", picture, "--model", model, "--save-maps", "h.npz", "--no-page")
+    with np.load(tmp_path / "m.npz") as there, np.load(tmp_path / "h.npz") as here:
+        name = next(each for each in here.files if here[each].ndim == 3)
+        np.testing.assert_allclose(there[name], here[name], rtol=1e-4, atol=1e-2)
+
+    other = tmp_path / "wrong" / model.name  # not what its reference says
+    other.parent.mkdir()
+    content = bytearray(model.read_bytes())
+    content[-1] ^= 1
+    other.write_bytes(content)
+    failed = fmedge_inprocess("deploy", other, "--on", "pi", "--to", folder, "--weights", "untrained", code=4)
+    assert "Error: " in failed.stderr
+    assert [*(folder / "releases").iterdir()] == [first]
+
+    fmedge_inprocess(*words)
+    (second,) = (folder / "releases").iterdir()
+    assert second.name != first.name
+    assert (folder / "current").resolve() == second
+    assert _called(folder / "current" / "verify", cwd=tmp_path).returncode == 0
+
+
+def _called(*words, cwd):
+    return subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True, check=True)
+
+
+def test_a_release_that_computes_something_else_is_not_used(board, fmedge_inprocess, model, tmp_path, monkeypatch):
+    """The reference is that of another network: what is computed there does not agree."""
+    from fmedge.workflow import verification
+
+    def wrong(path, images, expected):
+        np.savez(path, images=images, **{name: each + 300 for name, each in expected.items()})
+
+    monkeypatch.setattr(verification, "save_reference", wrong)
+    failed = fmedge_inprocess("deploy", model, "--on", "pi", "--to", tmp_path / "fm", code=4)
+    assert "fails its parity gate" in failed.stderr
+    assert not (tmp_path / "fm" / "current").exists()
+    assert not [*(tmp_path / "fm" / "releases").iterdir()]
+
+
+def test_only_where_there_is_room_for_a_deployment(board, fmedge_inprocess, model, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").touch()
+    said = fmedge_inprocess("deploy", model, "--on", "pi", "--to", tmp_path / "taken", code=5).stderr
+    assert f"'{tmp_path}/taken' on 'pi' holds something else" in said
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
+    said = fmedge_inprocess("deploy", model, "--on", "pi", "--to", "/proc/fm", code=5).stderr
+    assert "/proc/fm" in said
+    for place in ("fm", "/", "/opt/../etc", "/opt/a b", "/opt/$(id)"):
+        assert (
+            "not a folder on a board" in fmedge_inprocess("deploy", model, "--on", "pi", "--to", place, code=2).stderr
+        )
+
+
+def test_a_dry_run_shows_every_command(board, fmedge_inprocess, model, tmp_path):
+    words = ["deploy", model, "--on", "pi", "--to", "/opt/fm", "--watch", "/srv/in", "--dry-run"]
+    lines = fmedge_inprocess(*words).stdout.splitlines()
+    assert f"# copy {model.name}, {model.stat().st_size:,} bytes" in lines
+    assert sum("/releases/" in line and line.endswith("/verify") for line in lines) == 1
+    assert "systemctl --user enable fmedge-fm.service" in lines
+    assert any(line.startswith("cp -a ~/.local/share/fmedge-board/venv /opt/fm/releases/") for line in lines)
+
+
+def test_a_folder_of_photos_is_watched(board, fmedge_inprocess, model, picture, tmp_path):
+    folder, inbox = tmp_path / "fm", tmp_path / "in"
+    fmedge_inprocess("deploy", model, "--on", "pi", "--to", folder, "--no-verify")
+    inbox.mkdir()
+    for name in ("a.png", "b.png", ".hidden.png"):
+        shutil.copy(picture, inbox / name)
+    (inbox / "c.png").write_bytes(b"no photo")
+    words = [sys.executable, "-m", "fmedge.boards.inbox", inbox, folder / "run", "both"]
+    process = subprocess.Popen([*map(str, words)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        wait_until(process, lambda: (inbox / "done" / "b.png").exists() and (inbox / "failed" / "c.png").exists())
+        shutil.copy(picture, inbox / "a.png")
+        wait_until(process, lambda: (inbox / "done" / "a-2.png").exists())
+    finally:
+        process.kill()
+        process.wait()
+    made = sorted(path.name for path in (inbox / "results").iterdir())
+    assert made == ["a.block1_conv1.html", "a.block1_conv1.npz", "b.block1_conv1.html", "b.block1_conv1.npz"]
+    assert sorted(path.name for path in inbox.iterdir()) == [".hidden.png", "done", "failed", "results"]
+
+
 def test_wrong_requests(board, fmedge_inprocess, picture, tmp_path):
     assert "Unknown board 'pj'" in fmedge_inprocess("doctor", "--on", "pj", code=2).stderr
     assert "takes one board" in fmedge_inprocess("run", picture, "--on", "pi,local", code=2).stderr

@@ -30,9 +30,10 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime import isolated
 from fmedge.runtime.opening import open_session
-from fmedge.workflow.artifacts import create_artifact, run_batches, verify_artifact
+from fmedge.workflow.artifacts import create_artifact, run_batches
 from fmedge.workflow.model_files import describe_model, open_model
 from fmedge.workflow.request import request_artifact
+from fmedge.workflow.verification import verify_artifact
 from support.builds import build
 from support.hostile import constant, edited, mutations, structure
 from support.messages import says
