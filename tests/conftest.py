@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -46,12 +46,20 @@ def pytest_configure(config):
         compileall.compile_dir(ROOT / "fmedge", quiet=2, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are slow are left out
 def pytest_collection_modifyitems(items):
+    matrices = defaultdict(list)
     for item in items:
+        if (mark := item.get_closest_marker("few")) and not item.get_closest_marker("slow"):
+            matrices[item.nodeid.partition("[")[0], mark.args[0]].append(item)
         if mark := item.get_closest_marker("cases"):
             item.user_properties.append(("cases", (mark.args[0], 1)))
         if item.get_closest_marker("imagenet") and not TEST_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=f"no real weights and photos in {TEST_DATA}: set FMEDGE_TEST_DATA"))
+    for (_, number), cases in matrices.items():
+        kept = {place * (len(cases) - 1) // max(1, number - 1) for place in range(number)}
+        for item in (item for place, item in enumerate(cases) if place not in kept):
+            item.add_marker(pytest.mark.slow)
 
 
 def _common_folder(config) -> Path | None:

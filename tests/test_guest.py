@@ -13,6 +13,7 @@ from support.places import ROOT
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into Linux' /proc")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "name",
     ["native", "onnxruntime", "openvino", "ncnn", pytest.param("tensorflow", marks=pytest.mark.slow)],

@@ -19,7 +19,7 @@ pytestmark = [
 pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'fmedge[export]'")
 pytest.importorskip("ai_edge_litert", reason="needs LiteRT: pip install 'fmedge[litert]'")
 
-FEW, MANY = 4, 200
+FEW, MANY = 2, 200
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,7 @@ LOADED = {
 """How far an export came, and a library that it has loaded then."""
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("library", LOADED.values(), ids=LOADED)
 def test_an_export_that_is_ended_leaves_no_folder(library, tmp_path):
     """Wherever it is: while TensorFlow is imported, while Keras reads the file, or while it is converted."""

@@ -179,7 +179,7 @@ def require_vacant(link: Link, wanted: Deployment) -> None:
             hint=f"There: sudo install -d -o $USER {shlex.quote(str(folder))}.",
         )
     if kind != "vacant":
-        raise BoardUnavailable(f"'{folder}' on '{name}' holds something else. Choose another --to.")
+        raise BoardUnavailable(f"'{folder}' on '{name}' holds something else.", hint="Choose another --to.")
     free: object = found.get("free_bytes")
     room = VENV_BYTES + sum(
         path.stat().st_size for path in artifact_paths(wanted.artifact.path, wanted.artifact.card.format)

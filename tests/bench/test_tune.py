@@ -58,6 +58,7 @@ def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
     assert found.dropped[0].reason.startswith(f"worse than {found.choice.describe()} by a factor of ")
 
 
+@pytest.mark.slow
 def test_tune_judges_on_photos_under_a_bound(untrained_models, photos_folder):
     goal = Goal("size", 20.0, tuple(sorted(photos_folder.iterdir())[:2]))
     asked = matrix(untrained_models, backends=("onnxruntime",), threads=(1,), calibration=photos_folder)

@@ -88,6 +88,7 @@ def test_processes_follow_each_other(prepared, monkeypatch):
     assert measure(cases[:1], Protocol(runs=2, seconds=0)).processes == 2  # never more than runs
 
 
+@pytest.mark.slow
 def test_a_spent_budget_leaves_three_processes_and_all_runs(prepared):
     cases, _ = prepared(backends=("onnxruntime",), threads=(1, 2))
     told = []

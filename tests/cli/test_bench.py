@@ -47,6 +47,7 @@ def test_data_on_stdout_talk_on_stderr(fmedge_process, small, picture):
     assert "--calibration DIR" in ran.stderr
 
 
+@pytest.mark.slow
 def test_how_long_it_takes_is_said_before_the_first_row(fmedge_process, small):
     said = fmedge_process("bench", *small, "--threads", "1,2").stderr.splitlines()
     assert said[0] == "Measuring 2 configurations, 18 s each: up to about 36 s."

@@ -53,6 +53,7 @@ SIZES = (0, 1, 500, 4_096, 100_000, 1_000_000, 2_000_000, 2_224_563)
 """All too small for block3_conv1, the last by a byte."""
 
 
+@pytest.mark.few(4)
 @pytest.mark.cases("writes")
 @pytest.mark.parametrize("size", SIZES)
 def test_an_export_that_may_not_grow(place, size):
@@ -184,6 +185,7 @@ CLOSED = {
 """What would be done first, were it not looked at first: a model exported, weights missed, a report read."""
 
 
+@pytest.mark.few(8)
 @pytest.mark.cases("writes")
 @pytest.mark.parametrize("what", CLOSED)
 def test_a_closed_folder_is_found_before_the_work(place, what):

@@ -22,6 +22,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("most", [5, 7, 9])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_few_open_files_give_a_line_or_the_work(tmp_path, block1, picture, most, command):

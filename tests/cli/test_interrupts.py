@@ -136,6 +136,7 @@ def of_all(names):
             yield pytest.param(name, number, marks=marks, id=f"{name}-{number.name}")
 
 
+@pytest.mark.few(7)
 @pytest.mark.cases("interrupts")
 @pytest.mark.parametrize(("stays", "number"), list(of_all(STAYS)))
 def test_c_code_that_never_returns_is_left(place, tmp_path, stays, number):
@@ -176,6 +177,7 @@ def large_picture(tmp_path_factory):
     return path
 
 
+@pytest.mark.few(1)
 @pytest.mark.cases("interrupts")
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_large_picture_in_the_midst_of_decoding(place, tmp_path, large_picture, number):
@@ -187,6 +189,7 @@ def test_a_large_picture_in_the_midst_of_decoding(place, tmp_path, large_picture
     place.require_whole()
 
 
+@pytest.mark.few(2)
 @pytest.mark.cases("interrupts")
 @pytest.mark.parametrize(("backend", "number"), list(of_all(["onnxruntime", "openvino", "ncnn", "native"])))
 def test_an_engine_in_the_midst_of_its_run(place, tmp_path, untrained_models, backend, number):

@@ -53,6 +53,7 @@ def killed_often(place, name, times):
     print(f"{name}: {codes.count(-signal.SIGKILL)} of {times} were killed, the others had ended")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["onnx", "ncnn", "page", "many"])
 def test_killed_twice(place, name, cases):
     killed_often(place, name, 2)

@@ -30,6 +30,7 @@ def fmedge(words, place, folder):
     )
 
 
+@pytest.mark.few(3)
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_file_name_of_other_letters(place, tmp_path):

@@ -104,6 +104,7 @@ def advised(process):
     return int(re.search(r"\(ulimit -v (\d+)\)", process.stderr)[1]) * 1024
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("backend", OPTIONS)
 def test_what_is_refused_says_how_much_is_enough(model, page_of, backend):
     """On as many threads as there are cores, so as much as the product itself asks for on this machine."""

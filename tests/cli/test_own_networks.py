@@ -73,6 +73,7 @@ def chosen(files):
     return flags
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("source", "engine"), ENGINES)
 def test_two_layers_at_once_and_both_sides_of_an_activation(
     fmedge_inprocess, tmp_path, picture, chosen, source, engine
@@ -125,6 +126,7 @@ def test_bench(fmedge_inprocess, chosen, source):
     assert all(each["reason"].startswith("Cannot write") for each in report["missing"])
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("source", NETWORKS)
 def test_tune_and_run_what_it_chose(fmedge_inprocess, chosen, source, picture):
     asked = (*chosen(source), "--layer", next(iter(LAYERS[source])))

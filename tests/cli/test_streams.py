@@ -90,6 +90,7 @@ def of_all(redirections):
             number += 1
 
 
+@pytest.mark.few(40)
 @pytest.mark.cases("streams")
 @pytest.mark.parametrize(("name", "redirection"), list(of_all((*CLOSED, *FULL, "| head -1", "2>&1 | true"))))
 def test_the_work_is_done_and_the_exit_code_true(place, name, redirection):

@@ -23,7 +23,8 @@ from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import Activation, ExportOptions, Precision, SubModel
 from fmedge.runtime.backends import BACKENDS
 from fmedge.runtime.engines import onnxruntime_engine
-from fmedge.workflow.artifacts import run_batches, verify_artifact
+from fmedge.workflow.artifacts import run_batches
+from fmedge.workflow.verification import verify_artifact
 from support.places import ROOT
 
 SIZE = (24, 32)
@@ -67,6 +68,7 @@ def saturating(values, kernel, bias):
     return sums + bias
 
 
+@pytest.mark.few(6)
 @pytest.mark.cases("numbers")
 @pytest.mark.parametrize("backend", ENGINES)
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def untrained_outputs(untrained_weights, picture):
     return keras_outputs(untrained_weights, picture)
 
 
+@pytest.mark.few(9)
 @pytest.mark.parametrize(("layer", "activation"), CASES)
 def test_every_layer_with_untrained_weights(untrained_outputs, picture, tmp_path, layer, activation):
     request = request_artifact(layer, activation, weights="untrained", models=tmp_path)
@@ -55,6 +56,7 @@ def test_every_layer_with_untrained_weights(untrained_outputs, picture, tmp_path
         assert maps.maps.min() < 0
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("activation", ["relu", "none"])
 def test_every_layer_of_vgg19(picture, tmp_path, activation):
     weights, _ = load_weights(UNTRAINED, "block5_pool", source=VGG19)

@@ -130,6 +130,7 @@ def small_one(request, tmp_path_factory):
     return request.param, model, folder
 
 
+@pytest.mark.few(2)
 @pytest.mark.filterwarnings("ignore")
 def test_networks_that_prepare_pixels_need_nothing(small_one):
     _, model, folder = small_one
@@ -226,6 +227,7 @@ def made(request, tmp_path_factory):
     return model, names, path
 
 
+@pytest.mark.few(5)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("kind", "source"),

@@ -183,6 +183,7 @@ BEYOND = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("what", BEYOND)
 def test_beyond_a_bound(what, tmp_path):
     make, code, words = BEYOND[what]
@@ -298,6 +299,7 @@ def test_models_that_call_models_twice(size, tmp_path):
             built(tmp_path, doubled(depth, size))
 
 
+@pytest.mark.slow
 def test_long_sequential_models_are_built(tmp_path):
     """Keras calls all layers again for each that it adds."""
     pytest.importorskip("keras", reason="needs TensorFlow: pip install 'fmedge[export]'")

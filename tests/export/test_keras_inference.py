@@ -50,6 +50,7 @@ AUGMENTED = {
 }
 
 
+@pytest.mark.few(6)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("model", AUGMENTED.values(), ids=AUGMENTED)
@@ -177,6 +178,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize(("way", "prepare"), WAYS, ids=["caffe", "tf", "torch", "unit", "none", "formula"])
@@ -216,6 +218,7 @@ INSIDE = {
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("inside", INSIDE.values(), ids=INSIDE)
@@ -246,6 +249,7 @@ def test_integers_stay_integers(kind, tmp_path):
         export(model, tmp_path, format=kind, preprocessing="unit")
 
 
+@pytest.mark.few(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("kind", FORMATS)

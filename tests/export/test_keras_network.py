@@ -61,6 +61,7 @@ def keras_outputs(model, layer, images):
     return cut.predict(prepared, verbose=0).transpose(0, 3, 1, 2)
 
 
+@pytest.mark.few(4)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("layer", ["block1_conv2", "block3_conv1", "block5_pool"])
 def test_fine_tuned_model_agrees_with_keras(fine_tuned, own_network, converter, layer):
@@ -108,6 +109,7 @@ def separate_relus():
     return model
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
 @pytest.mark.parametrize(
     ("names", "activation"),
@@ -168,6 +170,7 @@ def test_nested_models(converter):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.few(2)
 def test_same_bytes_from_one_file(fine_tuned, converter):
     _, path = fine_tuned
     module, options = converter

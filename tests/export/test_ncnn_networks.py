@@ -56,6 +56,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("name", "precision"), KINDS)
 def test_kinds_of_networks(name, precision):
     network = NETWORKS[name]

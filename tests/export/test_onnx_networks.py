@@ -19,8 +19,9 @@ from fmedge.export.onnx_source.reading import parse
 from fmedge.export.onnx_source.rows import views_of
 from fmedge.export.views import tap_view
 from fmedge.model.parity import GATES, measure_parity
-from fmedge.workflow.artifacts import run_batches, verify_artifact
+from fmedge.workflow.artifacts import run_batches
 from fmedge.workflow.outputs import first_kernels
+from fmedge.workflow.verification import verify_artifact
 from support.messages import says
 from support.onnx_networks import Writer, activation, channels_last, residual
 from support.page_samples import Elements

@@ -40,6 +40,7 @@ def calibration(tmp_path_factory, picture):
     return folder
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(("model_format", "precision"), FORMS)
 def test_every_form_is_at_parity(tmp_path, calibration, model_format, precision):
     options = ExportOptions(model_format, precision, size=(64, 64))

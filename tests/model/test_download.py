@@ -183,6 +183,7 @@ def test_cut_download_goes_on_where_it_ended(server, tmp_path):
     assert server.seen == [("/cut_once", None), ("/cut_once", "bytes=300000-")]
 
 
+@pytest.mark.few(8)
 @pytest.mark.cases("downloads")
 @pytest.mark.parametrize(
     ("path", "message"),

@@ -52,6 +52,7 @@ def test_its_buttons_send_nothing_anywhere(show):
     assert titles == ["Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("viewport", "shape"), [(DESKTOP, (64, 8, 8)), (PHONE, (64, 8, 8)), (PHONE, (5, 9, 14)), (PHONE, (1, 6, 6))]
 )

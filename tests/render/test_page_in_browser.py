@@ -402,6 +402,7 @@ def test_the_address_restores_everything(show):
     assert page.inner_text("h1") == "block1_conv1 - channel 1, after ReLU"
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "address",
     [
@@ -552,6 +553,7 @@ def test_names_add_no_scripts(show):
 ODD = {"one value": (1, 1, 1), "1x1": (300, 1, 1), "a row": (3, 1, 40), "a column": (3, 40, 1), "many": (2048, 7, 7)}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("shape", ODD.values(), ids=ODD)
 def test_odd_shapes(show, shape):
     values = random_maps(*shape)
@@ -651,6 +653,7 @@ def on_paper(page):
     page.wait_for_selector("#paper figure")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("width", [A4, LETTER])
 @pytest.mark.parametrize("count", [9, 64, 150])
 def test_on_paper_every_map_is_whole_and_has_its_number(show, tmp_path, width, count):
@@ -893,6 +896,7 @@ def ranges_of(page, figure):
     return page.evaluate(axes)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("figure", "address"), [("overview", ""), ("panels", "#channel=2")])
 def test_zoom_and_moves_end_at_the_edges_and_at_few_values(show, figure, address):
     page = show(make_maps(random_maps(9, 24, 32)), address=address)
@@ -931,6 +935,7 @@ def test_zoom_and_moves_end_at_the_edges_and_at_few_values(show, figure, address
     assert ranges_of(page, figure) == pytest.approx(home)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("figure", "address"), [("overview", ""), ("panels", "#channel=2")])
 def test_the_address_keeps_the_zoom(show, figure, address):
     content = render_page(make_maps(random_maps(9, 24, 32)))
@@ -945,6 +950,7 @@ def test_the_address_keeps_the_zoom(show, figure, address):
     assert_address(page, address)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "address", ["#zoom=9,9,3,3&channel=1", "#mosaic=1,2,3", "#mosaic=-5,-5,1e9,7", "#mosaic=0,0,900000,900000"]
 )

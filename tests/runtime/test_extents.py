@@ -83,6 +83,7 @@ def empty(request, block1, tmp_path):
     return stranger(tmp_path / "empty.onnx", model.SerializeToString(), block1.card)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_an_onnx_model_that_gives_nothing_is_refused(empty, backend):
     pytest.importorskip(backend, reason=f"needs {backend}")
@@ -92,6 +93,7 @@ def test_an_onnx_model_that_gives_nothing_is_refused(empty, backend):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.few(6)
 def test_a_run_says_one_line_of_it(empty, picture, capfd):
     assert main(["run", str(picture), "--model", str(empty.path)]) in (4, 7)
     said = capfd.readouterr()

@@ -58,6 +58,7 @@ def models(tmp_path_factory):
     }
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("end", ["os._exit", "sys.exit"])
 @pytest.mark.parametrize("row", BACKENDS, ids=lambda row: row.name)
 def test_a_forked_child_opens_its_own_and_never_hangs(row, end, models):
@@ -88,6 +89,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 """
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "ncnn", "native"])
 def test_a_fork_pool_extracts_after_its_parent_did(backend, tmp_path):
     if not find_backend(backend).installed:

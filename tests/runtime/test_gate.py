@@ -85,6 +85,7 @@ def tflite_int8(small):
     return small(Format.TFLITE, Precision.INT8)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("row", "precision"), ROWS)
 def test_what_we_export_passes_and_says_what_its_card_says(row, precision, untrained_network, calibration, tmp_path):
     for package in {"litert": ["ai_edge_litert"], "export": ["tensorflow", "tf2onnx"]}.get(row.extra, []):
@@ -135,6 +136,7 @@ def users_network():
     return network_of_model(keras.Model(image, make.Conv2D(4, 1, name="last")(values)), "none")
 
 
+@pytest.mark.few(3)
 @pytest.mark.keras
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(

@@ -430,6 +430,7 @@ def judge_exit_codes(codes, count, kind):
     assert codes[4] > 0
 
 
+@pytest.mark.few(2)
 def test_mutated_files_never_end_the_process(artifact, picture, tmp_path, cases):
     judge_exit_codes(exit_codes(artifact, picture, tmp_path, 20), 20, artifact.card.format)
     cases("models, mutated", 20)

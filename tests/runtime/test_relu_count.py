@@ -219,6 +219,7 @@ def require_refused(fault, message):
     assert caught.value.hint == "Export it again: fmedge export."
 
 
+@pytest.mark.few(6)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("row", "precision"), ROWS)
 def test_planted_faults_are_found_in_the_graph(row, precision, make, cases):

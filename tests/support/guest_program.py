@@ -22,7 +22,7 @@ import numpy as np
 import fmedge
 from fmedge.model.submodel import Format
 from fmedge.runtime.backends import find_backend
-from fmedge.workflow.artifacts import verify_artifact
+from fmedge.workflow.verification import verify_artifact
 
 
 def photograph():

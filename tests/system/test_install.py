@@ -157,8 +157,9 @@ OF_OTHERS = {
     "--python-version --quiet --require-hashes --requirement",
     "setup.py": "--clear --disable-pip-version-check --find-links --no-cache-dir --no-deps --no-index "
     "--no-warn-script-location --only-binary --quiet --require-hashes --requirement --without-pip",
+    "deployment.py": "--force --user",
 }
-"""Options of pip and venv, which these modules run."""
+"""Options of pip, venv and systemctl, which these modules run."""
 
 
 def test_commands_in_messages_are_commands():

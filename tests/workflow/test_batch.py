@@ -205,6 +205,7 @@ def test_what_concerns_the_run_ends_it(pictures, block1):
         list(run_many(block1, pictures, lambda *_: None, run=RunOptions(backend="abacus")))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("name", [backend.name for backend in BACKENDS])
 def test_every_engine_gives_the_same_many_at_a_time(name, pictures, untrained_models):
     backend = find_backend(name)
