@@ -19,8 +19,7 @@ from fmedge._version import __version__
 from fmedge.boards import wheels
 from fmedge.boards.agent import DEPLOYMENT
 from fmedge.boards.jobs import Job
-from fmedge.boards.link import AgentRefused, Link, ask
-from fmedge.boards.target import LinkLost
+from fmedge.boards.link import Link, answered, ask
 from fmedge.errors import BoardUnavailable, UsageError
 from fmedge.model.artifact import Artifact, artifact_paths
 from fmedge.model.known_models import is_known
@@ -166,12 +165,7 @@ def require_vacant(link: Link, wanted: Deployment) -> None:
         BoardUnavailable: It is none of these, or the board cannot be reached.
     """
     name, folder, artifact = link.target.name, wanted.folder, wanted.artifact
-    try:
-        found = ask(link, "look", path=str(folder))
-    except LinkLost as error:
-        raise error.failure.error from error
-    except AgentRefused as error:
-        raise error.error from error
+    found = answered(lambda: ask(link, "look", path=str(folder)))
     kind: object = found.get("kind")
     if kind == "denied":
         raise BoardUnavailable(
@@ -181,9 +175,7 @@ def require_vacant(link: Link, wanted: Deployment) -> None:
     if kind != "vacant":
         raise BoardUnavailable(f"'{folder}' on '{name}' holds something else.", hint="Choose another --to.")
     free: object = found.get("free_bytes")
-    room = VENV_BYTES + sum(
-        path.stat().st_size for path in artifact_paths(wanted.artifact.path, wanted.artifact.card.format)
-    )
+    room = VENV_BYTES + sum(path.stat().st_size for path in artifact_paths(artifact.path, artifact.card.format))
     if isinstance(free, int) and free < room:
         raise BoardUnavailable(
             f"'{name}' has {free / 1e6:,.0f} MB free for '{folder}', and {room / 1e6:,.0f} MB are needed."

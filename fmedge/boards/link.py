@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resources
@@ -208,6 +208,16 @@ class Answers:
         told = printable(str(data.get("text", "")))[:100]
         mend = f"{hint} {name}." if "fmedge" in hint else hint
         return AgentRefused(kind, BoardUnavailable(f"The board '{name}' {what}: {told}.", hint=mend))
+
+
+def answered(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Make a request of a board; what keeps it from being answered becomes an error for the user."""
+    try:
+        return request()
+    except LinkLost as error:
+        raise error.failure.error from error
+    except AgentRefused as error:
+        raise error.error from error
 
 
 def absent_files(link: Link, hashes: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 from fmedge._version import __version__
 from fmedge.boards import wheels
 from fmedge.boards.jobs import Job, Runner
-from fmedge.boards.link import AgentRefused, Link, ask
+from fmedge.boards.link import AgentRefused, Link, answered, ask
 from fmedge.boards.probe import Facts, Python, probe, require_fit, warnings
 from fmedge.boards.registry import Board, remember_python
 from fmedge.boards.target import LinkLost, Target
@@ -141,7 +141,7 @@ def set_up(
             hint="Fetch the packages here: --copy-wheels." if offline else "",
         )
     record = {"fmedge": __version__, "python": ".".join(map(str, python.version)), "copied": copy_wheels}
-    _answered(lambda: ask(link, "adopt", setup=record))
+    answered(lambda: ask(link, "adopt", setup=record))
     return remember_python(board, python.name)
 
 
@@ -207,7 +207,7 @@ def ready(board: Board, target: Target) -> Link:
     if not board.python:
         raise _not_set_up(board)
     link = Link(target, board.python)
-    record = _setup_record(_answered(lambda: ask(link, "state", measure=False)))
+    record = _setup_record(answered(lambda: ask(link, "state", measure=False)))
     if not record:
         raise _not_set_up(board)
     if record["fmedge"] != __version__:
@@ -234,7 +234,7 @@ def status(board: Board, target: Target) -> Status:
     python = facts.python
     if python is None:
         return Status(facts, "", "", 0, ())
-    answer = _answered(lambda: ask(Link(target, python.name), "state", measure=True))
+    answer = answered(lambda: ask(Link(target, python.name), "state", measure=True))
     record = _setup_record(answer)
     used: object = answer.get("used_bytes")
     return Status(
@@ -270,8 +270,8 @@ def stop_jobs(board: Board, target: Target) -> int:
     jobs = status(board, target).jobs
     link = Link(target, board.python)
     for each in jobs:
-        _answered(lambda number=each.job: ask(link, "stop", job=number))
-        _answered(lambda number=each.job: ask(link, "discard", job=number, drop=[]))
+        answered(lambda number=each.job: ask(link, "stop", job=number))
+        answered(lambda number=each.job: ask(link, "discard", job=number, drop=[]))
     return len(jobs)
 
 
@@ -284,15 +284,5 @@ def uninstall(board: Board, target: Target) -> None:
     python = reach(target, board.python).python
     if python is None:
         return  # nothing could be put there
-    if _answered(lambda: ask(Link(target, python.name), "uninstall")).get("removed") is not True:
+    if answered(lambda: ask(Link(target, python.name), "uninstall")).get("removed") is not True:
         raise BoardUnavailable(f"Something of fmedge is left on '{board.name}', in ~/.local/share/fmedge-board.")
-
-
-def _answered(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Make a request of a board; what keeps it from being answered becomes an error for the user."""
-    try:
-        return request()
-    except LinkLost as error:
-        raise error.failure.error from error
-    except AgentRefused as error:
-        raise error.error from error
