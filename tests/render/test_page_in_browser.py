@@ -746,9 +746,14 @@ def test_the_value_follows_what_is_shown(show):
         assert f"value {np.float32(values[channel, 3, 5]):.4}"[:9].replace("-", "\u2212") in shown
         press(page, "ArrowRight")
     press(page, "Escape")
-    assert (
-        "channel 0\nrow" not in page.inner_text("#tooltip") or page.is_hidden("#tooltip") or page.inner_text("#title")
-    )
+    settle(page)
+    found = page.evaluate("([clientX, clientY]) => overview.locate({ clientX, clientY })", pointer)
+    assert found, "the pointer rests on a tile"
+    told = f"channel {found['channel']}\nrow {found['row']}, column {found['column']}\n"
+    page.wait_for_function("(told) => element('tooltip').textContent.startsWith(told)", arg=told)
+    assert f"value {np.float32(values[found['channel'], found['row'], found['column']]):.4}"[:9].replace(
+        "-", "\u2212"
+    ) in page.inner_text("#tooltip")
 
 
 def test_finite_values_never_have_the_colour_of_nan(show):

@@ -11,6 +11,9 @@ from support.processes import LONGEST_S
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FIREFOX = ("firefox-esr", "firefox")
 
+UNKNOWN = "unknown command"
+"""What a Firefox says that is older than the protocol by which Playwright drives it."""
+
 NO_NETWORK = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
@@ -153,7 +156,13 @@ class Playwright:
         if self.name == "chromium":
             scheme = "any"
         if scheme not in self._launched:
-            self._launched[scheme] = self._type.launch(**self._options(scheme))
+            try:
+                self._launched[scheme] = self._type.launch(**self._options(scheme))
+            except Exception as error:
+                if UNKNOWN not in str(error):
+                    raise
+                advice = f"apt-get update, then apt-get install {self.name}-esr"
+                raise Missing(f"this {self.name} is too old for Playwright: {advice}") from error
         return self._launched[scheme]
 
     def _options(self, scheme):
