@@ -11,7 +11,7 @@ import typer
 from fmedge.cli.console import emit, print_json, print_table, say
 from fmedge.cli.on_boards import On
 from fmedge.cli.options import AsJson
-from fmedge.errors import BackendUnavailable, FmedgeError
+from fmedge.errors import BackendUnavailable, FmedgeError, printable
 
 if TYPE_CHECKING:
     from fmedge.workflow.doctor import Diagnosis
@@ -104,5 +104,7 @@ def _show(found: Diagnosis) -> None:
         ),
         left=4,
     )
+    for name, words in found.sensors.items():
+        emit(printable(f"{name}: {words}"))
     for problem in found.problems:
         say(f"Problem: {problem}")

@@ -23,7 +23,11 @@ from fmedge.system import address_space, children
 from fmedge.system.files import temporary_folder
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.processor import missing_features
+from fmedge.system.sensors.host import Host
+from fmedge.system.sensors.state import StateReader
+from fmedge.system.sensors.table import find_power
 from fmedge.system.stderr import own_process
+from fmedge.system.topology import describe_clusters, find_clusters
 
 _SECONDS = 120.0
 """Time limit for one engine on one device. A desktop takes 1 to 3 s; TensorRT plans for half a minute."""
@@ -78,11 +82,13 @@ class Diagnosis:
         machine: The machine.
         engines: Every engine that fmedge knows.
         problems: What must be fixed and how, one line each.
+        sensors: What the machine tells of its power, temperature, throttling and cores, or that it does not.
     """
 
     machine: Machine
     engines: tuple[EngineState, ...]
     problems: tuple[str, ...]
+    sensors: dict[str, str]
 
 
 def examine() -> Diagnosis:
@@ -101,7 +107,25 @@ def examine() -> Diagnosis:
         )
         for row in BACKENDS
     )
-    return Diagnosis(this_machine(), engines, tuple(_problems(engines)))
+    return Diagnosis(this_machine(), engines, tuple(_problems(engines)), describe_sensors())
+
+
+def describe_sensors(host: Host | None = None) -> dict[str, str]:
+    """Return in words what a machine, or this one, tells of itself while it computes: see docs/energy.md."""
+    host = host or Host()
+    search, state = find_power(host), StateReader(host)
+    celsius = state.temperature_c()
+    source = search.source
+    found = {
+        "power": f"none: {search.reason}"
+        if source is None
+        else f"{source.name}, {source.covers}, up to {source.rate_hz:g} readings a second",
+        "temperature": f"{state.thermometer}, {celsius:.0f} °C" if celsius is not None else "none",
+        "throttling": ", ".join(state.signs) or "not told",
+        "cores": describe_clusters(find_clusters(host)),
+        "limits": "; ".join(state.limits),
+    }
+    return {name: words for name, words in found.items() if words}
 
 
 def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from fmedge.system.sensors.source import SensorFailed
 from fmedge.system.sensors.state import StateReader
 from fmedge.system.sensors.table import SENSORS, find_power
 from fmedge.system.topology import find_clusters
+from fmedge.workflow.doctor import describe_sensors
 from support.recorded_boards import (
     BOARDS,
     CPUFREQ,
@@ -41,6 +42,17 @@ def test_the_sensor_of_power(board, tmp_path):
     assert 0.5 <= search.source.rate_hz <= 100
     if board.watts is not None:
         assert search.source.read() == pytest.approx(board.watts, rel=1e-9)
+
+
+def test_doctor_tells_of_it(board, tmp_path):
+    told = describe_sensors(board.write(tmp_path))
+    assert told["power"].startswith(f"{board.sensor}, " if board.sensor else "none: ")
+    assert board.sensor or board.refused in told["power"]
+    if board.thermometer:
+        assert told["temperature"].startswith(f"{board.thermometer}, {board.celsius:.0f} ")
+    else:
+        assert told["temperature"] == "none"
+    assert all(words and words.isprintable() for words in told.values())
 
 
 def test_the_state(board, tmp_path):
