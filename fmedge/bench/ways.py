@@ -11,7 +11,7 @@ import numpy as np
 
 from fmedge.bench.matrix import PLAIN, BenchMatrix, Case, load_order, prepare_cases, request_form, variants_here
 from fmedge.bench.model_cases import prepare_model_cases
-from fmedge.bench.scheduler import MODULE
+from fmedge.bench.subject import MODULE
 from fmedge.bench.worker_pipe import Worker, WorkerFailed
 from fmedge.data.bench_report import Missing
 from fmedge.data.images import load_photo, parity_image

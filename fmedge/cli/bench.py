@@ -169,15 +169,15 @@ def bench_command(
     )
     reports: dict[str, Report] = {}
     if LOCAL in names:
-        reports[LOCAL] = _measure(wanted, model or (), how, energy=energy, governor=governor)
+        kept = [report_path(path, LOCAL, several=len(names) > 1) for path in output or () if path.suffix == ".json"]
+        reports[LOCAL] = _measure(wanted, model or (), how, energy=energy, governor=governor, kept=kept)
         if reports[LOCAL].interrupted:
             obeyed()
     errors: dict[str, FmedgeError] = {}
     interrupted = False
     if asked is not None and not any(report.interrupted for report in reports.values()):
-        found, interrupted = measure_on([name for name in names if name != LOCAL], asked)
-        reports |= {name: each for name, each in found.items() if not isinstance(each, FmedgeError)}
-        errors = {name: each for name, each in found.items() if isinstance(each, FmedgeError)}
+        found, errors, interrupted = measure_on([name for name in names if name != LOCAL], asked)
+        reports |= found
     if reports:
         _write(output or (), reports, several=len(names) > 1)
     if as_json:
@@ -195,10 +195,26 @@ def bench_command(
 
 
 def _measure(
-    wanted: BenchMatrix, models: Sequence[Path], how: Protocol, *, energy: bool, governor: str | None
+    wanted: BenchMatrix,
+    models: Sequence[Path],
+    how: Protocol,
+    *,
+    energy: bool,
+    governor: str | None,
+    kept: Sequence[Path],
 ) -> Report:
-    """Measure on this machine."""
-    from fmedge.bench import matrix, model_cases, protocol, scheduler
+    """Measure on this machine.
+
+    Args:
+        wanted: What is measured.
+        models: Model files to measure instead.
+        how: How it is measured.
+        energy: Whether energy is measured.
+        governor: The clocks' governor meanwhile; None leaves it.
+        kept: Reports that are written from time to time, so that nothing is lost where the machine stops.
+    """
+    from fmedge.bench import matrix, model_cases, protocol, report_formats, scheduler
+    from fmedge.system.files import write_bytes
     from fmedge.system.sensors.table import find_power
     from fmedge.system.topology import governor_set
 
@@ -217,7 +233,12 @@ def _measure(
     with governor_set(governor) if governor else nullcontext():
         if found:
             say(protocol.announce(how, found))
-        return scheduler.measure(found, how, missing=missing, progress=ProgressLine())
+
+        def keep(report: Report) -> None:
+            for path in kept:
+                write_bytes(path, report_formats.FORMS[".json"](report).encode())
+
+        return scheduler.measure(found, how, missing=missing, progress=ProgressLine(), keep=keep)
 
 
 def _write(paths: Sequence[Path], reports: Mapping[str, Report], *, several: bool) -> None:

@@ -34,11 +34,22 @@ class Asked(NamedTuple):
     image: Path | None
 
 
-def measure_on(names: Sequence[str], asked: Asked) -> tuple[dict[str, Report | FmedgeError], bool]:
-    """Measure on boards, all at once.
+class Measured(NamedTuple):
+    """What boards have measured.
 
-    Returns:
-        For each board its report, or the error; and whether the user interrupted: reports may then be incomplete.
+    Attributes:
+        reports: Reports, by boards; incomplete where the board stopped or the user interrupted.
+        errors: Errors, by boards.
+        interrupted: Whether the user interrupted.
+    """
+
+    reports: dict[str, Report]
+    errors: dict[str, FmedgeError]
+    interrupted: bool
+
+
+def measure_on(names: Sequence[str], asked: Asked) -> Measured:
+    """Measure on boards, all at once.
 
     Raises:
         FmedgeError: The models cannot be made.
@@ -65,7 +76,8 @@ def measure_on(names: Sequence[str], asked: Asked) -> tuple[dict[str, Report | F
     if asked.image is not None:
         inputs[f"in/{asked.image.name}"] = asked.image
         words += ["--image", f"in/{asked.image.name}"]
-    reports: dict[str, Report | FmedgeError] = {}
+    reports: dict[str, Report] = {}
+    errors: dict[str, FmedgeError] = {}
     with temporary_folder() as folder:
 
         def measure(runner: Runner, run: Callable[[Job], Done]) -> None:
@@ -74,7 +86,7 @@ def measure_on(names: Sequence[str], asked: Asked) -> tuple[dict[str, Report | F
             job = Job("fmedge bench", steps, inputs, {"out/report.json": path}, kept)
             try:
                 done = run(job)
-                if not path.is_file():
+                if done.ended.code is None or not path.is_file():  # other codes are those of rows that failed
                     done.require_success()
                     raise BoardUnavailable(f"The board '{runner.name}' has no report.")
             finally:
@@ -85,7 +97,7 @@ def measure_on(names: Sequence[str], asked: Asked) -> tuple[dict[str, Report | F
         interrupted = False
         try:
             ended = on_each(names, measure)
-            reports |= {name: each for name, each in ended.items() if isinstance(each, FmedgeError)}
+            errors = {name: each for name, each in ended.items() if isinstance(each, FmedgeError)}
         except KeyboardInterrupt:
             interrupted = True
-    return {name: reports[name] for name in names if name in reports}, interrupted
+    return Measured({name: reports[name] for name in names if name in reports}, errors, interrupted)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fmedge.bench import scheduler
+from fmedge.bench import subject
 from fmedge.bench.matrix import BenchMatrix, prepare_cases
 from fmedge.bench.protocol import Protocol
 from fmedge.bench.scheduler import measure
@@ -69,14 +69,14 @@ def test_every_engine_is_measured(prepared):
 def test_processes_follow_each_other(prepared, monkeypatch):
     cases, _ = prepared(backends=("onnxruntime",), threads=(1, 2))
     started, alive = [], []
-    load = scheduler._Subject.load
+    load = subject.Subject.load
 
     def count(self):
         alive.append(sum(worker._process.poll() is None for worker in started))
         load(self)
         started.append(self.worker)
 
-    monkeypatch.setattr(scheduler._Subject, "load", count)
+    monkeypatch.setattr(subject.Subject, "load", count)
     found = measure(cases, Protocol(runs=4, seconds=0.2, processes=3))
     assert alive == [0, 1] * 3  # no worker of the process before lives on
     assert found.processes == 3
@@ -164,15 +164,15 @@ def test_a_worker_that_dies_is_a_failed_row_and_all_else_is_kept(prepared, monke
 
     workers = []
     monkeypatch.setattr(Worker, "ask", kill_second)
-    start = scheduler.Worker
+    start = subject.Worker
 
     def remember(module, environment=None):
         worker = start(module, environment)
-        if module == scheduler.MODULE:
+        if module == subject.MODULE:
             workers.append(worker)
         return worker
 
-    monkeypatch.setattr(scheduler, "Worker", remember)
+    monkeypatch.setattr(subject, "Worker", remember)
     found = measure(cases, QUICK)
     assert [each.configuration.threads for each in found.measurements] == [1, 3]
     (missing,) = found.missing
@@ -192,14 +192,14 @@ def test_a_model_that_goes_is_a_failed_row(prepared, tmp_path):
 def test_a_worker_without_memory_is_a_failed_row(prepared, monkeypatch):
     import resource
 
-    start = scheduler.Worker
+    start = subject.Worker
 
     def bounded(module, environment=None):
         worker = start(module, environment)
         resource.prlimit(worker._process.pid, resource.RLIMIT_AS, (3 << 30, 3 << 30))
         return worker
 
-    monkeypatch.setattr(scheduler, "Worker", bounded)
+    monkeypatch.setattr(subject, "Worker", bounded)
     cases, _ = prepared(backends=("onnxruntime",), scenario="offline", batch=4096)
     (missing,) = measure(cases, QUICK).missing
     assert missing.exit_code == 7
@@ -214,7 +214,7 @@ def test_a_worker_that_is_late_is_ended(prepared):
 
 
 def test_a_wrong_order_is_answered():
-    worker = Worker(scheduler.MODULE)
+    worker = Worker(subject.MODULE)
     with pytest.raises(WorkerFailed, match="No model is loaded") as caught:
         worker.ask(60, do="turn", runs=1, seconds=0)
     assert caught.value.exit_code == 2
@@ -253,7 +253,7 @@ def test_interrupted_before_the_first_turn(prepared):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for children in /proc")
 def test_no_worker_outlives_us():
-    worker = Worker(scheduler.MODULE)
+    worker = Worker(subject.MODULE)
     worker._process.stdin.close()  # what happens when we are killed
     assert worker._process.wait(60) == 0
     worker._process.stdout.close()

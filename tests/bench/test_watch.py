@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from fmedge.bench import sampler, scheduler, watch
+from fmedge.bench import sampler, subject, watch
 from fmedge.bench.matrix import BenchMatrix, prepare_cases
 from fmedge.bench.protocol import ENERGY_PERIODS, IDLE_S, LONGEST_TURN_S, Protocol, with_energy
 from fmedge.bench.report_formats import doubt_lines, header, table, to_csv, to_json, to_markdown
@@ -49,14 +49,14 @@ def running(tmp_path, monkeypatch):
             path.with_suffix(".new").write_text(f"{joules * 1e6:.0f}")
             path.with_suffix(".new").replace(path)
 
-    turn = scheduler._Subject.turn
+    turn = subject.Subject.turn
 
     def busily(self):
         busy.set()
         turn(self)
         busy.clear()
 
-    monkeypatch.setattr(scheduler._Subject, "turn", busily)
+    monkeypatch.setattr(subject.Subject, "turn", busily)
     counting = Thread(target=count)
     counting.start()
     yield host
@@ -113,14 +113,14 @@ def test_a_machine_without_a_sensor_says_so_in_the_table(cases, tmp_path):
 
 def test_a_sensor_that_vanishes_ends_nothing(cases, tmp_path, monkeypatch):
     host = BOARDS["Jetson Orin Nano"].write(tmp_path)
-    turn = scheduler._Subject.turn
+    turn = subject.Subject.turn
 
     def vanish(self):
         (host.root / f"{HWMON}/hwmon1/curr1_input").unlink(missing_ok=True)
         turn(self)
         time.sleep(0.5)
 
-    monkeypatch.setattr(scheduler._Subject, "turn", vanish)
+    monkeypatch.setattr(subject.Subject, "turn", vanish)
     found = measure(cases, QUICK, host=host)
     assert "rail VDD_IN cannot be read" in found.measurements[0].no_energy
     assert found.telemetry.no_power == "rail VDD_IN cannot be read"

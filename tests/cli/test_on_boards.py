@@ -1,5 +1,6 @@
 """Commands with ``--on``: what a board does, against what this machine does."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from fmedge.boards.agent import _marked
 from fmedge.boards.registry import Board, add_board
 from fmedge.data.bench_report import read_report
 from fmedge.workflow.tuned_choice import read_tuned
@@ -291,6 +293,32 @@ def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_pat
     assert "Stopping the job on 'pi'" in said
     assert not running(mark)
     assert read_report(tmp_path / "b.json").interrupted
+
+
+@pytest.mark.slow
+def test_what_was_measured_before_a_board_stopped_is_kept(board, tmp_path):
+    words = [*BENCH, "--on", "pi", "--output", "b.json", "--processes", "90", "--runs", "100000", "--seconds", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmedge", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    jobs = board.data / "fmedge-board" / "jobs"
+    wait_until(process, lambda: next(jobs.glob("*/out/report.json"), None))
+    folder = next(jobs.iterdir())
+    victims = [json.loads((folder / "runner.json").read_text())["pid"], *_marked(folder.name)]  # as a restart does
+    for pid in victims:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 5, said
+    assert "was cut off" in said
+    report = read_report(tmp_path / "b.json")
+    assert report.interrupted
+    assert report.measurements[0].processes
 
 
 def _words(pid):
