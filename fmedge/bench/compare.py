@@ -55,8 +55,9 @@ _SINGLES: dict[str, Callable[[Measurement], float | None]] = {
     "first_run": lambda measured: measured.first_run_s,
     "peak_memory": lambda measured: measured.peak_memory_bytes,
     "file_size": lambda measured: measured.file_size,
+    "energy": lambda measured: None if measured.energy is None else measured.energy.energy_j,
 }
-"""Metrics that a measurement has once: they are compared directly."""
+"""Metrics that a measurement has once. They are compared directly, but for energy, which has an uncertainty."""
 
 METRICS = (*_TIMES, *_SINGLES)
 """All metrics that can be compared; for each of them more is worse."""
@@ -110,7 +111,7 @@ class Change:
     Attributes:
         configuration: The configuration.
         metric: The metric, one of :data:`METRICS`.
-        before: Its value in the first report, in seconds or bytes.
+        before: Its value in the first report, in seconds, bytes or joules per image.
         after: Its value in the second report.
         low: Lower end of the interval of their ratio, after over before.
         high: Upper end of that interval.
@@ -231,7 +232,23 @@ def compare_metric(before: Measurement, after: Measurement, metric: str, cores: 
     first, second = (_SINGLES[metric](each) for each in (before, after))
     if not first or second is None:
         return None
-    return Change(before.configuration, metric, first, second, second / first, second / first)
+    low = high = second / first
+    if metric == "energy":
+        low, high = _energy_interval(before, after)
+    return Change(before.configuration, metric, first, second, low, high)
+
+
+def _energy_interval(before: Measurement, after: Measurement) -> tuple[float, float]:
+    """Return the interval of a ratio of energies, by their standard uncertainties u: ``(u1/E1)**2 + (u2/E2)**2``.
+
+    That is how relative uncertainties of a quotient add up (JCGM 100:2008, 5.1.6).
+    """
+    first, second = before.energy, after.energy
+    if first is None or second is None or first.uncertainty_j is None or second.uncertainty_j is None:
+        return 0.0, math.inf
+    ratio = second.energy_j / first.energy_j
+    share = math.hypot(first.uncertainty_j / first.energy_j, second.uncertainty_j / second.energy_j)
+    return ratio - _NORMAL_975 * share * abs(ratio), ratio + _NORMAL_975 * share * abs(ratio)
 
 
 def _others(measured: Measurement, cores: int) -> float:

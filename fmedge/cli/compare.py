@@ -15,7 +15,7 @@ from fmedge.errors import RegressionFound
 if TYPE_CHECKING:
     from fmedge.bench.compare import Change, Comparison
 
-_ARROWS = {"slower": "↑ slower", "faster": "↓ faster", "same": "→ same", "unsure": "? too few processes"}
+_ARROWS = {"slower": "↑ slower", "faster": "↓ faster", "same": "→ same", "unsure": "? too few processes or turns"}
 _SIZES = {"slower": "↑ more", "faster": "↓ less"}
 """The same for metrics in bytes."""
 
@@ -25,7 +25,9 @@ def compare_command(
     after: Annotated[Path, typer.Argument(readable=False, metavar="AFTER.json", help="The report to compare with it.")],
     metric: Annotated[
         str,
-        typer.Option(metavar="METRIC[,...]", help="p50, p90, p95, min, load, first_run, peak_memory, file_size."),
+        typer.Option(
+            metavar="METRIC[,...]", help="p50, p90, p95, min, load, first_run, peak_memory, file_size, energy."
+        ),
     ] = "p50",
     fail_on: Annotated[
         list[str] | None,
@@ -73,9 +75,13 @@ def compare_command(
         raise RegressionFound(f"{regressions[0]}. Regressions in all: {len(regressions)}; see the table.")
 
 
+_UNITS = {"peak_memory": (1e-6, "MB"), "file_size": (1e-6, "MB"), "energy": (1e3, "mJ")}
+"""Factors and units of metrics that are no times; these become smaller or larger, not faster or slower."""
+
+
 def _row(change: Change) -> list[str]:
-    sized = change.metric in ("peak_memory", "file_size")
-    scale, unit = (1e-6, "MB") if sized else (1e3, "ms")
+    sized = change.metric in _UNITS
+    scale, unit = _UNITS.get(change.metric, (1e3, "ms"))
     known = change.verdict != "unsure" and change.low != change.high
     return [
         change.configuration.describe(),

@@ -4,7 +4,7 @@
 #   board.sh start FOLDER     start its sshd, and let it reach the network
 #   board.sh cut|mend FOLDER  take it off the network outside, give it back; it can be reached from here all the time
 #   board.sh stop FOLDER      end its processes, and remove the namespace
-# Needs root rights, binfmt_misc, debootstrap, qemu-user-static, iproute2, iptables and OpenSSH.
+# ARM_CPU names another processor than a Cortex-A72. Needs root rights, binfmt_misc, debootstrap, qemu-user-static, iproute2, iptables and OpenSSH.
 set -euo pipefail
 
 what=$1
@@ -70,7 +70,8 @@ start)
   mkdir -p "$root/run/sshd"
   cat /proc/sys/net/ipv4/ip_forward >"$folder/forwarding"
   "$0" mend "$folder"
-  ip netns exec $name chroot "$root" /usr/sbin/sshd -o UsePAM=no -o PidFile=/run/sshd.pid
+  cpu=QEMU_CPU=${ARM_CPU:-cortex-a72}
+  env "$cpu" ip netns exec $name chroot "$root" /usr/sbin/sshd -o UsePAM=no -o PidFile=/run/sshd.pid -o SetEnv="$cpu"
   ;;
 mend)
   echo 1 >/proc/sys/net/ipv4/ip_forward

@@ -1,6 +1,7 @@
 """Everything that fmedge does with a board, on the emulated Arm board of ``board.sh``, once it is started.
 
-usage: board_tour.py FOLDER        real weights and photos: FMEDGE_TEST_DATA, otherwise untrained weights
+usage: board_tour.py FOLDER [offline] [online]
+FMEDGE_TEST_DATA: real weights and photos; otherwise untrained weights
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ def tour(folder: Path, place: Path) -> None:
     sub = ["--weights", str(weights) if weights.is_file() else "untrained"]
     photo = next(iter(sorted((TEST_DATA / "photos").glob("kodim*.png"))), None) or _noise(place)
 
+    parts = sys.argv[2:] or ["offline", "online"]
+    if "offline" in parts:
+        offline(folder, here, config)
+    if "online" in parts:
+        online(place, config, sub, photo)
+
+
+def offline(folder: Path, here: Path, config: Path) -> None:
     say("off the network, with wheels from here")
     subprocess.run([here, "cut", folder], check=True)
     try:
@@ -44,14 +53,17 @@ def tour(folder: Path, place: Path) -> None:
         fmedge("boards", "add", NAME, NAME, "--ssh-config", config, "--copy-wheels")
     finally:
         subprocess.run([here, "mend", folder], check=True)
-    found = json.loads(fmedge("doctor", "--on", NAME, "--json").stdout)[NAME]
-    print(found["machine"]["architecture"], {each["backend"]: each["devices"] for each in found["engines"]})
-    assert found["machine"]["architecture"] == "aarch64"
     fmedge("boards", "remove", NAME)
     assert not [*(folder / "root" / "home" / "pi").glob(".local*")], "something is left"
 
+
+def online(place: Path, config: Path, sub: list[str], photo: Path) -> None:
     say("on the network")
     fmedge("boards", "add", NAME, NAME, "--ssh-config", config)
+    found = json.loads(fmedge("doctor", "--on", NAME, "--json", code=None).stdout)[NAME]
+    assert found["machine"]["architecture"] == "aarch64"
+    for engine in found["engines"]:
+        print(engine["backend"], [each["said"] for each in engine["devices"] if each["device"] == "cpu"])
     for layer in LAYERS:
         for engine in ("onnxruntime", "ncnn"):
             words = ["run", photo, *sub, "--layer", layer, "--backend", engine, "--no-page", "--save-maps"]
@@ -78,12 +90,12 @@ def tour(folder: Path, place: Path) -> None:
     say("the deployment works without the rest; done")
 
 
-def fmedge(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+def fmedge(*words: object, code: int | None = 0) -> subprocess.CompletedProcess[str]:
     start = time.monotonic()
     command = [sys.executable, "-m", "fmedge", *map(str, words)]
     ran = subprocess.run(command, capture_output=True, text=True)
     print(f"{time.monotonic() - start:6.1f} s  fmedge {' '.join(map(str, words))}", flush=True)
-    assert ran.returncode == code, ran.stdout + ran.stderr
+    assert code is None or ran.returncode == code, ran.stdout + ran.stderr
     return ran
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from fmedge.bench.compare import Bound, compare_metric, compare_reports, parse_bound, student
 from fmedge.data.bench_report import Missing
+from fmedge.data.energy import EnergyPerImage
 from fmedge.data.measurement import Process
 from fmedge.errors import UsageError
 from support.measurements import MACHINE, measurement, report
@@ -146,3 +147,24 @@ def test_bounds_as_they_are_typed():
     for text, message in [("p5:5%", "Closest: 'p50'"), ("p50:5", "p50:5%"), ("p50", "p50:5%"), ("p50:-5%", "p50:5%")]:
         with pytest.raises(UsageError, match=message):
             parse_bound(text)
+
+
+def with_energy(joules, uncertainty):
+    return measurement(energy=EnergyPerImage(joules, 2 * joules, 3.0, uncertainty, "rail", 20.0, 5))
+
+
+@pytest.mark.parametrize(
+    ("joules", "uncertainty", "verdict"),
+    [(1.2, 0.01, "slower"), (1.2, 0.2, "same"), (0.8, 0.01, "faster"), (1.01, 0.001, "same"), (1.2, None, "unsure")],
+)
+def test_energies_differ_where_their_uncertainties_say_so(joules, uncertainty, verdict):
+    change = compare_metric(with_energy(1.0, 0.01), with_energy(joules, uncertainty), "energy", 2)
+    assert (change.before, change.after, change.verdict) == (1.0, joules, verdict)
+    if verdict == "slower":
+        assert change.high - change.low == pytest.approx(
+            2 * 1.96 * 1.2 * (0.01**2 + (0.01 / 1.2) ** 2) ** 0.5, rel=1e-3
+        )
+
+
+def test_without_energy_there_is_nothing_to_compare():
+    assert compare_metric(measurement(), with_energy(1.0, 0.1), "energy", 2) is None
