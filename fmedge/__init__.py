@@ -16,6 +16,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 the machine in the user's caches. A value that the user has set is kept."""
 
 if TYPE_CHECKING:
+    from fmedge.bulk.api import extract_dataset as extract_dataset
     from fmedge.data.feature_maps import FeatureMaps as FeatureMaps
     from fmedge.data.page_options import PageOptions as PageOptions
     from fmedge.errors import FmedgeError as FmedgeError
@@ -53,6 +54,7 @@ _HOMES = {
     "embed": "fmedge.render.embedding",
     "export_submodel": "fmedge.workflow.exports",
     "extract": "fmedge.workflow.pipeline",
+    "extract_dataset": "fmedge.bulk.api",
     "extract_many": "fmedge.workflow.pipeline",
     "figure": "fmedge.render.figures",
     "list_layers": "fmedge.workflow.layers",

@@ -11,10 +11,12 @@ from fmedge.cli import (
     bench,
     boards,
     compare,
+    dataset,
     deploy,
     diff,
     doctor,
     export,
+    extract,
     info,
     layers,
     report,
@@ -34,6 +36,7 @@ app = typer.Typer(
 app.command("export")(export.export_command)
 app.command("verify")(verify.verify_command)
 app.command("run")(run.run_command)
+app.command("extract")(extract.extract_command)
 app.command("diff")(diff.diff_command)
 app.command("bench")(bench.bench_command)
 app.command("compare")(compare.compare_command)
@@ -45,6 +48,7 @@ app.command("doctor")(doctor.doctor_command)
 app.command("layers")(layers.layers_command)
 app.command("info")(info.info_command)
 app.add_typer(boards.boards_app)
+app.add_typer(dataset.dataset_app)
 
 
 def _show_version(wanted: bool) -> None:
