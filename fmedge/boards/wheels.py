@@ -21,7 +21,6 @@ from importlib.resources import files as resources
 from pathlib import Path
 from typing import NamedTuple
 
-import fmedge
 from fmedge.boards.probe import Python
 from fmedge.errors import BackendUnavailable, BoardUnavailable, printable
 from fmedge.system import children
@@ -53,7 +52,7 @@ def own_wheel(folder: Path) -> Path:
     Raises:
         BackendUnavailable: What builds it is missing, or the installed package is incomplete.
     """
-    clone = Path(fmedge.__file__).parents[1]
+    clone = Path(__file__).parents[2]
     if (clone / "hatch_build.py").is_file():
         return _build(clone, folder)
     return packed_wheel("fmedge", folder)
