@@ -274,17 +274,22 @@ def test_boards_that_cannot_be_used(board, fmedge_inprocess, tmp_path):
         record.write_text(former)
 
 
-@pytest.mark.slow
-def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_path):
-    words = [*BENCH, "--processes", "1", "--on", "pi", "--output", "b.json", "--runs", "100000", "--seconds", "600"]
-    process = subprocess.Popen(
+def started(words, folder):
+    """A command that goes on while the test does."""
+    return subprocess.Popen(
         [sys.executable, "-m", "fmedge", *words],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.mark.slow
+def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_path):
+    words = [*BENCH, "--processes", "1", "--on", "pi", "--output", "b.json", "--runs", "100000", "--seconds", "600"]
+    process = started(words, tmp_path)
     mark = f"{board.home}/data/fmedge-board/venv/bin/python"
     wait_until(process, lambda: any("fmedge.bench.worker" in _words(each) for each in running(mark)))
     process.send_signal(signal.SIGINT)
@@ -298,14 +303,7 @@ def test_an_interrupt_stops_the_board_and_keeps_what_was_measured(board, tmp_pat
 @pytest.mark.slow
 def test_what_was_measured_before_a_board_stopped_is_kept(board, tmp_path):
     words = [*BENCH, "--on", "pi", "--output", "b.json", "--processes", "90", "--runs", "100000", "--seconds", "60"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fmedge", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(words, tmp_path)
     jobs = board.data / "fmedge-board" / "jobs"
     wait_until(process, lambda: next(jobs.glob("*/out/report.json"), None))
     folder = next(jobs.iterdir())

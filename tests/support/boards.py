@@ -145,9 +145,13 @@ class Host:
         self._process.wait()
 
 
+_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+"""A server ends with the tests, however these end."""
+
+
 def _as_whoever_runs(words):
     """For root, sshd wants a folder in /run, which not every container has: it gets a /run of its own."""
-    words = list(map(str, words))
+    words = [*_WITH_US, *map(str, words)]
     if os.geteuid() != 0 or Path("/run/sshd").is_dir():
         return words
     script = 'mount -t tmpfs none /run && mkdir -m 755 /run/sshd && exec "$@"'
