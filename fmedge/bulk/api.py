@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import cast, get_args
 
-from fmedge.bulk.dataset import DType
+from fmedge.bulk.dataset import DType, arrow
 from fmedge.bulk.extraction import Summary, Wish, extract_shards
 from fmedge.bulk.inputs import find_inputs
 from fmedge.bulk.pooling import find_pool
@@ -77,6 +77,7 @@ def extract_dataset(
         BackendUnavailable: pyarrow or an engine is missing.
         FmedgeError: See :func:`extract_many`.
     """
+    arrow()  # before anything is exported
     several = (inputs,) if isinstance(inputs, (str, os.PathLike)) else inputs
     found = find_inputs([find_path("inputs", cast("object", each)) for each in several])
     pools = tuple(find_pool(words) for words in ((pool,) if isinstance(pool, str) else pool))

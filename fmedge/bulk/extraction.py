@@ -18,7 +18,6 @@ from fmedge.bulk.dataset import (
     DType,
     Key,
     Row,
-    arrow,
     commit,
     done_shards,
     hash_of_keys,
@@ -115,13 +114,12 @@ def extract_shards(
 
     Raises:
         UsageError: The folder holds a data set of something else, or the share is none.
-        BackendUnavailable: pyarrow or an engine is missing.
+        BackendUnavailable: An engine is missing.
         KeyboardInterrupt: The user interrupted; what was committed stays, and the shard in work is dropped.
     """
     number, count = share
     if not 0 <= number < count:
         raise UsageError(f"shard {number + 1}/{count} is none. Allowed: 1/N to N/N.", flags=("--shard",))
-    arrow()
     key = _key(inputs, wish)
     require_key(folder, key)
     there = set(done_shards(folder, key))

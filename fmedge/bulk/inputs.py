@@ -67,7 +67,7 @@ def find_inputs(sources: Sequence[Path]) -> list[Input]:
     order. Anything else is an image.
 
     Raises:
-        ImageError: There is none, or a list or archive cannot be read.
+        ImageError: There is none, a source is missing, or a list or archive cannot be read.
         UsageError: Two have the same key.
     """
     found = [each for source in sources for each in _expand(source, several=len(sources) > 1)]
@@ -100,8 +100,10 @@ def _expand(source: Path, *, several: bool) -> Iterator[Input]:
 
         for path in expand_images([source]):
             yield Input(path.as_posix(), path)
-    else:
+    elif is_file(source):
         yield Input(source.name, source)
+    else:
+        raise ImageError(f"No file or folder '{source}'.")
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -72,6 +72,7 @@ def extract_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Extract features of many images into a data set (Parquet); run it again to finish one."""
+    from fmedge.bulk.dataset import arrow
     from fmedge.bulk.extraction import Wish, extract_shards
     from fmedge.bulk.inputs import find_inputs
     from fmedge.bulk.pooling import find_pool
@@ -79,6 +80,7 @@ def extract_command(
     from fmedge.workflow.model_files import open_model
     from fmedge.workflow.request import default_options, request_artifact
 
+    arrow()  # before anything is exported
     pools = tuple(find_pool(words) for words in options.split(pool))
     share = _share(shard)
     found = find_inputs(inputs)

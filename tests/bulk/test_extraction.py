@@ -2,8 +2,12 @@
 
 import hashlib
 import io
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -17,6 +21,7 @@ from fmedge.bulk.inputs import find_inputs
 from fmedge.errors import ArtifactError, ImageError, UsageError, WriteError
 from fmedge.model.run_options import RunOptions
 from support.places import ROOT
+from support.processes import wait_until
 
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'fmedge[bulk]'")
 
@@ -225,6 +230,8 @@ def test_what_is_no_input(photos, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(ImageError, match="No images"):
         find_inputs([tmp_path / "none"])
+    with pytest.raises(ImageError, match=r"No file or folder '.*gone\.png'"):
+        find_inputs([photos, tmp_path / "gone.png"])
     (tmp_path / "x.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(ImageError, match="not a plain tar archive"):
         find_inputs([tmp_path / "x.tar"])
@@ -270,3 +277,37 @@ def test_commands(photos, fmedge_inprocess, tmp_path, untrained_models):
     assert "not a share" in fmedge_inprocess(*words, "--shard", "x", code=2).stderr
     assert "is none" in fmedge_inprocess(*words, "--shard", "3/2", code=2).stderr
     assert "is not a data set" in fmedge_inprocess("dataset", "info", ".", code=2).stderr
+
+
+def test_without_pyarrow_one_line_says_so(fmedge_inprocess, photos, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    failed = fmedge_inprocess("extract", photos, "--weights", "untrained", "--output", "f", code=5)
+    assert failed.stderr == "Error: Data sets need pyarrow. Install it: pip install 'fmedge[bulk]'.\n"
+    assert not (tmp_path / "f").exists()
+
+
+def test_an_interrupt_leaves_whole_shards(photos, tmp_path, untrained_models, extract):
+    words = [
+        photos,
+        "--layer",
+        "+".join(LAYERS),
+        "--weights",
+        "untrained",
+        "--models",
+        untrained_models,
+        "--threads",
+        "1",
+    ]
+    words += ["--backend", "onnxruntime", "--pool", "gem,grid:2", "--shard-size", "1", "--output", "f"]
+    extract(tmp_path / "whole", shard_size=1)
+    command = [sys.executable, "-m", "fmedge", "extract", *map(str, words)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE
+    )
+    wait_until(process, lambda: (tmp_path / "f" / "manifest-000000.parquet").exists())
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode in (130, 9)  # 9: it had been done by then
+    assert verify_dataset(tmp_path / "f") == []
+    extract(tmp_path / "f", shard_size=1)
+    assert contents(tmp_path / "f") == contents(tmp_path / "whole")
