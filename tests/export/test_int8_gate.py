@@ -122,7 +122,7 @@ def test_sums_that_saturate_in_the_engine_are_caught(make, untrained_network, ca
 
     with pytest.raises(ParityError, match="does not compute"):
         make(layers=layer, run=engine)
-    monkeypatch.setattr("fmedge.workflow.artifacts.run_batches", engine)
+    monkeypatch.setattr("fmedge.workflow.verification.run_batches", engine)
     _, parity = verify_artifact(artifact.path)
     assert not parity.passed
     assert parity.gate.min_snr_db == pytest.approx(artifact.card.predicted_db[layer] - PREDICTION_MARGIN_DB, abs=0.06)

@@ -161,7 +161,7 @@ def test_a_choice_that_cannot_be_run_is_told(change, words, request_, choice, wr
 def test_a_model_of_another_layer_is_not_taken(request_, choice, write, monkeypatch, caplog):
     write(choice)
     other = request_artifact("block1_conv1", "none", weights="untrained", models=request_.folder)
-    monkeypatch.setattr(tuned_choice, "tuned_path", lambda _: tuned_path(request_))
+    monkeypatch.setattr(tuned_choice, "tuned_path", lambda *_: tuned_path(request_))
     assert adopt(other, RunOptions(), anyway=False) is None
     assert "another layer" in caplog.messages[-1]
 
