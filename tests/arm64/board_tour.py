@@ -1,6 +1,6 @@
 """Everything that fmedge does with a board, on the emulated Arm board of ``board.sh``, once it is started.
 
-usage: board_tour.py FOLDER [offline] [online]
+usage: board_tour.py FOLDER [offline] [online] [deploy]
 FMEDGE_TEST_DATA: real weights and photos; otherwise untrained weights
 """
 
@@ -37,11 +37,13 @@ def tour(folder: Path, place: Path) -> None:
     sub = ["--weights", str(weights) if weights.is_file() else "untrained"]
     photo = next(iter(sorted((TEST_DATA / "photos").glob("kodim*.png"))), None) or _noise(place)
 
-    parts = sys.argv[2:] or ["offline", "online"]
+    parts = sys.argv[2:] or ["offline", "online", "deploy"]
     if "offline" in parts:
         offline(folder, here, config)
     if "online" in parts:
         online(place, config, sub, photo)
+    if "deploy" in parts:
+        deploy(place, config, sub, photo)
 
 
 def offline(folder: Path, here: Path, config: Path) -> None:
@@ -77,7 +79,14 @@ def online(place: Path, config: Path, sub: list[str], photo: Path) -> None:
                 assert agree >= 5
     bench = ["bench", *sub, "--on", NAME, "--backend", "onnxruntime,ncnn", "--processes", "1", "--runs", "3"]
     fmedge(*bench, "--seconds", "0", "--output", place / "b.json", "--output", place / "b.html")
-    tune = ["tune", *sub, "--on", NAME, "--backend", "onnxruntime,ncnn", "--threads", "1", "--seconds", "0"]
+
+
+def deploy(place: Path, config: Path, sub: list[str], photo: Path) -> None:
+    """What stays on a board that is set up: a choice of its own, and a deployment."""
+    say("a choice and a deployment")
+    if "online" not in sys.argv[2:]:
+        fmedge("boards", "add", NAME, NAME, "--ssh-config", config, "--python", "python3", "--no-setup")
+    tune = ["tune", *sub, "--on", NAME, "--backend", "ncnn", "--threads", "1", "--seconds", "0"]
     print(fmedge(*tune).stdout)
     fmedge("run", photo, *sub, "--on", NAME, "--output", place / "p.html")
     (choice,) = (place / "models").glob(f"*.{NAME}.tuned.json")
