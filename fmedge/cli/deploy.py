@@ -52,6 +52,7 @@ def deploy_command(
 ) -> None:
     """Put a model on a board with an environment of its own, and check what it computes there."""
     from fmedge.boards import deployment
+    from fmedge.runtime.backends import find_backend
     from fmedge.system.files import temporary_folder
 
     name = require_one(on, "a deployment")
@@ -60,6 +61,11 @@ def deploy_command(
     artifact, run = _chosen(model, options.run_options(backend, device, threads, None, math, allow_fallback=False))
     if run.backend is not None and run.backend not in ENGINES:
         raise BackendUnavailable(f"Boards have no engine '{run.backend}'. Allowed: {', '.join(ENGINES)}.")
+    engines = [each for each in ENGINES if artifact.card.format in find_backend(each).formats]
+    if run.backend not in (None, *engines) or not engines:
+        who = run.backend or "No engine of boards"
+        hint = f"Allowed: {', '.join(engines)}." if engines else "Use --format onnx for its export."
+        raise UsageError(f"{who} does not run {artifact.card.format} models.", hint=hint)
     with temporary_folder() as place:
         reference = None
         if not no_verify:

@@ -38,7 +38,7 @@ def board(_host, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
     add_board(Board("pi", "board", "python3", str(_host.config)))
     yield _host
-    assert not list((_host.data / "fmedge-board" / "jobs").iterdir())
+    assert not list((_host.data / "fmedge-board").glob("jobs/*"))
 
 
 BENCH = ("bench", "--weights", "untrained", "--size", "32", "--backend", "onnxruntime", "--runs", "3", "--seconds", "0")
@@ -215,6 +215,8 @@ def test_only_where_there_is_room_for_a_deployment(board, fmedge_inprocess, mode
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["thesis.txt"]
     said = fmedge_inprocess("deploy", model, "--on", "pi", "--to", "/proc/fm", code=5).stderr
     assert "/proc/fm" in said
+    said = fmedge_inprocess("deploy", model, "--on", "pi", "--to", "/opt/fm", "--backend", "ncnn", code=2).stderr
+    assert "ncnn does not run onnx models. Allowed: onnxruntime" in said
     for place in ("fm", "/", "/opt/../etc", "/opt/a b", "/opt/$(id)"):
         assert (
             "not a folder on a board" in fmedge_inprocess("deploy", model, "--on", "pi", "--to", place, code=2).stderr
