@@ -3,7 +3,7 @@
 Python's handler runs in the main thread, between two of its instructions: not while a library decodes, computes or
 waits in C. So a thread watches, which the signal reaches through a pipe (``signal.set_wakeup_fd``). It ends the process
 if the command has not ended :data:`GRACE_S` after a signal, and removes children, temporary files and folders; only
-complete files keep their names.
+complete files keep their names. It imports nothing: another thread may hold Python's import lock for good.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from threading import Thread
 from types import FrameType
 
 from fmedge.system.address_space import file_limit
+from fmedge.system.stderr import talk
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -37,6 +38,9 @@ _POLL_S = 0.02
 _AGAIN_S = 0.05
 """Pause before an exception is raised again, or for the first time, if the signal came during an import: if it was not
 swallowed, the command has left by then."""
+
+_IMPORTLIB = "<frozen importlib"
+"""Start of the names that Python's own code for imports has instead of files."""
 
 _ALARM = getattr(signal, "SIGALRM", 0)
 """SIGALRM where the system has it (POSIX), otherwise 0."""
@@ -101,8 +105,6 @@ def _end(number: int) -> None:
     try:
         clear_up()
         if number == signal.SIGINT:
-            from fmedge.system.stderr import talk
-
             last = Thread(target=talk, args=(NOTICE,), daemon=True)  # stderr may have no reader and block
             last.start()
             last.join(_POLL_S * 10)
@@ -124,7 +126,8 @@ def signals() -> Generator[list[int]]:
     """Leave through the ``finally`` clauses on SIGINT and SIGTERM, so that temporary files go.
 
     C code that is being imported may swallow the exception, or turn it into another one; then it is raised again. While
-    an extension module is being set up, nothing is raised yet.
+    an extension module is being set up, or Python's own code for imports runs, nothing is raised yet: it would leave
+    with the import lock, which every other thread then waits for.
     While a thread watches, a second signal raises nothing: it would only cut the clauses short.
 
     Yields:
@@ -141,7 +144,7 @@ def signals() -> Generator[list[int]]:
             return
         if _ALARM and _is_importing(frame):
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
-            if _is_setting_up(frame):
+            if _is_setting_up(frame) or (frame is not None and frame.f_code.co_filename.startswith(_IMPORTLIB)):
                 return
         raise SystemExit(TERMINATED) if came[0] == signal.SIGTERM else KeyboardInterrupt
 
@@ -161,7 +164,7 @@ def signals() -> Generator[list[int]]:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    return any(each.f_code.co_filename == "<frozen importlib._bootstrap>" for each in _callers(frame))
+    return any(each.f_code.co_filename.startswith(_IMPORTLIB) for each in _callers(frame))
 
 
 def _is_setting_up(frame: FrameType | None) -> bool:

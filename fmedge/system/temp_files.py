@@ -177,12 +177,12 @@ def temporary_folder() -> Generator[Path]:
 
 def end_all() -> None:
     """Remove every temporary file and folder of this process, which must end: from then on none can be created."""
-    import shutil
-
     _creating.acquire(timeout=_LAST_WAIT_S)  # kept
     for temporary in list(_present):
         with contextlib.suppress(OSError):
             if temporary.is_dir():
+                import shutil  # which is loaded where there is a folder: nothing waits for the import lock
+
                 shutil.rmtree(temporary, ignore_errors=True)
             else:
                 temporary.unlink()

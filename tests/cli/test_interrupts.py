@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 from textwrap import indent
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmedge.cli.interrupts import signals
 from fmedge.model.artifact import card_path
 from fmedge.runtime.backends import find_backend
 from support.faults import RUN, Place, wait_for_session
@@ -150,6 +152,23 @@ def test_c_code_that_never_returns_is_left(place, tmp_path, stays, number):
     assert all(path.parent.name == "models" for path in after.keys() - before.keys())
     place.require_whole()
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_nothing_is_raised_in_pythons_own_code_for_imports():
+    """It would leave with the import lock, and every thread that imports something would wait for good."""
+
+    def frame(file, back=None):
+        return types.SimpleNamespace(f_code=types.SimpleNamespace(co_filename=file), f_back=back, f_locals={})
+
+    importing = frame("<frozen importlib._bootstrap>", frame("a.py"))
+    with signals() as came:
+        obey = signal.getsignal(signal.SIGINT)
+        obey(signal.SIGINT, importing)
+        assert came == [signal.SIGINT]
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0  # it is tried again
+        with pytest.raises(KeyboardInterrupt):
+            obey(signal.SIGALRM, frame("module.py", importing))
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def sleeps(process):
