@@ -66,6 +66,8 @@ class Key:
         dtype: Number format of their values.
         l2: Whether each is divided by its norm.
         backend: The engine.
+        device: The device that it computes on.
+        math: Arithmetic of the model's float parts.
         inputs: Number of inputs.
         inputs_sha256: Hash of their keys, in order.
         shard_size: Inputs of a shard; the last one may have fewer.
@@ -81,6 +83,8 @@ class Key:
     dtype: DType
     l2: bool
     backend: str
+    device: str
+    math: str
     inputs: int
     inputs_sha256: str
     shard_size: int

@@ -234,6 +234,8 @@ def _key(inputs: Sequence[Input], wish: Wish) -> Key:
         dtype=wish.dtype,
         l2=wish.l2,
         backend=choose_backend(wish.run, card.format).name,
+        device=wish.run.device,
+        math=wish.run.math,
         inputs=len(inputs),
         inputs_sha256=hash_of_keys([each.key for each in inputs]),
         shard_size=chosen,

@@ -86,7 +86,9 @@ def extract_command(
     found = find_inputs(inputs)
     run = options.run_options(backend, device, threads, None, "fp32", allow_fallback=False)
     if model is not None:
-        if any(each is not None for each in (layer, model_format, precision, size, network, weights, keras, onnx)):
+        prepared = preprocessing, scale, mean, std, order
+        chosen = layer, model_format, precision, size, network, weights, keras, onnx, *prepared
+        if any(each is not None for each in chosen):
             raise UsageError("--model determines layer, form and weights. Leave out those options.")
         artifact = open_model(model)
     else:

@@ -171,6 +171,14 @@ def test_other_values_never_mix(extract, tmp_path, change, said):
     assert contents(tmp_path / "f") == before
 
 
+def test_other_arithmetic_never_mixes(extract, tmp_path):
+    extract(tmp_path / "f")
+    key = tmp_path / "f" / "dataset.json"
+    key.write_text(key.read_text().replace('"math": "fp32"', '"math": "bf16"'))  # as another run would have written it
+    with pytest.raises(UsageError, match="holds a data set of other math"):
+        extract(tmp_path / "f")
+
+
 def test_other_inputs_never_mix(extract, photos, tmp_path):
     extract(tmp_path / "f")
     with pytest.raises(UsageError, match="other inputs, inputs_sha256"):
@@ -274,6 +282,8 @@ def test_commands(photos, fmedge_inprocess, tmp_path, untrained_models):
     assert "0 images computed" in fmedge_inprocess(*words, code=9).stderr
     fmedge_inprocess("dataset", "merge", "f", "--output", "g")
     assert contents(tmp_path / "f") == contents(tmp_path / "g")
+    both = ("extract", photos, "--model", "x.onnx", "--scale", "1", "--output", "h")
+    assert "--model determines" in fmedge_inprocess(*both, code=2).stderr
     assert "not a share" in fmedge_inprocess(*words, "--shard", "x", code=2).stderr
     assert "is none" in fmedge_inprocess(*words, "--shard", "3/2", code=2).stderr
     assert "is not a data set" in fmedge_inprocess("dataset", "info", ".", code=2).stderr
