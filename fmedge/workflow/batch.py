@@ -128,6 +128,24 @@ class _Place:
             self.session.close()
 
 
+class Sessions:
+    """Sessions that several calls of :func:`run_many` use, one after the other, with the same model and options."""
+
+    def __init__(self) -> None:
+        self._places: list[_Place] = []
+
+    def places(self, artifact: Artifact, run: RunOptions, threads: Sequence[int | None]) -> list[_Place]:
+        """Return the sessions, which are opened when they are first needed."""
+        self._places = self._places or [_Place(artifact, replace(run, threads=each)) for each in threads]
+        return self._places
+
+    def close(self) -> None:
+        """Close them."""
+        for place in self._places:
+            place.close()
+        self._places = []
+
+
 @dataclass
 class _Workers(Generic[Source, Result]):
     """The work of the threads in the pool.
@@ -189,6 +207,7 @@ def run_many(
     *,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
+    sessions: Sessions | None = None,
 ) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
     """Run a model on many images, several at once.
 
@@ -202,6 +221,7 @@ def run_many(
         finish: Called with an image and its maps of a tap, by the worker that computed them; its result is yielded.
         resize: How the photos are resized for the model.
         run: How the model is run; None means the defaults.
+        sessions: Sessions that stay open for the next call; None opens them here and closes them at the end.
 
     Yields:
         Each image, in order, with what ``finish`` returned per tap, or with the error if the image is unusable.
@@ -218,12 +238,12 @@ def run_many(
     require_artifact(artifact)  # before anything is allocated as large as the card says
     run = replace(run or RunOptions(), spinning=False)  # spinning idle threads would take time from the other workers
     plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
-    places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
+    mine = Sessions()
+    places = (sessions or mine).places(artifact, run, plan.threads)
     workers = _Workers(Extraction(artifact.card, resize, run), places, finish)
     pending: deque[tuple[Source, Future[dict[str, Result] | FmedgeError]]] = deque()
     with ExitStack() as ending:
-        for place in places:
-            ending.callback(place.close)
+        ending.callback(mine.close)
         pool = ThreadPoolExecutor(plan.workers, "fmedge", workers.take_place)
         ending.callback(_wait_for_running, pending)  # in case a second signal interrupted the pool's own wait
         ending.callback(pool.shutdown, cancel_futures=True)
