@@ -256,7 +256,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(place) as listed:
                 entries = sorted((each for each in listed if not each.name.startswith(".")), key=_name_of)
-            folders = [each.name for each in entries if each.is_dir()]
+            folders = [each.name for each in entries if _is_folder(each)]
         except OSError as error:
             raise ImageError(f"Cannot read the folder '{place}': {error.strerror}.") from error
         names = {each.name for each in entries if each.name.lower().endswith(IMAGE_SUFFIXES)} - set(folders)
@@ -266,6 +266,13 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _name_of(entry: os.DirEntry[str]) -> str:
     return entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def require_apart(sources: Sequence[str], output: str) -> None:
