@@ -9,7 +9,7 @@ from fmedge.export.exporter import EXPORTERS
 from fmedge.model.parity import gate_for, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Precision
-from fmedge.runtime.backends import BACKENDS, NOT_GPUS
+from fmedge.runtime.backends import BACKENDS, NOT_GPUS, find_backend
 from fmedge.runtime.opening import open_session
 from fmedge.runtime.placement import describe_placement
 from fmedge.workflow.request import request_artifact
@@ -113,7 +113,7 @@ def test_the_command(device, make, picture, fmedge_process, untrained_models):
 
 
 def test_gpu_is_the_best_that_is_there(make, images):
-    with open_session(make(BACKENDS[0], "block1_conv1"), RunOptions("onnxruntime", "gpu")) as session:
+    with open_session(make(find_backend("onnxruntime"), "block1_conv1"), RunOptions("onnxruntime", "gpu")) as session:
         assert session.active_provider != "CPUExecutionProvider"
         assert describe_placement(session.placement, session.active_provider).startswith("1/1 Conv on ")
         session.run(images)
