@@ -167,6 +167,8 @@ class _Workers(Generic[Source, Result]):
             try:
                 taps = self.job.maps(session, photo)
             except _OF_THE_IMAGE as error:
+                if isinstance(error, LimitExceeded) and self.job.run.device != "cpu" and self.job.resize != "none":
+                    raise  # the next image takes as much: the card is full
                 return error
         try:
             return {tap: self._finished(image, maps) for tap, maps in taps.items()}

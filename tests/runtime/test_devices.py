@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fmedge.errors import ProviderUnavailable
+from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.model.run_options import RunOptions
 from fmedge.runtime.opening import choose_backend, open_session
 from fmedge.runtime.placement import describe_placement
@@ -112,6 +112,40 @@ def test_a_device_that_fails_may_be_replaced(pretend, block1):
         assert session.active_provider == CPU
         assert session.run(np.zeros((1, 224, 224, 3), np.uint8))["block1_conv1"].shape == (1, 64, 224, 224)
     assert asked[-1][1] == [CPU]
+
+
+CUBLAS = "CUBLAS failure 3: the resource allocation failed ; GPU=0 ; hostname=vm ; file=x.cc ; line=1 ; expr=x;"
+
+
+def test_a_card_that_is_full_is_told_where_the_model_is_loaded(pretend, block1):
+    pretend(fails=RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: {CUBLAS}"))
+    with pytest.raises(LimitExceeded, match=f"Not enough memory on {CUDA} to load") as caught:
+        open_session(block1, RunOptions(device="cuda"))
+    assert "nvidia-smi" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (CUBLAS, LimitExceeded, f"Not enough memory on {CUDA} to run the model"),
+        (
+            "CUDA failure 719: unspecified launch failure ; GPU=0 ;",
+            ProviderUnavailable,
+            "CUDA says: unspecified launch",
+        ),
+    ],
+)
+def test_a_card_that_fails_during_a_run_is_blamed_and_not_the_model(pretend, block1, monkeypatch, text, kind, words):
+    pretend()
+    with open_session(block1, RunOptions(device="cuda")) as session:
+        engine = session._engine
+
+        def run(*_):
+            raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : /x/cuda_call.cc:146 CudaCall {text}")
+
+        monkeypatch.setattr(engine._session, "run", run, raising=False)
+        with pytest.raises(kind, match=words):
+            session.run(np.zeros((1, 224, 224, 3), np.uint8))
 
 
 def test_libraries_that_are_missing_are_named(pretend, block1, monkeypatch, capsys):

@@ -70,7 +70,19 @@ class OnnxRuntimeEngine:
         self.placement: Placement = _placement(session)
 
     def compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
-        """See :meth:`fmedge.runtime.session.Engine.compute`."""
+        """See :meth:`fmedge.runtime.session.Engine.compute`.
+
+        Raises:
+            LimitExceeded: The memory of the device ran out.
+        """
+        try:
+            return self._compute(images, out)
+        except self.errors as error:
+            if self.active_provider != _CPU and in_our_words(error)[1] is Mend.SMALLER:
+                raise _card_is_full(self.active_provider, "run the model") from error
+            raise
+
+    def _compute(self, images: Images, out: Mapping[str, FloatArray]) -> Mapping[str, FloatArray]:
         if not out:
             return dict(
                 zip(self._taps, self._session.run(self._taps, {self._input: images, **self._weights}), strict=True)
@@ -200,12 +212,20 @@ def _load(
             missing = _preload() if wanted in _NEEDS_LIBRARIES else ""
             words, mend = explain(f"{error}\n{missing}") or in_our_words(error)
             if mend is Mend.SMALLER:
-                raise LimitExceeded(f"Not enough memory on {wanted} to load '{artifact.path}'.") from error
+                raise _card_is_full(wanted, f"load '{artifact.path}'") from error
             raise ProviderUnavailable(
                 f"{wanted} cannot run the whole model here: {words}.",
                 hint="See fmedge doctor, or allow the CPU: --allow-fallback.",
             ) from error
         raise failure(error, f"ONNX Runtime cannot load '{artifact.path}'") from error
+
+
+def _card_is_full(provider: str, what: str) -> LimitExceeded:
+    see = " (nvidia-smi tells)" if provider in _NEEDS_LIBRARIES else ""
+    return LimitExceeded(
+        f"Not enough memory on {provider} to {what}.",
+        hint=f"Give fewer or smaller images, or end what else holds it{see}.",
+    )
 
 
 def _require_all_on(wanted: str, engine: OnnxRuntimeEngine) -> None:
