@@ -10,6 +10,7 @@ import pytest
 
 from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.model.run_options import RunOptions
+from fmedge.runtime import forks, isolated
 from fmedge.runtime.opening import choose_backend, open_session
 from fmedge.runtime.placement import describe_placement
 from support.messages import says
@@ -146,6 +147,29 @@ def test_a_card_that_fails_during_a_run_is_blamed_and_not_the_model(pretend, blo
         monkeypatch.setattr(engine._session, "run", run, raising=False)
         with pytest.raises(kind, match=words):
             session.run(np.zeros((1, 224, 224, 3), np.uint8))
+
+
+def test_after_a_fork_the_device_is_used_in_another_process(pretend, block1, monkeypatch):
+    """CUDA refuses to start in a process that was forked after it was used; the CPU does not mind."""
+    for name in ("_loaded", "_inherited", "_used", "_spoilt"):
+        monkeypatch.setattr(forks, name, set())
+    monkeypatch.setattr(forks, "_live", set())
+    pretend()
+    assert not forks.is_stuck("onnxruntime", "cuda")
+    open_session(block1, RunOptions(device="cuda")).close()
+    assert not forks.is_stuck("onnxruntime", "cuda")
+    forks._leave_all()  # what happens in the child
+    assert forks.is_stuck("onnxruntime", "cuda")
+    assert not forks.is_stuck("onnxruntime")
+    assert not forks.is_stuck("ncnn", "vulkan")
+    asked = []
+    monkeypatch.setattr(isolated, "IsolatedEngine", lambda artifact, options, needs: asked.append(options) or fake())
+    open_session(block1, RunOptions(device="cuda"))
+    assert [options.device for options in asked] == ["cuda"]
+
+
+def fake():
+    return SimpleNamespace(name="onnxruntime", active_provider=CUDA, placement={})
 
 
 def test_libraries_that_are_missing_are_named(pretend, block1, monkeypatch, capsys):
