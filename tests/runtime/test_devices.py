@@ -69,7 +69,7 @@ def test_a_device_that_takes_the_whole_model(pretend, block1):
         assert describe_placement(session.placement, CUDA) == f"1/1 Conv on {CUDA}"
     settings, providers = asked[0]
     assert settings.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
-    assert providers == [(CUDA, {"use_tf32": "0"})]
+    assert providers == [(CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"})]
 
 
 def test_one_node_elsewhere_breaks_the_promise(pretend, block1):
