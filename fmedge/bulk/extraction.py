@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -33,11 +33,10 @@ from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard
 from fmedge.model.run_options import RunOptions
 from fmedge.model.stock import INPUT_SIZE
-from fmedge.runtime.backends import default_threads
 from fmedge.runtime.opening import choose_backend
 from fmedge.system.progress import Progress, no_progress
 from fmedge.system.wording import duration
-from fmedge.workflow.batch import MAX_WORKERS, run_many
+from fmedge.workflow.batch import run_many
 from fmedge.workflow.extraction import Resizing
 
 SHARD_INPUTS = 1024
@@ -171,7 +170,8 @@ def _rows(inputs: Iterable[Input], wish: Wish, teller: _Teller) -> Generator[Row
         vectors = (pool(maps.maps[0]) for pool in wish.pools)
         return tuple(normalized(each) if wish.l2 else each for each in vectors)
 
-    with closing(run_many(wish.artifact, contents(), pooled, resize=wish.resize, run=_one_each(wish.run))) as results:
+    many = run_many(wish.artifact, contents(), pooled, resize=wish.resize, run=wish.run, single_threaded=True)
+    with closing(many) as results:
         for _, found in results:
             yield from unreadable()
             each, sha256, _ = waiting.popleft()
@@ -181,12 +181,6 @@ def _rows(inputs: Iterable[Input], wish: Wish, teller: _Teller) -> Generator[Row
                 taps = wish.artifact.card.submodel.taps
                 yield teller.told(Row(each.key, sha256, tuple(vector for tap in taps for vector in found[tap])))
     yield from unreadable()
-
-
-def _one_each(run: RunOptions) -> RunOptions:
-    """Return how the model is run so that its values do not depend on the number of workers: one thread each."""
-    workers = min(MAX_WORKERS, default_threads(run.cpus) if run.threads is None else run.threads)
-    return replace(run, threads=workers) if run.device == "cpu" else run
 
 
 class _Teller:

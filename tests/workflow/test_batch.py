@@ -102,6 +102,22 @@ def test_cores_are_shared_out(block1, run, images, threads):
     assert plan.window <= 2 * (MAX_WORKERS if run.device == "cpu" else 8)
 
 
+def test_one_thread_each_on_every_core(block1):
+    """So that no value depends on how many there are; a device computes by itself."""
+    for threads in (1, 3, 16):
+        plan = share_out(block1, RunOptions(threads=threads), "nearest", single_threaded=True)
+        assert plan.threads == (1,) * threads
+        assert plan.workers == threads
+    assert share_out(block1, RunOptions(threads=16), "nearest", 2, single_threaded=True).threads == (1, 1)
+    assert share_out(block1, RunOptions(device="cuda", threads=3), "nearest", single_threaded=True).threads == (3,)
+
+
+def test_beside_a_device_threads_is_how_many_work(block1):
+    assert share_out(block1, RunOptions(device="cuda", threads=1), "nearest").workers == 1
+    assert share_out(block1, RunOptions(device="cuda", threads=5), "nearest").workers == 5
+    assert share_out(block1, RunOptions(device="cuda", threads=64), "nearest").workers == 8
+
+
 def test_a_device_without_memory_ends_the_run_and_blames_no_image(pictures, block1, monkeypatch):
     """Every further image takes as much; only where photos keep their sizes may another one fit."""
 
