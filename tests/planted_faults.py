@@ -102,7 +102,7 @@ FAULTS = (
     Fault("OpenVINO adds in 16 bits", "runtime/engines/openvino_engine.py", "properties |= _IN_FLOAT", "pass", "runtime/test_without_vnni.py"),
     Fault("ONNX Runtime adds in 16 bits", "runtime/engines/onnxruntime_engine.py", "int8_overflows(artifact.card, provider) is not False", "False", "runtime/test_without_vnni.py"),
     Fault("VNNI is taken for granted", "system/processor.py", "not features & _VNNI", "False", "runtime/test_without_vnni.py"),
-    Fault("CUDA computes in TF32", "runtime/engines/onnxruntime_engine.py", '{"use_tf32": "0"}', "{}", "runtime/test_devices.py"),
+    Fault("CUDA computes in TF32", "runtime/engines/onnxruntime_engine.py", '"use_tf32": "0"', '"use_tf32": "1"', "runtime/test_devices.py"),
     Fault("a device that fails at a run falls back", "runtime/engines/onnxruntime_engine.py", "enable_fallback=0", "enable_fallback=1", "runtime/test_devices.py"),
     Fault("a device falls back silently", "runtime/engines/onnxruntime_engine.py", "    if not options.allow_fallback:\n        _require_all_on", "    if False:\n        _require_all_on", "runtime"),
     Fault("an unknown model runs with us", "runtime/opening.py", "    if known_models.is_known(artifact.card) and", "    if True or", "runtime/test_isolated.py"),

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from threading import Lock, Thread
 from typing import Any
 
@@ -39,6 +41,10 @@ _MOST_FAILURES = 5
 _BURST_S = 0.05
 """Seconds of a core that may be used at once, before :data:`MOST_LOAD` holds: the first readings load code."""
 
+_COSTS = 15
+"""Readings of power whose median cost is the usual one. One that costs many times as much, as where a driver is busy,
+must not be made up for by silence: 0.2 s of a core would be 20 s without a sample."""
+
 
 @dataclass(slots=True)
 class Samples:
@@ -59,7 +65,8 @@ class Sampler:
         self._samples = _no_samples()
         self._lock = Lock()
         self._failure, self._failures = "", 0
-        self._cpu_s, self._begun_s = 0.0, 0.0
+        self._cpu_s, self._begun_s, self._read_s = 0.0, 0.0, 0.0
+        self._costs: deque[float] = deque(maxlen=_COSTS)
         self._power_due, self._state_due = 0.0, 0.0
 
     def begin(self, host: Mapping[str, Any], power: bool, device: str, cpus: Sequence[int]) -> dict[str, Any]:
@@ -120,17 +127,24 @@ class Sampler:
     def _step(self) -> float:
         """Read what is due, if :data:`MOST_LOAD` allows, and return how long to sleep, in seconds."""
         now, source = time.monotonic(), self._source
-        spent_s = _cpu_seconds() - self._cpu_s - _BURST_S
-        affordable = self._begun_s + spent_s / MOST_LOAD
+        affordable = self._affordable_s()
         if now >= affordable:
             if source is not None and now >= self._power_due:
+                spent_s = _cpu_seconds()
                 self._read_power(source)
+                self._costs.append(_cpu_seconds() - spent_s)
+                self._read_s = now
                 self._power_due = _after(self._power_due, 1 / source.rate_hz, now)
             if now >= self._state_due:
                 self._read_state()
                 self._state_due = _after(self._state_due, STATE_S, now)
         due = self._state_due if source is None else min(self._power_due, self._state_due)
         return max(0.0, max(due, affordable) - time.monotonic())
+
+    def _affordable_s(self) -> float:
+        """Return from when on a reading keeps to :data:`MOST_LOAD`: all of them together, or each of the usual cost."""
+        together = self._begun_s + (_cpu_seconds() - self._cpu_s - _BURST_S) / MOST_LOAD
+        return min(together, self._read_s + median(self._costs) / MOST_LOAD) if self._costs else together
 
     def _read_power(self, source: Source) -> None:
         """Read power; the time is that in the middle of the reading. A sensor that is gone is left out from then on."""

@@ -101,7 +101,8 @@ def prepare_ways(
 ) -> tuple[list[Case], list[Missing]]:
     """Prepare all ways that may keep the bound; models that are missing are exported, unless models are given."""
     cores = default_threads()
-    threads = matrix.threads or tuple(sorted({cores, max(1, cores // 2), 1}, reverse=True))
+    tried = {cores, max(1, cores // 2), 1} if matrix.device == "cpu" else {cores}  # elsewhere they only wait
+    threads = matrix.threads or tuple(sorted(tried, reverse=True))
     cases: list[Case] = []
     missing: list[Missing] = []
     for each in tried_forms(replace(matrix, threads=threads), goal, variants_here()):

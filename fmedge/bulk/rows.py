@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ from fmedge.data.images import label_of
 from fmedge.errors import FmedgeError, ImageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.run_options import RunOptions
-from fmedge.runtime.backends import default_threads
-from fmedge.workflow.batch import MAX_WORKERS, Sessions, run_many
+from fmedge.workflow.batch import Sessions, run_many
 from fmedge.workflow.extraction import Resizing
 
 Values = npt.NDArray[np.float32]
@@ -114,8 +113,15 @@ def compute_rows(
         found = [reduce(pool(maps.maps[0])) for pool, reduce in steps[maps.layer]]
         return [_fitting(normalized(each) if wish.l2 else each, wish.dtype) for each in found]
 
-    run = _one_each(wish.run)
-    many = run_many(wish.artifact, contents(), pooled, resize=wish.resize, run=run, sessions=sessions)
+    many = run_many(
+        wish.artifact,
+        contents(),
+        pooled,
+        resize=wish.resize,
+        run=wish.run,
+        sessions=sessions,
+        single_threaded=True,
+    )
     with closing(many) as results:
         for content, found in results:
             yield from unreadable()
@@ -138,9 +144,3 @@ def _fitting(values: Values, dtype: DType) -> Values:
         if not most <= float(np.finfo(np.float16 if dtype == "float16" else np.float32).max):
             raise ImageError(f"Its values, up to {most:.3g}, do not fit into {dtype}.")
     return values
-
-
-def _one_each(run: RunOptions) -> RunOptions:
-    """Return how the model is run so that its values do not depend on the number of workers: one thread each."""
-    workers = min(MAX_WORKERS, default_threads(run.cpus) if run.threads is None else run.threads)
-    return replace(run, threads=workers) if run.device == "cpu" else run

@@ -46,12 +46,19 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     EngineText(
         "",
         r"bad_alloc|bad allocation|failed to allocate|out of memory|"
-        r"CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE",
+        r"CL_OUT_OF_\w+|CL_MEM_OBJECT_ALLOCATION_FAILURE|resource allocation failed|"
+        r"CUDNN_STATUS_INTERNAL_ERROR\b.*\bcuda_stream_handle\.cc",  # cuDNN's word where it cannot even begin
         "not enough memory",
         Mend.SMALLER,
     ),
     EngineText("", r"Resource temporarily unavailable", "no more threads can be started", Mend.THREADS),
     EngineText("onnxruntime", r"no CUDA-capable device", "there is no NVIDIA GPU", Mend.DEVICE),
+    EngineText(
+        "onnxruntime",
+        r"CUDA failure 3: initialization error",
+        "CUDA does not start, as in a process that was forked after CUDA was used",
+        Mend.DEVICE,
+    ),
     EngineText("onnxruntime", r"install TensorRT libraries", "TensorRT's libraries are missing", Mend.DEVICE),
     EngineText(
         "onnxruntime",
@@ -64,6 +71,9 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
         r"([\w.+-]+\.so[.\d]*)\"?: cannot open shared object|([\w.+-]+\.dll)\" which is missing",
         "the library {0} is missing",
         Mend.DEVICE,
+    ),
+    EngineText(
+        "onnxruntime", r"(CUDA|CUBLAS|CUDNN|CUFFT) failure \d+: ([^;\n]+?) *[;\n]", "{0} says: {1}", Mend.DEVICE
     ),
     EngineText("onnxruntime", r"assigned to the default CPU EP", "part of it would stay on the CPU", Mend.DEVICE),
     EngineText("onnxruntime", r"protobuf parsing failed|No graph was found", "it is damaged"),
@@ -138,8 +148,9 @@ ENGINE_TEXTS: tuple[EngineText, ...] = (
     EngineText("native", r"fmedge_chain returned (\d+):", "the kernels failed with code {0}", Mend.UPDATE),
     EngineText("ncnn", r"ncnn returned (-?\d+)", "a layer failed with code {0}"),
 )
-"""Texts seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020; those about graphics cards
-come from the engines' documentation and bug trackers. The first row that matches counts."""
+"""Texts seen with onnxruntime 1.31, openvino 2026.4, ai-edge-litert 2.3 and ncnn 20261020. Those of CUDA about memory
+were seen on an H100 whose memory was held by another program; the others about graphics cards come from the engines'
+documentation and bug trackers. The first row that matches counts."""
 
 
 def explain(text: str) -> tuple[str, Mend] | None:

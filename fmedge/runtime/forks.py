@@ -28,19 +28,28 @@ _loaded: set[str] = set()
 _inherited: set[str] = set()
 """Names of the engines that were loaded before this process was forked; ``_loaded`` names all that are loaded in it."""
 
+_used: set[str] = set()
+_spoilt: set[str] = set()
+"""Names of the engines that used a device other than the CPU before this process was forked, and of all that did so."""
+
 _NEVER_AGAIN = frozenset(("openvino",))
 """Engines that may hang in a forked process even with a model that it loads itself: at the fork their threads held
 locks that nobody releases there (OpenVINO 2026.4, 1 of 4 times)."""
 
 
-def loaded(engine: str) -> None:
-    """Record that an engine was loaded."""
+def loaded(engine: str, device: str = "cpu") -> None:
+    """Record that an engine was loaded, or is about to use a device."""
     _loaded.add(engine)
+    if device != "cpu":
+        _used.add(engine)
 
 
-def is_stuck(engine: str) -> bool:
-    """Return whether an engine was loaded before this process was forked, and may hang in it."""
-    return engine in _inherited & _NEVER_AGAIN
+def is_stuck(engine: str, device: str = "cpu") -> bool:
+    """Return whether an engine cannot be used in this process, since it was loaded before the process was forked.
+
+    The driver of a graphics card works in no process that was forked after its first use: CUDA refuses to start there.
+    """
+    return engine in _inherited & _NEVER_AGAIN or (device != "cpu" and engine in _spoilt)
 
 
 def watch(holder: Inheritable) -> None:
@@ -61,6 +70,7 @@ def keep_for_good(thing: object) -> None:
 
 def _leave_all() -> None:
     _inherited.update(_loaded)
+    _spoilt.update(_used)
     for holder in list(_live):
         keep_for_good(holder.leave())
     _live.clear()

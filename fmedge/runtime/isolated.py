@@ -63,9 +63,11 @@ _LONGEST_MESSAGE = 1000
 
 _INHERITED = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL"),
-    *("MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "VK_ICD_FILENAMES", "OCL_ICD_VENDORS"),
+    *("MALLOC_ARENA_MAX", "OMP_NUM_THREADS", "VK_ICD_FILENAMES", "OCL_ICD_VENDORS"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_CACHE_PATH"),
 )
-"""Environment variables that the child gets: those that programs and drivers need to start at all."""
+"""Environment variables that the child gets: those that programs and drivers need to start at all, and to take the same
+graphics card as this process."""
 
 
 class IsolatedEngine:

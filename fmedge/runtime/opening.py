@@ -141,6 +141,7 @@ def open_engine(artifact: Artifact, options: RunOptions) -> Engine:
     """Load a model that has passed the gate, on the engine and the device that the options name."""
     (backend, provider), *_ = _candidates(options, artifact.card.format)
     with bound_to(options.cpus):
+        forks.loaded(backend.name, provider.device)
         return _load_adapter(backend, provider).open_engine(artifact, provider, _count_threads(options), options)
 
 
@@ -159,7 +160,7 @@ _Opener = Callable[[Artifact, RunOptions, _Needs], Engine]
 
 
 def _engine_for(artifact: Artifact, options: RunOptions, needs: _Needs) -> Engine:
-    if known_models.is_known(artifact.card) and not forks.is_stuck(str(options.backend)):
+    if known_models.is_known(artifact.card) and not forks.is_stuck(str(options.backend), options.device):
         return open_engine(artifact, options)
     from fmedge.runtime.isolated import IsolatedEngine
 

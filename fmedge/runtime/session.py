@@ -11,7 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import ArtifactError, LimitExceeded, UsageError
+from fmedge.errors import ArtifactError, LimitExceeded, ProviderUnavailable, UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.card import ModelCard, TensorSpec
 from fmedge.runtime import forks
@@ -260,10 +260,16 @@ class Session:
         self.close()
 
 
-def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded:
-    """Turn an engine's error into ours: LimitExceeded if memory or threads ran out, ArtifactError otherwise."""
+_KINDS = {Mend.SMALLER: LimitExceeded, Mend.THREADS: LimitExceeded, Mend.DEVICE: ProviderUnavailable}
+
+
+def failure(error: Exception, what: str) -> ArtifactError | LimitExceeded | ProviderUnavailable:
+    """Turn an engine's error into ours.
+
+    It is LimitExceeded if memory or threads ran out, ProviderUnavailable if a device failed, ArtifactError otherwise.
+    """
     words, mend = in_our_words(error)
-    kind = LimitExceeded if mend in (Mend.SMALLER, Mend.THREADS) else ArtifactError
+    kind = _KINDS.get(mend, ArtifactError)
     return kind(f"{what}: {words}.", hint=mend.value)
 
 

@@ -65,7 +65,14 @@ class WorkerPlan:
     window: int
 
 
-def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int | None = None) -> WorkerPlan:
+def share_out(
+    artifact: Artifact,
+    run: RunOptions,
+    resize: Resizing,
+    images: int | None = None,
+    *,
+    single_threaded: bool = False,
+) -> WorkerPlan:
     """Decide how many images are processed at once, and in how many sessions.
 
     On the CPU every worker has its own session with its share of the cores: an image run by one thread does not wait
@@ -79,16 +86,21 @@ def share_out(artifact: Artifact, run: RunOptions, resize: Resizing, images: int
         run: How it is run; ``threads`` is the number for all sessions together.
         resize: How photos are resized for the model.
         images: Number of images, if known.
+        single_threaded: Whether each session on the CPU has one thread, so that no value depends on their number; there
+            is then one for every core.
     """
     cores = default_threads(run.cpus) if run.threads is None else run.threads
     if not 1 <= cores <= max(MAX_THREADS, usable_cpus()):
         return WorkerPlan(1, (cores,), 1)  # opening the session raises the error
     if resize == "none" and artifact.card.options.size is None:
-        return WorkerPlan(1, (run.threads,), 1)
+        return WorkerPlan(1, (1 if single_threaded and run.device == "cpu" else run.threads,), 1)
     if run.device != "cpu":
-        workers = max(1, min(usable_cpus(), _MAX_BESIDE_A_DEVICE, _most_by_memory(artifact)))
+        workers = max(1, min(cores, _MAX_BESIDE_A_DEVICE, _most_by_memory(artifact)))
         return WorkerPlan(workers, (run.threads,), workers * _AHEAD)
-    workers = max(1, min(cores, MAX_WORKERS, _most_by_memory(artifact), images or MAX_WORKERS))
+    most = MAX_THREADS if single_threaded else MAX_WORKERS
+    workers = max(1, min(cores, most, _most_by_memory(artifact), images or most))
+    if single_threaded:
+        return WorkerPlan(workers, (1,) * workers, workers * _AHEAD)
     threads = tuple(cores // workers + (number < cores % workers) for number in range(workers))
     return WorkerPlan(workers, threads, workers * _AHEAD)
 
@@ -185,6 +197,8 @@ class _Workers(Generic[Source, Result]):
             try:
                 taps = self.job.maps(session, photo)
             except _OF_THE_IMAGE as error:
+                if isinstance(error, LimitExceeded) and self.job.run.device != "cpu" and self.job.resize != "none":
+                    raise  # the next image takes as much: the card is full
                 return error
         try:
             return {tap: self._finished(image, maps) for tap, maps in taps.items()}
@@ -208,6 +222,7 @@ def run_many(
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
     sessions: Sessions | None = None,
+    single_threaded: bool = False,
 ) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
     """Run a model on many images, several at once.
 
@@ -222,6 +237,7 @@ def run_many(
         resize: How the photos are resized for the model.
         run: How the model is run; None means the defaults.
         sessions: Sessions that stay open for the next call; None opens them here and closes them at the end.
+        single_threaded: See :func:`share_out`.
 
     Yields:
         Each image, in order, with what ``finish`` returned per tap, or with the error if the image is unusable.
@@ -237,7 +253,8 @@ def run_many(
     """
     require_artifact(artifact)  # before anything is allocated as large as the card says
     run = replace(run or RunOptions(), spinning=False)  # spinning idle threads would take time from the other workers
-    plan = share_out(artifact, run, resize, len(images) if isinstance(images, Sized) else None)
+    count = len(images) if isinstance(images, Sized) else None
+    plan = share_out(artifact, run, resize, count, single_threaded=single_threaded)
     mine = Sessions()
     places = (sessions or mine).places(artifact, run, plan.threads)
     workers = _Workers(Extraction(artifact.card, resize, run), places, finish)

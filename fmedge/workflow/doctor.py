@@ -24,6 +24,7 @@ from fmedge.system.files import temporary_folder
 from fmedge.system.machine import Machine, this_machine
 from fmedge.system.processor import missing_features
 from fmedge.system.sensors.host import Host
+from fmedge.system.sensors.source import Source
 from fmedge.system.sensors.state import StateReader
 from fmedge.system.sensors.table import find_power
 from fmedge.system.stderr import own_process
@@ -115,17 +116,20 @@ def describe_sensors(host: Host | None = None) -> dict[str, str]:
     host = host or Host()
     search, state = find_power(host), StateReader(host)
     celsius = state.temperature_c()
-    source = search.source
+    card = find_power(host, "gpu").source
     found = {
-        "power": f"none: {search.reason}"
-        if source is None
-        else f"{source.name}, {source.covers}, up to {source.rate_hz:g} readings a second",
+        "power": f"none: {search.reason}" if search.source is None else _describe_power(search.source),
+        "power of the card": "" if card is None else _describe_power(card),
         "temperature": f"{state.thermometer}, {celsius:.0f} °C" if celsius is not None else "none",
         "throttling": ", ".join(state.signs) or "not told",
         "cores": describe_clusters(find_clusters(host)),
         "limits": "; ".join(state.limits),
     }
     return {name: words for name, words in found.items() if words}
+
+
+def _describe_power(source: Source) -> str:
+    return f"{source.name}, {source.covers}, up to {source.rate_hz:g} readings a second"
 
 
 def _problems(engines: tuple[EngineState, ...]) -> Iterator[str]:

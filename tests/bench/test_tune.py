@@ -47,6 +47,14 @@ def matrix(models, **changes):
     return replace(some, **changes)
 
 
+def test_threads_are_tried_where_they_compute(untrained_models, monkeypatch):
+    monkeypatch.setattr(ways, "default_threads", lambda: 8)
+    for device, threads in (("cpu", {8, 4, 1}), ("cuda", {8})):
+        asked = matrix(untrained_models, backends=("onnxruntime",), device=device)
+        cases, _ = ways.prepare_ways(asked, Goal())
+        assert {case.configuration.threads for case in cases} == threads
+
+
 def test_tune_takes_the_fastest_of_what_it_measured(untrained_models):
     found, report = tune(matrix(untrained_models, threads=(1,)), Goal(), BRIEF)
     fastest = min(report.measurements, key=lambda each: each.p50)

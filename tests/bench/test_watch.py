@@ -4,6 +4,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from itertools import pairwise
 from threading import Event, Thread
 
 import pytest
@@ -188,6 +189,25 @@ def test_a_costly_sensor_is_read_less_often(monkeypatch):
     while clock[0] < 1450:
         clock[0] += max(reader._step(), 0.001)
     assert reader._samples.power_times_s == pytest.approx([1000, 1095, 1195, 1295, 1395], abs=0.5)
+
+
+def test_one_costly_reading_does_not_silence_the_sensor(monkeypatch):
+    """As a graphics card's was: 0.2 s of a core for one reading, and no sample for 20 s."""
+    spent, clock, readings = [0.0], [1000.0], []
+    monkeypatch.setattr(sampler, "_cpu_seconds", lambda: spent[0])
+    monkeypatch.setattr(sampler.time, "monotonic", lambda: clock[0])
+
+    def read():
+        spent[0] += 0.2 if len(readings) == 16 else 0.003
+        readings.append(clock[0])
+        return 5.0
+
+    reader = sampler.Sampler()
+    reader._source, reader._begun_s = Source("nvml", "x", "x", "energy", 1e-3, 10.0, read), clock[0]
+    while clock[0] < 1020:
+        clock[0] += max(reader._step(), 0.001)
+    assert max(after - before for before, after in pairwise(readings)) < 0.5
+    assert 50 <= len(readings) <= 200
 
 
 def test_a_busy_bus_is_no_vanished_sensor():

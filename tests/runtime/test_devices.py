@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fmedge.errors import ProviderUnavailable
+from fmedge.errors import LimitExceeded, ProviderUnavailable
 from fmedge.model.run_options import RunOptions
+from fmedge.runtime import forks, isolated
 from fmedge.runtime.opening import choose_backend, open_session
 from fmedge.runtime.placement import describe_placement
 from support.messages import says
@@ -68,7 +69,7 @@ def test_a_device_that_takes_the_whole_model(pretend, block1):
         assert describe_placement(session.placement, CUDA) == f"1/1 Conv on {CUDA}"
     settings, providers = asked[0]
     assert settings.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
-    assert providers == [(CUDA, {"use_tf32": "0"})]
+    assert providers == [(CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"})]
 
 
 def test_one_node_elsewhere_breaks_the_promise(pretend, block1):
@@ -112,6 +113,63 @@ def test_a_device_that_fails_may_be_replaced(pretend, block1):
         assert session.active_provider == CPU
         assert session.run(np.zeros((1, 224, 224, 3), np.uint8))["block1_conv1"].shape == (1, 64, 224, 224)
     assert asked[-1][1] == [CPU]
+
+
+CUBLAS = "CUBLAS failure 3: the resource allocation failed ; GPU=0 ; hostname=vm ; file=x.cc ; line=1 ; expr=x;"
+
+
+def test_a_card_that_is_full_is_told_where_the_model_is_loaded(pretend, block1):
+    pretend(fails=RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: {CUBLAS}"))
+    with pytest.raises(LimitExceeded, match=f"Not enough memory on {CUDA} to load") as caught:
+        open_session(block1, RunOptions(device="cuda"))
+    assert "nvidia-smi" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (CUBLAS, LimitExceeded, f"Not enough memory on {CUDA} to run the model"),
+        (
+            "CUDA failure 719: unspecified launch failure ; GPU=0 ;",
+            ProviderUnavailable,
+            "CUDA says: unspecified launch",
+        ),
+    ],
+)
+def test_a_card_that_fails_during_a_run_is_blamed_and_not_the_model(pretend, block1, monkeypatch, text, kind, words):
+    pretend()
+    with open_session(block1, RunOptions(device="cuda")) as session:
+        engine = session._engine
+
+        def run(*_):
+            raise RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : /x/cuda_call.cc:146 CudaCall {text}")
+
+        monkeypatch.setattr(engine._session, "run", run, raising=False)
+        with pytest.raises(kind, match=words):
+            session.run(np.zeros((1, 224, 224, 3), np.uint8))
+
+
+def test_after_a_fork_the_device_is_used_in_another_process(pretend, block1, monkeypatch):
+    """CUDA refuses to start in a process that was forked after it was used; the CPU does not mind."""
+    for name in ("_loaded", "_inherited", "_used", "_spoilt"):
+        monkeypatch.setattr(forks, name, set())
+    monkeypatch.setattr(forks, "_live", set())
+    pretend()
+    assert not forks.is_stuck("onnxruntime", "cuda")
+    open_session(block1, RunOptions(device="cuda")).close()
+    assert not forks.is_stuck("onnxruntime", "cuda")
+    forks._leave_all()  # what happens in the child
+    assert forks.is_stuck("onnxruntime", "cuda")
+    assert not forks.is_stuck("onnxruntime")
+    assert not forks.is_stuck("ncnn", "vulkan")
+    asked = []
+    monkeypatch.setattr(isolated, "IsolatedEngine", lambda artifact, options, needs: asked.append(options) or fake())
+    open_session(block1, RunOptions(device="cuda"))
+    assert [options.device for options in asked] == ["cuda"]
+
+
+def fake():
+    return SimpleNamespace(name="onnxruntime", active_provider=CUDA, placement={})
 
 
 def test_libraries_that_are_missing_are_named(pretend, block1, monkeypatch, capsys):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded
+from fmedge.errors import ArtifactError, FmedgeError, LimitExceeded, ProviderUnavailable
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions, Format, Precision
 from fmedge.runtime.backends import BACKENDS
@@ -24,6 +24,7 @@ _UNCONVERTED = (
     "FrontEnd API failed with OpConversionFailure:\nModel wasn't fully converted.\n"
 )
 _FAIL = "[ONNXRuntimeError] : 1 : FAIL : "
+_CALL = "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:146 std::conditional_t<THRW, void, Status> "
 _INVALID = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : "
 _GRAPH = (
     '[ONNXRuntimeError] : 10 : INVALID_GRAPH : This is an invalid model. In Node, ("relu", Relu, "", -1) : '
@@ -41,9 +42,29 @@ RAW = [
         "not enough memory",
     ),
     ("CUDA failure 2: out of memory ; GPU=0 ; hostname=box ; expr=cudaMalloc((void**)&p, size);", "not enough memory"),
+    (
+        (
+            f"{_FAIL}Exception during initialization: {_CALL}CUBLAS failure 3: the resource allocation failed ; GPU=0 ; "
+            "hostname=vm ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc ; line=100 ;"
+        ),
+        "not enough memory",
+    ),
+    (
+        (
+            f"{_FAIL}{_CALL}CUDNN failure 4000: CUDNN_STATUS_INTERNAL_ERROR ; GPU=0 ; hostname=vm ; "
+            "file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_stream_handle.cc ; line=1 ;"
+        ),
+        "not enough memory",
+    ),
     ("[GPU] CL_OUT_OF_RESOURCES exception. ", "not enough memory"),
     (f"{_BLAMED}Resource temporarily unavailable\n", "no more threads can be started"),
     (f"{_FAIL}CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ;", "there is no NVIDIA GPU"),
+    (f"{_CALL}CUDA failure 3: initialization error ; GPU=-1 ; hostname=box ;", "after CUDA was used"),
+    (f"{_FAIL}{_CALL}CUDA failure 700: an illegal memory access was encountered ; GPU=0 ;", "CUDA says: an illegal"),
+    (
+        f"{_FAIL}{_CALL}CUDNN failure 3000: CUDNN_STATUS_NOT_SUPPORTED ; GPU=0 ;",
+        "CUDNN says: CUDNN_STATUS_NOT_SUPPORTED",
+    ),
     (
         (
             "/onnxruntime_src/onnxruntime/python/onnxruntime_pybind_state.cc:729 void RegisterTensorRTPluginsAsCustomOps(...) "
@@ -235,7 +256,8 @@ def test_a_raw_text_becomes_a_line_of_ours(raw, words):
     assert "\n" not in error.in_full()
     assert len(error.in_full()) <= 190
     short = words in ("not enough memory", "no more threads can be started", "the images are too large")
-    assert isinstance(error, LimitExceeded if short else ArtifactError)
+    device = "fmedge doctor" in error.hint
+    assert type(error) is (LimitExceeded if short else ProviderUnavailable if device else ArtifactError)
 
 
 def test_every_row_has_a_text():

@@ -14,11 +14,14 @@ import pytest
 from PIL import Image
 
 import fmedge
-from fmedge.errors import ImageError, UsageError, WriteError
+from fmedge.errors import ImageError, LimitExceeded, UsageError, WriteError
 from fmedge.model.parity import GATES, measure_parity
 from fmedge.model.run_options import RunOptions
 from fmedge.model.submodel import ExportOptions
 from fmedge.runtime.backends import BACKENDS, find_backend
+from fmedge.runtime.opening import open_session
+from fmedge.runtime.session import Session
+from fmedge.workflow import batch
 from fmedge.workflow.batch import MAX_WORKERS, run_many, share_out
 from fmedge.workflow.pipeline import run_artifact
 from fmedge.workflow.request import request_artifact
@@ -97,6 +100,36 @@ def test_cores_are_shared_out(block1, run, images, threads):
     plan = share_out(block1, run, "nearest", images)
     assert plan.threads == threads
     assert plan.window <= 2 * (MAX_WORKERS if run.device == "cpu" else 8)
+
+
+def test_one_thread_each_on_every_core(block1):
+    """So that no value depends on how many there are; a device computes by itself."""
+    for threads in (1, 3, 16):
+        plan = share_out(block1, RunOptions(threads=threads), "nearest", single_threaded=True)
+        assert plan.threads == (1,) * threads
+        assert plan.workers == threads
+    assert share_out(block1, RunOptions(threads=16), "nearest", 2, single_threaded=True).threads == (1, 1)
+    assert share_out(block1, RunOptions(device="cuda", threads=3), "nearest", single_threaded=True).threads == (3,)
+
+
+def test_beside_a_device_threads_is_how_many_work(block1):
+    assert share_out(block1, RunOptions(device="cuda", threads=1), "nearest").workers == 1
+    assert share_out(block1, RunOptions(device="cuda", threads=5), "nearest").workers == 5
+    assert share_out(block1, RunOptions(device="cuda", threads=64), "nearest").workers == 8
+
+
+def test_a_device_without_memory_ends_the_run_and_blames_no_image(pictures, block1, monkeypatch):
+    """Every further image takes as much; only where photos keep their sizes may another one fit."""
+
+    def full(*_):
+        raise LimitExceeded("Not enough memory on CUDAExecutionProvider to run the model.")
+
+    monkeypatch.setattr(batch, "open_session", lambda artifact, run: open_session(artifact, replace(run, device="cpu")))
+    monkeypatch.setattr(Session, "run", full)
+    with pytest.raises(LimitExceeded, match="Not enough memory on CUDA"):
+        list(run_many(block1, pictures, lambda *_: None, run=RunOptions("onnxruntime", "cuda", threads=2)))
+    found = list(run_many(block1, pictures, lambda *_: None, run=RunOptions("onnxruntime", threads=2)))
+    assert all(isinstance(each, LimitExceeded) for _, each in found)
 
 
 def test_what_takes_much_memory_is_not_done_at_once(block1):

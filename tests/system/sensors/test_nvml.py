@@ -7,6 +7,7 @@ import pytest
 
 from fmedge.system.sensors.host import Host
 from fmedge.system.sensors.table import find_power
+from fmedge.workflow.doctor import describe_sensors
 
 SOURCE = """
 #include <string.h>
@@ -49,6 +50,13 @@ def library(tmp_path):
         return Host(tmp_path, {}, str(path))
 
     return build
+
+
+def test_doctor_names_the_card_beside_the_machine(library):
+    told = describe_sensors(library())
+    assert told["power of the card"].startswith("NVIDIA ?[1mH100, the first graphics card with its memory")
+    assert told["power"].startswith("none: ")
+    assert "power of the card" not in describe_sensors(library(init=9))
 
 
 def test_energy_where_the_card_counts_it(library):
