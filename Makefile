@@ -165,7 +165,7 @@ clean:
 INSTALL = bin/pip install --quiet --disable-pip-version-check
 LOCKED_ONLY = --require-hashes --only-binary :all:
 UNLOCKED = echo "The files in requirements/ cannot be had or differ. Without hashes: make $(1) LOCKED=no" >&2
-TEST_EXTRAS = cpu openvino litert ncnn export bulk dev
+TEST_EXTRAS = cpu openvino litert ncnn export bulk ray safetensors zarr dev
 BOARD_EXTRAS = cpu litert ncnn
 comma = ,
 empty =

@@ -12,6 +12,7 @@ import numpy as np
 from fmedge.bench.worker_pipe import serve
 from fmedge.data.bench_report import Limit
 from fmedge.model.stock import LayerSpec
+from fmedge.system.children import THREAD_VARIABLES
 
 _SIDE = 1024
 """Rows and columns of the matrices: 2.1 * 10^9 operations on 12 MB, large enough for any blocking to work well."""
@@ -22,10 +23,6 @@ _COPIES = 3
 
 _COPY_BYTES = 64 << 20
 """Bytes copied at a time by all threads together: several times the caches of the machines that this is made for."""
-
-THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-"""Environment variables that set the number of threads of the libraries behind NumPy's matrix product. They are read
-once, when the library is loaded. Apple's library takes no number."""
 
 _YARDSTICK_SIDE = 256
 _YARDSTICK_S = 0.015

@@ -1,156 +1,104 @@
-"""What lies on disk: ``dataset.json``, the key, and per shard a file of vectors and a file of manifest rows.
+"""What a data set is: ``dataset.json``, the key, and per shard files of values and a file of manifest rows.
 
-A shard is committed when its manifest is there: the vectors are written first, under a temporary name, read back and
-renamed, then the manifest. So whatever ends a process, a shard is whole or missing, and running again makes what is
-missing. Neither file holds times, hosts or paths of the machine.
+A shard is committed when its manifest is there: the values are written first, as whole files, then the manifest. So
+whatever ends a process, a shard is whole or missing, and running again makes what is missing. No file holds times,
+hosts or paths of the machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fmedge.errors import ArtifactError, BackendUnavailable, UsageError
-from fmedge.system import files, reading
+from fmedge.bulk.arrow import arrow, read_table, write_table
+from fmedge.bulk.formats import FORMATS
+from fmedge.bulk.key import KIND, SCHEMA, Arrays, Key, scale_name
+from fmedge.bulk.stores import Store
+from fmedge.errors import ArtifactError, UsageError
 from fmedge.system.serde import build_record, parse, refusing, require_kind
 
-KIND = "fmedge dataset"
-SCHEMA = 1
 KEY_FILE = "dataset.json"
-MAX_KEY_BYTES = 1 << 20
 
-DType = Literal["float32", "float16", "int8"]
-
-COMPRESSION = "zstd"
-"""Vectors of float32 shrink by a tenth, keys and manifests to a third; reading is not slowed."""
+_FILES = b"files"
+"""Where a manifest's file holds the names of the shard's files and their SHA-256."""
 
 INT8_MOST = 127
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A vector of every image.
+def find_key(store: Store, names: set[str] | None = None) -> Key | None:
+    """Return a data set's key; None where there is none.
 
-    Attributes:
-        name: Its name in the files: layer and pool, such as ``block3_conv3.gem:3``.
-        tap: The layer.
-        pool: The way of pooling.
-        length: Values per image.
-    """
-
-    name: str
-    tap: str
-    pool: str
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """All that determines a data set's values and where they lie; a data set with another key is another one.
-
-    Attributes:
-        model_sha256: Hash of the model's files.
-        weights: The weights, in words.
-        activation: ``relu`` or ``none``.
-        preprocessing: What is done to pixels, in words.
-        size: Height and width that photos are resized to; None where they keep theirs.
-        resize: How.
-        columns: The vectors.
-        dtype: Number format of their values.
-        l2: Whether each is divided by its norm.
-        backend: The engine.
-        device: The device that it computes on.
-        math: Arithmetic of the model's float parts.
-        inputs: Number of inputs.
-        inputs_sha256: Hash of their keys, in order.
-        shard_size: Inputs of a shard; the last one may have fewer.
-    """
-
-    model_sha256: str
-    weights: str
-    activation: str
-    preprocessing: str
-    size: tuple[int, int] | None
-    resize: str
-    columns: tuple[Column, ...]
-    dtype: DType
-    l2: bool
-    backend: str
-    device: str
-    math: str
-    inputs: int
-    inputs_sha256: str
-    shard_size: int
-
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-self.inputs // self.shard_size)
-
-    def to_json(self) -> str:
-        """Return the key as indented JSON text."""
-        return json.dumps({"kind": KIND, "schema": SCHEMA, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
-
-
-def hash_of_keys(keys: Sequence[str]) -> str:
-    """Return a hash of inputs' keys, in order."""
-    seen = hashlib.sha256()
-    for key in keys:
-        seen.update(key.encode(errors="surrogateescape") + b"\n")
-    return seen.hexdigest()
-
-
-def read_key(folder: Path) -> Key:
-    """Return a data set's key.
+    Args:
+        store: The data set.
+        names: The names there, where they are known.
 
     Raises:
-        UsageError: The folder holds none, or another version's.
+        UsageError: It is another version's.
     """
-    path = folder / KEY_FILE
-    if not files.is_file(path):
-        raise UsageError(f"'{folder}' is not a data set of fmedge: there is no '{KEY_FILE}'.")
-    with refusing(path, "a data set's key", "Extract it again"):
-        data = require_kind(dict, parse(reading.read_bytes(path, MAX_KEY_BYTES)))
+    if KEY_FILE not in (store.names() if names is None else names):
+        return None
+    with refusing(f"{store.address}/{KEY_FILE}", "a data set's key", "Extract it again"):
+        data = require_kind(dict, parse(store.read(KEY_FILE)))
         if data.pop("kind", None) != KIND or data.pop("schema", None) != SCHEMA:
             raise ValueError("another kind or version")
         return build_record(Key, data)
 
 
-def require_key(folder: Path, key: Key) -> None:
-    """Write the key of a new data set, or check that the data set that is there has the same.
+def read_key(store: Store) -> Key:
+    """Return a data set's key.
 
     Raises:
-        UsageError: It has another, or the folder holds something else.
+        UsageError: There is none, or another version's.
+    """
+    key = find_key(store)
+    if key is None:
+        raise UsageError(f"'{store.address}' is not a data set of fmedge: there is no '{KEY_FILE}'.")
+    return key
+
+
+def require_key(store: Store, key: Key, reductions: Mapping[str, bytes] | None = None) -> None:
+    """Begin a new data set, or check that the data set that is there has the same key.
+
+    Args:
+        store: The data set.
+        key: Its key.
+        reductions: Files that shorten its vectors.
+
+    Raises:
+        UsageError: It has another, or the place holds something else.
         WriteError: The key cannot be written.
     """
-    files.create_folder(folder)
-    path = folder / KEY_FILE
-    if not files.is_file(path):
-        if any(not each.name.startswith(".") for each in folder.iterdir()):
-            raise UsageError(f"'{folder}' holds something else. Choose an empty folder.")
-        files.write_bytes(path, key.to_json().encode())
-        return
-    there = read_key(folder)
-    if there != key:
-        names = [name for name, value in asdict(there).items() if value != asdict(key)[name]]
-        raise UsageError(f"'{folder}' holds a data set of other {', '.join(names)}. Choose another folder.")
+    names = store.names()  # asked for once: another job may begin it meanwhile
+    there = find_key(store, names)
+    if there is None:
+        begin = FORMATS[key.format].begin
+        first = {**({} if begin is None else begin(key)), **(reductions or {})}
+        mine = {name.partition("/")[0] for name in first}
+        if any(not name.startswith(".") and name not in mine for name in names):
+            raise UsageError(f"'{store.address}' holds something else. Choose an empty folder.")
+        store.create()
+        for name, content in first.items():
+            store.write(name, content)
+        store.write(KEY_FILE, key.to_json().encode())
+    elif there != key:
+        other = [name for name, value in asdict(there).items() if value != asdict(key)[name]]
+        raise UsageError(f"'{store.address}' holds a data set of other {', '.join(other)}. Choose another folder.")
 
 
-def data_path(folder: Path, shard: int) -> Path:
-    """Return the file of a shard's vectors."""
-    return folder / f"data-{shard:06}.parquet"
+def reduction_names(key: Key) -> list[str]:
+    """Return the files that shorten the vectors of each column."""
+    return [f"reduction-{place}.npz" for place in range(len(key.columns))] if key.reduction else []
 
 
-def manifest_path(folder: Path, shard: int) -> Path:
+def manifest_name(shard: int) -> str:
     """Return the file of a shard's manifest, which is there once the shard is whole."""
-    return folder / f"manifest-{shard:06}.parquet"
+    return f"manifest-{shard:06}.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,35 +108,46 @@ class Row:
     Attributes:
         key: The input.
         sha256: Hash of its bytes; empty where they could not be read.
-        vectors: Its vectors, one per column; None where it failed.
+        values: Its values, one array per column; None where it failed.
         reason: Why it failed; empty where it did not.
     """
 
     key: str
     sha256: str
-    vectors: tuple[npt.NDArray[np.float32], ...] | None
+    values: tuple[npt.NDArray[np.float32], ...] | None
     reason: str = ""
 
 
-def commit(folder: Path, key: Key, shard: int, rows: Sequence[Row]) -> None:
-    """Write a shard: vectors, read back and compared, then the manifest.
+def commit(store: Store, key: Key, shard: int, rows: Sequence[Row]) -> None:
+    """Write a shard: its values, which are read back and compared, then the manifest.
 
     Raises:
-        BackendUnavailable: pyarrow is missing.
+        BackendUnavailable: A package is missing, or the place cannot be reached.
         WriteError: A file cannot be written.
     """
-    good = [row for row in rows if row.vectors is not None]
-    places = iter(range(len(good)))
+    form = FORMATS[key.format]
+    good = [row for row in rows if row.values is not None]
+    places = range(len(rows)) if form.dense else range(len(good))
+    found = iter(place for place in places if not form.dense or rows[place].values is not None)
     manifest = {
         "key": [row.key for row in rows],
         "sha256": [row.sha256 or None for row in rows],
-        "status": ["failed" if row.vectors is None else "ok" for row in rows],
+        "status": ["failed" if row.values is None else "ok" for row in rows],
         "reason": [row.reason or None for row in rows],
         "shard": [shard] * len(rows),
-        "row": [None if row.vectors is None else next(places) for row in rows],
+        "row": [None if row.values is None else next(found) for row in rows],
     }
-    _write(data_path(folder, shard), _data_table(key, good))
-    _write(manifest_path(folder, shard), arrow().table(manifest, schema=_manifest_schema()))
+    names, arrays = [row.key for row in good], arrays_of(key, rows if form.dense else good)
+    made = form.encode(key, shard, names, arrays)
+    read_names, read = form.decode(key, shard, made.__getitem__)
+    if read_names not in (None, names) or not same_values(arrays, read):
+        raise ArtifactError(f"Shard {shard} would not hold what was written to it.")
+    store.remove(manifest_name(shard))  # of a shard that is made anew: its rows are others
+    for name, content in made.items():
+        store.write(name, content)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
+    schema = _manifest_schema().with_metadata({_FILES: json.dumps(hashes)})
+    store.write(manifest_name(shard), write_table(arrow().table(manifest, schema=schema)))
 
 
 def _manifest_schema() -> Any:  # noqa: ANN401
@@ -197,94 +156,67 @@ def _manifest_schema() -> Any:  # noqa: ANN401
     return pa.schema([*types.items(), ("shard", pa.int32()), ("row", pa.int32())])
 
 
-def _data_table(key: Key, rows: Sequence[Row]) -> Any:  # noqa: ANN401
-    pa = arrow()
-    arrays: dict[str, Any] = {"key": pa.array([row.key for row in rows], pa.string())}
+def arrays_of(key: Key, rows: Sequence[Row]) -> Arrays:
+    """Return the arrays of a shard's rows; those that failed hold NaN, or zeros as int8."""
+    arrays: Arrays = {}
     for place, column in enumerate(key.columns):
-        values = np.stack([row.vectors[place] for row in rows if row.vectors is not None]) if rows else None
-        values = np.zeros((0, column.length), np.float32) if values is None else values
+        values = np.full((len(rows), *column.shape), np.nan, np.float32)
+        for number, row in enumerate(rows):
+            if row.values is not None:
+                values[number] = row.values[place]
         if key.dtype == "int8":
-            values, scales = to_int8(values)
-            arrays[f"{column.name}.scale"] = pa.array(scales, pa.float32())
+            arrays[column.name], arrays[scale_name(column.name)] = to_int8(values)
         else:
-            values = values.astype(key.dtype)
-        flat = pa.array(np.ascontiguousarray(values).ravel())
-        arrays[column.name] = pa.FixedSizeListArray.from_arrays(flat, column.length)
-    return pa.table(arrays)
+            arrays[column.name] = values.astype(key.dtype, copy=False)
+    return arrays
 
 
 def to_int8(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Return vectors as whole numbers from -127 to 127, and what each vector is to be multiplied by."""
-    scales = np.abs(values).max(axis=1, initial=0).astype(np.float32) / INT8_MOST
+    """Return values as whole numbers from -127 to 127, and what those of each image are to be multiplied by.
+
+    The error is at most half of that. Images that have no values (NaN) get zeros, and NaN to multiply them by.
+    """
+    axes = tuple(range(1, values.ndim))
+    scales = np.abs(values).max(axis=axes, initial=0).astype(np.float32) / INT8_MOST
     scales[scales == 0] = 1
-    return np.rint(values / scales[:, None]).astype(np.int8), scales
+    spread = np.expand_dims(scales, axes)
+    return np.nan_to_num(np.rint(values / spread)).astype(np.int8), scales
 
 
-def _write(path: Path, table: Any) -> None:  # noqa: ANN401
-    """Write a table under a temporary name, read it back, and give it its name."""
-    from io import BytesIO
-
-    pq = arrow().parquet
-    stream = BytesIO()
-    pq.write_table(table, stream, compression=COMPRESSION, row_group_size=max(1, table.num_rows))
-    if _content(pq.read_table(BytesIO(stream.getvalue()))) != _content(table):
-        raise ArtifactError(f"'{path}' would not hold what was written to it.")
-    files.write_bytes(path, stream.getvalue())
+def same_values(these: Arrays, those: Arrays) -> bool:
+    """Return whether arrays are the same, bit by bit, since NaN is unlike itself."""
+    return {name: _bits(each) for name, each in these.items()} == {name: _bits(each) for name, each in those.items()}
 
 
-def _content(table: Any) -> list[tuple[str, object]]:  # noqa: ANN401
-    """Return a table's content for comparison: bit by bit, since NaN is unlike itself."""
-    pa = arrow()
-    found: list[tuple[str, object]] = []
-    for name in table.column_names:
-        column = table.column(name).combine_chunks()
-        if pa.types.is_fixed_size_list(column.type):
-            column = column.flatten()
-        plain = pa.types.is_primitive(column.type) and not column.null_count
-        found.append((name, column.to_numpy().tobytes() if plain else column.to_pylist()))
-    return found
+def _bits(values: npt.NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return str(values.dtype), values.shape, hashlib.sha256(np.ascontiguousarray(values).data).digest()
 
 
-def read_manifest(folder: Path, shard: int) -> list[dict[str, Any]]:
+def read_manifest(store: Store, shard: int) -> list[dict[str, Any]]:
     """Return the manifest rows of a shard.
 
     Raises:
         ArtifactError: The file is damaged.
     """
-    return read_table(manifest_path(folder, shard), _manifest_schema()).to_pylist()
+    return _manifest(store, shard).to_pylist()
 
 
-def read_table(path: Path, schema: Any = None) -> Any:  # noqa: ANN401
-    """Read a table.
+def read_hashes(store: Store, shard: int) -> dict[str, str]:
+    """Return the SHA-256 of a shard's files, by their names.
 
     Raises:
-        ArtifactError: It is damaged, or has other columns.
+        ArtifactError: The manifest is damaged.
     """
-    pa = arrow()
-    try:
-        table = pa.parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"'{path}' is damaged ({str(error).splitlines()[0]}).") from error
-    if schema is not None and not table.schema.remove_metadata().equals(schema):
-        raise ArtifactError(f"'{path}' has other columns than a manifest.")
-    return table
+    metadata: dict[bytes, bytes] = _manifest(store, shard).schema.metadata or {}
+    return json.loads(metadata.get(_FILES, b"{}"))
 
 
-def done_shards(folder: Path, key: Key) -> list[int]:
+def _manifest(store: Store, shard: int) -> Any:  # noqa: ANN401
+    name = manifest_name(shard)
+    return read_table(store.read(name), f"{store.address}/{name}", _manifest_schema())
+
+
+def done_shards(store: Store, key: Key) -> list[int]:
     """Return the shards that are committed."""
-    return [shard for shard in range(key.shards) if files.is_file(manifest_path(folder, shard))]
-
-
-def arrow() -> Any:  # noqa: ANN401 - the module, which is an extra
-    """Return pyarrow, with the part for Parquet.
-
-    Raises:
-        BackendUnavailable: It is not installed.
-    """
-    import importlib
-
-    try:
-        importlib.import_module("pyarrow.parquet")
-        return importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise BackendUnavailable("Data sets need pyarrow.", hint="Install it: pip install 'fmedge[bulk]'.") from error
+    there = store.names()
+    return [shard for shard in range(key.shards) if manifest_name(shard) in there]

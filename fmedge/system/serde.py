@@ -171,7 +171,7 @@ def read_document(
 
 
 @contextlib.contextmanager
-def refusing(path: Path, what: str, mend: str) -> Generator[None]:
+def refusing(path: Path | str, what: str, mend: str) -> Generator[None]:
     """Turn the errors of reading a damaged file into a one-line message.
 
     Args:

@@ -140,6 +140,24 @@ class _Place:
             self.session.close()
 
 
+class Sessions:
+    """Sessions that several calls of :func:`run_many` use, one after the other, with the same model and options."""
+
+    def __init__(self) -> None:
+        self._places: list[_Place] = []
+
+    def places(self, artifact: Artifact, run: RunOptions, threads: Sequence[int | None]) -> list[_Place]:
+        """Return the sessions, which are opened when they are first needed."""
+        self._places = self._places or [_Place(artifact, replace(run, threads=each)) for each in threads]
+        return self._places
+
+    def close(self) -> None:
+        """Close them."""
+        for place in self._places:
+            place.close()
+        self._places = []
+
+
 @dataclass
 class _Workers(Generic[Source, Result]):
     """The work of the threads in the pool.
@@ -204,6 +222,7 @@ def run_many(
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
     single_threaded: bool = False,
+    sessions: Sessions | None = None,
 ) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
     """Run a model on many images, several at once.
 
@@ -218,6 +237,7 @@ def run_many(
         resize: How the photos are resized for the model.
         run: How the model is run; None means the defaults.
         single_threaded: See :func:`share_out`.
+        sessions: Sessions that stay open for the next call; None opens them here and closes them at the end.
 
     Yields:
         Each image, in order, with what ``finish`` returned per tap, or with the error if the image is unusable.
@@ -235,12 +255,12 @@ def run_many(
     run = replace(run or RunOptions(), spinning=False)  # spinning idle threads would take time from the other workers
     count = len(images) if isinstance(images, Sized) else None
     plan = share_out(artifact, run, resize, count, single_threaded=single_threaded)
-    places = [_Place(artifact, replace(run, threads=threads)) for threads in plan.threads]
+    mine = Sessions()
+    places = (sessions or mine).places(artifact, run, plan.threads)
     workers = _Workers(Extraction(artifact.card, resize, run), places, finish)
     pending: deque[tuple[Source, Future[dict[str, Result] | FmedgeError]]] = deque()
     with ExitStack() as ending:
-        for place in places:
-            ending.callback(place.close)
+        ending.callback(mine.close)
         pool = ThreadPoolExecutor(plan.workers, "fmedge", workers.take_place)
         ending.callback(_wait_for_running, pending)  # in case a second signal interrupted the pool's own wait
         ending.callback(pool.shutdown, cancel_futures=True)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,64 +13,20 @@ import numpy as np
 import pytest
 
 import fmedge
-from fmedge.bulk import extraction
-from fmedge.bulk.checking import describe_dataset, merge_datasets, verify_dataset
-from fmedge.bulk.dataset import data_path, manifest_path, read_key
-from fmedge.bulk.inputs import find_inputs
+from fmedge.bulk import extraction, reduction
+from fmedge.bulk.checking import describe_dataset, merge_datasets, verify_dataset, verify_values, wish_of
+from fmedge.bulk.dataset import read_key
+from fmedge.bulk.finding import find_inputs
+from fmedge.bulk.stores import open_store
 from fmedge.errors import ArtifactError, ImageError, UsageError, WriteError
 from fmedge.model.run_options import RunOptions
+from fmedge.workflow.model_files import open_model
+from support.data_sets import KEYS, LAYERS, contents, data_path, manifest_path, rows_of
 from support.places import ROOT
 from support.processes import wait_until
 
+pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'fmedge[bulk]'")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'fmedge[bulk]'")
-
-LAYERS = ["block1_conv1", "block1_pool"]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Seven images in folders, two of them none."""
-    from PIL import Image
-
-    folder = tmp_path_factory.mktemp("photos")
-    generator = np.random.default_rng(9)
-    for name in ("b/1.png", "a/2.jpg", "a/1.png", "c.png", "a/deep/x.webp"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(generator.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(folder / name)
-    (folder / "b" / "0.png").write_bytes(b"no photo")
-    (folder / "empty.jpg").touch()
-    (folder / ".hidden.png").touch()
-    (folder / "notes.txt").write_text("c.png\n")
-    return folder
-
-
-KEYS = ["c.png", "empty.jpg", "a/1.png", "a/2.jpg", "a/deep/x.webp", "b/0.png", "b/1.png"]
-
-
-@pytest.fixture
-def extract(photos, untrained_models):
-    def run(output, inputs=None, **options):
-        options = {"shard_size": 3, "pool": ["gem", "grid:2"], **options}
-        run = RunOptions("onnxruntime", threads=options.pop("threads", 2))
-        return fmedge.extract_dataset(
-            photos if inputs is None else inputs,
-            options.pop("layer", LAYERS),
-            weights="untrained",
-            models=untrained_models,
-            output=output,
-            run=run,
-            **options,
-        )
-
-    return run
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def rows_of(folder):
-    return [row for path in sorted(folder.glob("manifest-*")) for row in pq.read_table(path).to_pylist()]
 
 
 def test_every_input_has_its_row(extract, photos, untrained_models, tmp_path):
@@ -97,8 +52,8 @@ def test_every_input_has_its_row(extract, photos, untrained_models, tmp_path):
                 found = np.array(table.column(f"{tap}.gem:3")[row["row"]].as_py())
                 expected = np.mean(np.maximum(maps, 1e-6) ** 3, axis=(1, 2)) ** (1 / 3)
                 np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert verify_dataset(tmp_path / "f") == []
-    told = describe_dataset(tmp_path / "f")
+    assert verify_dataset(open_store(str(tmp_path / "f"))) == []
+    told = describe_dataset(open_store(str(tmp_path / "f")))
     assert (told.ok, told.failed, told.whole) == (5, 2, True)
     assert not any(str(photos).encode() in content for content in contents(tmp_path / "f").values())
 
@@ -108,7 +63,9 @@ def test_the_same_bytes_however_the_work_is_shared(extract, tmp_path):
     extract(tmp_path / "two", threads=2)
     for number in (2, 1):
         extract(tmp_path / f"job{number}", shard=(number, 2))
-    merge_datasets([tmp_path / "job1", tmp_path / "job2"], tmp_path / "merged")
+    merge_datasets(
+        [open_store(str(tmp_path / name)) for name in ("job1", "job2")], open_store(str(tmp_path / "merged"))
+    )
     for name in ("two", "merged"):
         assert contents(tmp_path / name) == contents(tmp_path / "one")
 
@@ -136,7 +93,7 @@ def test_a_shard_that_cannot_be_written_is_not_there(extract, tmp_path, monkeypa
         patch.setattr(extraction, "commit", full)
         with pytest.raises(WriteError):
             extract(tmp_path / "f")
-    assert describe_dataset(tmp_path / "f").shards == 1
+    assert describe_dataset(open_store(str(tmp_path / "f"))).shards == 1
     assert extract(tmp_path / "f").done == 7
     assert not [path for path in (tmp_path / "f").iterdir() if path.name.startswith(".")]
 
@@ -204,16 +161,77 @@ def test_number_formats_and_norms(extract, tmp_path):
     assert np.abs(codes * scales[:, None] - exact).max() <= scales.max() / 2 * 1.001
 
 
-def test_reading_as_the_documents_say(extract, monkeypatch, tmp_path):
-    text = (ROOT / "docs" / "bulk.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    extract(tmp_path / "features")
-    monkeypatch.chdir(tmp_path)
-    found = {}
-    exec(code.replace("block3_conv3.gem:3", "block1_conv1.gem:3"), found)
-    assert found["vectors"].shape == (5, 64)
-    assert found["vectors"].dtype == np.float32
-    assert found["keys"] == [key for key in KEYS if key not in ("empty.jpg", "b/0.png")]
+@pytest.mark.parametrize("way", ["pca", "random_projection"])
+def test_shortened_vectors(extract, tmp_path, monkeypatch, way):
+    monkeypatch.setattr(reduction, "_decompose_apart", reduction._decompose)
+    options = {"layer": LAYERS, "pool": ["mean", "grid:2"]}
+    extract(tmp_path / "whole", **options)
+    extract(tmp_path / "f", **{way: 3}, **options)
+    for place, column in enumerate(f"{tap}.{pool}" for tap in LAYERS for pool in options["pool"]):
+        vectors, short = (
+            np.concatenate([np.array(pq.read_table(path)[column].to_pylist()) for path in sorted(each.glob("data-*"))])
+            for each in (tmp_path / "whole", tmp_path / "f")
+        )
+        assert short.shape == (5, 3)
+        stored = np.load(tmp_path / "f" / f"reduction-{place}.npz")
+        offset = stored["offset"] if way == "pca" else 0
+        np.testing.assert_allclose(short, (vectors - offset) @ stored["matrix"].T, rtol=1e-4, atol=1e-4)
+        if way == "pca":
+            np.testing.assert_allclose(stored["offset"], vectors.mean(axis=0), rtol=1e-6)
+    whole = contents(tmp_path / "f")
+    manifest_path(tmp_path / "f", 1).unlink()
+    assert extract(tmp_path / "f", **{way: 3}, **options).computed == 3
+    assert contents(tmp_path / "f") == whole
+    for number in (2, 1):
+        extract(tmp_path / f"job{number}", shard=(number, 2), **{way: 3}, **options)
+    merge_datasets([open_store(str(tmp_path / name)) for name in ("job1", "job2")], open_store(str(tmp_path / "m")))
+    assert contents(tmp_path / "m") == whole
+    with pytest.raises(UsageError, match="other columns, reduction"):
+        extract(tmp_path / "f", **{way: 2}, **options)
+    (tmp_path / "f" / "reduction-0.npz").write_bytes(b"other")
+    with pytest.raises(ArtifactError, match="is not the one that the data set was made with"):
+        extract(tmp_path / "f", **{way: 3}, **options)
+
+
+def test_a_pca_that_cannot_be(extract, photos, tmp_path):
+    with pytest.raises(UsageError, match="components"):
+        extract(tmp_path / "f", layer="block1_conv1", pca=60)
+    with pytest.raises(UsageError, match="in one way"):
+        extract(tmp_path / "f", pca=3, random_projection=3)
+    with pytest.raises(UsageError, match="only pca is fitted on one"):
+        extract(tmp_path / "f", sample=3)
+    with pytest.raises(UsageError, match="No image of the PCA's sample can be read"):
+        extract(tmp_path / "f", photos / "empty.jpg", pca=1)
+    assert not (tmp_path / "f" / "dataset.json").exists()
+
+
+def test_computing_again_finds_what_differs(extract, photos, fmedge_inprocess, tmp_path, untrained_models):
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    extract(tmp_path / "f", copy, layer="block1_conv1", pool="gem", dtype="int8")
+    wanted = read_key(open_store(str(tmp_path / "f"))).model_sha256
+    (model,) = [
+        each for each in untrained_models.glob("*.onnx") if hashlib.sha256(each.read_bytes()).hexdigest() == wanted
+    ]
+    words = ["dataset", "verify", tmp_path / "f", "--inputs", copy, "--model", model]
+    assert "whole" in fmedge_inprocess(*words).stdout
+    assert "judged by 2 images" in fmedge_inprocess(*words, "--sample", "2").stdout
+    shutil.copy(copy / "c.png", copy / "a" / "1.png")
+    assert "'a/1.png' has other bytes" in fmedge_inprocess(*words, code=4).stderr
+    shutil.copy(copy / "c.png", copy / "empty.jpg")
+    assert "'empty.jpg' is failed there; now it is ok" in fmedge_inprocess(*words, code=4).stderr
+    shutil.copytree(photos, copy, dirs_exist_ok=True)
+    table = pq.read_table(data_path(tmp_path / "f", 0))
+    scales = table.column_names.index("block1_conv1.gem:3.scale")
+    pq.write_table(
+        table.set_column(scales, "block1_conv1.gem:3.scale", pa.array([1.5] * len(table), pa.float32())),
+        data_path(tmp_path / "f", 0),
+    )
+    assert "The files of shard 0 are not those that were written" in fmedge_inprocess(*words, code=4).stderr
+    store = open_store(str(tmp_path / "f"))
+    (fault, *_) = verify_values(store, find_inputs([str(copy)]), wish_of(read_key(store), open_model(model)))
+    assert fault == "'c.png' has other values of block1_conv1.gem:3 than its image gives now."
+    assert "with both, or not at all" in fmedge_inprocess(*words[:-2], code=2).stderr
 
 
 def test_lists_and_archives_hold_the_same_images(extract, photos, tmp_path):
@@ -237,37 +255,60 @@ def test_lists_and_archives_hold_the_same_images(extract, photos, tmp_path):
 def test_what_is_no_input(photos, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(ImageError, match="No images"):
-        find_inputs([tmp_path / "none"])
+        find_inputs([str(tmp_path / "none")])
     with pytest.raises(ImageError, match=r"No file or folder '.*gone\.png'"):
-        find_inputs([photos, tmp_path / "gone.png"])
+        find_inputs([str(photos), str(tmp_path / "gone.png")])
     (tmp_path / "x.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(ImageError, match="not a plain tar archive"):
-        find_inputs([tmp_path / "x.tar"])
+        find_inputs([str(tmp_path / "x.tar")])
     with tarfile.open(tmp_path / "z.tar.gz", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("a.png"), io.BytesIO())
     with pytest.raises(ImageError, match="not a plain tar archive"):
-        find_inputs([tmp_path / "z.tar.gz"])
+        find_inputs([str(tmp_path / "z.tar.gz")])
     with pytest.raises(UsageError, match=r"Two inputs are called 'c\.png'"):
-        find_inputs([photos / "c.png", photos / "c.png"])
+        find_inputs([str(photos / "c.png"), str(photos / "c.png")])
 
 
 def test_a_link_that_leads_back_ends(photos, tmp_path):
     shutil.copytree(photos, tmp_path / "p")
     (tmp_path / "p" / "a" / "up").symlink_to(tmp_path / "p")
-    assert [each.key for each in find_inputs([tmp_path / "p"])] == KEYS
+    assert [each.key for each in find_inputs([str(tmp_path / "p")])] == KEYS
+
+
+def test_what_is_no_file_has_its_row(extract, photos, tmp_path):
+    shutil.copytree(photos / "a", tmp_path / "p")
+    (tmp_path / "p" / "gone.jpg").symlink_to("nowhere.jpg")
+    (tmp_path / "p" / "circle.jpg").symlink_to("circle.jpg")
+    os.mkfifo(tmp_path / "p" / "pipe.jpg")
+    (tmp_path / "p" / "folder.jpg").mkdir()
+    shutil.copy(photos / "c.png", tmp_path / "p" / "folder.jpg")
+    assert extract(tmp_path / "f", tmp_path / "p").failed == 3
+    reasons = {row["key"]: row["reason"] for row in rows_of(tmp_path / "f")}
+    assert reasons == {
+        "1.png": None,
+        "2.jpg": None,
+        "circle.jpg": "'circle.jpg' cannot be read: Too many levels of symbolic links.",
+        "gone.jpg": "'gone.jpg' cannot be read: No such file or directory.",
+        "pipe.jpg": "'pipe.jpg' cannot be read: Not a regular file (pipe, device or similar).",
+        "deep/x.webp": None,
+        "folder.jpg/c.png": None,
+    }
+    loop = tmp_path / "p" / "loop"
+    loop.symlink_to("loop")
+    assert extract(tmp_path / "g", tmp_path / "p").inputs == 7
 
 
 def test_damage_is_found(extract, tmp_path):
     extract(tmp_path / "f")
     shutil.copy(data_path(tmp_path / "f", 0), data_path(tmp_path / "f", 1))
-    assert any("shard 1" in fault for fault in verify_dataset(tmp_path / "f"))
+    assert any("shard 1" in fault for fault in verify_dataset(open_store(str(tmp_path / "f"))))
     manifest_path(tmp_path / "f", 2).write_bytes(b"no parquet")
-    assert any("is damaged" in fault for fault in verify_dataset(tmp_path / "f"))
+    assert any("is damaged" in fault for fault in verify_dataset(open_store(str(tmp_path / "f"))))
     with pytest.raises(ArtifactError, match="is damaged"):
-        describe_dataset(tmp_path / "f")
+        describe_dataset(open_store(str(tmp_path / "f")))
     (tmp_path / "f" / "dataset.json").write_text("{}")
     with pytest.raises(UsageError):
-        read_key(tmp_path / "f")
+        read_key(open_store(str(tmp_path / "f")))
 
 
 def test_commands(photos, fmedge_inprocess, tmp_path, untrained_models):
@@ -318,6 +359,6 @@ def test_an_interrupt_leaves_whole_shards(photos, tmp_path, untrained_models, ex
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode in (130, 9)  # 9: it had been done by then
-    assert verify_dataset(tmp_path / "f") == []
+    assert verify_dataset(open_store(str(tmp_path / "f"))) == []
     extract(tmp_path / "f", shard_size=1)
     assert contents(tmp_path / "f") == contents(tmp_path / "whole")

@@ -61,10 +61,10 @@ def test_rmac_of_a_wide_map_has_more_regions_along_it():
     assert not find_pool("rmac")(np.zeros((2, 4, 8), np.float32)).any()
 
 
-def test_flatten_and_lengths(maps):
+def test_flatten_and_shapes(maps):
     np.testing.assert_array_equal(find_pool("flatten")(maps), maps.ravel())
-    for words in ("mean", "max", "gem:2", "grid:3", "rmac:2", "flatten"):
-        assert find_pool(words).length(maps.shape) == find_pool(words)(maps).size
+    for words in ("mean", "max", "gem:2", "grid:3", "rmac:2", "flatten", "none"):
+        assert find_pool(words).shape(maps.shape) == find_pool(words)(maps).shape
 
 
 def test_names_hold_their_numbers():

@@ -1,0 +1,87 @@
+"""What users ask for, as the records that a data set is made with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import cast
+
+from fmedge.bulk.pooling import Pool, find_pool
+from fmedge.bulk.reducing import SAMPLE, Wanted
+from fmedge.errors import UsageError
+from fmedge.model.artifact import Artifact
+from fmedge.model.preprocessing import Preprocessing
+from fmedge.model.run_options import RunOptions
+from fmedge.system.choices import StrPath
+from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.layer_names import Layers
+from fmedge.workflow.request import default_options, request_artifact
+
+
+def find_artifact(
+    layer: Layers | None = None,
+    activation: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    network: str | None = None,
+    weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
+    models: StrPath | None = None,
+    run: RunOptions | None = None,
+    offline: bool = False,
+) -> Artifact:
+    """Return the model of a data set, exported first if it is missing: arguments as in :func:`extract_dataset`."""
+    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
+    options = options if size is None else replace(options, size=size)
+    request = request_artifact(
+        layer,
+        activation,
+        network=network,
+        weights=weights,
+        keras=keras,
+        onnx=onnx,
+        models=models,
+        options=options,
+    )
+    return obtain_artifact(request, offline=offline)
+
+
+def find_pools(words: str | Iterable[str]) -> tuple[Pool, ...]:
+    """Return ways to pool by their names.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    return tuple(map(find_pool, (words,) if isinstance(words, str) else words))
+
+
+def find_address(what: str, value: object) -> str:
+    """Return the path or address that a text or path object names.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    text = os.fspath(cast("StrPath", value)) if isinstance(value, os.PathLike) else value
+    if not isinstance(text, str):
+        raise UsageError(f"{what}: got {value!r}. Allowed: a path or an address, as a string or a path object.")
+    return text
+
+
+def find_reduction(pca: int | None, random_projection: int | None, sample: int | None = None) -> Wanted | None:
+    """Return how vectors are shortened.
+
+    Raises:
+        UsageError: In two ways, or to too few values.
+    """
+    if pca is not None and random_projection is not None:
+        raise UsageError(
+            "pca and random_projection: vectors are shortened in one way.", flags=("--pca", "--random-projection")
+        )
+    if pca is None and sample is not None:
+        raise UsageError("sample: only pca is fitted on one.", flags=("--sample", "--pca"))
+    if pca is not None:
+        return Wanted("pca", pca, sample or SAMPLE)
+    return None if random_projection is None else Wanted("random", random_projection)
