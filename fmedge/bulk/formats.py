@@ -57,14 +57,11 @@ def find_format(name: FormatName) -> Format:
 def _parquet(key: Key, shard: int, keys: list[str], arrays: Arrays) -> dict[str, bytes]:
     pa = arrow()
     columns: dict[str, Any] = {"key": pa.array(keys, pa.string())}
-    floats: list[str] = []
     for name, values in arrays.items():
-        if values.ndim == 1:
-            columns[name] = pa.array(values)
-            continue
-        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        floats += [name] if values.dtype != np.int8 else []
-    return {f"data-{shard:06}.parquet": write_table(pa.table(columns), tuple(floats))}
+        flat = pa.array(values.ravel())
+        columns[name] = flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    vectors = tuple(name for name, values in arrays.items() if values.ndim == 2)
+    return {f"data-{shard:06}.parquet": write_table(pa.table(columns), vectors)}
 
 
 def _read_parquet(key: Key, shard: int, read: Callable[[str], bytes]) -> tuple[list[str], Arrays]:

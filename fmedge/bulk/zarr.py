@@ -12,6 +12,10 @@ from fmedge.bulk.key import Arrays, Key, file_name, names_of, scale_name
 from fmedge.bulk.packages import package
 from fmedge.errors import ArtifactError
 
+LEVEL = 1
+"""Of zstd. Maps after ReLU shrink to a third at block3_conv3 (float32, ImageNet weights). With their bytes shuffled
+they shrink to 0.4 in twice the time; levels 3 and 5 take two and six times as long for one hundredth less."""
+
 AXES = ("image", "channel", "row", "column")
 """Names of the axes of maps."""
 
@@ -34,7 +38,7 @@ def _group(key: Key) -> tuple[Any, dict[str, Any]]:
     zarr = package("zarr")
     files: dict[str, Any] = {}
     group = zarr.create_group(zarr.storage.MemoryStore(files), zarr_format=3)
-    compressor = zarr.codecs.BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+    compressor = zarr.codecs.ZstdCodec(level=LEVEL, checksum=True)
     always = {"write_empty_chunks": True}  # a shard's files are there, whatever they hold
     for column in key.columns:
         name, maps = file_name(column.name), len(column.shape) > 1
