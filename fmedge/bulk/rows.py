@@ -119,8 +119,8 @@ def compute_rows(
         pooled,
         resize=wish.resize,
         run=wish.run,
-        sessions=sessions,
         single_threaded=True,
+        sessions=sessions,
     )
     with closing(many) as results:
         for content, found in results:

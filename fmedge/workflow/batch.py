@@ -221,8 +221,8 @@ def run_many(
     *,
     resize: Resizing = "nearest",
     run: RunOptions | None = None,
-    sessions: Sessions | None = None,
     single_threaded: bool = False,
+    sessions: Sessions | None = None,
 ) -> Generator[tuple[Source, dict[str, Result] | FmedgeError]]:
     """Run a model on many images, several at once.
 
@@ -236,8 +236,8 @@ def run_many(
         finish: Called with an image and its maps of a tap, by the worker that computed them; its result is yielded.
         resize: How the photos are resized for the model.
         run: How the model is run; None means the defaults.
-        sessions: Sessions that stay open for the next call; None opens them here and closes them at the end.
         single_threaded: See :func:`share_out`.
+        sessions: Sessions that stay open for the next call; None opens them here and closes them at the end.
 
     Yields:
         Each image, in order, with what ``finish`` returned per tap, or with the error if the image is unusable.
