@@ -9,11 +9,10 @@ from typing import Any, Literal, Protocol, cast, get_args
 from fmedge.bulk.arrow import arrow
 from fmedge.bulk.extraction import Summary, extract_shards
 from fmedge.bulk.finding import find_inputs, named_inputs, require_apart
-from fmedge.bulk.formats import find_format
 from fmedge.bulk.key import DType, FormatName
 from fmedge.bulk.rows import Wish
 from fmedge.bulk.stores import open_store
-from fmedge.bulk.wishes import find_address, find_artifact, find_pools, find_reduction
+from fmedge.bulk.wishes import find_address, find_artifact, find_pools, find_reduction, require_form
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import RunOptions
 from fmedge.system.choices import StrPath, one_of, require_switch
@@ -106,12 +105,11 @@ def extract_dataset(
         FmedgeError: See :func:`extract_many`.
     """
     arrow()  # before anything is exported
-    one_of("format", format, get_args(FormatName))
-    find_format(format)
     one_of("dtype", dtype, get_args(DType))
     require_switch("offline", offline)
     spread = find_runner(runner)
     pools, reduction = find_pools(pool), find_reduction(pca, random_projection, sample)
+    require_form(format, pools, reduction, l2=l2)
     place = find_address("output", output)
     store = open_store(place)
     if hasattr(inputs, "select_columns"):

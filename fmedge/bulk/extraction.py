@@ -13,7 +13,6 @@ from typing import Self
 import numpy as np
 
 from fmedge.bulk.dataset import Row, commit, done_shards, find_key, read_manifest, require_key
-from fmedge.bulk.formats import find_format
 from fmedge.bulk.inputs import Inputs
 from fmedge.bulk.key import Column, Key, hash_of_keys
 from fmedge.bulk.pooling import Pool
@@ -146,12 +145,6 @@ def begin(inputs: Inputs, wish: Wish, store: Store, progress: Progress = no_prog
         UsageError: The place holds a data set of something else, or the wish cannot be fulfilled.
         BackendUnavailable: An engine or a package is missing, or the place cannot be reached.
     """
-    form = find_format(wish.format)
-    if any(pool.way == "none" for pool in wish.pools):
-        if not form.maps:
-            raise UsageError(f"{wish.format} holds vectors, not maps.", hint="Choose another form: --format zarr.")
-        if wish.l2 or wish.reduction:
-            raise UsageError("Maps have no norm and are not shortened.", hint="Choose another way: --pool.")
     key = _key(inputs, wish)
     there = find_key(store)
     if wish.reduction is None:

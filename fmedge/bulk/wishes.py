@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import cast, get_args
 
+from fmedge.bulk.formats import find_format
+from fmedge.bulk.key import FormatName
 from fmedge.bulk.pooling import Pool, find_pool
 from fmedge.bulk.reducing import SAMPLE, Wanted
 from fmedge.errors import UsageError
 from fmedge.model.artifact import Artifact
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import RunOptions
-from fmedge.system.choices import StrPath
+from fmedge.system.choices import StrPath, one_of
 from fmedge.workflow.artifacts import obtain_artifact
 from fmedge.workflow.layer_names import Layers
 from fmedge.workflow.request import default_options, request_artifact
@@ -85,3 +87,18 @@ def find_reduction(pca: int | None, random_projection: int | None, sample: int |
     if pca is not None:
         return Wanted("pca", pca, sample or SAMPLE)
     return None if random_projection is None else Wanted("random", random_projection)
+
+
+def require_form(name: FormatName, pools: Sequence[Pool], reduction: Wanted | None, *, l2: bool) -> None:
+    """Check that a form of files can hold what is wanted.
+
+    Raises:
+        UsageError: It cannot.
+        BackendUnavailable: Its package is missing.
+    """
+    form = find_format(one_of("format", name, get_args(FormatName)))
+    if any(pool.way == "none" for pool in pools):
+        if not form.maps:
+            raise UsageError(f"{name} holds vectors, not maps.", hint="Choose another form: --format zarr.")
+        if l2 or reduction:
+            raise UsageError("Maps have no norm and are not shortened.", hint="Choose another way: --pool.")

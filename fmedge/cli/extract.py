@@ -99,19 +99,18 @@ def extract_command(
     from fmedge.bulk.api import find_runner
     from fmedge.bulk.arrow import arrow
     from fmedge.bulk.finding import find_inputs, require_apart
-    from fmedge.bulk.formats import find_format
     from fmedge.bulk.rows import Wish
     from fmedge.bulk.stores import open_store
-    from fmedge.bulk.wishes import find_pools, find_reduction
+    from fmedge.bulk.wishes import find_pools, find_reduction, require_form
     from fmedge.system.wording import plural
     from fmedge.workflow.model_files import open_model
     from fmedge.workflow.request import default_options, request_artifact
 
     arrow()  # before anything is exported
-    find_format(form)
     spread = find_runner(runner)
     pools = find_pools(options.split(pool))
     reduction, share = find_reduction(pca, random_projection, sample), _share(shard)
+    require_form(form, pools, reduction, l2=l2)
     require_apart(inputs, output)
     store, found = open_store(output), find_inputs(inputs, column)
     run = options.run_options(backend, device, threads, None, "fp32", allow_fallback=False)
