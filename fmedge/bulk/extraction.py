@@ -121,7 +121,7 @@ class Job:
             BackendUnavailable: An engine is missing, or images or data set cannot be reached.
             KeyboardInterrupt: The user interrupted; what was committed stays, and shards in work are dropped.
         """
-        teller = _Teller(progress, sum(map(self.key.count, shards)))
+        teller = Teller(progress, sum(map(self.key.count, shards)))
         places = (place for shard in shards for place in self._places(shard))
         with closing(self.rows(places, sessions)) as rows, _Writer(self) as writer:
             for shard in shards:
@@ -205,7 +205,7 @@ class _Writer:
             self._last.result()
 
 
-class _Teller:
+class Teller:
     """Reports the progress: how many inputs, at which rate, how many failed, how long it takes."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -215,16 +215,20 @@ class _Teller:
 
     def told(self, row: Row) -> Row:
         """Count a row and return it."""
-        self.number += 1
-        self._failed += row.values is None
-        now = time.monotonic()
-        if now > self._told + _TELL_S:
-            self._told, rate = now, self.number / (now - self._started)
-            failed = f", {self._failed:,} failed" if self._failed else ""
-            left = duration((self._total - self.number) / rate)
-            words = f"{self.number:,} of {self._total:,} images, {rate:.1f} a second{failed}; about {left} left"
-            self._progress(words, self.number / self._total)
+        self.count(1, failed=row.values is None)
         return row
+
+    def count(self, number: int, *, failed: bool = False) -> None:
+        """Count inputs, and report them from time to time."""
+        self.number += number
+        self._failed += failed
+        now = time.monotonic()
+        if self.number and now > self._told + _TELL_S:
+            self._told, rate = now, self.number / (now - self._started)
+            of_them = f", {self._failed:,} failed" if self._failed else ""
+            left = duration((self._total - self.number) / rate)
+            words = f"{self.number:,} of {self._total:,} images, {rate:.1f} a second{of_them}; about {left} left"
+            self._progress(words, self.number / self._total)
 
 
 def _key(inputs: Inputs, wish: Wish) -> Key:

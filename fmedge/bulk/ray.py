@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import fmedge.errors
 from fmedge.bulk.dataset import done_shards
-from fmedge.bulk.extraction import Job, Summary, begin, columns_of
+from fmedge.bulk.extraction import Job, Summary, Teller, begin, columns_of
 from fmedge.bulk.inputs import Group, Inputs, Keys
 from fmedge.bulk.packages import package
 from fmedge.bulk.reducing import Reducers
@@ -27,10 +27,10 @@ from fmedge.bulk.rows import Wish, compute_rows
 from fmedge.bulk.sources import Content
 from fmedge.bulk.stores import Store
 from fmedge.bulk.wishes import find_artifact, find_pools
-from fmedge.errors import FmedgeError, UsageError
+from fmedge.errors import FmedgeError, ProviderUnavailable, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.system.progress import Progress, no_progress
-from fmedge.workflow.batch import Sessions
+from fmedge.workflow.batch import MOST_BESIDE_A_DEVICE, Sessions
 from fmedge.workflow.layer_names import Layers
 
 CALLS = 8
@@ -90,33 +90,37 @@ def extract_shards(
     """Compute the shards of a share that are missing: :func:`fmedge.bulk.extraction.extract_shards`, on Ray.
 
     A cluster is used where RAY_ADDRESS or ``ray.init`` names one; otherwise Ray is started on this machine. On the CPU
-    each worker has a core of its own, on another device a whole GPU.
+    each worker has a core of its own, on another device a whole GPU, and cores that decode for it.
+
+    Raises:
+        ProviderUnavailable: The cluster has no GPU.
     """
     started = time.monotonic()
-    _start()
-    job = begin(inputs, replace(wish, run=replace(wish.run, threads=1)), store, progress)
+    job = begin(inputs, wish, store, progress)
     due = job.due(share, retry_failed=retry_failed)
-    computed = 0
-    for row in _results(job, due, retry_failed=retry_failed):
+    teller = Teller(progress, sum(map(job.key.count, due)))
+    for row in _results(job, due, retry_failed=retry_failed) if due else ():
         if row["error"]:
             raise getattr(fmedge.errors, row["error"])(row["message"], hint=row["hint"])
-        computed += row["computed"]
-        total = sum(map(job.key.count, due))
-        progress(f"{computed:,} of {total:,} images", computed / total)
+        teller.count(row["computed"])
     progress("done", 1.0)
-    return job.summary(share, computed, time.monotonic() - started)
+    return job.summary(share, teller.number, time.monotonic() - started)
 
 
 def _results(job: Job, due: list[int], *, retry_failed: bool) -> Iterator[dict[str, Any]]:
     """Compute shards on the cluster and yield what each call returned."""
-    if not due:
-        return
+    _start()
     ray, data = package("ray"), package("ray.data")
     data.DataContext.get_current().enable_progress_bars = False
-    there = ray.cluster_resources()
+    there: dict[str, float] = ray.cluster_resources()
+    cores, cards = (int(there.get(name, 0)) for name in ("CPU", "GPU"))
     on_cpu = job.wish.run.device == "cpu"
-    needed = {"num_cpus": 1} if on_cpu else {"num_gpus": 1}
-    workers = max(1, min(len(due), int(there.get("CPU" if on_cpu else "GPU", 1))))
+    if not on_cpu and not cards:
+        raise ProviderUnavailable("The Ray cluster has no GPU.", hint="Choose the CPU: --device cpu.")
+    threads = 1 if on_cpu else max(1, min(MOST_BESIDE_A_DEVICE, cores // cards))
+    job = replace(job, wish=replace(job.wish, run=replace(job.wish.run, threads=threads)))
+    needed = {"num_cpus": threads} if on_cpu else {"num_cpus": threads, "num_gpus": 1}
+    workers = max(1, min(len(due), cores if on_cpu else cards))
     shards = max(1, min(MOST_SHARDS, len(due) // (workers * CALLS)))
     numbers = data.from_items([{"shard": shard} for shard in due], override_num_blocks=-(-len(due) // shards))
     again = frozenset(due) if retry_failed else frozenset[int]()

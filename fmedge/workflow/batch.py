@@ -30,7 +30,7 @@ MAX_WORKERS = 4
 """Largest number of workers, threads that process one image each. More would only cost memory: each has its own copy of
 the model, and if there are more cores, its engine uses several threads."""
 
-_MAX_BESIDE_A_DEVICE = 8
+MOST_BESIDE_A_DEVICE = 8
 """Largest number of workers that decode and draw for one device: they need longer for a photo than the device."""
 
 _MEMORY_SHARE = 0.5
@@ -95,7 +95,7 @@ def share_out(
     if resize == "none" and artifact.card.options.size is None:
         return WorkerPlan(1, (1 if single_threaded and run.device == "cpu" else run.threads,), 1)
     if run.device != "cpu":
-        workers = max(1, min(cores, _MAX_BESIDE_A_DEVICE, _most_by_memory(artifact)))
+        workers = max(1, min(cores, MOST_BESIDE_A_DEVICE, _most_by_memory(artifact)))
         return WorkerPlan(workers, (run.threads,), workers * _AHEAD)
     most = MAX_THREADS if single_threaded else MAX_WORKERS
     workers = max(1, min(cores, most, _most_by_memory(artifact), images or most))

@@ -8,7 +8,7 @@ import pytest
 import fmedge
 from fmedge.bulk.checking import describe_dataset, verify_dataset
 from fmedge.bulk.stores import open_store
-from fmedge.errors import BackendUnavailable, UsageError
+from fmedge.errors import BackendUnavailable, ProviderUnavailable, UsageError
 from fmedge.model.run_options import RunOptions
 from support.data_sets import LAYERS, contents, rows_of
 from support.places import ROOT
@@ -108,6 +108,13 @@ def test_features_as_a_step_of_one_s_own(cluster, many, untrained_models):
             assert rows[path.name]["reason"] == ""
     assert np.isnan(rows["07.png"]["block1_conv1.mean"]).all()
     assert "Cannot decode it" in rows["07.png"]["reason"]
+
+
+def test_a_cluster_without_a_gpu(cluster, many, tmp_path, untrained_models):
+    options = {"weights": "untrained", "models": untrained_models, "runner": "ray"}
+    run = RunOptions("onnxruntime", "cuda")
+    with pytest.raises(ProviderUnavailable, match="The Ray cluster has no GPU"):
+        fmedge.extract_dataset(many, "block1_conv1", output=tmp_path / "f", run=run, **options)
 
 
 def test_what_fails_on_a_worker_is_one_line(cluster, extract, many, tmp_path):
