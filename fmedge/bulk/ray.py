@@ -141,8 +141,9 @@ def _start() -> None:
     package("ray.data")
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    if not ray.is_initialized():  # left to itself, Ray waits for the cluster that was here last, though it is gone
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
 
 
 def names_in(dataset: Any, column: str) -> list[str]:  # noqa: ANN401

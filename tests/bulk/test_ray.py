@@ -29,6 +29,7 @@ def cluster(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
+        patch.setenv("RAY_raylet_start_wait_time_s", "180")  # beside other tests
         options = {"num_cpus": 1, "object_store_memory": 80 << 20}
         found = Cluster(initialize_head=True, head_node_args={**options, "include_dashboard": False})
         nodes = [found.add_node(**options) for _ in range(2)]
