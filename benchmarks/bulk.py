@@ -204,7 +204,7 @@ def memory(folder: Path, layer: str, size: int, counts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as place:
         for count in counts:
             names = Path(place, f"{count}.txt")
-            names.write_text("".join(f"{path}\n" for path in paths[:count]))
+            names.write_text("".join(f"{path.absolute()}\n" for path in paths[:count]))
             words = ["--layer", layer, "--size", str(size), "--weights", "untrained", "--pool", "mean"]
             command = [sys.executable, "-m", "fmedge", "extract", str(names), *words, "--backend", "onnxruntime"]
             print(layer, count, json.dumps(_run([*command, "--output", str(Path(place, f"f{count}"))])))

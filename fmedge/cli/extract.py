@@ -95,7 +95,7 @@ def extract_command(
     offline: options.Offline = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Extract features of many images into a data set (Parquet); run it again to finish one."""
+    """Extract features of many images into a data set; run it again to finish one."""
     from fmedge.bulk.api import find_runner
     from fmedge.bulk.arrow import arrow
     from fmedge.bulk.finding import find_inputs, require_apart
