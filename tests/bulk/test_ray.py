@@ -1,5 +1,6 @@
 """Data sets on a real Ray cluster of three nodes on this machine: the same bytes, also where a node is killed."""
 
+import builtins
 import os
 
 import numpy as np
@@ -27,6 +28,7 @@ def cluster(tmp_path_factory):
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtins, "print", print)  # which Ray replaces
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
         patch.setenv("RAY_raylet_start_wait_time_s", "180")  # beside other tests
