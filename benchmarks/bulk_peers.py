@@ -95,8 +95,9 @@ def on_ray(folder: Path, output: Path, layer: str, size: int) -> int:
     """Use Ray Data with an actor per core."""
     ray = _module("ray")
 
-    ray.init(log_to_driver=False, include_dashboard=False)
     cores = os.cpu_count() or 1
+    # twice the cores: with as many as there are, actors leave none to read with, and nothing is ever done
+    ray.init("local", num_cpus=2 * cores, log_to_driver=False, include_dashboard=False)
     images = ray.data.read_images(str(folder), include_paths=True, mode="RGB")
     actors = ray.data.ActorPoolStrategy(size=cores)
     images.map_batches(Step, fn_constructor_args=(layer, size), batch_size=16, compute=actors).write_parquet(
