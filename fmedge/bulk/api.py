@@ -12,11 +12,12 @@ from fmedge.bulk.finding import find_inputs, named_inputs, require_apart
 from fmedge.bulk.key import DType, FormatName
 from fmedge.bulk.rows import Wish
 from fmedge.bulk.stores import open_store
-from fmedge.bulk.wishes import find_address, find_artifact, find_pools, find_reduction, require_form
+from fmedge.bulk.wishes import find_address, find_pools, find_reduction, require_form
 from fmedge.model.preprocessing import Preprocessing
 from fmedge.model.run_options import RunOptions
 from fmedge.system.choices import StrPath, one_of, require_switch
 from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.artifacts import prepare_artifact
 from fmedge.workflow.extraction import Resizing, find_resizing
 from fmedge.workflow.layer_names import Layers
 
@@ -121,7 +122,7 @@ def extract_dataset(
         sources = [find_address("inputs", each) for each in several]
         require_apart(sources, place)
         found = find_inputs(sources, column)
-    artifact = find_artifact(
+    artifact = prepare_artifact(
         layer,
         activation,
         size=size,

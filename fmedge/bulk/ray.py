@@ -26,10 +26,11 @@ from fmedge.bulk.reducing import Reducers
 from fmedge.bulk.rows import Wish, compute_rows
 from fmedge.bulk.sources import Content
 from fmedge.bulk.stores import Store
-from fmedge.bulk.wishes import find_artifact, find_pools
+from fmedge.bulk.wishes import find_pools
 from fmedge.errors import FmedgeError, ProviderUnavailable, UsageError
 from fmedge.model.run_options import RunOptions
 from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.artifacts import prepare_artifact
 from fmedge.workflow.batch import MOST_BESIDE_A_DEVICE, Sessions
 from fmedge.workflow.layer_names import Layers
 
@@ -186,7 +187,7 @@ class Features:
         """
         run = replace(cast("RunOptions", options.get("run") or RunOptions()), threads=1)
         self._column = column
-        self._wish = Wish(find_artifact(layer, activation, **options), find_pools(pool), l2=l2, run=run)
+        self._wish = Wish(prepare_artifact(layer, activation, **options), find_pools(pool), l2=l2, run=run)
         self._columns = columns_of(self._wish)
         self._sessions = Sessions()
 

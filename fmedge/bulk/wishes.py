@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import cast, get_args
 
 from fmedge.bulk.formats import find_format
@@ -12,43 +11,7 @@ from fmedge.bulk.key import FormatName
 from fmedge.bulk.pooling import Pool, find_pool
 from fmedge.bulk.reducing import SAMPLE, Wanted
 from fmedge.errors import UsageError
-from fmedge.model.artifact import Artifact
-from fmedge.model.preprocessing import Preprocessing
-from fmedge.model.run_options import RunOptions
 from fmedge.system.choices import StrPath, one_of
-from fmedge.workflow.artifacts import obtain_artifact
-from fmedge.workflow.layer_names import Layers
-from fmedge.workflow.request import default_options, request_artifact
-
-
-def find_artifact(
-    layer: Layers | None = None,
-    activation: str | None = None,
-    *,
-    size: tuple[int, int] | None = None,
-    network: str | None = None,
-    weights: StrPath | None = None,
-    keras: StrPath | None = None,
-    onnx: StrPath | None = None,
-    preprocessing: str | Preprocessing | None = None,
-    models: StrPath | None = None,
-    run: RunOptions | None = None,
-    offline: bool = False,
-) -> Artifact:
-    """Return the model of a data set, exported first if it is missing: arguments as in :func:`extract_dataset`."""
-    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
-    options = options if size is None else replace(options, size=size)
-    request = request_artifact(
-        layer,
-        activation,
-        network=network,
-        weights=weights,
-        keras=keras,
-        onnx=onnx,
-        models=models,
-        options=options,
-    )
-    return obtain_artifact(request, offline=offline)
 
 
 def find_pools(words: str | Iterable[str]) -> tuple[Pool, ...]:

@@ -17,7 +17,7 @@ from fmedge.model.artifact import (
     artifact_paths,
 )
 from fmedge.model.footprint import run_bytes, weight_bytes
-from fmedge.model.preprocessing import NONE
+from fmedge.model.preprocessing import NONE, Preprocessing
 from fmedge.model.run_options import RunOptions
 from fmedge.model.stock import INPUT_SIZE
 from fmedge.model.submodel import (
@@ -28,13 +28,17 @@ from fmedge.model.submodel import (
 )
 from fmedge.model.weights import load_weights
 from fmedge.system.address_space import EXPORT, TENSORFLOW, require_floor
+from fmedge.system.choices import StrPath
 from fmedge.system.files import create_folder, require_writable
 from fmedge.system.memory import require_memory
 from fmedge.system.processor import require_processor
 from fmedge.system.progress import Progress, no_progress
+from fmedge.workflow.layer_names import Layers
 from fmedge.workflow.request import (
     ArtifactSpec,
+    default_options,
     find_artifact,
+    request_artifact,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +91,53 @@ def require_place(request: ArtifactSpec) -> None:
     """
     create_folder(request.folder)
     require_writable(*artifact_paths(request.path, request.options.format))
+
+
+def prepare_artifact(
+    layer: Layers | None = None,
+    activation: str | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    network: str | None = None,
+    weights: StrPath | None = None,
+    keras: StrPath | None = None,
+    onnx: StrPath | None = None,
+    preprocessing: str | Preprocessing | None = None,
+    models: StrPath | None = None,
+    run: RunOptions | None = None,
+    offline: bool = False,
+) -> Artifact:
+    """Return the model that a Python user asks for, exported first if it is missing.
+
+    Args:
+        layer: As in :func:`fmedge.extract`; so are all but the next.
+        activation: ``relu`` or ``none``.
+        size: Height and width that the model is exported for; None takes the network's own.
+        network: A stock network.
+        weights: Its weights.
+        keras: A Keras model.
+        onnx: An ONNX network.
+        preprocessing: What such a network needs done to pixels.
+        models: Folder of the models.
+        run: How the model will be run.
+        offline: Never access the internet.
+
+    Raises:
+        FmedgeError: See :func:`request_artifact` and :func:`obtain_artifact`.
+    """
+    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
+    options = options if size is None else replace(options, size=size)
+    request = request_artifact(
+        layer,
+        activation,
+        network=network,
+        weights=weights,
+        keras=keras,
+        onnx=onnx,
+        models=models,
+        options=options,
+    )
+    return obtain_artifact(request, offline=offline)
 
 
 def obtain_artifact(

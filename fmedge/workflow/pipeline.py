@@ -23,11 +23,10 @@ from fmedge.model.run_options import RunOptions
 from fmedge.runtime.gate.checks import require_artifact
 from fmedge.system.address_space import is_thrifty
 from fmedge.system.choices import StrPath, find_path, require_switch
-from fmedge.workflow.artifacts import obtain_artifact
+from fmedge.workflow.artifacts import prepare_artifact
 from fmedge.workflow.batch import run_many
 from fmedge.workflow.extraction import Decode, Extraction, Resizing, Taps, deepest, find_resizing
 from fmedge.workflow.layer_names import Layers
-from fmedge.workflow.request import default_options, request_artifact
 
 
 def extract(
@@ -73,18 +72,18 @@ def extract(
     source = find_image(image)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
-    request = request_artifact(
+    artifact = prepare_artifact(
         layer,
         activation,
         network=network,
         weights=weights,
         keras=keras,
         onnx=onnx,
+        preprocessing=preprocessing,
         models=models,
-        options=options,
+        run=run,
+        offline=offline,
     )
-    artifact = obtain_artifact(request, offline=offline)
     return run_artifact(artifact, source, resize=resize, run=run)
 
 
@@ -179,18 +178,18 @@ def extract_many(
     found = expand_images([find_path("images", images)]) if several else map(find_image, images)
     resize = find_resizing(resize)
     require_switch("offline", offline)
-    options = replace(default_options(run, network, keras, onnx), preprocessing=preprocessing)
-    request = request_artifact(
+    artifact = prepare_artifact(
         layer,
         activation,
         network=network,
         weights=weights,
         keras=keras,
         onnx=onnx,
+        preprocessing=preprocessing,
         models=models,
-        options=options,
+        run=run,
+        offline=offline,
     )
-    artifact = obtain_artifact(request, offline=offline)
     return _extract_each(artifact, found, resize, run, on_error)
 
 
